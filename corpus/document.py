@@ -1,0 +1,70 @@
+"""What passes from a source to the rules: records as they lie in a file, and the documents made of them."""
+
+import hashlib
+from typing import NamedTuple
+
+OUTCOMES = ("kept", "dropped", "skipped", "merged", "failed")
+
+
+class Record(NamedTuple):
+    """One document as a source's reader found it.
+
+    `start` and `end` are bytes in the file as it lies on disk. The spans of all that a reader yields for a file
+    (records, skips and failures) are contiguous, do not overlap, and end at the file's size. Inside a compressed
+    container they are interpolated, so that they still add up.
+    """
+
+    start: int
+    end: int
+    identity: str  # native: WARC-Target-URI + date, wiki + page + revision, package + version + member …
+    content: bytes  # raw, before extraction: HTML, wikitext, text
+    charset: str | None = None  # as the carrier claims it (an HTTP header); None: guess, or UTF-8
+    url: str | None = None
+    date: str | None = None  # ISO 8601
+    license: str | None = None  # where the record itself states one; else the source's
+    language: str | None = None  # where the record itself states one
+
+
+class Skipped(NamedTuple):
+    """A well-formed record out of scope: not 200, a redirect, not HTML …"""
+
+    start: int
+    end: int
+    reason: str  # snake_case, from a small fixed set
+
+
+class Failed(NamedTuple):
+    """A contiguous span that could not be read."""
+
+    start: int
+    end: int
+    reason: str
+
+
+Found = Record | Skipped | Failed
+
+
+class UnreadableError(Exception):
+    """Raised by an extractor: this record's content cannot be made into text; `reason` goes to the ledger."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def document_id(source: str, identity: str, content: bytes) -> str:
+    """128 bits of SHA-256 over (source, native identity, content), as 32 hex digits.
+
+    Each part is preceded by its length, so no two triples share an input.
+    """
+    digest = hashlib.sha256()
+    for part in (source.encode(), identity.encode("utf-8", "surrogatepass"), content):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def keyed_hash(seed: int, purpose: str, document: str) -> int:
+    """64 bits that order or sample documents: BLAKE2b over the 16 bytes of the id, keyed by seed and purpose."""
+    key = f"{purpose}:{seed}".encode()
+    return int.from_bytes(hashlib.blake2b(bytes.fromhex(document), digest_size=8, key=key).digest(), "big")

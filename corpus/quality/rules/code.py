@@ -1,0 +1,12 @@
+"""Simple rules for source code: what minified and generated files, and data in the shape of code, look like."""
+
+from corpus.quality.rule import Rule
+
+_CODEX = "Chen et al. 2021 (Codex), section 3.1"
+_BIGCODE = "Ben Allal et al. 2023 (SantaCoder); bigcode-dataset, preprocessing, basic filter"
+
+RULES = (
+    Rule("code.mean_line_length", "line_characters", per="lines", at_most=100, source=_CODEX),
+    Rule("code.longest_line", "longest_line_characters", at_most=1000, source=_CODEX),
+    Rule("code.alphanumeric", "alphanumeric_characters", per="characters", at_least=0.25, source=_BIGCODE),
+)

@@ -1,0 +1,99 @@
+"""The recipe: what a corpus is. Nothing in it says where or how fast it is made."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, Union
+
+from pydantic import Field, SerializeAsAny, create_model
+
+from corpus import address, settings
+from corpus.dedup.settings import Dedup
+from corpus.quality import catalog as rules
+from corpus.settings import Document, Path_, Quantity, Share, Strict
+from corpus.sources.base import Name, SourceSettings, catalog
+from corpus.tokens.mix import Mix
+from corpus.tokens.settings import Tokenizer
+
+
+class Holdout(Strict):
+    """Which share of clusters is never trained on, and what counts as too thin to measure by."""
+
+    share: Share = 0.01
+    thin_documents: int = 8
+    thin_bytes: Quantity = 64_000
+
+
+class Recipe(Strict):
+    """A recipe file, checked. `recipe.sources` are sorted by name: their order in the file decides nothing."""
+
+    format_version: Literal[1]
+    name: Name
+    out: str | None = None  # default build/<name>
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    sources: Annotated[tuple[SerializeAsAny[SourceSettings], ...], Field(min_length=1)]
+    dedup: Dedup = Dedup()
+    holdout: Holdout = Holdout()
+    tokenizer: Tokenizer = Tokenizer()
+    mix: Mix = Mix()
+    keep_dropped: Literal["all", "signals", "sample", "auto"] = "auto"
+    task_bytes: Annotated[Quantity, Field(ge=1000)] = 256_000_000  # of input, a task; input files are cut at this size
+
+
+@cache
+def recipe_model() -> type[Recipe]:
+    """Recipe with `sources` narrowed to the union of all readers' settings, told apart by `reader`."""
+    readers = tuple(source.settings for source in catalog().values())
+    union = Annotated[Union[readers], Field(discriminator="reader")]  # type: ignore[valid-type]  # noqa: UP007
+    field = Annotated[tuple[union, ...], Field(min_length=1)]
+    return create_model("Recipe", __base__=Recipe, sources=(field, ...))
+
+
+def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
+    """Reads, overrides and checks a recipe. Raises InputError that lists every mistake with its line."""
+    document = settings.override(settings.read_yaml(path, what="recipe"), assignments)
+    recipe = settings.validate(recipe_model(), document, lambda found: _further(found, document, path))
+    fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
+    fields["sources"] = tuple(sorted(recipe.sources, key=lambda source: source.name))
+    return Recipe.model_construct(**fields)  # the plain class: the one made for checking cannot be pickled
+
+
+def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_, str]]:
+    """What no single field can show: sums, repeated names, unknown rules, files that are not there."""
+    problems: list[tuple[Path_, str]] = []
+    total = sum(Fraction(str(source.share)) for source in recipe.sources)
+    if total != 1:
+        problems.append((("sources",), f"the sources' shares sum to {float(total):g}; they must sum to 1"))
+    names = [source.name for source in recipe.sources]
+    for index, source in enumerate(recipe.sources):
+        place: Path_ = ("sources", index)
+        if source.name in names[:index]:
+            problems.append(((*place, "name"), f"two sources are named `{source.name}`"))
+        problems += [
+            ((*place, "rules"), f"`{source.name}`: {text}") for text in rules.problems(source.rules, source.bounds)
+        ]
+        for number, written in enumerate(source.paths):
+            if text := _path_problem(written, path.parent):
+                problems.append(((*place, "paths", number), f"`{source.name}`: {text}"))
+    file = recipe.tokenizer.file
+    if file is not None and address.parse(file) is None and not (path.parent / file).is_file():
+        problems.append((("tokenizer", "file"), f"no such file: {path.parent / file}"))
+    return problems
+
+
+def _path_problem(written: str, folder: Path) -> str | None:
+    try:
+        if address.parse(written) is not None:
+            return None
+    except settings.InputError as error:
+        return str(error)
+    return None if local_files(written, folder) else f"no file matches {written} (looked from {folder.resolve()})"
+
+
+def local_files(written: str, folder: Path) -> list[Path]:
+    """The files that a path or glob of a recipe names, seen from the recipe's folder, sorted."""
+    import glob
+
+    pattern = str(folder / Path(written).expanduser())
+    return sorted(Path(found).resolve() for found in glob.glob(pattern, recursive=True) if Path(found).is_file())

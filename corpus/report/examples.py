@@ -1,0 +1,62 @@
+"""Documents to look at: for each fate the one of the smallest id, which is a hash and so picks without favour."""
+
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from corpus.quality.rule import Rule
+from corpus.report.summary import UNKNOWN_LANGUAGE, Example
+from corpus.store.tables import row_of
+
+EXCERPT_CHARACTERS = 280
+KEPT_EXAMPLES = 2
+
+Found = tuple[str, Path, int]  # id, shard, row
+
+
+def kept_examples(shards: Sequence[Path]) -> tuple[Example, ...]:
+    """A few documents that every rule let through."""
+    found: list[Found] = []
+    for path in shards:
+        ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+        rows = nsmallest(KEPT_EXAMPLES, zip(ids, range(len(ids)), strict=True))
+        found += [(identity, path, row) for identity, row in rows]
+    return tuple(_example(each, None, "") for each in sorted(found)[:KEPT_EXAMPLES])
+
+
+def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[str, Example]:
+    """A document for each reason that dropped one."""
+    found: dict[str, Found] = {}
+    for path in shards:
+        table = pq.read_table(path, columns=["id", "rule"])
+        for row in table.group_by("rule").aggregate([("id", "min")]).to_pylist():
+            here = (row["id_min"], path, pc.index(table["id"], row["id_min"]).as_py())
+            found[row["rule"]] = min(here, found.get(row["rule"], here))
+    return {reason: _example(each, rules.get(reason), reason) for reason, each in sorted(found.items())}
+
+
+def _example(found: Found, rule: Rule | None, reason: str) -> Example:
+    identity, path, number = found
+    row = row_of(path, number)
+    value = None
+    if rule and rule.signal in row and (rule.per is None or rule.per in row):
+        value = rule.value({name: row[name] for name in (rule.signal, rule.per) if name})  # type: ignore[misc]
+    return Example(
+        id=identity,
+        reason=reason,
+        value=None if value is None else float(f"{value:.6g}"),
+        url=None if row["url"] is None else str(row["url"]),
+        origin=f"{row['origin_file']}@{row['origin_start']}",
+        language=str(row["language"] or UNKNOWN_LANGUAGE),
+        excerpt=None if row["text"] is None else excerpt(str(row["text"])),
+    )
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text[: 4 * EXCERPT_CHARACTERS].split())
+    shortened = len(line) > EXCERPT_CHARACTERS or len(text) > 4 * EXCERPT_CHARACTERS
+    return line[:EXCERPT_CHARACTERS].rstrip() + ("…" if shortened else "")

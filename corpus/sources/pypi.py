@@ -1,0 +1,79 @@
+"""Files of packages as documents: code, documentation, plain text, HTML; one document a file.
+
+The paths of such a source are `pypi:NAME==VERSION/PATTERN` addresses, which acquire unpacks, or files of one's own.
+"""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from corpus.address import member_of
+from corpus.document import Failed, Found, Record, Skipped
+from corpus.sources.base import Source, SourceSettings
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class PypiSettings(SourceSettings):
+    """Files of packages."""
+
+    reader: Literal["pypi"]
+    format: Literal["text", "html"] = "text"
+    main_content: bool = True  # of HTML: less navigation and the like
+
+
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
+    """One record, the whole file; see Source.
+
+    Its identity is "package version member" where acquire unpacked it (`corpus.address.unpacked_folder`), and the
+    file's name elsewhere: never anything of where the machine keeps it.
+    """
+    assert isinstance(settings, PypiSettings)
+    size = path.stat().st_size
+    if start == 0 and (end > 0 or not size):
+        yield _found(path, size, settings)
+
+
+def _found(path: Path, size: int, settings: PypiSettings) -> Found:
+    if size > settings.max_record_bytes:
+        return Skipped(0, size, "too_large")
+    content = path.read_bytes()
+    charset = next((name for bom, name in _BOMS if content.startswith(bom)), None)
+    if charset is None and b"\0" in content:
+        return Skipped(0, size, "binary")
+    if settings.format == "text" or charset is not None:
+        try:
+            blank = not content.decode(charset or "utf-8").strip()
+        except UnicodeDecodeError:
+            return Failed(0, size, "not_utf8")
+    else:
+        blank = not content.strip()  # HTML may name its own encoding
+    if blank:
+        return Skipped(0, size, "empty")
+    return Record(0, size, identity=member_of(path) or path.name, content=content, charset=charset)
+
+
+def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
+    """A file is never cut."""
+    size = path.stat().st_size
+    return [0 if offset <= 0 else size for offset in wanted]
+
+
+def text(record: Record, settings: SourceSettings) -> str:
+    """The file's text, or that of its HTML. Raises UnreadableError."""
+    assert isinstance(settings, PypiSettings)
+    if settings.format == "html":
+        from corpus.extract.html import html_text
+
+        return html_text(record.content, record.charset, settings.main_content)
+    return record.content.decode(record.charset or "utf-8")
+
+
+SOURCE = Source(PypiSettings, read, cuts, text, revision=1, libraries=("resiliparse",))

@@ -1,0 +1,112 @@
+"""Parquet files as rows with spans: row groups are cut, and a row's span is its part of its group's bytes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from corpus.document import Failed, Skipped
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData, ParquetFile
+
+BATCH_BYTES = 16_000_000
+BATCH_ROWS = 1024
+
+
+class Row(NamedTuple):
+    """One row: its values by column, or None where a string of it is not UTF-8."""
+
+    start: int
+    end: int
+    values: Mapping[str, object] | None
+
+
+def group_starts(path: Path) -> list[int] | None:
+    """Where each row group begins, the first at 0, and the file's size; None if the file cannot be read."""
+    import pyarrow
+
+    try:
+        with _opened(path) as file:
+            return _starts(file.metadata, path.stat().st_size)
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return None
+
+
+def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row | Skipped | Failed]:
+    """The rows of the groups that begin in [start, stop), both of `group_starts`.
+
+    Of `columns` (a dotted one is a field of a struct) those that the file lacks are left out; rows are counted as they
+    are read, never believed. A group that cannot be read fails from its first lost row on.
+    """
+    import pyarrow
+
+    starts = group_starts(path)
+    if starts is None:
+        yield Failed(start, stop, "bad_parquet")
+        return
+    with _opened(path) as file:
+        present = [each for each in columns if _present(file, each)] or [file.schema.column(0).path]
+        for group, (first, end) in enumerate(pairwise(starts)):
+            if not start <= first < stop:
+                continue
+            at = first
+            if file.metadata.row_group(group).num_rows == 0:
+                yield Skipped(first, end, "empty")
+                continue
+            try:
+                for row in _group(file, group, first, end, present):
+                    yield row
+                    at = row.end
+            except (pyarrow.ArrowException, OSError, ValueError):
+                pass
+            if at < end:
+                yield Failed(at, end, "bad_parquet")
+
+
+def _opened(path: Path) -> "ParquetFile":
+    from pyarrow.parquet import ParquetFile
+
+    return ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+
+
+def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:
+    """None unless the groups lie one behind the other within the file."""
+    starts = []
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        offsets = [
+            offset
+            for index in range(row_group.num_columns)
+            for offset in (row_group.column(index).dictionary_page_offset, row_group.column(index).data_page_offset)
+            if offset
+        ]
+        starts.append(min(offsets, default=-1))
+    ordered = all(0 < one < other for one, other in zip(starts, [*starts[1:], size], strict=True))
+    return [0, *starts[1:], size] if ordered else None
+
+
+def _present(file: "ParquetFile", column: str) -> bool:
+    names = {file.schema.column(index).path for index in range(len(file.schema))}
+    return any(name == column or name.startswith(f"{column}.") for name in names)
+
+
+def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]) -> Iterator[Row]:
+    metadata = file.metadata.row_group(group)
+    count, done = metadata.num_rows, 0
+    batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(metadata.total_byte_size, 1)))
+    for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
+        names = batch.schema.names
+        for index in range(batch.num_rows):
+            if done == count:
+                raise ValueError("more rows than the footer says")
+            try:
+                values = {name: column[index].as_py() for name, column in zip(names, batch.columns, strict=True)}
+            except UnicodeDecodeError:
+                values = None
+            yield Row(*_span(first, end, done, count), values)
+            done += 1
+
+
+def _span(first: int, end: int, row: int, count: int) -> tuple[int, int]:
+    return first + (end - first) * row // count, first + (end - first) * (row + 1) // count

@@ -1,0 +1,209 @@
+"""manifest.json: what a build holds. All that a reader of the corpus needs to know, and nothing of how it was run.
+
+Format: docs/formats.md. pydantic alone is imported, so that the trainer and `--help` may.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from corpus.errors import InputError
+
+FORMAT_VERSION = 1
+FILE_NAME = "manifest.json"
+MAX_FILE_BYTES = 1_000_000_000
+QUANTILES = (0, 5, 25, 50, 75, 95, 100)
+
+
+def _inside(file: str) -> str:
+    parts = PurePosixPath(file).parts  # of a plain path: its names, and nothing else
+    if "/".join(parts) != file or ".." in parts or file[1:2] == ":" or "\\" in file or not file.isprintable():
+        raise ValueError("expected a plain path below the manifest's folder, such as shards/web-train-00000.arrow")
+    return file
+
+
+RelativePath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_inside)]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Split = Literal["train", "holdout"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Eos(_Model):
+    """The token that ends each document."""
+
+    token: str
+    id: Count
+
+
+class Tokenizer(_Model):
+    """The tokenizer that all shards were made with."""
+
+    file: RelativePath
+    sha256: Hex
+    vocabulary: Annotated[int, Field(ge=1)]  # every token id lies below it
+    eos: Eos
+    dtype: Literal["uint16", "uint32"]
+
+
+class Totals(_Model):
+    """Counts over documents; `bytes` are those of their UTF-8 text."""
+
+    documents: Count
+    tokens: Count
+    bytes: Count
+
+
+class Quantiles(_Model):
+    """Lengths of documents in tokens, by nearest rank; all 0 where there is no document."""
+
+    p0: Count
+    p5: Count
+    p25: Count
+    p50: Count
+    p75: Count
+    p95: Count
+    p100: Count
+
+
+class Shard(Totals):
+    """One token shard."""
+
+    file: RelativePath
+    split: Split
+    file_bytes: Count
+    sha256: Hex
+    length_quantiles: Quantiles
+    languages: dict[str, Count]  # documents by language code
+
+
+class Source(_Model):
+    """What one source gave. Shares are of training tokens."""
+
+    name: str
+    license: str
+    priority: int
+    share_asked: Fraction
+    share_got: Fraction
+    train: Totals
+    holdout: Totals
+    holdout_documents_thin: bool
+    shards: tuple[Shard, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        for split, totals in (("train", self.train), ("holdout", self.holdout)):
+            found = total([shard for shard in self.shards if shard.split == split])
+            if found != totals:
+                raise ValueError(f"its {split} shards add up to {_counts(found)}, not to {_counts(totals)}")
+        return self
+
+
+class Manifest(_Model):
+    """The whole build. Sources stand in the order of their names, whatever the recipe's."""
+
+    format_version: Literal[1] = 1
+    name: str
+    recipe: Hex  # fingerprint
+    revision: Count = 0  # raised by each takedown
+    seed: int
+    chunk_tokens: Annotated[int, Field(ge=1)]
+    tokens_asked: Count | None  # for training; None: all there are
+    tokens_got: Count
+    shortfall: Literal["accept", "scale", "stop"]
+    tokenizer: Tokenizer
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    fingerprints: dict[str, Hex]  # by job
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        names = [source.name for source in self.sources]
+        if names != sorted(set(names)):
+            raise ValueError(f"sources must be unique and in the order of their names; found {names}")
+        files = [shard.file for source in self.sources for shard in source.shards]
+        if len(files) != len(set(files)):
+            raise ValueError("a shard is named twice")
+        found = sum(source.train.tokens for source in self.sources)
+        if found != self.tokens_got:
+            raise ValueError(f"sources hold {found} training tokens, not tokens_got = {self.tokens_got}")
+        for source in self.sources:
+            share = source.train.tokens / max(1, self.tokens_got)
+            if abs(share - source.share_got) > 1e-9:
+                raise ValueError(f"source {source.name} holds a share of {share}, not share_got = {source.share_got}")
+        return self
+
+
+class _Version(BaseModel):
+    format_version: int
+
+
+def total(parts: Sequence[Totals]) -> Totals:
+    """The sums over several totals or shards."""
+    return Totals(
+        documents=sum(part.documents for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        bytes=sum(part.bytes for part in parts),
+    )
+
+
+def length_quantiles(lengths: Sequence[int]) -> Quantiles:
+    """Nearest-rank quantiles: p is the smallest length that at least p % of the documents do not exceed."""
+    ordered = sorted(lengths)
+    ranks = {p: max(0, -(-p * len(ordered) // 100) - 1) for p in QUANTILES}
+    return Quantiles(**{f"p{p}": ordered[rank] if ordered else 0 for p, rank in ranks.items()})
+
+
+def locate(path: Path) -> Path:
+    """The manifest that `path` means: the file itself, or the one in this build folder."""
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def open_manifest(path: Path) -> Manifest:
+    """Reads the manifest at `path`, a file or a build folder; paths in it are relative to the file's folder.
+
+    Raises InputError that says what is wrong: missing, of a newer format, or malformed, with every fault.
+    """
+    file = locate(path)
+    try:
+        raw = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{file}: cannot read a manifest here: {why}; expected a build's folder or file") from None
+    if raw is None:
+        raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
+    try:
+        version = _Version.model_validate_json(raw).format_version
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{file}: format_version {version}; this release reads up to {FORMAT_VERSION}: install a newer one"
+            )
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        raise InputError(f"{file}: not a manifest of format_version {FORMAT_VERSION}\n{_faults(error)}") from None
+
+
+def canonical(manifest: Manifest) -> bytes:
+    """The bytes of the file: sorted keys, two spaces of indentation, a newline at the end."""
+    return (json.dumps(manifest.model_dump(), sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes the file under exactly this name; temporary names, fsync and renaming are the task's."""
+    path.write_bytes(canonical(manifest))
+
+
+def _counts(totals: Totals) -> str:
+    return f"{totals.documents} documents, {totals.tokens} tokens, {totals.bytes} bytes"
+
+
+def _faults(error: ValidationError, most: int = 20) -> str:
+    found = error.errors(include_url=False, include_input=False)
+    lines = [f"  {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in found[:most]]
+    return "\n".join(lines + ([f"  and {len(found) - most} more"] if len(found) > most else []))

@@ -1,0 +1,77 @@
+"""Files that exist only when whole: temporary name, fsync, rename, fsync of the folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.errors import CorpusError
+from corpus.settings import Json
+
+
+class Product(NamedTuple):
+    """A finished file, named relative to its job's folder."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def canonical(value: Json) -> str:
+    """JSON whose bytes depend on the value alone."""
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file in hexadecimal; `progress` is told of each block's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            if progress:
+                progress(len(block))
+    return digest.hexdigest()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Makes renames into `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Gives a written file its final name, durably: its bytes reach the disk before its name does."""
+    descriptor = os.open(temporary, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(final)
+    fsync_folder(final.parent)
+
+
+def write_text(final: Path, text: str) -> None:
+    """Writes a small file whole or not at all."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    publish(temporary, final)
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """A JSON object that we wrote. Raises CorpusError if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CorpusError(f"{path}: damaged (not JSON); delete it and build again") from None
+    if not isinstance(value, dict):
+        raise CorpusError(f"{path}: damaged (not a JSON object); delete it and build again")
+    return value

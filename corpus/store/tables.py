@@ -1,0 +1,31 @@
+"""Columns and single rows of the Parquet files that we write."""
+
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.settings import Json
+
+Row = dict[str, Json]
+
+
+def columns(path: Path, *names: str) -> pa.Table:
+    """Columns of a Parquet file (none named: all), dictionaries as plain text."""
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=list(names) or None)
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
+    return table
+
+
+def row_of(path: Path, number: int) -> Row:
+    """One row of a Parquet file; only the row group that holds it is read."""
+    with pq.ParquetFile(path) as file:
+        group = 0
+        while number >= file.metadata.row_group(group).num_rows:
+            number -= file.metadata.row_group(group).num_rows
+            group += 1
+        return cast(Row, file.read_row_group(group).slice(number, 1).to_pylist()[0])

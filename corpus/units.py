@@ -1,0 +1,59 @@
+"""Sizes, counts, percentages and durations, as people write and read them."""
+
+import re
+
+from corpus.errors import InputError
+
+_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_QUANTITY = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
+
+
+def quantity(value: int | str) -> int:
+    """`64MB`, `1.5 GiB`, `20M`, `4096` as an integer. Raises InputError on anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
+    if isinstance(value, int):
+        return value
+    match = _QUANTITY.fullmatch(value)
+    if match is None:
+        raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
+    return round(float(match[1].replace("_", "")) * _SUFFIX[(match[2] or "").lower()])
+
+
+def share(value: float | str) -> float:
+    """`1%` or `0.01` as 0.01. Raises InputError unless it lies in 0..1."""
+    text = str(value).strip()
+    try:
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise InputError(f"expected a share between 0 and 1, or a percentage such as 1%; found {value!r}")
+    return number
+
+
+def human_bytes(count: float) -> str:
+    """1234567 as `1.2 MB` (powers of ten)."""
+    return f"{_scaled(count)}B" if count >= 1000 else f"{count:.0f} B"
+
+
+def human_count(count: float) -> str:
+    """1234567 as `1.2 M`; whole numbers under 10,000 as they are."""
+    return f"{count:,.0f}" if count < 10_000 else _scaled(count).strip()
+
+
+def _scaled(count: float) -> str:
+    for suffix in ("", "k", "M", "G", "T"):
+        if count < 999.5 or suffix == "T":
+            return f"{count:.3g} {suffix}" if count < 100 else f"{count:.0f} {suffix}"
+        count /= 1000
+    raise AssertionError
+
+
+def human_seconds(seconds: float) -> str:
+    """75.2 as `1 min 15 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

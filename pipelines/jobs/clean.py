@@ -1,0 +1,249 @@
+"""clean: records become documents with signals and verdicts; every span of every file is accounted for."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from corpus.document import Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
+from corpus.errors import CorpusError
+from corpus.quality.catalog import select
+from corpus.quality.rule import Rule, failing
+from corpus.settings import Json
+from corpus.sources.base import SourceSettings, catalog
+from pipelines.job import Done, Job, versions
+from pipelines.jobs.acquire import InputFile, files_of
+from pipelines.parts import ranges_of
+from pipelines.task import Task
+
+if TYPE_CHECKING:
+    from corpus.quality.language import LanguageModel
+    from corpus.store.text_shards import RowWriter
+
+SAMPLE_SHARE = 0.01  # of dropped documents whose text stays, where not all do
+NOT_DECIDING = {"share", "priority", "holdout", "max_failed", "paths"}  # what clean does not look at
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Clean(Job):
+    """Reads the parts that acquire laid out; a part is a task."""
+
+    source: SourceSettings
+    keep_dropped: Literal["all", "signals", "sample"]
+    seed: int
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The source's rules with the recipe's own bounds."""
+        return select(self.source.rules, self.source.bounds)
+
+    def settings(self) -> Json:
+        source = self.source.model_dump(mode="json", exclude=NOT_DECIDING | {"rules", "bounds"})
+        rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
+        return {"source": source, "rules": rules, "keep_dropped": self.keep_dropped, "seed": self.seed}
+
+    def deciders(self) -> Mapping[str, Json]:
+        import unicodedata
+
+        from corpus.quality import signals
+
+        reader = catalog()[self.source.reader]
+        found: dict[str, Json] = {
+            "reader": reader.revision,
+            "signals": signals.REVISION,
+            "unicode": unicodedata.unidata_version,
+            **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
+        }
+        if self.source.identify_language:
+            from corpus.quality import language
+
+            found |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
+        return found
+
+    def work(self, task: Task) -> None:
+        from corpus.quality.signals import SIGNALS
+        from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, records_schema, shard_schema
+
+        acquire = self.inputs[0]
+        files = files_of(acquire, task.input(acquire))
+        schema, part = shard_schema(SIGNALS, CLEAN_COLUMNS), f"{task.index:05d}.parquet"
+        with ExitStack() as stack:
+            kept, dropped, records = (
+                stack.enter_context(RowWriter(task.new(f"{name}-{part}"), each))
+                for name, each in (("kept", schema), ("dropped", schema), ("records", records_schema()))
+            )
+            cleaner = _Cleaner(self, task, self._language_model(task), kept, dropped, records)
+            ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
+            task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
+        task.facts["signals"] = list(SIGNALS)
+
+    def _language_model(self, task: Task) -> "LanguageModel | None":
+        if not self.source.identify_language:
+            return None
+        from corpus.quality.language import LanguageModel
+
+        models = self.input("acquire.models")
+        return LanguageModel(files_of(models, task.input(models))[0].path)
+
+    def check(self, done: Done) -> None:
+        """Every file's spans add up to its size, and not too much of the source is unreadable."""
+        self._check_spans(done)
+        ledger = done.ledger()
+        read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
+        if failed > max(1, int(self.source.max_failed * read)):
+            raise CorpusError(
+                f"{self.name}: {failed} of {read} records could not be read, more than max_failed "
+                f"{self.source.max_failed:g} allows:\n{self._failures(done)}\n"
+                f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
+            )
+
+    def _check_spans(self, done: Done) -> None:
+        acquire = self.inputs[0]
+        reached: dict[str, int] = {}
+        for facts in done.all_facts():
+            ranges = facts["ranges"]
+            assert isinstance(ranges, list)
+            for row in ranges:
+                assert isinstance(row, dict)
+                name, start, end = str(row["file"]), row["start"], row["end"]
+                assert isinstance(start, int) and isinstance(end, int)
+                if row["records"] and start != reached.get(name, 0):
+                    raise CorpusError(f"{name}: bytes {reached.get(name, 0)}..{start} are accounted for twice or never")
+                reached[name] = max(end, reached.get(name, 0)) if row["records"] else reached.get(name, 0)
+        for file in files_of(acquire, Done(done.folder.parent.parent, acquire)):
+            if reached.get(file.name, 0) != file.size:
+                raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
+
+    def _failures(self, done: Done) -> str:
+        from corpus.store.text_shards import read_rows
+
+        lines: list[str] = []
+        more = 0
+        for index in range(self.tasks):
+            for row in read_rows(done.path(f"records-{index:05d}.parquet")):
+                if row["outcome"] == "failed" and len(lines) < SHOWN_FAILURES:
+                    lines.append(f"  {row['file']}@{row['start']}..{row['end']}: {row['reason']}")
+                elif row["outcome"] == "failed":
+                    more += 1
+        return "\n".join([*lines, f"  and {more} more"] if more else lines)
+
+
+@dataclass
+class _Cleaner:
+    """What one task carries from record to record."""
+
+    job: Clean
+    task: Task
+    model: "LanguageModel | None"
+    kept: "RowWriter"
+    dropped: "RowWriter"
+    records: "RowWriter"
+
+    def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
+        """Reads one range; returns what it covered."""
+        if file.path.stat().st_size != file.size:
+            raise CorpusError(f"{file.path}: changed since it was acquired; build again to plan with the new content")
+        reader = catalog()[self.job.source.reader]
+        first, reached, count = start, start, 0
+        for found in reader.read(file.path, start, end, self.job.source):
+            first = found.start if not count else first
+            if (count and found.start != reached) or found.end < found.start:
+                raise CorpusError(
+                    f"{file.name}: the reader's spans do not join at byte {reached}: a bug in {self.job.source.reader}"
+                )
+            reached, count = found.end, count + 1
+            self._book(file, found)
+            self.task.progress(1, found.end - found.start)
+        return {"file": file.name, "start": first, "end": reached, "records": count}
+
+    def _book(self, file: InputFile, found: Found) -> None:
+        outcome, reason, identity, size = self._fate(file, found)
+        name = self.job.source.name
+        self.task.ledger.add(name, outcome, reason, input_bytes=found.end - found.start, text_bytes=size)
+        row = {
+            "file": file.name,
+            "start": found.start,
+            "end": found.end,
+            "outcome": outcome,
+            "reason": reason,
+            "id": identity,
+        }
+        self.records.add(row)
+
+    def _fate(self, file: InputFile, found: Found) -> tuple[str, str, str | None, int]:
+        """Outcome, reason, id and bytes of text."""
+        if isinstance(found, Skipped):
+            return "skipped", found.reason, None, 0
+        if isinstance(found, Failed):
+            return "failed", found.reason, None, 0
+        source = self.job.source
+        try:
+            text = _encodable(catalog()[source.reader].text(found, source))
+        except UnreadableError as error:
+            return "failed", error.reason, None, 0
+        except (MemoryError, RecursionError):
+            return "failed", "extractor_exhausted", None, 0
+        except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
+            return "failed", "extractor_error", None, 0
+        return self._judge(file, found, text)
+
+    def _judge(self, file: InputFile, record: Record, text: str) -> tuple[str, str, str, int]:
+        from corpus.quality.signals import measure
+
+        source = self.job.source
+        identity = document_id(source.name, record.identity, record.content)
+        row = self._row(file, record, text, identity)
+        signals = measure(text)
+        reasons = [rule.name for rule in failing(self.job.rules, signals)]
+        if not text:
+            reasons.insert(0, "empty")
+        if source.language and not _wanted(row, source):
+            reasons.insert(0, "language")
+        if not reasons:
+            self.kept.add({**row, **signals})
+            return "kept", "", identity, int(str(row["text_bytes"]))
+        if not self._keeps_text(identity):
+            row["text"] = None
+        self.dropped.add({**row, **signals, "rule": reasons[0], "failed_rules": reasons})
+        return "dropped", reasons[0], identity, int(str(row["text_bytes"]))
+
+    def _row(self, file: InputFile, record: Record, text: str, identity: str) -> dict[str, object]:
+        language, score = self.model.identify(text) if self.model else (record.language, None)
+        return {
+            "id": identity,
+            "text": text,
+            "url": record.url,
+            "date": record.date,
+            "language": language,
+            "language_score": score,
+            "license": record.license or self.job.source.license,
+            "source": self.job.source.name,
+            "origin_file": file.name,
+            "origin_start": record.start,
+            "origin_end": record.end,
+            "text_bytes": len(text.encode()),
+            "failed_rules": [],
+        }
+
+    def _keeps_text(self, identity: str) -> bool:
+        if self.job.keep_dropped == "sample":
+            return keyed_hash(self.job.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
+        return self.job.keep_dropped == "all"
+
+
+def _wanted(row: Mapping[str, object], source: SourceSettings) -> bool:
+    gate, score = source.language, row["language_score"]
+    assert gate is not None
+    sure = score is None or int(str(score)) >= gate.at_least * 1024
+    return row["language"] in gate.keep and sure
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot hold, replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

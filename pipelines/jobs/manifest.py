@@ -1,0 +1,87 @@
+"""manifest: what the corpus holds, for the trainer and for people; and the recipe as it was understood."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+from corpus.recipe import Recipe
+from corpus.settings import Json
+from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, Totals, total, write_manifest
+from corpus.store.products import canonical
+from pipelines.job import Done, Job
+from pipelines.task import Task
+
+
+@dataclass(frozen=True)
+class ManifestJob(Job):
+    """One task; its paths are relative to the output folder, where a copy of the manifest is put."""
+
+    recipe: Recipe
+
+    def settings(self) -> Json:
+        recipe = self.recipe.model_dump(mode="json", exclude={"out"})
+        for source in recipe["sources"]:
+            del source["paths"]  # where files lie decides nothing; what they hold is in the inputs' fingerprints
+        return cast(Json, recipe)
+
+    def work(self, task: Task) -> None:
+        mixes = {job.name.partition(".")[2]: task.input(job) for job in self.inputs_of("mix")}
+        shards = {name: self._shards(done) for name, done in mixes.items()}
+        tokens = {
+            name: total([shard for shard in each if shard.split == "train"]).tokens for name, each in shards.items()
+        }
+        manifest = Manifest(
+            name=self.recipe.name,
+            recipe=self.fingerprint,
+            seed=self.recipe.seed,
+            chunk_tokens=self.recipe.mix.chunk_tokens,
+            tokens_asked=self.recipe.mix.tokens,
+            tokens_got=sum(tokens.values()),
+            shortfall=self.recipe.mix.shortfall,
+            tokenizer=self._tokenizer(task.input(self.input("tokenizer"))),
+            sources=tuple(self._source(name, shards[name], tokens) for name in sorted(shards)),
+            fingerprints={job.name: job.fingerprint for job in self.inputs},
+        )
+        write_manifest(task.new("manifest.json"), manifest)
+        task.new("recipe.json").write_text(canonical(self.settings()), encoding="utf-8", newline="\n")
+
+    def _shards(self, mix: Done) -> list[Shard]:
+        found = []
+        for facts in mix.all_facts():
+            for shard in cast(list[dict[str, Json]], facts["shards"]):
+                found.append(Shard.model_validate({**shard, "file": f"{mix.job.folder}/{shard['file']}"}))
+        return found
+
+    def _tokenizer(self, done: Done) -> Tokenizer:
+        facts = cast(Mapping[str, str], done.facts())
+        return Tokenizer.model_validate(
+            {
+                "file": f"{done.job.folder}/tokenizer.json",
+                "sha256": facts["sha256"],
+                "vocabulary": facts["vocabulary"],
+                "eos": Eos.model_validate({"token": facts["eos"], "id": facts["eos_id"]}),
+                "dtype": facts["dtype"],
+            }
+        )
+
+    def _source(self, name: str, shards: list[Shard], tokens: Mapping[str, int]) -> Source:
+        settings = next(source for source in self.recipe.sources if source.name == name)
+        train = total([shard for shard in shards if shard.split == "train"])
+        holdout = total([shard for shard in shards if shard.split == "holdout"])
+        whole = sum(tokens.values())
+        return Source(
+            name=name,
+            license=settings.license,
+            priority=settings.priority,
+            share_asked=settings.share,
+            share_got=float(Fraction(tokens[name], whole)) if whole else 0.0,
+            train=train,
+            holdout=holdout,
+            holdout_documents_thin=self._thin(holdout),
+            shards=tuple(shards),
+        )
+
+    def _thin(self, holdout: Totals) -> bool:
+        asked = self.recipe.holdout
+        return holdout.documents < asked.thin_documents or holdout.bytes < asked.thin_bytes

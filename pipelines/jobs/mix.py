@@ -1,0 +1,92 @@
+"""mix: a source's quota of tokens, in shuffled order, and its holdout, as token shards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from corpus.settings import Json
+from corpus.store.token_shards import Split
+from corpus.tokens.mix import Mix, partition_keys, quotas
+from pipelines.job import Done, Job, versions
+from pipelines.task import Task
+
+if TYPE_CHECKING:
+    from corpus.tokens.merge import Cut
+
+
+@dataclass(frozen=True)
+class MixJob(Job):
+    """Task p writes the shards of partition p of the key space."""
+
+    mix: Mix
+    shares: tuple[tuple[str, float], ...]
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        return self.name.partition(".")[2]
+
+    def settings(self) -> Json:
+        mix = self.mix.model_dump(mode="json", exclude={"chunk_tokens"})
+        return {"source": self.source, "mix": mix, "shares": [list(share) for share in self.shares]}
+
+    def deciders(self) -> Mapping[str, Json]:
+        from corpus.tokens.merge import REVISION
+
+        return {"merge": REVISION, **versions(["pyarrow"])}
+
+    def work(self, task: Task) -> None:
+        from corpus.tokens.merge import EVERYTHING, threshold
+
+        own = self.input(f"tokenize.{self.source}")
+        runs = [task.input(own).path(f"run-{index:05d}.arrow") for index in range(own.tasks)]
+        available = {job.name.partition(".")[2]: self._tokens(task.input(job)) for job in self.inputs_of("tokenize")}
+        quota = quotas(dict(self.shares), available, self.mix.tokens, self.mix.shortfall)[self.source]
+        everything = quota >= available[self.source]
+        cut = EVERYTHING if everything else threshold(runs, quota)
+        shards = self._write(task, runs, "train", cut) + self._write(task, runs, "holdout", EVERYTHING)
+        task.facts.update(shards=cast(list[Json], shards), quota=quota, available=available[self.source])
+        if not everything:
+            self._book_rest(task, runs, shards)
+
+    def _tokens(self, done: Done) -> int:
+        total = 0
+        for facts in done.all_facts():
+            totals = cast(dict[str, list[int]], facts["totals"])
+            total += totals["train"][1]
+        return total
+
+    def _write(self, task: Task, runs: list[Path], split: Split, cut: "Cut") -> list[dict[str, Json]]:
+        from corpus.store.manifest import length_quantiles
+        from corpus.store.products import sha256_file
+        from corpus.store.token_shards import write_token_shard
+        from corpus.tokens.merge import merge
+
+        keys = partition_keys(task.index, self.tasks)
+        shards: list[dict[str, Json]] = []
+        for merged in merge(runs, self.fingerprint, split, keys, cut, self.mix.shard_bytes):
+            name = f"{self.source}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
+            path, shard = task.new(name), merged.shard
+            write_token_shard(path, shard)
+            lengths = (shard.offsets_D1[1:] - shard.offsets_D1[:-1]).tolist()
+            size = int(shard.bytes_D.sum())
+            shards.append({
+                "file": name, "split": split, "documents": len(shard), "tokens": len(shard.tokens_N), "bytes": size,
+                "file_bytes": path.stat().st_size, "sha256": sha256_file(path),
+                "length_quantiles": length_quantiles(lengths).model_dump(), "languages": cast(Json, merged.languages),
+            })  # fmt: skip
+            task.ledger.add(self.source, "kept", split, records=len(shard), input_bytes=size, text_bytes=size)
+            task.progress(len(shard), size)
+        return shards
+
+    def _book_rest(self, task: Task, runs: list[Path], shards: list[dict[str, Json]]) -> None:
+        """Training documents of this partition beyond the quota are out of scope, by count and bytes."""
+        from corpus.tokens.runs import count_documents
+
+        documents, size = count_documents(runs, "train", partition_keys(task.index, self.tasks))
+        taken = [shard for shard in shards if shard["split"] == "train"]
+        documents -= sum(cast(int, shard["documents"]) for shard in taken)
+        size -= sum(cast(int, shard["bytes"]) for shard in taken)
+        if documents:
+            task.ledger.add(self.source, "skipped", "over_quota", records=documents, input_bytes=size)

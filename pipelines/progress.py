@@ -1,0 +1,120 @@
+"""Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
+
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from corpus.units import human_bytes, human_count
+from pipelines.job import Done, Job
+
+MIN_FREE_BYTES = 200_000_000
+
+
+class Watch:
+    """A context within which the progress of a wave is shown; `problem` holds what stopped it, if it had to."""
+
+    def __init__(self, out: Path, jobs: Sequence[Job], console: Console) -> None:
+        self._out, self._jobs, self._console = out, jobs, console
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total} tasks"),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._rows: dict[str, TaskID] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.problem: str | None = None
+
+    def __enter__(self) -> Self:
+        for job in self._jobs:
+            self._rows[job.name] = self._bars.add_task(job.name, total=job.tasks, counts="")
+        self._bars.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._update()
+        self._bars.stop()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            self._update()
+            self.problem = _killed_worker() or _full_disk(self._out)
+            if self.problem:
+                import _thread
+
+                _thread.interrupt_main()  # datatrove's pool would wait for ever for a task whose worker is gone
+                return
+
+    def _update(self) -> None:
+        for job in self._jobs:
+            done = Done(self._out, job)
+            documents, size = counts(self._out, job)
+            shown = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
+            finished = job.tasks - len(done.missing()) if done.folder.is_dir() else 0
+            self._bars.update(self._rows[job.name], completed=finished, counts=shown)
+
+
+def counts(out: Path, job: Job) -> tuple[int, int]:
+    """Documents and bytes that the tasks of a job say they have passed."""
+    documents = size = 0
+    for path in (out / "logs" / "progress" / job.folder.removeprefix("jobs/")).glob("[0-9]*"):
+        try:
+            first, second = path.read_text().split()
+        except (OSError, ValueError):
+            continue
+        documents, size = documents + int(first), size + int(second)
+    return documents, size
+
+
+def _killed_worker() -> str | None:
+    """What to say if a worker process was killed from outside; usually the kernel was out of memory."""
+    import multiprocess
+
+    for child in multiprocess.active_children():
+        if child.exitcode is not None and child.exitcode < 0:
+            return (
+                f"a worker process was killed (signal {-child.exitcode}); if memory ran out, use fewer --workers, "
+                "or a smaller task_bytes. What was finished is kept: build again to go on"
+            )
+    return None
+
+
+def _full_disk(out: Path) -> str | None:
+    free = shutil.disk_usage(out).free
+    if free < MIN_FREE_BYTES:
+        return f"{out}: only {human_bytes(free)} left on this disk; make room and build again to go on"
+    return None
+
+
+class Stopwatch:
+    """Seconds and peak memory of a wave, for run.json."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Since this was made."""
+        return round(time.perf_counter() - self._start, 3)
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set of this process or of any one child that has ended."""
+    import resource
+
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes * 1024

@@ -1,0 +1,176 @@
+"""Runs a plan: wave by wave, whatever was finished before staying finished."""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from corpus.errors import CorpusError, InputError
+from corpus.recipe import Recipe, read_recipe
+from corpus.store.products import canonical, write_text
+from corpus.units import human_bytes, human_count, human_seconds
+from pipelines.executors import Place, run_wave
+from pipelines.job import Done, Job
+from pipelines.plan import Plan, make_plan
+from pipelines.progress import Stopwatch, Watch, counts, peak_memory_bytes
+
+PUBLISHED = {"manifest": ("manifest.json", "recipe.json"), "report": ("report.html", "summary.json")}
+
+
+def build(
+    recipe: Path,
+    *,
+    out: Path | None = None,
+    place: Place | None = None,
+    assignments: Sequence[str] = (),
+    console: Console | None = None,
+) -> Path:
+    """Builds the corpus of a recipe file, or what is left of it; returns the output folder.
+
+    Raises InputError (nothing was written) or CorpusError (what was finished is kept; the same call goes on).
+    """
+    place, console = place or Place(), console or Console(stderr=True)
+    checked = read_recipe(recipe, assignments)
+    folder = out_folder(checked, out)
+    plan = make_plan(checked, recipe.parent, place.cache_folder)
+    with locked(folder):
+        _check_disk(plan, folder)
+        return run_plan(plan, folder, place, console)
+
+
+def out_folder(recipe: Recipe, out: Path | None) -> Path:
+    """Where a recipe's corpus is built: as asked, as the recipe says, or build/<name>."""
+    return (out or Path(recipe.out or f"build/{recipe.name}")).resolve()
+
+
+def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
+    """Runs what is not whole yet, and publishes the manifest and the report at the top of the folder."""
+    watch, waves = Stopwatch(), []
+    for wave in plan.waves:
+        jobs = [job for job in wave if not Done(folder, job).whole]
+        for job in wave:
+            if job not in jobs:
+                job.check(Done(folder, job))
+        if jobs:
+            waves.append(_run_jobs(jobs, folder, place, console))
+    _publish(plan, folder)
+    if not waves:
+        console.print(f"All {len(plan.jobs)} jobs are up to date in {folder}", highlight=False, soft_wrap=True)
+        return folder
+    seconds = watch.seconds()
+    console.print(f"Built {len(plan.jobs)} jobs in {human_seconds(seconds)}: {folder}", highlight=False, soft_wrap=True)
+    _note_run(folder, place, waves, seconds)
+    return folder
+
+
+def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> dict[str, object]:
+    work = []
+    for job in jobs:
+        done = Done(folder, job)
+        shutil.rmtree(done.folder / "tmp", ignore_errors=True)  # of tasks that were killed; we hold the lock
+        work += [(job, index) for index in done.missing()]
+    stopwatch = Stopwatch()
+    if work:
+        name = hashlib.sha256("".join(sorted(job.fingerprint for job in jobs)).encode()).hexdigest()[:12]
+        watch = Watch(folder, jobs, console)
+        try:
+            with watch:
+                run_wave(place, folder, folder / "logs" / f"wave-{name}", work)
+        except KeyboardInterrupt:
+            if watch.problem:
+                raise CorpusError(watch.problem) from None
+            raise CorpusError("stopped; what was finished is kept: build again to go on") from None
+    for job in jobs:
+        Done(folder, job).close()
+        shutil.rmtree(folder / job.folder / "tmp", ignore_errors=True)
+    seconds = stopwatch.seconds()
+    _tell(jobs, folder, seconds, console)
+    return {
+        "jobs": [job.name for job in jobs],
+        "tasks": len(work),
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> None:
+    """A line a wave, on a terminal as in a log."""
+    passed = [counts(folder, job) for job in jobs]
+    documents, size = sum(each[0] for each in passed), sum(each[1] for each in passed)
+    names = (
+        jobs[0].kind if len(jobs) == 1 else f"{jobs[0].kind} ({', '.join(job.name.partition('.')[2] for job in jobs)})"
+    )
+    if len({job.kind for job in jobs}) > 1:
+        names = ", ".join(job.name for job in jobs)
+    shown = f" {human_count(documents)} records, {human_bytes(size)}" if documents else ""
+    console.print(f"  {human_seconds(seconds):>10}  {names}{shown}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _publish(plan: Plan, folder: Path) -> None:
+    """Copies what people and the trainer open to the top of the folder, each file whole or not at all."""
+    for job_name, files in PUBLISHED.items():
+        done = Done(folder, plan.job(job_name))
+        for file in files:
+            text = done.path(file).read_text(encoding="utf-8")
+            top = folder / file
+            if not top.is_file() or top.read_text(encoding="utf-8", errors="replace") != text:
+                write_text(top, text)
+    index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
+    if not (folder / "build.json").is_file() or (folder / "build.json").read_text() != index:
+        write_text(folder / "build.json", index)
+
+
+def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:
+    """run.json: all that may differ from run to run, and so stands in no product."""
+    machine = {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count()}
+    body = {
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "workers": place.worker_count,
+        "machine": machine,
+        "waves": waves,
+    }
+    write_text(folder / "run.json", json.dumps(body, indent=1) + "\n")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds an output folder for one build; the kernel lets go when the process ends, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CorpusError(
+                f"{folder}: another build is at work here; wait for it, or choose another --out"
+            ) from None
+        yield
+
+
+def _check_disk(plan: Plan, folder: Path) -> None:
+    """A build writes about as much as it reads, three times over: text twice, tokens twice, a little beside."""
+    from pipelines.jobs.acquire import Acquire, LocalFile
+
+    size = 0
+    for job in plan.jobs:
+        if isinstance(job, Acquire) and not Done(folder, job).whole:
+            size += sum(item.size if isinstance(item, LocalFile) else item.release.size for item in job.items)
+    free = shutil.disk_usage(folder).free
+    if free < 3 * size:
+        raise CorpusError(
+            f"{folder}: {human_bytes(free)} free, but {human_bytes(3 * size)} may be needed; choose another --out"
+        )

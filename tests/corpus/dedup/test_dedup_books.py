@@ -1,0 +1,48 @@
+"""The whole way on real texts: two editions of one book, and many books that are not alike."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+from corpus.dedup.decide import Decisions, Documents, decide
+from corpus.dedup.settings import Dedup, Near
+from corpus.dedup.shingles import shingles
+from corpus.dedup.sketch import sketch
+
+
+def dedup(texts: list[str], near: Near) -> Decisions:
+    sketches = [sketch(text, near) for text in texts]
+    nothing = np.zeros(near.bands, dtype=np.uint64)
+    documents = Documents(
+        np.frombuffer(b"".join(each.content_hash for each in sketches), dtype=np.uint8).reshape(-1, 16),
+        np.array([nothing if each.bands is None else each.bands for each in sketches]),
+        np.array([each.bands is not None for each in sketches]),
+    )
+    return decide(documents, lambda rank: shingles(texts[rank], near.ngram_words), Dedup(near=near))
+
+
+def test_two_editions_of_a_book_are_near_duplicates(data: Path) -> None:
+    """1994 in Latin-1 with typewriter quotes, later in UTF-8 with curly ones; each with its own legal text around."""
+    folder = data / "gutenberg"
+    new, old = (folder / "11-0.txt").read_text(), (folder / "old" / "alice30.txt").read_text("latin-1")
+    other = (folder / "1342-0.txt").read_text()
+    found = dedup([new, other, old, new], Near())
+    assert found.removed.tolist() == [2, 3] and found.survivor.tolist() == [0, 0]
+    assert found.near.tolist() == [True, False]
+    assert 0.85 < found.intersection[0] / found.union[0] < 0.87
+
+
+def test_books_are_told_from_their_revisions(data: Path) -> None:
+    """Openings of 88 books, each again with a line added (a near duplicate) and with a tenth of its words changed."""
+    raw = zstandard.ZstdDecompressor().stream_reader((data / "books" / "classic-books.jsonl.zst").read_bytes())
+    texts = [json.loads(line)["text"][:20_000] for line in io.TextIOWrapper(raw, encoding="utf-8")]
+    assert dedup(texts, Near()).removed.size == 0
+    longer = [f"{text}\nScanned by hand.\n" for text in texts]
+    changed = [" ".join(w if at % 10 else "changed" for at, w in enumerate(text.split())) for text in texts]
+    found = dedup([*texts, *longer, *changed], Near())
+    assert found.removed.tolist() == list(range(len(texts), 2 * len(texts)))
+    assert found.survivor.tolist() == list(range(len(texts)))
+    assert found.counts.hot_buckets == found.counts.not_compared == 0

@@ -1,0 +1,29 @@
+"""Verdicts against datatrove's Gopher filters, the reference that published corpora were filtered with."""
+
+import pytest
+
+from corpus.quality.rule import failing
+from corpus.quality.rules.gopher_quality import RULES as QUALITY
+from corpus.quality.rules.gopher_repetition import RULES as REPETITION
+from corpus.quality.signals import measure
+
+AT_LEAST = 995  # of 1,000 documents; docs/word_boundaries.md lists the rest
+
+
+def test_gopher_rules_agree_with_datatrove_on_real_documents(documents: list[str]) -> None:
+    pytest.importorskip("spacy", reason="datatrove cuts words with spaCy: pip install 'gristmill[dev]'")
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
+
+    quality, repetition = GopherQualityFilter(), GopherRepetitionFilter()
+    ours, theirs = [], []
+    for text in documents:
+        signals = measure(text)
+        ours.append((not failing(QUALITY, signals), not failing(REPETITION, signals)))
+        document = Document(text=text, id="")
+        theirs.append((quality.filter(document) is True, repetition.filter(document) is True))
+    assert sum(one == other for one, other in zip(ours, theirs, strict=True)) >= AT_LEAST
+    for rule in (0, 1):
+        assert sum(one[rule] == other[rule] for one, other in zip(ours, theirs, strict=True)) >= AT_LEAST
+        passed = sum(verdict[rule] for verdict in theirs)
+        assert 200 < passed < 950, "a sample that nearly all pass or fail would show nothing"

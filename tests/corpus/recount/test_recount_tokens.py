@@ -1,0 +1,114 @@
+"""Token shards are counted again, whatever their manifests vouch for."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from resealed import lines, remanifest, reshard, wrong
+from small_build import built, copied
+
+from corpus.store.token_shards import TokenShard, open_token_shard
+from corpus.verify import verify_build
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def own(build: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return copied(build, tmp_path / "out")
+
+
+def shard_of(build: Path, split: str) -> tuple[Path, TokenShard]:
+    """A token shard of books, in memory."""
+    path = next(build.glob(f"jobs/mix.books-*/books-{split}-*.arrow"))
+    shard = open_token_shard(path)
+    columns = {name: getattr(shard, name).copy() for name in ("ids_D16", "tokens_N", "offsets_D1", "bytes_D")}
+    return path, replace(shard, **columns)
+
+
+def test_token_shards_as_they_were_are_still_right(own: Path) -> None:
+    reshard(own, dict([shard_of(own, "train"), shard_of(own, "holdout")]))
+    verify_build(own)
+
+
+def test_a_document_without_eos(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.tokens_N[shard.offsets_D1[1:] - 1] = 5
+    reshard(own, {path: shard})
+    assert "does not end in EOS" in wrong(own)
+
+
+def test_eos_inside_a_document(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.tokens_N[0] = 0
+    reshard(own, {path: shard})
+    assert "EOS (0) stands inside a document" in wrong(own)
+
+
+def test_a_token_that_the_vocabulary_lacks(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.tokens_N[0] = 60_000
+    reshard(own, {path: shard})
+    assert "beyond the vocabulary" in wrong(own)
+
+
+def test_a_document_that_no_text_shard_holds(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.ids_D16[0] = 7
+    reshard(own, {path: shard})
+    assert f"{'07' * 16} is in no text shard of books" in wrong(own)
+
+
+def test_a_holdout_document_in_a_train_shard(own: Path) -> None:
+    train, holdout = shard_of(own, "train"), shard_of(own, "holdout")
+    train[1].ids_D16[0], holdout[1].ids_D16[0] = holdout[1].ids_D16[0].copy(), train[1].ids_D16[0].copy()
+    reshard(own, dict([train, holdout]))
+    said = wrong(own)
+    assert "1 holdout documents in a train shard" in said and "1 train documents in a holdout shard" in said
+
+
+def test_a_document_that_stands_twice(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.ids_D16[0] = shard.ids_D16[1]
+    reshard(own, {path: shard})
+    said = wrong(own)
+    assert f"{shard.ids_D16[1].tobytes().hex()} stands there twice" in said and "over_quota" in said
+
+
+def test_sizes_are_those_of_the_texts(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    shard.bytes_D[:2] += (1, -1)
+    reshard(own, {path: shard})
+    assert "bytes are not those of the texts" in wrong(own)
+
+
+def test_a_shard_of_another_recipe(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    reshard(own, {path: replace(shard, header=shard.header._replace(recipe="0" * 64))})
+    assert "by another recipe" in wrong(own)
+
+
+@pytest.mark.parametrize(("field", "said"), [("languages", "languages"), ("length_quantiles", "length quantiles")])
+def test_what_the_manifest_adds_of_its_own_is_recounted(own: Path, field: str, said: str) -> None:
+    def change(body: dict[str, Any]) -> None:
+        counts = body["sources"][0]["shards"][0][field]
+        counts[next(iter(counts))] += 1
+
+    remanifest(own, change)
+    named = lines(wrong(own))
+    assert len(named) == 1 and said in named[0]
+
+
+def test_a_shard_that_the_manifest_lacks(own: Path) -> None:
+    def change(body: dict[str, Any]) -> None:
+        source = body["sources"][0]
+        gone = source["shards"].pop()
+        source[gone["split"]] = {name: source[gone["split"]][name] - gone[name] for name in source[gone["split"]]}
+
+    remanifest(own, change)
+    assert "manifest.json: lacks jobs/mix.books-" in wrong(own)

@@ -1,0 +1,237 @@
+"""Data sets as they are published: JSON lines and Parquet; bad lines fail alone."""
+
+import bz2
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiles import outcomes, read_cut, read_whole, records
+
+from corpus.document import Failed, Record, Skipped
+from corpus.sources.records import SOURCE, RecordsSettings
+
+PLAIN = {"name": "records", "reader": "records", "paths": ("x",), "share": 1.0, "license": "unknown"}
+COMPRESS = {
+    "plain": lambda content: content,
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+
+
+def fields(**names: object) -> RecordsSettings:
+    return RecordsSettings.model_validate({**PLAIN, **names})
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "expected"),
+    [
+        ("records/arxiv.jsonl", "text", 11),
+        ("records/demo-dataset-deduplication.jsonl", "text", 14),
+        ("records/dolma-documents-000.json.gz", "text", 10),
+        ("records/redpajama-c4-refined.jsonl", "text", 10),
+        ("records/redpajama-cc-2023-06-refined.jsonl", "text", 10),
+        ("records/redpajama-pile-stackexchange-refined.jsonl", "text", 10),
+        ("records/stack_exchange.jsonl", "text", 70),
+        ("records/the-pile-nih-refined.jsonl", "text", 10),
+        ("records/the-pile-uspto-refined.jsonl", "text", 10),
+        ("records/test.jsonl.zst", "message", 1),
+        ("books/classic-books.jsonl.zst", "text", 88),
+        ("evals/gsm8k_test-1.jsonl.gz", "question", 1319),
+        ("code/a.parquet", "contents", 11),
+        ("code/b.parquet", "contents", 16),
+        ("code/header-test1.parquet", "contents", 10),
+        ("code/license-sample_1.parquet", "contents", 2),
+        ("code/license-sample_2.parquet", "contents", 2),
+    ],
+)
+def test_every_row_of_real_files_is_read(data: Path, name: str, field: str, expected: int) -> None:
+    path = data / name
+    found = read_whole(SOURCE, path, fields(text_field=field))
+    assert len(found) == expected and {type(each) for each in found} <= {Record, Skipped}
+    if path.suffix == ".parquet":
+        texts = parquet.read_table(path, columns=[field])[field].to_pylist()
+    else:
+        command = {".gz": ["zcat"], ".zst": ["zstd", "-dcq"]}.get(path.suffix, ["cat"])
+        try:
+            lines = subprocess.run([*command, str(path)], capture_output=True, check=True).stdout
+        except FileNotFoundError:
+            pytest.skip(f"needs the command {command[0]}")
+        texts = [json.loads(line)[field] for line in lines.splitlines()]
+    assert [each.content.decode() for each in records(found)] == [each for each in texts if each and each.strip()]
+    size = path.stat().st_size
+    assert read_cut(SOURCE, path, range(0, size, max(size // 40, 1)), fields(text_field=field)) == found
+
+
+def test_what_is_known_of_a_record_comes_from_its_fields(data: Path) -> None:
+    nested = fields(
+        id_field="meta.arxiv_id", url_field="meta.url", date_field="meta.timestamp", language_field="meta.language"
+    )
+    first = records(read_whole(SOURCE, data / "records/arxiv.jsonl", nested))[0]
+    assert (first.identity, first.url) == ("1712.01076", "https://arxiv.org/abs/1712.01076")
+    assert (first.date, first.language, first.license) == ("2017-12-05T09:17:31+00:00", "en", None)
+    assert SOURCE.text(first, nested) == "\\section{Riemannian Langevin dynamics}"
+    code = fields(text_field="contents", id_field="document_id", date_field="date_acquired", license_field="license")
+    first = records(read_whole(SOURCE, data / "code/a.parquet", code))[0]
+    assert first.identity == "a04cce7c-8a0c-11ee-9c76-d64d52cf0c73"
+    assert (first.license, first.date, first.url) == ("mit", "2023-06-05T05:00:00+00:00", None)
+
+
+def test_an_identity_is_the_id_else_the_url_else_nothing(tmp_path: Path) -> None:
+    rows = [{"id": 7, "url": "u"}, {"id": None, "url": "u"}, {"id": True}, {"id": {"a": 1}, "url": ""}]
+    path = written(tmp_path / "rows", "\n".join(json.dumps({"text": "x", **row}) for row in rows).encode())
+    found = records(read_whole(SOURCE, path, fields(id_field="id", url_field="url")))
+    assert [each.identity for each in found] == ["7", "u", "", ""]
+
+
+LINES = [
+    (b'{"text": "one"}', "record"),
+    (b'{"text": "\xd0\xb4\xd0\xb2\xd0\xb0", "meta": {"a": [1, {}]}}\r', "record"),
+    (b"", "empty"),
+    (b'{"text": " \\n"}', "empty"),
+    (b'{"text": null}', "no_text"),
+    (b"{}", "no_text"),
+    (b'{"text": ["a"]}', "bad_text"),
+    (b'{"text": "a"', "bad_json"),
+    (b"[1]", "bad_json"),
+    (b'{"text": "\xff"}', "bad_utf8"),
+    (b"[" * 5000, "bad_json"),
+    (b'{"text": ' + b"9" * 6000 + b"}", "bad_json"),
+    (b'{"text": "' + b"a" * 20_000 + b'"}', "too_large"),
+    (b'{"text": "\\ud83d\\ude00 \\ud83d"}', "record"),
+    (b'{"text": "last"}', "record"),
+]
+SMALL = fields(max_record_bytes=10_000)
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_each_line_has_its_outcome_and_a_bad_one_fails_alone(tmp_path: Path, kind: str, end: bytes) -> None:
+    path = written(tmp_path / "rows", COMPRESS[kind](b"\xef\xbb\xbf" + b"\n".join(line for line, _ in LINES) + end))
+    found = read_whole(SOURCE, path, SMALL)
+    assert [each.reason if not isinstance(each, Record) else "record" for each in found] == [why for _, why in LINES]
+    texts = [each.content.decode() for each in records(found)]
+    assert texts == ["one", "два", "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}", "last"]
+    if kind != "plain":
+        size = path.stat().st_size
+        assert SOURCE.cuts(path, [0, 1, size], SMALL) == [0, size, size]
+
+
+def test_spans_of_plain_lines_are_their_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows", b"\n".join(line for line, _ in LINES))
+    found, at = read_whole(SOURCE, path, SMALL), 0
+    for each, (line, _) in zip(found, LINES, strict=True):
+        assert (each.start, each.end) == (at, min(at + len(line) + 1, path.stat().st_size))
+        at = each.end
+    assert read_cut(SOURCE, path, range(0, path.stat().st_size, 3), SMALL) == found
+    assert list(SOURCE.read(path, 0, 3, SMALL)) == found[:1]  # an end within a line means the next one's start
+
+
+def test_a_line_that_breaks_off_is_truncated(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows", b'{"text": "one"}\n{"text": "tw')
+    assert read_whole(SOURCE, path, SMALL)[1:] == [Failed(16, 28, "truncated")]
+    whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % number for number in range(50_000)))
+    found = read_whole(SOURCE, written(tmp_path / "cut.gz", whole[:-20]), SMALL)
+    assert outcomes(found)["truncated"] == 1 and isinstance(found[-1], Failed)
+    assert [each.content for each in records(found)] == [b"%d" % number for number in range(len(found) - 1)]
+    assert len(found) > 40_000
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd"])
+def test_behind_damage_the_next_stream_is_read(tmp_path: Path, kind: str) -> None:
+    parts = [b"".join(b'{"text": "%d %d"}\n' % (part, number) for number in range(100)) for part in range(3)]
+    streams = [COMPRESS[kind](part) for part in parts]
+    for broken in (streams[1][: len(streams[1]) // 2], b"garbage" * 20):
+        path = written(tmp_path / "rows", streams[0] + broken + streams[2])
+        found = read_whole(SOURCE, path, SMALL)
+        assert outcomes(found)[f"bad_{kind}"] == 1
+        texts = [each.content.decode() for each in records(found)]
+        assert texts[:100] == [f"0 {number}" for number in range(100)]
+        assert texts[-100:] == [f"2 {number}" for number in range(100)]
+    lone = COMPRESS[kind](b'{"text": "begun ') + b"garbage" * 20 + COMPRESS[kind](b'ended"}\n{"text": "good"}\n')
+    found = read_whole(SOURCE, written(tmp_path / "lone", lone), SMALL)
+    assert outcomes(found) == {f"bad_{kind}": 1, "record": 1}  # one span for all that the damage took
+
+
+def test_files_without_records(tmp_path: Path) -> None:
+    assert read_whole(SOURCE, written(tmp_path / "empty", b""), SMALL) == []
+    nothing = written(tmp_path / "nothing.gz", gzip.compress(b""))
+    assert outcomes(read_whole(SOURCE, nothing, SMALL)) == {"empty": 1}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("parquet") / "rows"
+    rows = [{"text": f"text {number}" * 9, "meta": {"url": f"u{number}"}, "n": number} for number in range(95)]
+    rows[10]["text"], rows[20]["text"] = None, " "
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=10)
+    return path
+
+
+def test_parquet_is_cut_at_its_row_groups(table: Path) -> None:
+    settings, size = fields(url_field="meta.url", id_field="n"), table.stat().st_size
+    found = read_whole(SOURCE, table, settings)
+    assert outcomes(found) == {"record": 93, "no_text": 1, "empty": 1}
+    assert (records(found)[-1].identity, records(found)[-1].url) == ("94", "u94")
+    places = sorted(set(SOURCE.cuts(table, range(size + 1), settings)))
+    assert len(places) == 11 and places[0] == 0 and places[-1] == size
+    groups = parquet.ParquetFile(table).metadata
+    assert places[3] == groups.row_group(3).column(0).dictionary_page_offset
+    assert [each.start for each in found[::10]] == places[:-1]
+    assert read_cut(SOURCE, table, range(0, size, 100), settings) == found
+    assert list(SOURCE.read(table, places[3], places[4], settings)) == found[30:40]
+
+
+def test_parquet_without_the_field_or_with_damage(table: Path, tmp_path: Path) -> None:
+    assert outcomes(read_whole(SOURCE, table, fields(text_field="content"))) == {"no_text": 95}
+    assert outcomes(read_whole(SOURCE, table, fields(text_field="n"))) == {"bad_text": 95}
+    content = table.read_bytes()
+    places = sorted(set(SOURCE.cuts(table, range(len(content)), SMALL)))
+    broken = content[: places[4]] + bytes(places[5] - places[4]) + content[places[5] :]
+    found = read_whole(SOURCE, written(tmp_path / "group", broken), SMALL)
+    assert [each for each in found if isinstance(each, Failed)] == [Failed(places[4], places[5], "bad_parquet")]
+    assert len(records(found)) == 83
+    for lost in (content[:-1], content[:50], b"PAR1", b"PAR1" + bytes(400) + b"PAR1"):
+        path = written(tmp_path / "lost", lost)
+        assert read_whole(SOURCE, path, SMALL) == [Failed(0, len(lost), "bad_parquet")]
+
+
+def test_parquet_rows_that_are_not_utf8_fail_alone(tmp_path: Path) -> None:
+    values = [b"good", b"\xff", b"fine"]
+    raw = pyarrow.array(values, pyarrow.binary())
+    for column in (raw, raw.view(pyarrow.string())):
+        parquet.write_table(pyarrow.table({"text": column}), tmp_path / "rows")
+        found = read_whole(SOURCE, tmp_path / "rows", SMALL)
+        assert outcomes(found) == {"record": 2, "bad_utf8": 1} and isinstance(found[1], Failed)
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "none")
+    assert outcomes(read_whole(SOURCE, tmp_path / "none", SMALL)) == {"empty": 1}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    kind=st.sampled_from([*COMPRESS, "parquet"]),
+    at=st.floats(0, 1),
+    junk=st.binary(max_size=30),
+    step=st.integers(1, 99),
+)
+def test_hostile_bytes_fail_and_spans_still_tile(
+    tmp_path_factory: pytest.TempPathFactory, table: Path, kind: str, at: float, junk: bytes, step: int
+) -> None:
+    plain = b"\n".join(line for line, _ in LINES) * 3
+    whole = table.read_bytes() if kind == "parquet" else COMPRESS[kind](plain)
+    place = int(at * len(whole))
+    path = written(tmp_path_factory.mktemp("hostile") / "rows", whole[:place] + junk + whole[place + len(junk) :])
+    found = read_whole(SOURCE, path, SMALL)
+    assert read_cut(SOURCE, path, range(0, path.stat().st_size, step * 50), SMALL) == found

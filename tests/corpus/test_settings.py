@@ -1,0 +1,130 @@
+"""Settings files: every mistake at once, with its line; nothing but plain values is ever built."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.errors import InputError
+from corpus.settings import Quantity, Share, Strict, override, parse_yaml, read_yaml, validate
+
+
+class Inner(Strict):
+    """A group."""
+
+    depth: int = 1
+    kind: Literal["thin", "thick"] = "thin"
+
+
+class Outer(Strict):
+    """A file."""
+
+    name: str
+    size: Quantity = 1
+    part: Share = 0.5
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+
+
+def check(text: str) -> Outer:
+    return validate(Outer, parse_yaml(text, name="file.yaml", what="settings file"))
+
+
+def message(text: str) -> str:
+    with pytest.raises(InputError) as error:
+        check(text)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
+    told = message("name: 7\nsize: 3 elephants\npart: 140%\ninner:\n  deph: 2\n  kind: thic\nmany:\n  - depth: x\n")
+    assert told.splitlines()[0] == "file.yaml: 6 mistakes"
+    assert [line.split(":")[0].strip() for line in told.splitlines()[1:]] == [
+        "line 1", "line 2", "line 3", "line 5", "line 6", "line 8",
+    ]  # fmt: skip
+    assert "`inner.deph` is not a setting; did you mean `depth`?" in told
+    assert "did you mean `thick`?" in told
+    assert "3 elephants" in told and "140%" in told
+
+
+def test_what_is_missing_is_named() -> None:
+    assert "`name` is required" in message("size: 1")
+
+
+def test_units() -> None:
+    found = check("name: a\nsize: 1.5 MiB\npart: 12.5%\n")
+    assert (found.size, found.part) == (1_572_864, 0.125)
+
+
+def test_yaml_1_2_words_stay_words() -> None:
+    assert parse_yaml("a: [no, on, yes, 0o7, 1_000, 12:30]", name="f", what="w").data == {
+        "a": ["no", "on", "yes", "0o7", "1_000", "12:30"]
+    }
+    assert parse_yaml("a: [true, null, ~, 3, -2.5, 1e3, '3']", name="f", what="w").data == {
+        "a": [True, None, None, 3, -2.5, 1000.0, "3"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "empty"),
+        ("# nothing\n", "empty"),
+        ("- a\n- b\n", "mapping"),
+        ("just words", "mapping"),
+        ("a: [1, 2\n", "not valid YAML: line"),
+        ("name: a\nname: b\n", "line 2: `name` is given twice"),
+        ("name: !!python/object/apply:os.system ['touch pwned']\n", "line 1"),
+        ("name: !!python/name:os.system\n", "line 1"),
+        ("name: &x a\nsize: *x\n", "anchors and aliases are not read"),
+        ("? [a, b]\n: 1\n", "plain name"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("name: \x00", "YAML"),
+    ],
+)
+def test_what_is_not_plain_is_refused(text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in message(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_binary_large_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\x80\x81\xff")
+    (tmp_path / "large.yaml").write_bytes(b"a: 1\n" * 300_000)
+    for name, told in (("binary", "not UTF-8"), ("large", "over 1000000 bytes"), ("missing", "cannot read")):
+        with pytest.raises(InputError, match=told):
+            read_yaml(tmp_path / f"{name}.yaml", what="recipe")
+
+
+def test_override() -> None:
+    document = parse_yaml("name: a\ninner:\n  depth: 1\nmany:\n  - depth: 3\n", name="f", what="w")
+    changed = validate(Outer, override(document, ["inner.depth=9", "many.0.kind=thick", "size=2kB"]))
+    assert (changed.inner.depth, changed.many[0].kind, changed.size) == (9, "thick", 2000)
+    assert validate(Outer, document).inner.depth == 1
+    for wrong in ("inner", "name.deep=1", "many.7.kind=thin", "=1"):
+        with pytest.raises(InputError, match="--set"):
+            override(document, [wrong])
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_parser(text: str) -> None:
+    try:
+        parse_yaml(text, name="f", what="w")
+    except InputError:
+        return
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_reader(raw: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
+        file.write(raw)
+        file.flush()
+        try:
+            read_yaml(Path(file.name), what="recipe")
+        except InputError:
+            return

@@ -1,0 +1,97 @@
+"""The same bytes, whatever happens: kills, workers, the order of paths.
+
+Each of these was tried on purpose, and fails here:
+- `Task._commit` writes the manifest before it publishes the products: tests/pipelines/test_task.py;
+- `publish` renames before it syncs, or does not sync the folder: the same;
+- `Task.run` does not ask for the manifest of a task that is done, or `Done.missing` forgets one: here;
+- a reader's cuts depend on the part that asks: here, by other numbers of bytes a task in tests/corpus/sources.
+"""
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from builds import finish, kill_group, kill_inside, products, start, write_recipe
+
+JOBS = [
+    "acquire.web", "acquire.records", "clean.web", "clean.records", "sketch.web", "sketch.records", "dedup",
+    "text.web", "text.records", "tokenizer", "tokenize.web", "tokenize.records", "mix.web", "mix.records",
+    "manifest", "report",
+]  # fmt: skip
+PARALLEL = {name for name in JOBS if "." in name}
+
+
+@pytest.fixture(scope="module")
+def built(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
+    """A recipe, its uninterrupted build, and how long that took."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    recipe = write_recipe(folder, data)
+    begun = time.monotonic()
+    finish(start(recipe, folder / "out"))
+    return recipe, folder / "out", time.monotonic() - begun
+
+
+def test_the_small_build_is_cut_as_the_kills_need_it(built: tuple[Path, Path, float]) -> None:
+    _, out, _ = built
+    for job in sorted(PARALLEL):
+        tasks = list(out.glob(f"jobs/{job}-*/tasks/*.json"))
+        assert len(tasks) >= 3, job
+    cut = [path.read_text() for path in out.glob("jobs/acquire.web-*/tasks/*.json")]
+    assert any('"cuts": [\n' in text for text in cut), "no input file is cut across tasks"
+
+
+def test_killed_once_inside_each_job(built: tuple[Path, Path, float], tmp_path: Path) -> None:
+    recipe, whole, _ = built
+    out = tmp_path / "out"
+    for job in JOBS:
+        for _ in range(10):
+            if kill_inside(start(recipe, out), out, job):
+                break
+            for folder in out.glob(f"jobs/{job}-*"):  # it ended before the kill: let it run once more
+                shutil.rmtree(folder)
+        else:
+            pytest.fail(f"no kill landed inside {job}")
+    finish(start(recipe, out))
+    assert products(out) == products(whole)
+
+
+def kill_at_random(built: tuple[Path, Path, float], out: Path, kills: int, seed: int) -> None:
+    recipe, whole, seconds = built
+    moments = random.Random(seed)
+    landed = 0
+    while landed < kills:
+        process = start(recipe, out)
+        time.sleep(moments.uniform(0.3, max(1.0, 0.7 * seconds)))
+        if process.poll() is None:
+            kill_group(process)
+            landed += 1
+        else:  # what was left took less than that: begin again
+            finish(process)
+            assert products(out) == products(whole)
+            shutil.rmtree(out)
+    finish(start(recipe, out))
+    assert products(out) == products(whole)
+
+
+def test_killed_at_random_moments(built: tuple[Path, Path, float], tmp_path: Path) -> None:
+    kill_at_random(built, tmp_path / "out", kills=8, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_at_many_random_moments(built: tuple[Path, Path, float], tmp_path: Path) -> None:
+    kill_at_random(built, tmp_path / "out", kills=25, seed=2)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers(built: tuple[Path, Path, float], tmp_path: Path, workers: int) -> None:
+    recipe, whole, _ = built
+    finish(start(recipe, tmp_path / "out", workers=workers))
+    assert products(tmp_path / "out") == products(whole)
+
+
+def test_paths_and_sources_in_another_order(built: tuple[Path, Path, float], data: Path, tmp_path: Path) -> None:
+    _, whole, _ = built
+    finish(start(write_recipe(tmp_path, data, reverse=True), tmp_path / "out"))
+    assert products(tmp_path / "out") == products(whole)

@@ -1,0 +1,194 @@
+"""A made build's remains, written with the real writers, so that a report can be collected without running a build."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.quality.rule import Rule, failing
+from corpus.report.collect import Evidence
+from corpus.store.ledger import Ledger
+from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, length_quantiles, total, write_manifest
+from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, shard_schema
+from corpus.store.token_shards import Header, Split, TokenShard, write_token_shard
+
+SIGNALS = ("characters", "words", "lines", "hashes")
+PROSE = (
+    Rule("prose.words", "words", at_least=50, at_most=100_000, source="A paper, table 1"),
+    Rule("prose.mean_word_length", "characters", per="words", at_least=3, at_most=10, source="A paper, table 1"),
+    Rule("prose.hashes", "hashes", per="words", at_most=0.1, source="A paper, table 2"),
+)
+LIGHT = (Rule("light.words", "words", at_least=10, source="Ours"),)
+RULE_SETS = {"light": LIGHT, "prose": PROSE}
+HOSTILE = "<script>window.pwned=1</script>"
+SEED = 7
+
+
+def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), documents: int = 120) -> Evidence:
+    """Sources of made documents: most are kept, some dropped, some skipped, some duplicates of the first source's."""
+    made = [_Made(folder, number, name, documents, names[0]) for number, name in enumerate(names)]
+    tokens = sum(each.train_tokens for each in made)
+    manifest = Manifest(
+        name="made",
+        recipe="ab" * 32,
+        seed=SEED,
+        chunk_tokens=4096,
+        tokens_asked=2 * tokens,
+        tokens_got=tokens,
+        shortfall="accept",
+        tokenizer=Tokenizer(
+            file="tokenizer.json", sha256="cd" * 32, vocabulary=500, eos=Eos(token="<eos>", id=0), dtype="uint16"
+        ),
+        sources=tuple(each.source(1 / len(names), tokens) for each in sorted(made, key=lambda each: each.name)),
+        fingerprints={},
+    )
+    write_manifest(folder / "manifest.json", manifest)
+    return Evidence(
+        manifest=manifest,
+        root=folder,
+        ledgers={f"{stage}.{each.name}": ledger for each in made for stage, ledger in each.ledgers.items()},
+        clean_shards={each.name: [(each.path("kept"), each.path("dropped"))] for each in made},
+        decisions={each.name: [each.path("decisions")] for each in made},
+        rules={each.name: PROSE for each in made},
+        rule_sets=RULE_SETS,
+        files=dict.fromkeys(names, 2),
+        dedup_counts={"exact": sum(each.merged for each in made), "near": 0, "candidates": 12},
+    )
+
+
+class _Made:
+    def __init__(self, folder: Path, number: int, name: str, documents: int, first: str) -> None:
+        self.folder, self.number, self.name, self.merged = folder, number, name, 0
+        self.ledgers = {stage: Ledger() for stage in ("clean", "text", "mix")}
+        self.random = random.Random(f"{SEED}:{number}")
+        self.shards: list[Shard] = []
+        rows = [self._row(index) for index in range(documents)]
+        kept = self._clean(rows)
+        splits = self._dedup(kept, first)
+        self._tokens(splits)
+
+    def path(self, what: str) -> Path:
+        return self.folder / f"{what}-{self.number}.parquet"
+
+    def _row(self, index: int) -> dict[str, object]:
+        words = int(self.random.lognormvariate(5.5, 1.3)) + 1
+        characters = int(words * self.random.uniform(2.7, 8))
+        hashes = self.random.choice([0, 0, 0, 0, words // 5])
+        text = f"{HOSTILE} document {index} of {self.name} " + "word " * min(words, 30)
+        return {
+            "id": hashlib.sha256(f"{self.number}:{index}".encode()).hexdigest()[:32],
+            "text": text,
+            "url": f"https://example.org/{HOSTILE}" if index % 2 else None,
+            "language": [None, "en", "en", "en", "de", "fr"][index % 6] if self.number else "en",
+            "source": self.name,
+            "origin_file": "pages.warc.gz",
+            "origin_start": index * 1000,
+            "origin_end": index * 1000 + 1000,
+            "text_bytes": len(text.encode()),
+            "characters": characters,
+            "words": words if index % 10 else None,
+            "lines": words // 10,
+            "hashes": hashes,
+        }
+
+    def _clean(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        schema, kept, ledger = shard_schema(SIGNALS, CLEAN_COLUMNS), [], self.ledgers["clean"]
+        with RowWriter(self.path("kept"), schema) as keeps, RowWriter(self.path("dropped"), schema) as drops:
+            for row in rows:
+                reasons = [rule.name for rule in failing(PROSE, row)]  # type: ignore[arg-type]
+                size = int(str(row["text_bytes"]))
+                if reasons:
+                    drops.add({**row, "rule": reasons[0], "failed_rules": reasons})
+                    ledger.add(self.name, "dropped", reasons[0], input_bytes=1000, text_bytes=size)
+                else:
+                    keeps.add({**row, "failed_rules": []})
+                    kept.append(row)
+                    ledger.add(self.name, "kept", "", input_bytes=1000, text_bytes=size)
+        ledger.add(self.name, "skipped", f"redirect {HOSTILE}", records=5, input_bytes=500)
+        ledger.add(self.name, "failed", "truncated", records=1, input_bytes=77)
+        return kept
+
+    def _dedup(self, kept: list[dict[str, object]], first: str) -> list[tuple[dict[str, object], str]]:
+        decisions, stay = [], []
+        for index, row in enumerate(kept):
+            size = int(str(row["text_bytes"]))
+            copy = index % 9 == 4
+            split = None if copy else "holdout" if index % 10 == 0 else "train"
+            decisions.append(
+                {
+                    "id": row["id"],
+                    "split": split,
+                    "survivor": "0" * 32 if copy else None,
+                    "survivor_source": first if copy else None,
+                    "reason": ("near" if index % 2 else "exact") if copy else None,
+                }
+            )
+            if split is None:
+                self.merged += 1
+                self.ledgers["text"].add(self.name, "merged", str(decisions[-1]["reason"]), text_bytes=size)
+            else:
+                stay.append((row, split))
+                self.ledgers["text"].add(self.name, "kept", split, text_bytes=size)
+        columns = ("id", "split", "survivor", "survivor_source", "reason")
+        schema = pa.schema([(name, pa.string()) for name in columns])
+        pq.write_table(pa.Table.from_pylist(decisions, schema=schema), self.path("decisions"))
+        return stay
+
+    def _tokens(self, stay: list[tuple[dict[str, object], str]]) -> None:
+        for split in ("train", "holdout"):
+            rows = [row for row, each in stay if each == split]
+            if split == "train":
+                over, rows = rows[-3:], rows[:-3]
+                for row in over:
+                    self.ledgers["mix"].add(self.name, "skipped", "over_quota", input_bytes=int(str(row["text_bytes"])))
+            self._shard(rows, split)  # type: ignore[arg-type]
+
+    def _shard(self, rows: list[dict[str, object]], split: Split) -> None:
+        lengths = np.array([1 + int(str(row["characters"])) // 4 for row in rows], np.int64)
+        offsets = np.concatenate([np.zeros(1, np.int64), lengths.cumsum()])
+        tokens = np.ones(int(offsets[-1]), np.uint16)
+        tokens[offsets[1:] - 1] = 0
+        ids = np.frombuffer(bytes.fromhex("".join(str(row["id"]) for row in rows)), np.uint8).reshape(-1, 16)
+        sizes = np.array([row["text_bytes"] for row in rows], np.int64)
+        shard = TokenShard(Header("cd" * 32, "ab" * 32, self.name, split), ids, tokens, offsets, sizes)
+        file = f"shards/{self.number}-{split}-00000.arrow"
+        path = self.folder / file
+        path.parent.mkdir(exist_ok=True)
+        write_token_shard(path, shard)
+        languages: dict[str, int] = {}
+        for row in rows:
+            languages[str(row["language"] or "und")] = languages.get(str(row["language"] or "und"), 0) + 1
+            self.ledgers["mix"].add(self.name, "kept", split, text_bytes=int(str(row["text_bytes"])))
+        self.shards.append(
+            Shard(
+                file=file,
+                split=split,
+                documents=len(rows),
+                tokens=len(tokens),
+                bytes=int(sizes.sum()),
+                file_bytes=path.stat().st_size,
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                length_quantiles=length_quantiles(lengths.tolist()),
+                languages=languages,
+            )
+        )
+
+    @property
+    def train_tokens(self) -> int:
+        return total([shard for shard in self.shards if shard.split == "train"]).tokens
+
+    def source(self, share: float, tokens: int) -> Source:
+        return Source(
+            name=self.name,
+            license="CC-BY-4.0",
+            priority=self.number,
+            share_asked=share,
+            share_got=self.train_tokens / tokens,
+            train=total([shard for shard in self.shards if shard.split == "train"]),
+            holdout=total([shard for shard in self.shards if shard.split == "holdout"]),
+            holdout_documents_thin=True,
+            shards=tuple(self.shards),
+        )

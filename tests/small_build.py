@@ -1,0 +1,94 @@
+"""A small build over text of our own, in which every fate occurs: for tests of what is said of a finished build."""
+
+import gzip
+import json
+import random
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+from rich.console import Console
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+HOSTILE = "\x1b[2J[bold]\u202e<script>alert(1)</script>"
+
+
+def prose(seed: int, words: int = 220) -> str:
+    """Sentences that pass as prose, unlike those of any other seed."""
+    draw = random.Random(seed)
+    syllables = ("ka", "lo", "mi", "ten", "dar", "so", "vel", "ru", "pin", "ga", "sto", "er")
+    found = []
+    for number in range(words):
+        word = draw.choice(STOP_WORDS) if number % 4 == 0 else "".join(draw.choices(syllables, k=draw.randint(2, 3)))
+        found.append(word + ("." if number % 11 == 10 else "") + ("\n" if number % 55 == 54 else ""))
+    return " ".join(found)
+
+
+def alike(text: str) -> str:
+    """The text with one word changed: a near duplicate."""
+    words = text.split(" ")
+    return " ".join([*words[:100], "otherwise", *words[101:]])
+
+
+def write_sources(folder: Path) -> None:
+    """The files of two sources: `books` is all prose; `web` repeats some of it, and holds what cannot be kept."""
+    folder.mkdir(parents=True)
+    books = [{"id": f"book-{n}", "text": prose(n), "url": f"https://books.example/{n}"} for n in range(90)]
+    _write(folder / "books.jsonl", [json.dumps(each) for each in books])
+    web = [json.dumps({"id": f"page-{n}", "text": prose(1000 + n), "date": "2024-05-01"}) for n in range(60)]
+    web[3] = json.dumps({"id": "copy", "text": prose(3)})  # of a book
+    web[7] = json.dumps({"id": "near", "text": alike(prose(7)), "url": "https://web.example/near"})
+    web[11] = json.dumps({"id": "short", "text": f"Too short to be prose. {HOSTILE}"})
+    web[13] = '{"id": "broken", "text": '
+    web[17] = json.dumps({"id": "no text at all"})
+    web[19] = json.dumps({"id": "hostile", "text": f"{HOSTILE} {prose(5000)}", "url": f"https://x.example/{HOSTILE}"})
+    web[23] = web[22]  # one record, twice
+    _write(folder / "web-a.jsonl", web[:30])
+    with gzip.GzipFile(folder / "web-b.jsonl.gz", "wb", mtime=0) as file:
+        file.write("".join(f"{line}\n" for line in web[30:]).encode())
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_recipe(folder: Path) -> Path:
+    """A recipe over them; JSON is YAML."""
+    common = {"reader": "records", "id_field": "id", "url_field": "url", "identify_language": False}
+    rules = ["gopher_quality"]
+    sources = [
+        {"name": "books", **common, "paths": ["files/books.jsonl"], "share": 0.5, "license": "cc0-1.0",
+         "priority": 2, "rules": rules, "bounds": {"gopher_quality.words": {"at_least": 40}}},
+        {"name": "web", **common, "paths": ["files/web-*"], "share": 0.5, "license": "unknown", "date_field": "date",
+         "max_failed": "10%", "rules": rules},
+    ]  # fmt: skip
+    recipe = {
+        "format_version": 1,
+        "name": "tiny",
+        "sources": sources,
+        "holdout": {"share": "10%"},
+        "tokenizer": {"train": {"vocabulary": 400, "sample_bytes": "60kB"}},
+        "mix": {"partitions": 2, "tokens": "30k", "chunk_tokens": 256},
+        "task_bytes": 50_000,
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(json.dumps(recipe, indent=1))
+    return path
+
+
+@lru_cache(maxsize=1)
+def built(base: Path) -> Path:
+    """The folder of the finished build, made once below `base`; whoever changes anything in it works on a copy."""
+    from pipelines.executors import Place
+    from pipelines.run import build
+
+    folder = base / "small-build"
+    write_sources(folder / "files")
+    place = Place(workers=1, cache=str(folder / "cache"))
+    return build(write_recipe(folder), out=folder / "out", place=place, console=Console(quiet=True))
+
+
+def copied(build: Path, target: Path) -> Path:
+    """A copy to change."""
+    shutil.copytree(build, target, ignore=shutil.ignore_patterns("logs"))
+    return target

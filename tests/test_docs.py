@@ -1,0 +1,68 @@
+"""The documentation holds: links lead somewhere, commands exist, recipes and settings that it shows are read."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:corpus|pipelines|recipes|tests|benchmarks|docs)/[\w/.-]+\.\w+)`", page.read_text()):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme() -> None:
+    from corpus.cli import app
+
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    named = set(re.findall(r"^corpus (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert named == commands
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"^make ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert named and named <= set(targets)
+
+
+def test_every_dependency_has_its_line_of_why() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = (ROOT / "docs" / "dependencies.md").read_text().lower()
+    extras = [name for group in project["optional-dependencies"].values() for name in group]
+    for requirement in [*project["dependencies"], *extras]:
+        name = re.split(r"[<>=\[]", requirement)[0]
+        assert name.lower() in told or name == "types-PyYAML", name
+
+
+def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
+    named = re.findall(r"^\| (\w+) \| (?:a source|all) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    files = {path.stem for path in (ROOT / "pipelines" / "jobs").glob("*.py")} - {"__init__"}
+    assert set(named) == files
+
+
+def test_no_page_names_a_figure_without_its_file() -> None:
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## Measured")[2].partition("\n## ")[0]
+    for name in re.findall(r"benchmarks/results/[\w.-]+", section):
+        assert (ROOT / name).is_file(), name
+    assert "benchmarks/results/" in section
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "corpus", "--help"], capture_output=True, text=True, check=True)
+    assert "explain" in done.stdout
