@@ -27,12 +27,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # Tests that need real files look where CORPUS_TEST_DATA points, and skip without it (docs/testing.md).
 test: dev
-	-@$(BIN)/python tests/fetch_models.py
-	$(BIN)/python -m pytest -m 'not slow'
+	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest -m 'not slow'
 
 test-all: dev
-	-@$(BIN)/python tests/fetch_models.py
-	$(BIN)/python -m pytest
+	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest
 
 check: dev
 	$(BIN)/ruff check .

@@ -208,7 +208,7 @@ _FRAME_STYLE = """
 :root{color-scheme:light dark;--paper:#fcfbf8;--card:#fff;--ink:#1d1c19;--soft:#6b6862;--line:#e4e1d9;--accent:#8a5a12}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:68rem;margin:0 auto;padding:2rem 1.25rem 4rem}
+main{max-width:74rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 h1{font-size:2rem;line-height:1.15;margin:0 0 .25rem;letter-spacing:-.015em;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:2.5rem 0 .25rem;padding-top:1.25rem;border-top:1px solid var(--line)}
 h3{font-size:1.02rem;margin:1.75rem 0 .25rem}
@@ -238,7 +238,7 @@ th{font-weight:500;color:var(--soft);white-space:nowrap}td:last-child,th:last-ch
 tbody tr:last-child td{border-bottom:0}
 details{margin:.25rem 0}summary{cursor:pointer;padding:.35rem 0;font-weight:500}
 .pill{display:inline-block;padding:0 .5em;border:1px solid;border-radius:1em;font-size:.78rem;color:var(--accent)}
-.list{min-width:9rem}.excerpt{min-width:18rem;max-width:44rem;overflow-wrap:anywhere}
+.list{min-width:7rem}.excerpt{min-width:18rem;max-width:44rem;overflow-wrap:anywhere}
 #tip{position:fixed;z-index:9;max-width:22rem;padding:.4rem .6rem;border-radius:6px;background:var(--ink);
   color:var(--paper);font-size:.8rem;line-height:1.45;pointer-events:none;overflow-wrap:anywhere}
 #tip[hidden]{display:none}

@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, create_model
 
 from corpus import address, settings
 from corpus.dedup.settings import Dedup
+from corpus.errors import InputError
 from corpus.quality import catalog as rules
 from corpus.settings import Document, Path_, Quantity, Share, Strict
 from corpus.sources.base import Name, SourceSettings, catalog
@@ -86,7 +87,7 @@ def _path_problem(written: str, folder: Path) -> str | None:
     try:
         if address.parse(written) is not None:
             return None
-    except settings.InputError as error:
+    except InputError as error:
         return str(error)
     return None if local_files(written, folder) else f"no file matches {written} (looked from {folder.resolve()})"
 

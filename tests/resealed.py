@@ -61,7 +61,7 @@ def remanifest(build: Path, change: Callable[[dict[str, Any]], None]) -> None:
     reseal(job)
 
 
-def reshard(build: Path, shards: dict[Path, TokenShard]) -> None:
+def reshard(build: Path, shards: dict[Path, TokenShard], damage: Callable[[bytes], bytes] = bytes) -> None:
     """Puts other token shards in place, and has all manifests say that they are the right ones."""
 
     def change(body: dict[str, Any]) -> None:
@@ -71,5 +71,6 @@ def reshard(build: Path, shards: dict[Path, TokenShard]) -> None:
 
     for path, shard in shards.items():
         write_token_shard(path, shard)
+        path.write_bytes(damage(path.read_bytes()))
         reseal(path.parent)
     remanifest(build, change)

@@ -35,13 +35,18 @@ def write_sources(folder: Path) -> None:
     folder.mkdir(parents=True)
     books = [{"id": f"book-{n}", "text": prose(n), "url": f"https://books.example/{n}"} for n in range(90)]
     _write(folder / "books.jsonl", [json.dumps(each) for each in books])
-    web = [json.dumps({"id": f"page-{n}", "text": prose(1000 + n), "date": "2024-05-01"}) for n in range(60)]
-    web[3] = json.dumps({"id": "copy", "text": prose(3)})  # of a book
-    web[7] = json.dumps({"id": "near", "text": alike(prose(7)), "url": "https://web.example/near"})
-    web[11] = json.dumps({"id": "short", "text": f"Too short to be prose. {HOSTILE}"})
+    web = [
+        json.dumps({"id": f"page-{n}", "text": prose(1000 + n), "date": "2024-05-01", "lang": "en"}) for n in range(60)
+    ]
+    web[3] = json.dumps({"id": "copy", "lang": "en", "text": prose(3)})  # of a book
+    web[7] = json.dumps({"id": "near", "lang": "en", "text": alike(prose(7)), "url": "https://web.example/near"})
+    web[11] = json.dumps({"id": "short", "lang": "en", "text": f"Too short to be prose. {HOSTILE}"})
     web[13] = '{"id": "broken", "text": '
     web[17] = json.dumps({"id": "no text at all"})
-    web[19] = json.dumps({"id": "hostile", "text": f"{HOSTILE} {prose(5000)}", "url": f"https://x.example/{HOSTILE}"})
+    web[19] = json.dumps(
+        {"id": "hostile", "lang": "en", "text": f"{HOSTILE} {prose(5000)}", "url": f"https://x.example/{HOSTILE}"}
+    )
+    web[21] = json.dumps({"id": "foreign", "lang": "de", "text": prose(1021)})
     web[23] = web[22]  # one record, twice
     _write(folder / "web-a.jsonl", web[:30])
     with gzip.GzipFile(folder / "web-b.jsonl.gz", "wb", mtime=0) as file:
@@ -60,7 +65,7 @@ def write_recipe(folder: Path) -> Path:
         {"name": "books", **common, "paths": ["files/books.jsonl"], "share": 0.5, "license": "cc0-1.0",
          "priority": 2, "rules": rules, "bounds": {"gopher_quality.words": {"at_least": 40}}},
         {"name": "web", **common, "paths": ["files/web-*"], "share": 0.5, "license": "unknown", "date_field": "date",
-         "max_failed": "10%", "rules": rules},
+         "max_failed": "10%", "rules": rules, "language_field": "lang", "language": {"keep": ["en"]}},
     ]  # fmt: skip
     recipe = {
         "format_version": 1,

@@ -7,36 +7,46 @@ bounds what broken and naively hostile pages cost; a page built against this ver
 Source: https://html.spec.whatwg.org/multipage/parsing.html, sections 13.2.5 and 13.2.6.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 MAX_TAGS = 1_000_000
-MAX_DEPTH = 512  # Source: Blink, kMaximumHTMLParserDOMTreeDepth
+MAX_DEPTH = 256  # Source: libxml2, xmlParserMaxDepth
 MAX_ATTRIBUTES = 256
 MAX_REOPENED = 2_000_000
 
 
-def _code(name: str) -> int:
-    return int.from_bytes(name.encode()[:8], "little")
-
-
-def _codes(names: str) -> Sequence[int]:
-    return tuple(np.uint64(_code(name)) for name in names.split())
-
-
-_VOID = _codes("area base br col embed hr img input link meta param source track wbr")
-_CLOSED_BY_THE_NEXT = _codes("p li dd dt option tr td th tbody thead tfoot colgroup html head body")
-_FORMATTING = _codes("a b big code em font i nobr s small strike strong tt u")
-_RAW = _codes("script style textarea title xmp iframe noembed noframes")
-_BARRIERS = _codes("applet caption table td th marquee object template svg math foreignobject desc")
-_BLOCKS = _codes(
+_VOID, _RAW, _FOREIGN, _FORMATTING, _BLOCK, _BARRIER, _LINK = 1, 2, 4, 8, 16, 32, 64
+_NAMES = {  # of elements that are not simply stacked, by what is special of them
+    # also those which the next of their kind closes, so that they cannot nest on their own
+    "area base br col embed hr img input link meta param source track wbr p li dd dt option tr td th tbody thead tfoot "
+    "colgroup html head body": _VOID,
+    "script style textarea title xmp iframe noembed noframes": _RAW,
+    "svg math": _FOREIGN | _BARRIER,
+    "a": _FORMATTING | _LINK,
+    "b big code em font i nobr s small strike strong tt u": _FORMATTING,
     "address article aside blockquote button center details dialog dir div dl fieldset figcaption figure footer form "
-    "frameset h1 h2 h3 h4 h5 h6 header hgroup main menu nav noscript ol pre section select summary ul"
+    "frameset h1 h2 h3 h4 h5 h6 header hgroup main menu nav noscript ol pre section select summary ul": _BLOCK,
+    "applet caption table marquee object template foreignobject desc": _BARRIER,
+}
+_NAME_BYTES = 8  # of a name's bytes that tell it from others
+_TRAITS_BY_CODE = sorted(
+    (int.from_bytes(name.encode()[:_NAME_BYTES], "little"), traits)
+    for names, traits in _NAMES.items()
+    for name in names.split()
 )
-_FOREIGN = _codes("svg math")
-_ORDINARY, _FORMAT, _BLOCK, _BARRIER = 0, 1, 2, 3
+_CODES = np.array([code for code, _ in _TRAITS_BY_CODE], np.uint64)
+_TRAITS = np.array([traits for _, traits in _TRAITS_BY_CODE], np.int64)
+
+Bytes = npt.NDArray[np.uint8]
+Codes = npt.NDArray[np.uint64]
+Code = np.uint64
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def too_complex(page: bytes) -> bool:
@@ -44,27 +54,38 @@ def too_complex(page: bytes) -> bool:
     return bool(_too_complex(np.frombuffer(page, np.uint8)))
 
 
-@numba.njit(cache=True)
-def _kind(name: int) -> int:
-    if name in _FORMATTING:
-        return _FORMAT
-    if name in _BLOCKS:
-        return _BLOCK
-    return _BARRIER if name in _BARRIERS else _ORDINARY
+def _inner(function: Callable[P, R]) -> Callable[P, R]:
+    compiled: Callable[P, R] = numba.njit(function)
+    return compiled
 
 
-@numba.njit(cache=True)
+def _kept(function: Callable[P, R]) -> Callable[P, R]:
+    """Compiles it on first use, and keeps the machine code on disk where a folder is writable."""
+    try:
+        compiled: Callable[P, R] = numba.njit(cache=True)(function)
+    except RuntimeError:
+        compiled = numba.njit(function)
+    return compiled
+
+
+@_inner
+def _traits(name: Code) -> int:
+    place = np.searchsorted(_CODES, name)
+    return _TRAITS[place] if place < _CODES.size and _CODES[place] == name else 0
+
+
+@_inner
 def _lower(byte: int) -> int:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-@numba.njit(cache=True)
+@_inner
 def _is_space(byte: int) -> bool:
     return byte == 32 or 9 <= byte <= 13
 
 
-@numba.njit(cache=True)
-def _name(page: np.ndarray, at: int) -> tuple[int, int]:
+@_inner
+def _name(page: Bytes, at: int) -> tuple[Code, int]:
     """The first eight bytes of the tag name at `at`, in lower case, and where it ends."""
     name, count = np.uint64(0), 0
     while at < page.size and not _is_space(page[at]) and page[at] != 47 and page[at] != 62:
@@ -75,8 +96,8 @@ def _name(page: np.ndarray, at: int) -> tuple[int, int]:
     return name, at
 
 
-@numba.njit(cache=True)
-def _attributes(page: np.ndarray, at: int) -> tuple[int, int, int]:
+@_inner
+def _attributes(page: Bytes, at: int) -> tuple[int, int, Code]:
     """How many attributes stand from `at`, where their tag ends, and a hash of them all."""
     count, fingerprint = 0, np.uint64(14695981039346656037)
     while at < page.size and page[at] != 62:
@@ -98,8 +119,8 @@ def _attributes(page: np.ndarray, at: int) -> tuple[int, int, int]:
     return count, at + 1, fingerprint
 
 
-@numba.njit(cache=True)
-def _value(page: np.ndarray, at: int) -> int:
+@_inner
+def _value(page: Bytes, at: int) -> int:
     """Where the attribute value behind an "=" ends."""
     while at < page.size and _is_space(page[at]):
         at += 1
@@ -114,8 +135,8 @@ def _value(page: np.ndarray, at: int) -> int:
     return at
 
 
-@numba.njit(cache=True)
-def _after_markup(page: np.ndarray, at: int) -> int:
+@_inner
+def _after_markup(page: Bytes, at: int) -> int:
     """Where a comment, a doctype or the like that begins with the "<" at `at` ends."""
     at += 2
     if at + 1 < page.size and page[at] == 45 and page[at + 1] == 45 and page[at - 1] == 33:
@@ -137,8 +158,8 @@ def _after_markup(page: np.ndarray, at: int) -> int:
     return at + 1
 
 
-@numba.njit(cache=True)
-def _after_raw(page: np.ndarray, at: int, name: int) -> int:
+@_inner
+def _after_raw(page: Bytes, at: int, name: Code) -> int:
     """Where the end tag of an element stands whose content is not markup."""
     while at + 1 < page.size:
         if page[at] == 60 and page[at + 1] == 47 and _name(page, at + 2)[0] == name:
@@ -147,44 +168,43 @@ def _after_raw(page: np.ndarray, at: int, name: int) -> int:
     return page.size
 
 
-@numba.njit(cache=True)
-def _matching(stack: np.ndarray, depth: int, name: int) -> int:
+@_inner
+def _matching(stack: Codes, depth: int, name: Code) -> int:
     """Which open element an end tag closes; -1 if none, or if one stands between that it does not close."""
-    kind = _kind(name)
+    barriers = _BARRIER if _traits(name) & (_BLOCK | _BARRIER) else _BLOCK | _BARRIER
     for place in range(depth - 1, -1, -1):
         if stack[place] == name:
             return place
-        between = _kind(stack[place])
-        if between == _BARRIER or (between == _BLOCK and kind in (_ORDINARY, _FORMAT)):
+        if _traits(stack[place]) & barriers:
             return -1
     return -1
 
 
-@numba.njit(cache=True)
-def _leave_open(left: np.ndarray, left_prints: np.ndarray, count: int, name: int, fingerprint: int) -> int:
-    """Notes a formatting element that its block's end closed: it opens again. Three alike are kept, and one `a`."""
-    alike = 0
+@_inner
+def _leave_open(left: Codes, prints: Codes, count: int, name: Code, fingerprint: Code) -> int:
+    """Notes a formatting element that its block's end closed: it opens again. Three alike are kept, and one link."""
+    alike, link = 0, _traits(name) & _LINK
     for place in range(count):
-        if left[place] == name and (left_prints[place] == fingerprint or name == _FORMATTING[0]):
-            alike += 1
-    if alike >= (1 if name == _FORMATTING[0] else 3) or count == left.size:
+        alike += left[place] == name and (link > 0 or prints[place] == fingerprint)
+    if alike >= (1 if link else 3) or count == left.size:
         return count
-    left[count], left_prints[count] = name, fingerprint
+    left[count], prints[count] = name, fingerprint
     return count + 1
 
 
-@numba.njit(cache=True)
-def _close_left(left: np.ndarray, left_prints: np.ndarray, count: int, name: int) -> int:
+@_inner
+def _close_left(left: Codes, prints: Codes, count: int, name: Code) -> int:
+    """Forgets the last element of that name which was left open."""
     for place in range(count - 1, -1, -1):
         if left[place] == name:
-            left[place:-1] = left[place + 1 :].copy()
-            left_prints[place:-1] = left_prints[place + 1 :].copy()
+            for later in range(place + 1, count):
+                left[later - 1], prints[later - 1] = left[later], prints[later]
             return count - 1
     return count
 
 
-@numba.njit(cache=True)
-def _too_complex(page: np.ndarray) -> bool:
+@_kept
+def _too_complex(page: Bytes) -> bool:
     stack, prints = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)
     left, left_prints = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)
     depth = foreign = tags = reopened = left_open = at = 0
@@ -203,24 +223,24 @@ def _too_complex(page: np.ndarray) -> bool:
         reopened += left_open
         if attributes > MAX_ATTRIBUTES or tags > MAX_TAGS or reopened > MAX_REOPENED:
             return True
+        traits = _traits(name)
         if closes:
             place = _matching(stack, depth, name)
             if place < 0:
                 left_open = _close_left(left, left_prints, left_open, name)
                 continue
             for popped in range(place, depth):
-                foreign -= stack[popped] in _FOREIGN
-                if popped > place and stack[popped] in _FORMATTING:
+                of = _traits(stack[popped])
+                foreign -= (of & _FOREIGN) > 0
+                if of & _FORMATTING and popped > place:
                     left_open = _leave_open(left, left_prints, left_open, stack[popped], prints[popped])
             depth = place
-        elif name in _RAW and not foreign:
+        elif traits & _RAW and not foreign:
             at = _after_raw(page, at, name)
-        elif not (name in _VOID or name in _CLOSED_BY_THE_NEXT):
-            if foreign and page[min(at, page.size) - 2] == 47 and _kind(name) == _ORDINARY:
-                continue
+        elif not traits & _VOID and (traits or not foreign or page[min(at, page.size) - 2] != 47):
             if depth == MAX_DEPTH:
                 return True
             stack[depth], prints[depth] = name, fingerprint
             depth += 1
-            foreign += name in _FOREIGN
+            foreign += (traits & _FOREIGN) > 0
     return False

@@ -44,20 +44,20 @@ def select(names: Sequence[str], bounds: Mapping[str, Bound]) -> tuple[Rule, ...
 
 def problems(names: Sequence[str], bounds: Mapping[str, Bound]) -> list[str]:
     """What keeps `select` from its answer, a line each."""
-    allowed = [*rule_sets(), *(rule.name for rules in rule_sets().values() for rule in rules)]
+    single = [rule.name for rules in rule_sets().values() for rule in rules]
+    allowed = [*rule_sets(), *single]
     found = [f"`{name}` is no rule set and no rule{_hint(name, allowed)}" for name in names if name not in allowed]
     selected = _named(names)
     for name, bound in bounds.items():
         if name not in selected:
-            known = name in allowed and "." in name
-            why = "is not among this source's rules" if known else f"is no rule{_hint(name, allowed[len(rule_sets()) :])}"
-            found.append(f"a bound for `{name}`, which {why}")
+            hint = "not among this source's rules" if name in single else f"no rule{_hint(name, single)}"
+            found.append(f"a bound for `{name}`, which is {hint}")
         elif bound.at_least is None and bound.at_most is None:
             found.append(f"the bound for `{name}` is empty; give at_least, at_most or both")
         else:
             rule = _bounded(selected[name], bound)
             if rule.at_least is not None and rule.at_most is not None and rule.at_least > rule.at_most:
-                found.append(f"the bound for `{name}` lets nothing pass: at_least {rule.at_least:g}, at_most {rule.at_most:g}")
+                found.append(f"the bound for `{name}` lets nothing pass: {rule.bound}")
     return found
 
 

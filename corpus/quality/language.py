@@ -31,7 +31,7 @@ class LanguageModel:
             raise InputError(f"{path}: expected a fastText model, such as lid.176.ftz; {error}") from None
 
     def identify(self, text: str) -> tuple[str, int]:
-        """The language as the model names it, and the score in 1/1024; ("und", 0) for a text without letters."""
+        """The language as the model names it, and the score in 1/1024; ("und", 0) where the windows hold no letter."""
         sample = sampled(text)
         if not any(map(str.isalpha, sample)):
             return UNDETERMINED, 0
@@ -48,4 +48,5 @@ def sampled(text: str) -> str:
         last = len(text) - WINDOW_CHARACTERS
         starts = (last * window // (WINDOWS - 1) for window in range(WINDOWS))
         text = " ".join(text[start : start + WINDOW_CHARACTERS] for start in starts)
-    return text.replace("\n", " ").replace("</s>", " ")  # either ends the line, and the rest is not read
+    text = text.replace("\n", " ").replace("</s>", " ")  # either ends the line, and the rest is not read
+    return text.encode("utf-8", "replace").decode()  # the model takes no lone surrogates

@@ -34,6 +34,7 @@ FATES: Key = {"kept": SERIES[0], "dropped": SERIES[1]}
 OTHER_LANGUAGES = "all others"
 SHOWN_BARS = 40
 SHOWN_LANGUAGES = 6
+BAR_HEIGHT, NAMED_HEIGHT = 11, 33  # pixels: of a bar, and of it with its name above
 SMALL = 260  # pixels: small charts are scaled to their column, so they may be drawn while folded away
 
 
@@ -67,14 +68,16 @@ def drops(summary: Summary) -> Spec:
         {"what": f"{source} · {rule}", "source": source, "rule": rule, "documents": count, "label": f"{count:,}"}
         for count, source, rule in found[:SHOWN_BARS]
     ]
-    scale = alt.Scale(domain=[0, max((each[0] for each in found), default=1) * 1.12], nice=False)
+    most = max((each[0] for each in found), default=1)
+    scale = alt.Scale(domain=[0, most * 1.12], nice=False)
     base = _chart(rows).encode(
-        y=alt.Y("what:N", title=None, sort=[cast(str, row["what"]) for row in rows], axis=_plain_axis(labelLimit=260)),
-        x=alt.X("documents:Q", title="documents dropped", axis=_counts_axis(), scale=scale),
+        y=alt.Y("what:N", sort=[cast(str, row["what"]) for row in rows], axis=None),
+        x=alt.X("documents:Q", title="documents dropped", axis=_counts_axis(most), scale=scale),
         tooltip=_tooltip(source="N", rule="N", documents="Q"),
     )
-    bars = base.mark_bar(fill=FATES["dropped"], cornerRadiusEnd=2)
-    return _spec(bars + _labels(base), height=19 * len(rows))
+    bars = base.mark_bar(fill=FATES["dropped"], cornerRadiusEnd=2, height=BAR_HEIGHT, yOffset=BAR_HEIGHT / 2)
+    labels = base.mark_text(align="left", dx=4, dy=BAR_HEIGHT / 2, fontSize=10).encode(text="label:N")
+    return _spec(bars + labels + _names(rows), height=NAMED_HEIGHT * len(rows))
 
 
 def merges(summary: Summary) -> Spec:
@@ -96,14 +99,14 @@ def merges(summary: Summary) -> Spec:
         if (merge.source, merge.survivor_source) in shown
     ]
     order = [f"{source} → {survivor}" for source, survivor in shown]
-    bars = _chart(rows).mark_bar()
+    bars = _chart(rows).mark_bar(height=BAR_HEIGHT, yOffset=BAR_HEIGHT / 2)
     encoded = bars.encode(
-        y=alt.Y("what:N", title=None, sort=order, axis=_plain_axis(labelLimit=260)),
-        x=alt.X("documents:Q", title="documents removed", axis=_counts_axis()),
+        y=alt.Y("what:N", sort=order, axis=None),
+        x=alt.X("documents:Q", title="documents removed", axis=_counts_axis(max(totals.values()))),
         color=_colour("reason", REASONS),
         tooltip=_tooltip(source="N", survivor="N", reason="N", documents="Q"),
     )
-    return _spec(encoded, height=20 * len(shown))
+    return _spec(encoded + _names([{"what": each} for each in order]), height=NAMED_HEIGHT * len(shown))
 
 
 def rule_sets(summary: Summary) -> Spec:
@@ -113,11 +116,13 @@ def rule_sets(summary: Summary) -> Spec:
         for each in source.rule_sets:
             share = each.would_drop / (each.documents or 1)
             counts: Row = {"documents": each.documents, "would_drop": each.would_drop, "share": share}
-            label = (f"{share:.0%}" if each.documents else "–") + (" ✓" if each.rules_in_use else "")
+            mark = {0: "", each.rules: " ✓"}.get(each.rules_in_use, " (✓)")
+            label = (f"{share:.0%}" if each.documents else "–") + mark
             rows.append({"source": source.name, "rules": each.name, **counts, "label": label})
+    in_lines = _plain_axis(orient="top", labelAngle=0, labelExpr="split(datum.label, '_')", labelPadding=22)
     base = _chart(rows).encode(
         y=_sources(summary),
-        x=alt.X("rules:N", title=None, axis=_plain_axis(orient="top", labelAngle=0, labelLimit=110)),
+        x=alt.X("rules:N", title=None, axis=in_lines),
         tooltip=_tooltip(source="N", rules="N", documents="Q", would_drop="Q"),
     )
     opacity = alt.FillOpacity("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.04, 0.6]))
@@ -170,11 +175,12 @@ def lengths(source: SourceSummary) -> Spec:
         for split, count in (("train", train), ("holdout", holdout))
     ]
     order = [_short(bucket.at_least) for bucket in source.lengths]
+    most = max(bucket.train + bucket.holdout for bucket in source.lengths)
     axis = alt.Axis(labelAngle=0, labelOverlap="parity", labelFontSize=10)
     encoded = _chart(rows).mark_bar(cornerRadiusEnd=2)
     encoded = encoded.encode(
         x=alt.X("tokens:O", title="tokens, at least", sort=order, axis=axis),
-        y=alt.Y("documents:Q", title=None, axis=_counts_axis(4)),
+        y=alt.Y("documents:Q", title=None, axis=_counts_axis(most, 4)),
         color=_colour("split", SPLITS),
         order=alt.Order("split:N", sort="descending"),
         tooltip=_tooltip(range="N", split="N", documents="Q"),
@@ -192,6 +198,7 @@ def signal(histogram: Histogram) -> Spec:
         for fate, count, y, top in (("kept", kept, 0, kept), ("dropped", dropped, kept, kept + dropped))
         if count
     ]
+    most = max(kept + dropped for kept, dropped in zip(histogram.kept, histogram.dropped, strict=True))
     kind = "log" if histogram.logarithmic else "linear"
     scale = alt.Scale(type=kind, domain=[edges[0], edges[-1]], nice=False)
     powers = [10.0**power for power in range(12) if edges[0] <= 10**power <= edges[-1]]
@@ -200,7 +207,7 @@ def signal(histogram: Histogram) -> Spec:
     bars = bars.encode(
         x=alt.X("from:Q", title=None, scale=scale, axis=alt.Axis(grid=False, labelOverlap=True, **ticks)),
         x2="to:Q",
-        y=alt.Y("y:Q", title=None, axis=_counts_axis(3)),
+        y=alt.Y("y:Q", title=None, axis=_counts_axis(most, 3)),
         y2="top:Q",
         color=_colour("fate", FATES),
         tooltip=_tooltip(range="N", fate="N", documents="Q"),
@@ -251,6 +258,12 @@ def _labels(base: alt.Chart) -> alt.Chart:
     return base.mark_text(align="left", dx=4, fontSize=10).encode(text="label:N")
 
 
+def _names(rows: Sequence[Row]) -> alt.Chart:
+    """`what` above each bar, where a narrow screen has room for it."""
+    text = _chart(rows).mark_text(align="left", dy=-8, fontSize=11)
+    return text.encode(x=alt.value(0), y=alt.Y("what:N", sort=[cast(str, row["what"]) for row in rows]), text="what:N")
+
+
 def _spec(chart: alt.Chart | alt.LayerChart, *, height: int, width: int | None = None) -> Spec:
     """Of a width in pixels, or of its place's width."""
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
@@ -264,11 +277,12 @@ def _sources(summary: Summary) -> alt.Y:
 
 
 def _plain_axis(**more: object) -> alt.Axis:
-    return alt.Axis(domain=False, ticks=False, labelPadding=8, **more)
+    return alt.Axis(**{"domain": False, "ticks": False, "labelPadding": 8, **more})
 
 
-def _counts_axis(ticks: int = 5) -> alt.Axis:
-    return alt.Axis(format="~s", tickCount=ticks, tickMinStep=1, domain=False, ticks=False, labelPadding=4)
+def _counts_axis(most: int, ticks: int = 5) -> alt.Axis:
+    """Whole numbers up to `most`."""
+    return alt.Axis(format="~s", tickCount=min(ticks, most), domain=False, ticks=False, labelPadding=4)
 
 
 def _colour(field: str, key: Key) -> alt.Color:

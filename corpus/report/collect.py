@@ -30,7 +30,7 @@ from corpus.store.manifest import Manifest, Source
 from corpus.store.token_shards import open_token_shard
 from corpus.tokens.shares import apportion, exact
 
-GATES = {"empty": "no text was left after extraction", "language": "the recipe's `language` of this source"}
+GATES = {"empty": "no text was left after extraction", "language": "the language that the recipe asks of this source"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ def _check(summary: Summary) -> None:
         merged = sum(merge.documents for merge in summary.merges if merge.source == source.name)
         train, held = source.count("mix", "kept", "train"), source.count("mix", "kept", "holdout")
         pairs = [
-            ("records read and where they ended", source.records_read, sum(count for _, count in source.ends())),
+            ("documents kept by clean's ledger and met by text's", source.passed_rules, source.count("text")),
+            ("documents kept by text's ledger and met by mix's", source.unique, source.count("mix")),
             ("merged by text's ledger and by dedup's decisions", source.count("text", "merged"), merged),
             ("training documents by mix's ledger and by the manifest", train, source.train.documents),
             ("held out documents by mix's ledger and by the manifest", held, source.holdout.documents),

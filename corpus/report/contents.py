@@ -69,7 +69,7 @@ def lengths(summary: Summary) -> Html:
         tokens = source.train.tokens + source.holdout.tokens
         if not documents:
             continue
-        mean = f"{documents:,} documents, {tokens / documents:,.0f} tokens on average"
+        mean = f"{documents:,} documents, mean {tokens / documents:,.0f} tokens"
         caption = Html(f"{page.foreign(source.name)}<small>{mean}</small>")
         figures.append(page.chart(f"lengths-{number}", charts.lengths(source), caption))
     text = "Documents in the shards by length in tokens, end mark included; each bar reaches twice as far as the last."
@@ -106,18 +106,18 @@ def shards(summary: Summary) -> Html:
     rows: Rows = []
     for shard in summary.shards:
         q = shard.length_quantiles
-        named = (page.code(shard.file.rpartition("/")[2]), page.foreign(shard.source), shard.split)
-        sizes = (shard.documents, shard.tokens, human_bytes(shard.bytes), human_bytes(shard.file_bytes))
+        named = (page.code(shard.file.rpartition("/")[2]), shard.split)
+        sizes = (shard.documents, shard.tokens, human_bytes(shard.bytes))
         lengths = (f"{q.p5:,} · {q.p50:,} · {q.p95:,}", q.p100, f"{shard.share_of_split:.1%}")
         top = Html(f'<div class="list">{page.foreign(_counts(shard.languages, SHOWN_SHARD_LANGUAGES))}</div>')
-        rows.append([*named, *sizes, *lengths, top, page.code(f"{shard.sha256[:12]}…")])
-    columns = ["shard", "source", "split", "documents", "tokens", "text", "file", "length 5 · 50 · 95 %", "longest"]
+        rows.append([*named, *sizes, *lengths, top, page.code(f"{shard.sha256[:10]}…")])
+    columns = ["shard", "split", "documents", "tokens", "text", "length 5 · 50 · 95 %", "longest"]
     columns += ["of its split", "languages", "SHA-256"]
     text = (
         "The files that a trainer reads. Lengths are in tokens, as quantiles; “of its split” is the share of its "
         "source's tokens in that split. Paths and whole hashes are in manifest.json."
     )
-    table = page.table(columns, rows, text=(0, 1, 2, 10, 11))
+    table = page.table(columns, rows, text=(0, 1, 8, 9))
     return page.section(page.heading("Token shards"), page.paragraph(text), table)
 
 

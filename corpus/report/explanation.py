@@ -25,11 +25,7 @@ MEANINGS = {
 def print_explanation(found: Row, console: Console | None = None) -> None:
     """Prints the parts that there are, one below the other."""
     console = console or Console(highlight=False)
-    _facts(console, _head(found))
-    if "signals" in found:
-        _verdicts(console, cast(list[Row], found["verdicts"]))
-        _signals(console, cast(dict[str, Json], found["signals"]))
-    _facts(console, _ends(found))
+    _facts(console, [*_head(found), *_ends(found)])
     for title, rows in (
         ("merged into it", found.get("duplicates")),
         ("the same record stands also at", found["copies"]),
@@ -37,6 +33,9 @@ def print_explanation(found: Row, console: Console | None = None) -> None:
         if rows:
             console.print(f"\n{title}", markup=False)
             _facts(console, [(visible(row.pop("id", "")), _place(row)) for row in map(dict, cast(list[Row], rows))])
+    if "signals" in found:
+        _verdicts(console, cast(list[Row], found["verdicts"]))
+        _signals(console, cast(dict[str, Json], found["signals"]))
     if found.get("excerpt"):
         console.print("\ntext begins", markup=False)
         console.print(Text(visible(found["excerpt"])), soft_wrap=True)

@@ -96,8 +96,8 @@ def rule_sets(summary: Summary) -> Html:
             rows.append([page.foreign(source.name), each.name, in_use, each.documents, each.would_drop, share])
     text = (
         "All signals are measured of every document, so rules that a source does not use can be asked all the same: a "
-        "set that would drop nearly all of a source does not suit it. ✓ marks sets that the source uses. Bounds are "
-        "the published ones, so where the recipe moves one, the numbers differ from those above."
+        "set that would drop nearly all of a source does not suit it. ✓ marks sets that the source uses, (✓) those of "
+        "which it uses some rules. Bounds are the published ones, so a recipe's own bounds may drop more or less."
     )
     caption = "Share of a source's documents, kept and dropped alike, that each rule set refuses."
     columns = ["source", "rule set", "rules in use", "documents measured", "would drop", "share"]

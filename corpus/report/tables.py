@@ -140,10 +140,10 @@ def _shards(console: Console, summary: Summary) -> None:
     for shard in summary.shards[:SHOWN_SHARDS]:
         q = shard.length_quantiles
         name, share = shard.file.rpartition("/")[2], f"{shard.share_of_split:.0%}"
-        sizes = (shard.documents, human_count(shard.tokens), human_bytes(shard.bytes))
-        rows.append([name, shard.sha256[:8], *sizes, q.p5, q.p50, q.p95, share, _counts(shard.languages, 2)])
-    columns = ["shard", "sha256", "docs", "tokens", "text", "5 %", "median", "95 %", "of split", "languages"]
-    _table(console, "Token shards, with the quantiles of their documents' lengths in tokens", columns, rows, (0, 1, 9))
+        sizes = (shard.documents, human_count(shard.tokens))
+        rows.append([name, shard.sha256[:8], *sizes, q.p50, q.p95, share, _counts(shard.languages, 2)])
+    columns = ["shard", "sha256", "documents", "tokens", "median", "95 %", "share", "languages"]
+    _table(console, "Token shards: lengths in tokens, shares of their source's split", columns, rows, (0, 7))
     more = len(summary.shards) - len(rows)
     if more > 0:
         console.print(f"… and {more:,} more: `corpus stats --json` lists all\n")

@@ -101,7 +101,7 @@ def cuts(path: Path, wanted: Sequence[int]) -> list[int]:
         left = sorted(offset for offset in found if 0 < offset < file.size)
         spans = _Walk(file, lambda header, body: None).spans(0) if left else iter(())
         for span in spans:
-            if span.clean and span.start >= left[0] and _stands_at(file, span.start):
+            if span.clean and span.start >= left[0] and _of_record(file, span.start):
                 while left and left[0] <= span.start:
                     found[left.pop(0)] = span.start
                 if not left:
@@ -117,13 +117,13 @@ def is_arc(path: Path) -> bool:
         return any(head is not None and head.startswith(b"filedesc:") for head in heads)
 
 
-def parse_header(data: bytes) -> tuple[Header, int, int] | None:
-    """The WARC header that `data` begins with, its length, and that of the content; None if there is none."""
-    version = _VERSION.match(data)
+def parse_header(data: bytes, at: int = 0) -> tuple[Header, int, int] | None:
+    """The WARC header that stands at `at`, its length, and that of the content; None if there is none."""
+    version = _VERSION.match(data, at)
     if version is None:
         return None
-    another = _VERSION.search(data, version.end())
-    blank = _BLANK_LINE.search(data, version.end() - 1, another.start() if another else len(data))
+    another = _VERSION.search(data, version.end(), at + HEADER_BYTES)
+    blank = _BLANK_LINE.search(data, version.end() - 1, another.start() if another else at + HEADER_BYTES)
     if blank is None:
         return None
     fields: dict[bytes, bytes] = {}
@@ -134,12 +134,13 @@ def parse_header(data: bytes) -> tuple[Header, int, int] | None:
     size = fields.get(b"content-length", b"")
     if b"warc-type" not in fields or not size.isdigit() or len(size) > 18:
         return None
-    return fields, blank.end(), int(size)
+    return fields, blank.end() - at, int(size)
 
 
 class _Container(NamedTuple):
     pattern: bytes
-    begins: Callable[[FileBytes, int], bool]
+    begins: Callable[[FileBytes, int], bool]  # with a record
+    inflates: Callable[[FileBytes, int], bool]  # to whatever
     open: Callable[[FileBytes, int], Stream]
 
 
@@ -151,34 +152,43 @@ def _compressed(kind: type[GzipMember] | type[Lz4Frame]) -> _Container:
     def begins(file: FileBytes, at: int) -> bool:
         return RECORD.match(kind.head(file, at) or b"") is not None
 
-    return _Container(kind.pattern, begins, lambda file, at: InflatedStream(file, at, kind, kind.head))
+    def inflates(file: FileBytes, at: int) -> bool:
+        return kind.head(file, at) is not None
+
+    return _Container(kind.pattern, begins, inflates, lambda file, at: InflatedStream(file, at, kind, kind.head))
 
 
-_PLAIN = _Container(_VERSION.pattern, _begins_plain, PlainStream)
+_PLAIN = _Container(_VERSION.pattern, _begins_plain, _begins_plain, PlainStream)
 _CONTAINERS = (_compressed(GzipMember), _compressed(Lz4Frame), _PLAIN)
 
 
-def _stands_at(file: FileBytes, at: int) -> _Container | None:
+def _of_record(file: FileBytes, at: int) -> _Container | None:
     """The container, if any, of the record that begins at `at`."""
-    for container in _CONTAINERS:
-        if re.match(container.pattern, file.at(at, _VERSION_BYTES)) and container.begins(file, at):
-            return container
-    return None
+    return next((container for container in _standing(file, at) if container.begins(file, at)), None)
+
+
+def _of_file(file: FileBytes) -> _Container | None:
+    """The container of the file, unless its first bytes are damaged."""
+    return next((container for container in _standing(file, 0) if container.inflates(file, 0)), None)
+
+
+def _standing(file: FileBytes, at: int) -> list[_Container]:
+    return [each for each in _CONTAINERS if re.match(each.pattern, file.at(at, _VERSION_BYTES))]
 
 
 class _Walk(Generic[Taken]):
     def __init__(self, file: FileBytes, take: Callable[[Header, Body], Taken]) -> None:
         self._file, self._take = file, take
-        head = _stands_at(file, 0)
-        self._containers = (head,) if head else _CONTAINERS
-        self._container = head or _PLAIN
+        self._container = _of_file(file)
+        self._containers = (self._container,) if self._container else _CONTAINERS
         self._next = 0
         # The tangle: bytes that an attempt which failed has looked at. Cuts lie outside it.
         self._tangle_start = self._tangle_end = self._tangle_inflated = 0
 
     def spans(self, start: int) -> Iterator[Span[Taken]]:
         """Contiguous spans up to the end of the file."""
-        self._next = self._locate(start)
+        if start or not self._container:
+            self._next = self._locate(start)
         if self._next > start:
             yield Span(start, self._next, None, "not_warc", first=True)
         while self._next < self._file.size:
@@ -186,6 +196,7 @@ class _Walk(Generic[Taken]):
 
     def _member(self, start: int) -> Iterator[Span[Taken]]:
         """The records of a member, or of the rest of a plain file; sets `_next`."""
+        assert self._container is not None
         stream = self._container.open(self._file, start)
         begin, first, more = start, True, True
         clean = start >= self._tangle_end
@@ -199,6 +210,8 @@ class _Walk(Generic[Taken]):
                     more = _skip_newlines(stream)
             except BrokenError as broken:
                 failure = (stream.broken or broken).reason
+                if begin == 0 and failure == "bad_header":
+                    failure = "not_warc"
                 more = failure != "bomb" and _search(stream)
                 if not more:
                     break
@@ -269,14 +282,16 @@ def _search(stream: Stream) -> bool:
     stream.go_back()
     while True:
         data = stream.glimpse(_SEARCH_BYTES)
-        found = _VERSION.search(data)
-        if found is None and len(data) < _SEARCH_BYTES:
+        last = len(data) < _SEARCH_BYTES
+        # What begins near the end of these bytes may be a header that goes on behind them.
+        sure = len(data) if last else len(data) - HEADER_BYTES
+        for found in _VERSION.finditer(data, 0, sure):
+            if parse_header(data, found.start()):
+                stream.step(found.start())
+                return True
+        if last:
             return False
-        stream.step(found.start() if found else len(data) - _VERSION_BYTES)
-        if found and parse_header(stream.glimpse(HEADER_BYTES)):
-            return True
-        if found:
-            stream.step(1)
+        stream.step(sure - _VERSION_BYTES)
 
 
 def _skip_newlines(stream: Stream) -> bool:

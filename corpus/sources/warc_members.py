@@ -56,7 +56,7 @@ class Member(Protocol):
 class GzipMember:
     """One gzip member. Source: RFC 1952."""
 
-    pattern = rb"\x1f\x8b\x08[\x00-\x1f]"
+    pattern = rb"\x1f\x8b\x08(?=[\x00-\x1f])"
 
     def __init__(self, file: FileBytes, start: int) -> None:
         self._file, self.at = file, start
@@ -97,7 +97,7 @@ class Lz4Frame:
     The frame's end is found from its block sizes, so that the library sees this frame alone.
     """
 
-    pattern = rb"\x04\x22\x4d\x18[\x40-\x7f]"
+    pattern = rb"\x04\x22\x4d\x18(?=[\x40-\x7f])"
     _BLOCK_BYTES = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
 
     def __init__(self, file: FileBytes, start: int) -> None:

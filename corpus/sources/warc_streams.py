@@ -216,4 +216,4 @@ class InflatedStream:
 
 def going_back_bytes(compressed_bytes: int) -> int:
     """How many bytes may be inflated, again and again, for one damaged stretch of a file: more is an attack."""
-    return 64 * compressed_bytes + (1 << 20)
+    return 32 * compressed_bytes + (1 << 20)

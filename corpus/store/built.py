@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from corpus.errors import CorpusError
+from corpus.errors import CorpusError, InputError
 from corpus.settings import Json
 from corpus.store.manifest import Count, Hex
 
@@ -179,6 +179,8 @@ def task_path(job: Path, task: int) -> Path:
 
 def open_build(folder: Path, kinds: Sequence[str] | None = None) -> Build:
     """Reads what describes a build, of all jobs or of some kinds. Raises CorpusError at the first fault."""
+    if not (folder / "build.json").exists():
+        raise InputError(f"{folder}: no finished build (it has no build.json); run `corpus build` to its end")
     jobs = []
     for name in read_file(BuildFile, folder / "build.json").jobs:
         if kinds is not None and name.removeprefix("jobs/").partition("-")[0].partition(".")[0] not in kinds:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus import address
+from corpus.archive import extract
 from corpus.errors import CorpusError
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
@@ -99,15 +100,15 @@ class Acquire(Job):
         where = address.parse(item.address)
         assert where is not None
         archive = address.fetch(item.release, Path(self.cache), lambda size: task.progress(0, size))
-        folder = f"files/{task.index:05d}/{where.package}-{where.version}"
+        folder = f"files/{task.index:05d}/{where.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)
-        members = address.extract(archive, where.pattern, root)
+        members = extract(archive, where.pattern, root)
         for member in members:
             task.new(f"{folder}/{member.name}")
         parts = parts_of([member.size for member in members], item.parts)
         return [
-            self._file(f"{where.package}-{where.version}/{member.name}", root / member.name, member.size, member.sha256,
+            self._file(f"{where.folder}/{member.name}", root / member.name, member.size, member.sha256,
                        item.first_part + part.first_part, part.wanted)
             | {"product": f"{folder}/{member.name}"}
             for member, part in zip(members, parts, strict=True)

@@ -128,13 +128,13 @@ class Sketches:
     def _columns(self, whole: "pa.Table") -> "Documents":
         from corpus.dedup.decide import Documents
 
-        content = whole["content"].combine_chunks()
-        raw = np.frombuffer(content.buffers()[1], np.uint8)[content.offset * 16 :][: len(content) * 16].reshape(-1, 16)
+        joined = b"".join(whole["content"].to_pylist())
+        raw = np.frombuffer(joined, np.uint8).reshape(-1, 16)
         width = self._settings.bands if self._settings else 0
         bands = whole["bands"].combine_chunks()
         has_bands = bands.is_valid().to_numpy(zero_copy_only=False)
-        filled = np.zeros((len(content), width), np.uint64)
-        if width:
+        filled = np.zeros((len(raw), width), np.uint64)
+        if width and len(raw):
             filled[has_bands] = np.asarray(bands.flatten(), np.uint64).reshape(-1, width)
         return Documents(raw[self.order], filled[self.order], has_bands[self.order])
 

@@ -58,8 +58,7 @@ class MixJob(Job):
         return total
 
     def _write(self, task: Task, runs: list[Path], split: Split, cut: "Cut") -> list[dict[str, Json]]:
-        from corpus.store.manifest import length_quantiles
-        from corpus.store.products import sha256_file
+        from corpus.store.shard_entry import entry
         from corpus.store.token_shards import write_token_shard
         from corpus.tokens.merge import merge
 
@@ -67,17 +66,13 @@ class MixJob(Job):
         shards: list[dict[str, Json]] = []
         for merged in merge(runs, self.fingerprint, split, keys, cut, self.mix.shard_bytes):
             name = f"{self.source}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
-            path, shard = task.new(name), merged.shard
-            write_token_shard(path, shard)
-            lengths = (shard.offsets_D1[1:] - shard.offsets_D1[:-1]).tolist()
-            size = int(shard.bytes_D.sum())
-            shards.append({
-                "file": name, "split": split, "documents": len(shard), "tokens": len(shard.tokens_N), "bytes": size,
-                "file_bytes": path.stat().st_size, "sha256": sha256_file(path),
-                "length_quantiles": length_quantiles(lengths).model_dump(), "languages": cast(Json, merged.languages),
-            })  # fmt: skip
-            task.ledger.add(self.source, "kept", split, records=len(shard), input_bytes=size, text_bytes=size)
-            task.progress(len(shard), size)
+            path = task.new(name)
+            write_token_shard(path, merged.shard)
+            shard = entry(path, name, merged.shard, merged.languages)
+            shards.append(shard.model_dump(mode="json"))
+            counted = {"records": shard.documents, "input_bytes": shard.bytes, "text_bytes": shard.bytes}
+            task.ledger.add(self.source, "kept", split, **counted)
+            task.progress(shard.documents, shard.bytes)
         return shards
 
     def _book_rest(self, task: Task, runs: list[Path], shards: list[dict[str, Json]]) -> None:

@@ -1,6 +1,5 @@
 """tokenizer: the one given, or a byte-level BPE trained on a sample of the training documents, drawn by share."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +59,6 @@ class TokenizerJob(Job):
         shutil.copyfile(given, product)
         if sha256_file(product) != self.given[1]:
             raise CorpusError(f"{given}: changed since the build began; build again")
-        json.loads(product.read_bytes())
 
     def _sample(self, task: Task) -> Iterator[str]:
         """The texts of the chosen training documents."""

@@ -162,6 +162,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     many = {f"pkg-1.0/{index}": zeros for index in range(4)}
     comment = io.BytesIO()
     with tarfile.open(fileobj=comment, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("pkg-1.0/first.txt"))
         info = tarfile.TarInfo("pkg-1.0/a.txt")
         info.pax_headers = {"comment": "x" * 1_000_000}
         archive.addfile(info)

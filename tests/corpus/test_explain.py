@@ -37,7 +37,7 @@ def test_a_kept_document(build: Path, offsets: list[int]) -> None:
     assert (found["outcome"], found["reason"]) == ("kept", None)
     assert found["origin"] == {
         "source": "web", "file": "web-a.jsonl", "start": 0, "end": offsets[1], "url": None, "date": "2024-05-01",
-        "license": "unknown", "language": None, "language_score": None,
+        "license": "unknown", "language": "en", "language_score": None,
     }  # fmt: skip
     assert found["text_bytes"] == len(prose(1000)) and prose(1000).startswith(found["excerpt"])
     assert found["signals"]["non_symbol_words"] == len(prose(1000).split())
@@ -76,6 +76,14 @@ def test_a_dropped_document(build: Path, offsets: list[int]) -> None:
     assert "Rae et al. 2021" in words["source"] and words["published_bound"] is None
     assert verdicts["gopher_quality.hashes"]["passed"]
     assert "split" not in found and "text_shard" not in found
+
+
+def test_a_document_in_another_language(build: Path, offsets: list[int]) -> None:
+    found = at(build, offsets, 21)
+    assert (found["outcome"], found["reason"]) == ("dropped", "language")
+    gate = next(verdict for verdict in found["verdicts"] if verdict["rule"] == "language")
+    assert (gate["value"], gate["bound"], gate["passed"]) == ("de", "en at >= 0.65", False)
+    assert all(verdict["passed"] for verdict in found["verdicts"] if verdict is not gate)
 
 
 def test_a_bound_of_the_recipes_own_is_told_from_the_published_one(build: Path) -> None:
@@ -153,7 +161,7 @@ def test_text_from_outside_steers_no_terminal(
     assert found["id"] in shown and "gopher_quality.mean_word_length" in shown and "non_symbol_words" in shown
 
 
-@pytest.mark.parametrize("line", [0, 3, 7, 11, 13, 17, 22])
+@pytest.mark.parametrize("line", [0, 3, 7, 11, 13, 17, 21, 22])
 def test_each_fate_prints(build: Path, offsets: list[int], line: int, capsys: pytest.CaptureFixture[str]) -> None:
     found = at(build, offsets, line)
     show_explanation(build, f"web-a.jsonl@{offsets[line]}", as_json=False)

@@ -10,6 +10,7 @@ import pytest
 from resealed import lines, wrong
 from small_build import built, copied
 
+from corpus.store.products import canonical
 from corpus.verify import verify_build
 
 
@@ -111,3 +112,19 @@ def test_the_command_exits_1_and_says_so_on_stderr(own: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "corpus", "verify", str(own)], capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     assert f"{shard.relative_to(own)}: missing" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "said"), [("dedup", "its input dedup is not the one in build.json"), ("report", "no job report")]
+)
+def test_a_job_that_build_json_leaves_out(own: Path, job: str, said: str) -> None:
+    index = json.loads((own / "build.json").read_text())
+    index["jobs"] = [each for each in index["jobs"] if not each.startswith(f"jobs/{job}-")]
+    (own / "build.json").write_text(canonical(index))
+    assert said in wrong(own)
+
+
+def test_what_is_no_build(tmp_path: Path) -> None:
+    assert "build.json: missing" in wrong(tmp_path)
+    (tmp_path / "build.json").write_text(canonical({"format_version": 1, "jobs": ["jobs/../../etc-0123456789ab"]}))
+    assert lines(wrong(tmp_path))[0].startswith("build.json: damaged: jobs.0: ")

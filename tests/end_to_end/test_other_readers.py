@@ -102,4 +102,6 @@ def test_a_token_shard_decodes_to_the_text_of_its_document(out: Path, manifest: 
                 assert encoder.decode(tokens) == texts[identity]
                 assert splits[identity] == each.split
                 seen += 1
-    assert seen == sum(len(source.shards) and source.train.documents + source.holdout.documents for source in manifest.sources)
+    assert seen == sum(
+        len(source.shards) and source.train.documents + source.holdout.documents for source in manifest.sources
+    )

@@ -1,4 +1,4 @@
-"""How the kernels are compiled: to machine code on first use, without fast-math, and kept on disk for the next process."""
+"""How the kernels are compiled: to machine code on first use, without fast-math, and kept on disk."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numba
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +46,12 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
     except KeyError:  # a release of numba without the option
         kernel = numba.njit(nogil=True)(function)
     return kernel
+
+
+@inner
+def whole(value: int) -> int:
+    """The value as a signed 64-bit integer: of a mere 0 numba would make a type of its own, and compile for it too."""
+    return int(np.int64(value))
 
 
 @cache

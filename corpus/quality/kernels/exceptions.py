@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.quality.kernels.characters import Codes
-from corpus.quality.kernels.compiled import inner
+from corpus.quality.kernels.compiled import inner, whole
 
 _WHOLE = """Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla.
     Ga. Gen. Gov. I.E. I.e. Ia. Id. Ill. Inc. Ind. Jan. Jr. Jul. Jun. Kan. Kans. Ky. La. Ltd. Mar. Mass. Md. Messrs.
@@ -22,7 +22,7 @@ _WHOLE = """Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. Colo. Conn. Corp
     ' '' ‘S ‘s —"""
 _CUT = """y' all|y all|not 've|not ve|Not 've|Not ve|can not|Can not|gon na|Gon na|got ta|Got ta|let 's|Let 's|c'm on|
     C'm on|how 'd 'y|How 'd 'y|° C .|° F .|° K .|° c .|° f .|° k ."""
-_NOT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Whore whore".split()
+_NOT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Whore whore"
 _UNITS = """km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph
     hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с
     км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тб"""
@@ -41,11 +41,12 @@ class Exceptions(NamedTuple):
 
 
 def _exceptions() -> Exceptions:
-    cuts = {word: (0, 0) for word in (*_WHOLE.split(), *(f"{letter}." for letter in "abcdefghijklmnopqrstuvwxyz"))}
+    letters = (f"{letter}." for letter in "abcdefghijklmnopqrstuvwxyz")
+    cuts = dict.fromkeys((*_WHOLE.split(), *letters), (0, 0))
     for words in _cut():
-        first, second, *_ = (*np.cumsum([len(word) for word in words[:-1]]).tolist(), 0)
-        cuts["".join(words)] = (first, second)
-    cuts = {word: cut for word, cut in cuts.items() if word not in _NOT}
+        first, both = len(words[0]), len("".join(words[:2]))
+        cuts["".join(words)] = (first, both if len(words) > 2 else 0)
+    cuts = {word: cut for word, cut in cuts.items() if word not in _NOT.split()}
     cuts |= {word.replace("'", "’"): cut for word, cut in cuts.items()}
     cuts |= dict.fromkeys(_UNITS.split(), (UNIT, 0))
     texts = sorted(cuts)
@@ -62,48 +63,48 @@ def _exceptions() -> Exceptions:
 
 
 def _cut() -> Iterator[tuple[str, ...]]:
-    for words in _CUT.split("|"):
-        yield tuple(words.split())
+    for line in _CUT.split("|"):
+        yield tuple(line.split())
     for hour in range(1, 13):
         for half in ("a.m.", "am", "p.m.", "pm"):
             yield str(hour), half
-    for words in _contractions():
-        yield words
-        yield words[0].title(), *words[1:]
-        bare = tuple(word.replace("'", "") for word in words)
-        if bare != ("let", "s"):
-            yield bare
-            yield bare[0].title(), *bare[1:]
+    for first, *rest in _contractions():
+        yield first, *rest
+        yield first.title(), *rest
+        bare = [word.replace("'", "") for word in rest]
+        yield first, *bare
+        yield first.title(), *bare
+
+
+_PRONOUNS, _ASKING, _POINTING = "i you he she it we they", "who what when where why how there", "that this these those"
+_CONTRACTED = (
+    (f"{_PRONOUNS} {_ASKING} {_POINTING}", ("'ll", "'ll 've", "'d", "'d 've")),
+    (f"i you we they these those {_ASKING}", ("'ve",)),
+    (f"you we they these those {_ASKING}", ("'re",)),
+    (f"he she it {_ASKING} that this", ("'s",)),
+    ("i", ("'m", "'m a")),
+    ("ca could do does did had may might must need ought sha should wo would", ("n't", "n't 've")),
+    ("could might must should would", ("'ve",)),
+    ("ai are is was were have has dare", ("n't",)),
+)
 
 
 def _contractions() -> Iterator[tuple[str, ...]]:
-    pronouns, asking = "i you he she it we they".split(), "who what when where why how there that this".split()
-    for word in (*pronouns, *asking, "these", "those"):
-        yield from ((word, "'ll"), (word, "'ll", "'ve"), (word, "'d"), (word, "'d", "'ve"))
-    for word in (*"i you we they these those".split(), *asking[:-2]):
-        yield word, "'ve"
-    for word in (*"you we they these those".split(), *asking[:-2]):
-        yield word, "'re"
-    for word in ("he", "she", "it", *asking):
-        yield word, "'s"
-    yield from (("i", "'m"), ("i", "'m", "a"))
-    for word in "ca could do does did had may might must need ought sha should wo would".split():
-        yield from ((word, "n't"), (word, "n't", "'ve"))
-    for word in "could might must should would".split():
-        yield word, "'ve"
-    for word in "ai are is was were have has dare".split():
-        yield word, "n't"
+    for words, endings in _CONTRACTED:
+        for word in words.split():
+            for ending in endings:
+                yield word, *ending.split()
 
 
 def _ends(first: np.uint32, last: np.uint32) -> int:
-    return np.int64((first ^ last << np.uint32(5)) & np.uint32(4095))
+    return int(np.int64((first ^ last << np.uint32(5)) & np.uint32(4095)))
 
 
 def _slot(codes: Codes, start: int, end: int) -> int:
     mixed = np.uint64(end - start)
     for here in range(start, end):
         mixed = (mixed ^ np.uint64(codes[here])) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64(mixed >> np.uint64(51))  # 13 bits: 8192 slots
+    return int(np.int64(mixed >> np.uint64(51)))  # 13 bits: 8192 slots
 
 
 _ends_of, _slot_of = inner(_ends), inner(_slot)
@@ -125,8 +126,8 @@ def find(codes: Codes, start: int, end: int) -> int:
     if length > 0 and may_be(codes[start], codes[end - 1], length):
         slot = _slot_of(codes, start, end)
         while found < 0 and _SLOTS[slot]:
-            number = np.int64(_SLOTS[slot]) - 1
-            first = np.int64(_STARTS[number])
+            number = whole(int(_SLOTS[slot])) - 1
+            first = whole(int(_STARTS[number]))
             offset = 0 if _STARTS[number + 1] - first == length else length + 1
             while offset < length and _CODES[first + offset] == codes[start + offset]:
                 offset += 1

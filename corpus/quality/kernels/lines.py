@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
-from corpus.quality.kernels.compiled import inner, part
+from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.words import Spans
 
 Counts = NDArray[np.int64]
@@ -18,11 +18,11 @@ _FEED, _RETURN, _DOT, _ELLIPSIS, _BULLET, _HYPHEN, _HASH = 0x0A, 0x0D, 0x2E, 0x2
 @inner
 def lines(codes: Codes, kinds: Kinds, size: int, found: Counts) -> None:
     """Adds to `found` counts over lines as str.splitlines cuts them, and over single characters."""
-    start = dots = hashes = ellipses = alphanumeric = np.int64(0)
+    start = dots = hashes = ellipses = alphanumeric = whole(0)
     for here in range(size):
         code, kind = codes[here], kinds[here]
-        hashes += code == _HASH
-        alphanumeric += kind & c.ALNUM != 0
+        hashes += whole(code == _HASH)
+        alphanumeric += whole(kind & c.ALNUM != 0)
         dots = dots + 1 if code == _DOT else 0
         if code == _ELLIPSIS or dots == 3:
             ellipses += 1
@@ -87,9 +87,9 @@ def pieces(runs: Spans, start: int, end: int, least: int) -> Spans:
 @part
 def paragraphs(kinds: Kinds, size: int, runs: Spans) -> Spans:
     """What lies between runs of two or more line feeds, once the text's ends are stripped of spaces."""
-    start, end = np.int64(0), size
+    start, end = whole(0), size
     while start < end and kinds[start] & c.SPACE:
         start += 1
     while start < end and kinds[end - 1] & c.SPACE:
         end -= 1
-    return pieces(runs, start, end, np.int64(2))
+    return pieces(runs, start, end, whole(2))

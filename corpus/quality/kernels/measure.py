@@ -1,11 +1,10 @@
 """All signals of a text in one compiled call."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Bytes, Codes, Kinds, decode
-from corpus.quality.kernels.compiled import inner, kept
+from corpus.quality.kernels.compiled import inner, kept, whole
 from corpus.quality.kernels.lines import Counts, feeds, lines, paragraphs, pieces
 from corpus.quality.kernels.repetition import Numbers, duplicates, grams, number
 from corpus.quality.kernels.words import Spans, words
@@ -26,7 +25,7 @@ def measure(utf8: Bytes, table: Kinds, salt: np.uint64) -> Counts:
     found[0] = size
     lines(codes, kinds, size, found[1:9])
     runs = feeds(codes, size)
-    filled, parted = pieces(runs, np.int64(0), size, np.int64(1)), paragraphs(kinds, size, runs)
+    filled, parted = pieces(runs, whole(0), size, whole(1)), paragraphs(kinds, size, runs)
     found[9] = len(filled)
     found[10], found[11] = duplicates(codes, filled, salt)
     found[12] = len(parted)
@@ -54,7 +53,7 @@ def _words(
         for here in range(start, end):
             every &= kinds[here]
             some |= kinds[here]
-            packed = (packed << 8 | np.int64(codes[here])) & 0xFFFFFFFFFF
+            packed = (packed << 8 | whole(int(codes[here]))) & 0xFFFFFFFFFF
             ascii_only = ascii_only and codes[here] < 128
         if not every & c.SYMBOL:
             found[0] += occurrences[word]

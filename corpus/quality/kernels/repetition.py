@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.quality.kernels.characters import Codes
-from corpus.quality.kernels.compiled import inner, part
+from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.lines import Counts
 from corpus.quality.kernels.words import Spans
 
@@ -17,11 +17,11 @@ Numbers = NDArray[np.int32]
 
 @part
 def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Numbers]:
-    """Numbers the different spans in the order of their first occurrence: (number of each span, span of each number)."""
+    """Numbers the different spans by first occurrence: (the number of each span, the first span of each number)."""
     numbers, firsts = np.empty(len(spans), np.int32), np.empty(len(spans), np.int32)
     hashes = np.empty(len(spans), np.uint64)
     slots = np.full(1024, -1, np.int32)
-    done = count = np.int64(0)
+    done = count = whole(0)
     while True:
         done, count = _number(codes, spans, salt, numbers, firsts, hashes, slots, done, count)
         if done == len(spans):
@@ -45,7 +45,7 @@ def _number(
     mask = len(slots) - 1
     while done < len(spans) and 2 * count <= mask:
         mixed = _hash(codes, spans[done, 0], spans[done, 1], salt)
-        slot = np.int64(mixed & np.uint64(mask))
+        slot = whole(int(mixed & np.uint64(mask)))
         while slots[slot] >= 0:
             known = slots[slot]
             if hashes[known] == mixed and _same(codes, spans, firsts[known], done):
@@ -73,20 +73,18 @@ def _hash(codes: Codes, start: int, end: int, salt: np.uint64) -> np.uint64:
 
 @inner
 def _same(codes: Codes, spans: Spans, one: int, other: int) -> bool:
-    start, length = spans[other, 0], spans[other, 1] - spans[other, 0]
-    if spans[one, 1] - spans[one, 0] != length:
-        return False
-    for offset in range(length):
-        if codes[spans[one, 0] + offset] != codes[start + offset]:
-            return False
-    return True
+    first, second, length = spans[one, 0], spans[other, 0], spans[other, 1] - spans[other, 0]
+    offset = 0 if spans[one, 1] - first == length else length + 1
+    while offset < length and codes[first + offset] == codes[second + offset]:
+        offset += 1
+    return bool(offset == length)
 
 
 @part
 def _widened(slots: Numbers, hashes: NDArray[np.uint64], count: int) -> Numbers:
     wider = np.full(4 * len(slots), -1, np.int32)
     for known in range(count):
-        slot = np.int64(hashes[known] & np.uint64(len(wider) - 1))
+        slot = whole(int(hashes[known] & np.uint64(len(wider) - 1)))
         while wider[slot] >= 0:
             slot = (slot + 1) & (len(wider) - 1)
         wider[slot] = known
@@ -137,7 +135,7 @@ def grams(numbers: Numbers, lengths: Numbers, occurrences: Numbers, salt: np.uin
 
 @part
 def _pair(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[Numbers, Numbers]:
-    """Replaces numbers[:size] by those of each with its successor; returns (occurrences, first place) of each number."""
+    """Replaces numbers[:size] by those of each with its successor: (occurrences, first place) of each number."""
     candidates = 0
     for here in range(size):
         candidates += numbers[here] >= 0 and numbers[here + 1] >= 0
@@ -155,7 +153,7 @@ def _pair(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[
         key = np.uint64(numbers[here]) << np.uint64(32) | np.uint64(numbers[here + 1])
         mixed = (key ^ salt) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ mixed >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)
-        slot = np.int64((mixed ^ mixed >> np.uint64(32)) & np.uint64(room - 1))
+        slot = whole(int((mixed ^ mixed >> np.uint64(32)) & np.uint64(room - 1)))
         while slots[slot] >= 0 and keys[slots[slot]] != key:
             slot = (slot + 1) & (room - 1)
         if slots[slot] < 0:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
-from corpus.quality.kernels.compiled import inner, part
+from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.exceptions import CUTS, UNIT, find, may_be
 
 Spans = NDArray[np.int32]  # [span, 2]: the first code point of each, and the one behind its last
@@ -28,7 +28,7 @@ def words(codes: Codes, kinds: Kinds, size: int) -> Spans:
 
 @inner
 def _cut(codes: Codes, kinds: Kinds, size: int, spans: Spans) -> int:
-    count = here = np.int64(0)
+    count = here = whole(0)
     while here < size:
         if kinds[here] & c.SPACE:
             here += 1
@@ -66,7 +66,7 @@ def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
     """One word, or those that the table of exceptions makes of it."""
     number = _special(codes, start, end)
     if number >= 0:
-        first, second = np.int64(CUTS[number, 0]), np.int64(CUTS[number, 1])
+        first, second = whole(int(CUTS[number, 0])), whole(int(CUTS[number, 1]))
         if first:
             count = _put(spans, count, start, start + first)
         if second:
@@ -76,9 +76,7 @@ def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
 
 
 @inner
-def _run(
-    codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int, digits: bool
-) -> int:
+def _run(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int, digits: bool) -> int:
     """The words of a run of non-spaces: prefixes and suffixes off until none is left or an exception is."""
     top = limit = count + end - start  # suffixes come last one first: they wait at the far end of the run's room
     while start < end and _special(codes, start, end) < 0:
@@ -118,7 +116,7 @@ def _prefix(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
         width = _dots(codes, start, end)
     elif codes[start] == _PLUS:
         width = 0 if start + 1 < end and kinds[start + 1] & c.DIGIT else 1
-    elif _is_dollar(codes, start, end, np.int64(2)) or _is_dollar(codes, start, end, np.int64(3)):
+    elif _is_dollar(codes, start, end, whole(2)) or _is_dollar(codes, start, end, whole(3)):
         width = 2 if codes[start + 1] == _DOLLAR else 3
     return width
 
@@ -137,7 +135,7 @@ def _is_dollar(codes: Codes, start: int, end: int, width: int) -> bool:
     """C$ and A$ (of width 2), US$ (3)."""
     within = start + width <= end and codes[start + width - 1] == _DOLLAR
     two = width == 2 and (codes[start] == 0x43 or codes[start] == 0x41)
-    return within and (two or width == 3 and codes[start] == 0x55 and codes[start + 1] == 0x53)
+    return within and (two or (width == 3 and codes[start] == 0x55 and codes[start + 1] == 0x53))
 
 
 @inner
@@ -153,7 +151,7 @@ def _suffix(codes: Codes, kinds: Kinds, start: int, end: int, digits: bool) -> i
             width += 1
         if width == 1 and not before & c.BEFORE_DOT:
             shout = before & c.UPPER != 0 and last - 1 > start
-            width = np.int64(shout and (kinds[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
+            width = whole(shout and (kinds[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
     elif code == _ELLIPSIS:
         width = 2 if last > start and codes[last - 1] == _ELLIPSIS else 1
     elif kind & c.SUFFIX:
@@ -171,7 +169,8 @@ def _amount(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
     for width in range(5, 0, -1):
         here = end - width
         if here > start and kinds[here - 1] & c.DIGIT:
-            if width == 1 and (codes[here] == _PLUS or kinds[here] & c.CURRENCY) or _is_dollar(codes, here, end, width):
+            sign = width == 1 and (codes[here] == _PLUS or kinds[here] & c.CURRENCY != 0)
+            if sign or _is_dollar(codes, here, end, width):
                 return width
             number = find(codes, here, end)
             if number >= 0 and CUTS[number, 0] == UNIT:
@@ -180,9 +179,7 @@ def _amount(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
 
 
 @inner
-def _inside(
-    codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int
-) -> int:
+def _inside(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int) -> int:
     """The words of a run without affixes: cut around what `_infix` finds behind its first character."""
     word = here = start
     while here < end:
@@ -218,14 +215,14 @@ def _between(codes: Codes, kinds: Kinds, end: int, here: int) -> int:
     named = before & (c.ALPHA | c.DIGIT) != 0
     width = 0
     if code == _DOT:
-        width = np.int64(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
+        width = whole(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
     elif code == _COMMA:
-        width = np.int64(before & after & c.ALPHA != 0)
-    elif code == _COLON or code == _SLASH or 0x3C <= code <= 0x3E:  # : / < = >
-        width = np.int64(named and after & c.ALPHA != 0)
+        width = whole(before & after & c.ALPHA != 0)
+    elif code in (_COLON, _SLASH) or 0x3C <= code <= 0x3E:  # : / < = >
+        width = whole(named and after & c.ALPHA != 0)
     elif before & c.DIGIT and (after & c.DIGIT or codes[here + 1] == _HYPHEN):
-        width = np.int64(code == _PLUS or code == _HYPHEN or code == 0x2A or code == 0x5E)  # + - * ^
-    if not width and named and (code == _HYPHEN or code == _EM_DASH or code == 0x2013 or code == 0x7E):  # - — – ~
+        width = whole(code in (_PLUS, _HYPHEN, 0x2A, 0x5E))  # + - * ^
+    if not width and named and code in (_HYPHEN, _EM_DASH, 0x2013, 0x7E):  # - — – ~
         longest = 3 if code == _HYPHEN else (2 if code == _EM_DASH else 1)
         run = 1
         while run < longest and here + run < end and codes[here + run] == code:
@@ -238,9 +235,9 @@ def _between(codes: Codes, kinds: Kinds, end: int, here: int) -> int:
 @inner
 def _is_address(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
     """Whether codes[start:end] is one word as [scheme://][user@]host.name[:port][/path]."""
-    here = start
+    here = first = start
     while here < end and (
-        kinds[here] & c.ALNUM or codes[here] == _UNDERSCORE or _PLUS == codes[here] or _HYPHEN <= codes[here] <= _DOT
+        kinds[here] & c.ALNUM or codes[here] == _UNDERSCORE or codes[here] == _PLUS or _HYPHEN <= codes[here] <= _DOT
     ):
         here += 1
     scheme = here - start >= 2 and here + 2 < end and codes[here] == _COLON
@@ -249,9 +246,9 @@ def _is_address(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
     if _is_host(codes, kinds, start, end):
         return True
     here = end - 1
-    while here > start and codes[here] != _AT:
+    while here > first and codes[here] != _AT:
         here -= 1
-    return here > start and _is_host(codes, kinds, here + 1, end)
+    return here > first and _is_host(codes, kinds, here + 1, end)
 
 
 @inner

@@ -17,5 +17,8 @@ RULES = (
     _rule("duplicate_lines", "duplicate_lines", "filled_lines", 0.30),
     _rule("duplicate_line_characters", "duplicate_line_characters", "characters", 0.20),
     *(_rule(f"top_{n}_gram", f"top_{n}_gram_characters", "characters", most) for n, most in _TOP.items()),
-    *(_rule(f"duplicate_{n}_grams", f"duplicate_{n}_gram_characters", "characters", most) for n, most in _DUPLICATE.items()),
+    *(
+        _rule(f"duplicate_{n}_grams", f"duplicate_{n}_gram_characters", "characters", most)
+        for n, most in _DUPLICATE.items()
+    ),
 )

@@ -4,12 +4,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from resealed import lines, reseal, wrong
 from small_build import built, copied
 
+from corpus.recount.text import Texts, count_decisions
+from corpus.store.built import open_build
+from corpus.store.ledger import Ledger
 from corpus.store.products import canonical
 from corpus.verify import verify_build
 
@@ -132,3 +136,19 @@ def test_a_duplicate_needs_a_survivor_that_stays_and_is_like_it(
     changed(path, column, row, value)
     reseal(path.parent.parent)
     assert said in wrong(own)
+
+
+def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
+    job = next(own.glob("jobs/acquire.books-*"))
+    task = json.loads((job / "tasks/00000.json").read_text())
+    task["facts"]["files"][0]["size"] += 1
+    (job / "tasks/00000.json").write_text(canonical(task))
+    reseal(job)
+    size = task["facts"]["files"][0]["size"]
+    assert f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in wrong(own)
+
+
+def test_a_document_that_dedup_left_twice(build: Path) -> None:
+    twice = Texts("books", ids=[np.array([b"1" * 16, b"2" * 16, b"1" * 16])])
+    problems = list(count_decisions(open_build(build), [twice], Ledger()))
+    assert f"text shards: the document {'31' * 16} stands there twice" in problems

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resealed import lines, remanifest, reshard, wrong
+from resealed import lines, remanifest, reseal, reshard, wrong
 from small_build import built, copied
 
 from corpus.store.token_shards import TokenShard, open_token_shard
@@ -87,10 +87,38 @@ def test_sizes_are_those_of_the_texts(own: Path) -> None:
     assert "bytes are not those of the texts" in wrong(own)
 
 
-def test_a_shard_of_another_recipe(own: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("recipe", "0" * 64, "by another recipe"),
+        ("tokenizer", "0" * 64, "with another tokenizer"),
+        ("source", "web", "says that it is web train"),
+        ("split", "holdout", "says that it is books holdout"),
+    ],
+)
+def test_a_shard_that_says_it_is_another(own: Path, field: str, value: str, said: str) -> None:
     path, shard = shard_of(own, "train")
-    reshard(own, {path: replace(shard, header=shard.header._replace(recipe="0" * 64))})
-    assert "by another recipe" in wrong(own)
+    reshard(own, {path: replace(shard, header=shard.header._replace(**{field: value}))})
+    assert said in wrong(own)
+
+
+def test_a_shard_of_wider_tokens(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    reshard(own, {path: replace(shard, tokens_N=shard.tokens_N.astype("uint32"))})
+    assert "tokens are uint32; manifest.json says uint16" in wrong(own)
+
+
+def test_a_shard_that_is_no_shard(own: Path) -> None:
+    path, shard = shard_of(own, "train")
+    reshard(own, {path: shard}, damage=lambda raw: raw[:-200] + bytes(200))
+    assert f"{path.relative_to(own)}: cannot be recounted" in wrong(own)
+
+
+def test_a_run_of_other_documents(own: Path) -> None:
+    job = next(own.glob("jobs/tokenize.web-*"))
+    (job / "run-00000.arrow").write_bytes((job / "run-00001.arrow").read_bytes())
+    reseal(job)
+    assert "run-00000.arrow: not the documents of its text shard" in wrong(own)
 
 
 @pytest.mark.parametrize(("field", "said"), [("languages", "languages"), ("length_quantiles", "length quantiles")])
@@ -111,4 +139,18 @@ def test_a_shard_that_the_manifest_lacks(own: Path) -> None:
         source[gone["split"]] = {name: source[gone["split"]][name] - gone[name] for name in source[gone["split"]]}
 
     remanifest(own, change)
-    assert "manifest.json: lacks jobs/mix.books-" in wrong(own)
+    said = wrong(own)
+    assert "manifest.json: lacks jobs/mix.books-" in said and "of the holdout are in none" in said
+
+
+@pytest.mark.parametrize("what", ["job", "shard"])
+def test_a_manifest_of_another_build(own: Path, what: str) -> None:
+    def change(body: dict[str, Any]) -> None:
+        if what == "job":
+            body["fingerprints"]["mix.web"] = "0" * 64
+        else:
+            body["sources"][0]["shards"][0]["sha256"] = "0" * 64
+
+    remanifest(own, change)
+    expected = "made of another mix.web" if what == "job" else "is not, or not in this form, a product of this build"
+    assert len(lines(wrong(own))) == 1 and expected in wrong(own)

@@ -133,8 +133,17 @@ def test_no_entity_is_ever_expanded(tmp_path: Path) -> None:
     found = read_whole(SOURCE, path, SETTINGS)
     assert outcomes(found) == {"bad_xml": 3, "record": 1}
     assert records(found)[0].content == b"good"
-    deep = written(tmp_path / "deep", (HEAD + "<page>" + "<a>" * 100_000 + "</page>" + page(4, "good") + TAIL).encode())
+    nested = f"  <page>{'<a>' * 100_000}{'</a>' * 100_000}<ns>0</ns></page>"
+    deep = written(tmp_path / "deep", (HEAD + nested + page(4, "good") + TAIL).encode())
     assert outcomes(read_whole(SOURCE, deep, SETTINGS)) == {"bad_xml": 1, "record": 1}
+
+
+def test_of_several_revisions_the_last_counts(tmp_path: Path) -> None:
+    [revision] = re.findall(r"<revision>.*</revision>", page(1, "new"))
+    old = revision.replace("new", "old").replace("1001", "1000")
+    path = written(tmp_path / "dump", (HEAD + page(1, "new").replace(revision, old + revision) + TAIL).encode())
+    [found] = records(read_whole(SOURCE, path, SETTINGS))
+    assert (found.identity, found.content) == ("testwiki 1 1001", b"new")
 
 
 def test_a_stream_without_pages_is_skipped(tmp_path: Path) -> None:

@@ -138,6 +138,19 @@ def test_refuses_what_is_not_a_shard(tmp_path: Path) -> None:
     refused("compressed")
 
 
+@pytest.mark.parametrize(("row", "offset"), [(0, 1), (1, 9), (1, 0), (2, 8), (2, 6), (2, -1)])
+def test_offsets_stay_inside(tmp_path: Path, row: int, offset: int) -> None:
+    shard = made([3, 4])
+    write_token_shard(tmp_path / "good", shard)
+    damaged = shard.offsets_D1.copy()
+    damaged[row] = offset
+    raw = (tmp_path / "good").read_bytes()
+    assert raw.count(shard.offsets_D1.tobytes()) == 1
+    (tmp_path / "bad").write_bytes(raw.replace(shard.offsets_D1.tobytes(), damaged.tobytes()))
+    with pytest.raises(CorpusError, match="damaged token shard"):
+        open_token_shard(tmp_path / "bad")
+
+
 def test_damage_is_an_error_and_never_a_crash(tmp_path: Path) -> None:
     """Any cut, and any few changed bytes: refused, or a shard whose arrays can be read."""
     path, draw, refused = tmp_path / "whole", random.Random(5), 0

