@@ -97,4 +97,4 @@ def local_files(written: str, folder: Path) -> list[Path]:
     import glob
 
     pattern = str(folder / Path(written).expanduser())
-    return sorted(Path(found).resolve() for found in glob.glob(pattern, recursive=True) if Path(found).is_file())
+    return sorted(Path(found).resolve() for found in glob.glob(pattern, recursive=True) if Path(found).is_file())  # noqa: PTH207  (patterns may be absolute)

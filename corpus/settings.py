@@ -185,7 +185,7 @@ def _step(place: Json, key: str, what: str, where: str) -> Json:
 def validate(
     model: type[Model], document: Document, further: Callable[[Model], list[tuple[Path_, str]]] | None = None
 ) -> Model:
-    """Checks all of a document at once; `further` finds what one field cannot show. Raises InputError with every mistake."""
+    """Checks all of a document at once; `further` finds what no field shows. Raises InputError with every mistake."""
     try:
         checked = model.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
@@ -210,9 +210,9 @@ def _problem(model: type[BaseModel], document: Document, error: dict[str, object
     context = error.get("ctx")
     if kind == "union_tag_invalid" and isinstance(context, dict):
         tag, expected = str(context["tag"]), [each.strip(" '") for each in str(context["expected_tags"]).split(",")]
-        return document.line(
-            path
-        ), f"`{name}`: unknown reader {tag!r}; allowed: {', '.join(expected)}{nearest(tag, expected)}"
+        field = str(context["discriminator"]).strip("'")
+        told = f"`{name}.{field}`: found {tag!r}; allowed: {', '.join(expected)}{nearest(tag, expected)}"
+        return document.line((*path, field)), told
     message = str(error["msg"]).removeprefix("Value error, ")
     suffix = "" if kind == "value_error" else f"; found {found}"
     if kind == "literal_error" and isinstance(error.get("input"), str):
@@ -225,13 +225,10 @@ def _written_path(data: Json, loc: tuple[str | int, ...]) -> Path_:
     path: list[str | int] = []
     place: Json = data
     for key in loc:
-        if isinstance(place, dict) and isinstance(key, str) and key in place:
-            place = place[key]
-        elif isinstance(place, list) and isinstance(key, int) and key < len(place):
-            place = place[key]
-        else:
-            continue
-        path.append(key)
+        inside = isinstance(place, dict) and key in place
+        if inside or (isinstance(place, list) and isinstance(key, int) and key < len(place)):
+            place = place[key]  # type: ignore[index]
+            path.append(key)
     return tuple(path)
 
 

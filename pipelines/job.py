@@ -48,7 +48,7 @@ class Job(ABC):
     def work(self, task: Task) -> None:
         """Does one task: writes its products through `task`."""
 
-    def check(self, done: "Done") -> None:
+    def check(self, done: "Done") -> None:  # noqa: B027  (most jobs have nothing to check)
         """Looks at the whole job once its last task has ended, and at each build after. Raises CorpusError."""
 
     @cached_property

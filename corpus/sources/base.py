@@ -46,7 +46,7 @@ class SourceSettings(Strict):
     identify_language: bool = True
     language: Language | None = None  # None: identified and recorded, but nothing is dropped for it
     rules: tuple[str, ...] = ()  # rule sets, or single rules, in the order that drops are credited
-    bounds: dict[str, Bound] = {}
+    bounds: dict[str, Bound] = Field(default_factory=dict)
     holdout: bool = True  # whether clusters led by this source's documents may be held out
     max_failed: Share = 0.01
     max_record_bytes: Quantity = 32_000_000

@@ -105,6 +105,7 @@ class InflatedStream:
         self._file, self._start, self._open_member, self._head = file, start, member, head
         self.inflated = 0
         self.reach = start
+        self._reopened = False
         self._open()
 
     def _open(self) -> None:
@@ -169,8 +170,9 @@ class InflatedStream:
     def go_back(self) -> None:
         if self._mark + 1 >= self._base:
             self._at = self._mark + 1 - self._base
-        elif self.inflated <= going_back_bytes(self.reach - self._start):
+        elif not self._reopened or self.inflated <= going_back_bytes(self.reach - self._start):
             position = self._mark + 1
+            self._reopened = True
             self._open()
             self.skip(position)
 

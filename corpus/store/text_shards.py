@@ -74,8 +74,8 @@ class RowWriter:
         self._rows, self._bytes = [], 0
 
     def close(self) -> None:
-        """Writes what is left, and the footer."""
-        if self._rows or not self.rows:
+        """Writes what is left, and the footer. No row group is ever empty: some readers stumble over that."""
+        if self._rows:
             self._flush()
         self._writer.close()
 

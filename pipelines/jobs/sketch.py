@@ -36,8 +36,8 @@ class Sketch(Job):
 
         bands = self.dedup.near.bands if self.dedup.near else 0
         schema = pa.schema(
-            [("id", pa.string()), ("text_bytes", pa.int64()), ("origin_file", pa.string()), ("origin_start", pa.int64()),
-             ("content", pa.binary(16)), ("bands", pa.list_(pa.uint64(), bands))],
+            [("id", pa.string()), ("text_bytes", pa.int64()), ("origin_file", pa.string()),
+             ("origin_start", pa.int64()), ("content", pa.binary(16)), ("bands", pa.list_(pa.uint64(), bands))],
             metadata={key: str(value) for key, value in self.deciders().items()},
         )  # fmt: skip
         kept = task.input(self.inputs[0]).path(f"kept-{task.index:05d}.parquet")

@@ -46,7 +46,8 @@ class TextJob(Job):
                     self._book(task, fates, table["text_bytes"].to_pylist())
                     splits = pa.array([fate["split"] for fate in fates], pa.string())
                     table = table.drop_columns(["rule", "failed_rules"]).add_column(2, "split", splits)
-                    writer.write_table(table.filter(splits.is_valid()).cast(schema))
+                    if left := table.filter(splits.is_valid()):
+                        writer.write_table(left.cast(schema))
 
     def _book(self, task: Task, fates: list[dict[str, object]], sizes: list[int]) -> None:
         for fate, size in zip(fates, sizes, strict=True):

@@ -63,8 +63,8 @@ def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
         (3, "shares sum to 1.1; they must sum to 1"),
         (9, "two sources are named `a`"),
         (6, "no file matches missing.jsonl"),
-        (13, "gofer_quality"),
-        (13, "gopher_quality.wordz"),
+        (14, "gofer_quality"),
+        (14, "gopher_quality.wordz"),
     ]:
         assert any(text in row and f"line {line}:" in row for row in message.splitlines()), (line, text, message)
     assert "did you mean" in message
@@ -78,7 +78,7 @@ def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
         (("name: good", "name: ../../etc"), ["line 2", "etc"]),
         (("name: good", "name: good\nminhash: {}"), ["line 3", "`minhash` is not a setting"]),
         (("name: good", "name: good\ndedup: {near: {bands: 3}}"), ["line 3", "bands x rows"]),
-        (("license: cc0-1.0", "licence: cc0-1.0"), ["line 8", "did you mean `license`", "`sources.0.license` is required"]),
+        (("license: cc0-1.0", "licence: cc0-1.0"), ["did you mean `license`", "`sources.0.license` is required"]),
         (("format_version: 1", "format_version: 2"), ["line 1"]),
         (("paths: [a.jsonl]", "paths: a.jsonl"), ["line 6", "array"]),
         (("paths: [a.jsonl]", "paths: ['pypi:numpy/**']"), ["line 6", "pypi"]),

@@ -1,7 +1,7 @@
 """A changed output without a changed fingerprint fails here: raise the REVISION beside the code that decides.
 
-`revisions.json` holds, for each job of a build over text of our own, its fingerprint and a digest of what it wrote. After
-raising a REVISION, run `python tests/end_to_end/test_revisions.py` to record the new pair.
+`revisions.json` holds, for each job of a build over text of our own, its fingerprint and a digest of what it wrote.
+After raising a REVISION, run `python tests/end_to_end/test_revisions.py` to record the new pair.
 """
 
 import bz2
@@ -27,15 +27,15 @@ RECORDED = Path(__file__).with_name("revisions.json")
 PROSE = "The mill stands by the river, and it has the water to thank for all of its work. "
 PAGE = "<html><head><title>{0}</title></head><body><nav>Home</nav><main><h1>{0}</h1><p>{1}</p></main></body></html>"
 WIKI = (
-    "<page><title>{0}</title><ns>0</ns><id>{1}</id><revision><id>{1}7</id><timestamp>2024-01-02T03:04:05Z</timestamp>\
-<model>wikitext</model><format>text/x-wiki</format><text>'''{0}''' is a [[mill|water mill]].{{{{cite}}}}\n== Parts ==\n{2}</text>\
-</revision></page>"
+    "<page><title>{0}</title><ns>0</ns><id>{1}</id><revision><id>{1}7</id><timestamp>2024-01-02T03:04:05Z</timestamp>"
+    "<model>wikitext</model><format>text/x-wiki</format><text>'''{0}''' is a [[mill|water mill]].{{{{cite}}}}\n"
+    "== Parts ==\n{2}</text></revision></page>"
 )
 
 
 def prose(number: int) -> str:
     """Short lines of words that no two numbers share in the same order."""
-    words = "mill river stone wheel grain water sack bread baker field wind road cart horse".split()
+    words = ["mill", "river", "stone", "wheel", "grain", "water", "sack", "bread", "baker", "field", "wind", "road"]
     lines = [f"{PROSE}In year {number} of that age:"]
     for line in range(9):
         chosen = [words[(number * 31 + line * 7 + k * (number % 5 + 1)) % len(words)] for k in range(9)]
@@ -50,7 +50,8 @@ def write_inputs(folder: Path) -> Path:
         page = PAGE.format(f"Mill {number}", prose(number)).encode()
         http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + page
         head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://mill.example/{number}\r\n"
-        head += f"WARC-Date: 2024-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
+        head += "WARC-Date: 2024-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
+        head += f"Content-Length: {len(http)}\r\n\r\n"
         warc += gzip.compress(head.encode() + http + b"\r\n\r\n", mtime=0)
     (folder / "pages.warc.gz").write_bytes(warc + b"damaged")
     pages = "".join(WIKI.format(f"Mill {n}", n, prose(100 + n)) for n in range(12))

@@ -20,8 +20,8 @@ from corpus.store.ledger import Ledger
 from corpus.store.text_shards import read_rows
 from corpus.store.token_shards import open_token_shard
 
-# Of the summary, and of the page less its scripts. Where they change, raise REVISION, and add what the test shows.
-GOLDEN = {1: ("1d6172866b9c49d4", "c844809e6844f40e")}
+# Of the summary, and of the page less the chart library. Where they change, raise REVISION and add what is found.
+GOLDEN = {1: ("1d6172866b9c49d4", "ee3d534266965c16")}
 
 
 def rows_of(evidence: Evidence, source: str, *, kept: bool) -> list[dict[str, object]]:
@@ -190,6 +190,7 @@ def test_output_changes_only_with_the_revision(summary: Summary) -> None:
     plain = {"sha256": "0" * 64, "file_bytes": 0}  # not ours, but of the library that writes shards
     shards = tuple(shard.model_copy(update=plain) for shard in summary.shards)
     summary = summary.model_copy(update={"shards": shards})
-    body = re.sub(r"<script>.*?</script>|sha256-[^']*", "", render(summary), flags=re.DOTALL)
+    # less the library, and the hash of it
+    body = re.sub(r"<script>.{100000,}?</script>|sha256-[^']*", "", render(summary), flags=re.DOTALL)
     found = tuple(hashlib.sha256(text.encode()).hexdigest()[:16] for text in (summary.text(), body))
     assert found == GOLDEN[REVISION], "the report changed: raise REVISION in corpus/report/summary.py"

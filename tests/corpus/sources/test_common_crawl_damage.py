@@ -1,10 +1,6 @@
 """Damaged and hostile WARC files: whatever stands before and behind a defect comes out, and the spans tile the file."""
 
 import gzip
-import random
-import struct
-import tracemalloc
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,16 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from warc_files import (
+    CONTAINERS,
     EVERYTHING,
+    GOOD,
+    GOOD_URLS,
+    NOISE,
     SETTINGS,
     assert_tiled,
+    bomb,
     failures,
     found,
     http,
     lz4,
     outcomes,
     packed,
-    page,
     record,
     skips,
     urls,
@@ -29,11 +29,8 @@ from warc_files import (
 
 from corpus.document import Failed, Record
 from corpus.sources.common_crawl import cuts, read
+from corpus.sources.warc_members import FileBytes, Lz4Frame
 
-CONTAINERS = ("gz", "gz_whole", "lz4", "lz4_whole", "plain")
-NOISE = random.Random(7).randbytes(3000)
-GOOD = [page(number) for number in range(100)]
-GOOD_URLS = [f"http://good.example/{number}" for number in range(100)]
 BAD = record(http(b"<p>bad</p>" * 50), url="http://bad.example/")
 
 # Records with something wrong in them, whatever the container; each is one failure.
@@ -60,12 +57,6 @@ BAD_RECORDS = {
 
 def flipped(member: bytes, at: int) -> bytes:
     return member[:at] + bytes([member[at] ^ 0x55]) + member[at + 1 :]
-
-
-def bomb() -> bytes:
-    head = record(b"", length=200_000_000)[:-4]
-    packer = zlib.compressobj(wbits=31)
-    return packer.compress(head) + b"".join(packer.compress(bytes(10_000_000)) for _ in range(20)) + packer.flush()
 
 
 # Members that are broken as members.
@@ -112,6 +103,9 @@ def test_all_records_around_a_bad_one_come_out(tmp_path: Path, container: str, n
         spans = found(path)
         assert urls(spans) == GOOD_URLS[:before] + GOOD_URLS
         assert len(failures(spans)) == 1 and len(spans) == before + 101
+        if "whole" not in container:  # each good record is where it was put
+            assert path.read_bytes()[spans[before + 1].start :] == packed(container, GOOD)
+            assert [span.end - span.start for span in spans[-100:]] == [len(packed(container, [each])) for each in GOOD]
 
 
 @pytest.mark.parametrize(("container", "name"), MEMBER_CASES)
@@ -176,58 +170,47 @@ def test_other_records_are_skipped_by_type(tmp_path: Path, kind: str) -> None:
     assert [skip.reason for skip in skips(found(path))] == ["other_type" if kind == "x-made-up" else kind]
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_an_archive_inside_a_payload_is_not_taken_for_records(tmp_path: Path, container: str) -> None:
-    inner = b"".join(gzip.compress(each, 0, mtime=0) for each in GOOD[:5]) + b"\n" + b"".join(GOOD[:5]) + lz4(GOOD[0])
-    outer = [record(http(inner), url=f"http://outer.example/{number}") for number in range(8)]
+def test_a_range_takes_all_records_of_a_member_that_begins_in_it(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(packed(container, outer))
-    spans = found(path)
-    assert urls(spans) == [f"http://outer.example/{number}" for number in range(8)] and len(spans) == 8
-    size = path.stat().st_size
-    starts = {span.start for span in spans} if "whole" not in container else {0}
-    assert set(cuts(path, list(range(0, size, 97)), SETTINGS)) <= {*starts, size}
+    for container in ("gz_whole", "lz4_whole"):
+        path.write_bytes(packed(container, GOOD[:50]) + packed(container, GOOD[50:]))
+        assert urls(list(read(path, 0, 10, SETTINGS))) == GOOD_URLS[:50]
+        assert cuts(path, [10], SETTINGS) == [len(packed(container, GOOD[:50]))]
 
 
-def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("container", ["gz_whole", "lz4_whole", "plain"])
+def test_records_far_behind_a_wrong_length_come_out(tmp_path: Path, container: str) -> None:
     path = tmp_path / "x"
-    path.write_bytes(packed("gz", GOOD[:1]) + bomb() + packed("gz", GOOD[1:3]))
-    body = gzip.compress(b"<p>" + bytes(200_000_000))
-    coded = record(http(body, headers=["Content-Encoding: gzip"]))
-    tracemalloc.start()
-    spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
-    assert [failed.reason for failed in failures(spans)] == ["bomb"] and urls(spans) == GOOD_URLS[:3]
-    path.write_bytes(gzip.compress(coded))
-    tracemalloc.reset_peak()
-    spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
-    assert outcomes(spans) == {"skipped(too_large)": 1}
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 8_000_000 + len(coded)
+    large = record(http(NOISE * 1000), kind="request")
+    path.write_bytes(packed(container, [record(b"", length=2_000_000), *GOOD, large, *GOOD]))
+    assert urls(found(path)) == GOOD_URLS * 2
 
 
-def test_a_record_over_the_limit_is_passed_over_in_little_memory(tmp_path: Path) -> None:
-    large = record(http(random.Random(1).randbytes(20_000_000)))
+@pytest.mark.parametrize("container", ["gz_whole", "plain"])
+def test_a_header_is_found_wherever_the_search_stops_to_read_on(tmp_path: Path, container: str) -> None:
     path = tmp_path / "x"
-    for container in CONTAINERS:
-        path.write_bytes(packed(container, [GOOD[0], large, GOOD[1]]))
-        tracemalloc.start()
-        spans = found(path, SETTINGS.model_copy(update={"max_record_bytes": 1_000_000}))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert outcomes(spans) == {"record": 2, "skipped(too_large)": 1} and peak < 10_000_000
+    for before in range((1 << 18) - 700, (1 << 18) + 50, 50):
+        junk = b"x" * before
+        path.write_bytes(packed(container, [GOOD[0], junk, *GOOD[:3]]))
+        assert urls(found(path)) == [GOOD_URLS[0], *GOOD_URLS[:3]]
 
 
-def test_members_that_overlap_in_hostile_ways_are_given_up(tmp_path: Path) -> None:
-    """Members that each hold the next 64 kB and then fail; lengths that each make all that follows be inflated."""
-    stored = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00" + struct.pack("<HH", 65535, 0) + b"WARC/1.0\r\n"
+def test_a_member_inside_a_bad_record_of_a_sound_member_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(stored * 10_000 + NOISE * 30 + packed("gz", GOOD))
-    assert urls(found(path)) == GOOD_URLS
-    path.write_bytes(packed("gz", [record(b"", length=40_000_000 + number) for number in range(1000)] + GOOD))
-    assert urls(found(path)) == GOOD_URLS
-    path.write_bytes(packed("gz_whole", [record(b"", length=4_000_000 + number) for number in range(20_000)]))
-    assert len(failures(found(path))) == 1
+    inner = packed("gz", GOOD[:3])
+    path.write_bytes(gzip.compress(record(http(inner), length=20), 0, mtime=0) + packed("gz", GOOD[5:7]))
+    assert urls(found(path)) == GOOD_URLS[5:7]
+
+
+def test_how_an_lz4_frame_begins_is_read_from_its_first_literals(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    varied = bytes(range(33, 127)) + bytes(range(160, 255))
+    for length in (5, 14, 15, 16, 100, 189):
+        path.write_bytes(b"--" + lz4(b"WARC/1.0\r\n" + varied[:length]))
+        with path.open("rb") as handle:
+            head = Lz4Frame.head(FileBytes(handle), 2)
+            assert Lz4Frame.head(FileBytes(handle), 1) is None
+        assert head is not None and head == (b"WARC/1.0\r\n" + varied[:length])[: len(head)] and len(head) >= 10
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\x1f", b"\x1f\x8b\x08", b"\x04\x22\x4d\x18", b"WARC/1.0\r\n", NOISE])

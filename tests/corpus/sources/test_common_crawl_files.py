@@ -99,6 +99,11 @@ def test_each_plain_or_lz4_span_is_a_record_or_a_frame(data: Path, name: str) ->
     assert [(span.start, span.end) for span in found(path)] == scan(path.read_bytes())
 
 
+def test_the_records_of_one_member_share_it_out(data: Path) -> None:
+    spans = found(data / "warc-edge-cases/warcio-example-bad-non-chunked.warc.gz")
+    assert all(span.end - span.start > 100 for span in spans)
+
+
 def test_the_containers_of_one_archive_give_the_same_documents(data: Path) -> None:
     folder = data / "warc-edge-cases"
     plain, *others = (

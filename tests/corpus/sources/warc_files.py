@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import re
 import struct
 import zlib
@@ -131,3 +132,15 @@ def scan_plain(data: bytes) -> list[tuple[int, int]]:
     """Start and end of each record of a file in which no content holds a version line."""
     starts = [match.start() for match in re.finditer(rb"(?m)^WARC/1\.[01]\r\n", data)]
     return list(zip(starts, [*starts[1:], len(data)], strict=True))
+
+
+def bomb() -> bytes:
+    head = record(b"", length=200_000_000)[:-4]
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(head) + b"".join(packer.compress(bytes(10_000_000)) for _ in range(20)) + packer.flush()
+
+
+CONTAINERS = ("gz", "gz_whole", "lz4", "lz4_whole", "plain")
+NOISE = random.Random(7).randbytes(3000)
+GOOD = [page(number) for number in range(100)]
+GOOD_URLS = [f"http://good.example/{number}" for number in range(100)]
