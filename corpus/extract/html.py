@@ -17,16 +17,13 @@ _NOT_TEXT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
 def html_text(content: bytes, charset: str | None, main_content: bool) -> str:
     """The text of a page; `charset` as its carrier claims it.
 
-    Lines end in `\\n`; there are no control characters but tab. Raises UnreadableError (no_text, too_complex).
+    Lines end in `\\n`; there are no control characters but tab. "" if the page shows none. Raises UnreadableError (too_complex).
     """
     page = decode(content, charset)
     if too_complex(page.encode("utf-8")):
         raise UnreadableError("too_complex")
     text = extract_plain_text(page, main_content=main_content)
-    text = _NOT_TEXT.sub("", _NEWLINE.sub("\n", text)).strip()
-    if not text:
-        raise UnreadableError("no_text")
-    return text
+    return _NOT_TEXT.sub("", _NEWLINE.sub("\n", text)).strip()
 
 
 def decode(content: bytes, charset: str | None) -> str:

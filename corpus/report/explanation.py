@@ -120,7 +120,9 @@ def _table(*names: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in names:
         justify: Literal["left", "right"] = "right" if name.startswith("<") else "left"
-        table.add_column(name.lstrip("<"), justify=justify, overflow="fold", no_wrap=not name.startswith("bound"))
+        table.add_column(
+            name.lstrip("<"), justify=justify, overflow="fold", no_wrap=not name.startswith("bound"), min_width=9
+        )
     return table
 
 

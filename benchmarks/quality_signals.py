@@ -1,0 +1,76 @@
+"""Gopher quality and repetition: MB of UTF-8 a second on one core, beside datatrove's filters on the same texts.
+
+    python benchmarks/quality_signals.py [TEXTS.jsonl.zst] [--megabytes 1] [--rounds 3]
+
+Ours measures all signals (those of other rule sets too) and applies both rule sets; datatrove's two filters stop at
+the first rule that says no. Both work on the same pages in the same process and in turn. Rates are by CPU time.
+Compiling (kept by numba between processes) is timed apart, with the first page. datatrove needs `spacy`.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from common import Step, books, described, on_one_core, pages, record, seconds
+from datatrove.data import Document
+from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
+from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from corpus.quality.catalog import rule_sets
+from corpus.quality.rule import failing
+from corpus.quality.signals import measure
+
+
+def steps() -> dict[str, Step]:
+    """Each decides one document."""
+    rules = (*rule_sets()["gopher_quality"], *rule_sets()["gopher_repetition"])
+    quality, repetition = GopherQualityFilter(), GopherRepetitionFilter()
+
+    def theirs(text: str) -> bool:
+        document = Document(text=text, id="0")
+        return quality.filter(document) is True and repetition.filter(document) is True
+
+    return {"gristmill": lambda text: not failing(rules, measure(text)), "datatrove": theirs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Path, nargs="?", default=books())
+    parser.add_argument("--megabytes", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    if not asked.texts.is_file():
+        parser.error(f"{asked.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
+    on_one_core()
+    texts = pages(asked.texts, asked.megabytes)
+    size = sum(len(text.encode()) for text in texts)
+    first = {who: seconds(step, texts[:1]) for who, step in steps().items()}
+    taken = [{who: seconds(step, texts) for who, step in steps().items()} for _ in range(asked.rounds)]
+    rates = {who: round(size / statistics.median(each[who] for each in taken) / 1e6, 2) for who in first}
+    agree = sum(steps()["gristmill"](text) == steps()["datatrove"](text) for text in texts)
+    ratio = round(rates["gristmill"] / rates["datatrove"], 1)
+    figures = {
+        "texts": described(asked.texts, texts),
+        "rounds": asked.rounds,
+        "mb_per_s": rates,
+        "first_page_s": {who: round(each, 2) for who, each in first.items()},
+        "same_verdict": agree,
+        "ratio": ratio,
+    }
+    claim = "Gopher quality and repetition verdicts, UTF-8 MB/s of one core's CPU time"
+    record("quality_signals", claim, ("numba", "numpy", "datatrove", "spacy"), figures)
+    table = Table("", "MB/s", "first page, s", title=f"{len(texts)} pages, {asked.rounds} rounds, one core")
+    for who, rate in rates.items():
+        table.add_row(who, str(rate), f"{first[who]:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(f"{ratio} times datatrove's rate; the same verdict on {agree} of {len(texts)} pages")
+
+
+if __name__ == "__main__":
+    main()
