@@ -39,7 +39,7 @@ class Digests:
     def save(self) -> None:
         """Writes what was learned, if anything."""
         if self._changed:
-            write_text(self._path, canonical(dict(self._known)))
+            write_text(self._path, canonical(dict(self._known)), self._path.parent)
 
 
 def _key(path: Path) -> str:

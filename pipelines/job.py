@@ -139,7 +139,7 @@ class Done:
             "ledger": self.ledger().json(),
             "task_manifests": [sha256_file(self.manifest_path(index)) for index in range(self.job.tasks)],
         }
-        write_text(self.folder / "job.json", canonical(manifest))
+        write_text(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
 
 
 def versions(distributions: Iterable[str]) -> dict[str, Json]:

@@ -123,10 +123,10 @@ def _publish(plan: Plan, folder: Path) -> None:
             text = done.path(file).read_text(encoding="utf-8")
             top = folder / file
             if not top.is_file() or top.read_text(encoding="utf-8", errors="replace") != text:
-                write_text(top, text)
+                write_text(top, text, folder / "logs")
     index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
     if not (folder / "build.json").is_file() or (folder / "build.json").read_text() != index:
-        write_text(folder / "build.json", index)
+        write_text(folder / "build.json", index, folder / "logs")
 
 
 def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:
@@ -140,7 +140,7 @@ def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], second
         "machine": machine,
         "waves": waves,
     }
-    write_text(folder / "run.json", json.dumps(body, indent=1) + "\n")
+    write_text(folder / "run.json", json.dumps(body, indent=1) + "\n", folder / "logs")
 
 
 @contextmanager

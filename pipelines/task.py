@@ -71,7 +71,7 @@ class Task:
             "ledger": self.ledger.json(),
             "facts": self.facts,
         }
-        write_text(manifest, canonical(body))
+        write_text(manifest, canonical(body), self.temporary)
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 

@@ -17,7 +17,8 @@ _NOT_TEXT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
 def html_text(content: bytes, charset: str | None, main_content: bool) -> str:
     """The text of a page; `charset` as its carrier claims it.
 
-    Lines end in `\\n`; there are no control characters but tab. "" if the page shows none. Raises UnreadableError (too_complex).
+    Lines end in `\\n`; there are no control characters but tab. "" if the page shows no text.
+    Raises UnreadableError (too_complex).
     """
     page = decode(content, charset)
     if too_complex(page.encode("utf-8")):

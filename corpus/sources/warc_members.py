@@ -137,9 +137,13 @@ class Lz4Frame:
         if not block or size >> 31:
             return block[:64]
         literals, begin = block[0] >> 4, 1
-        while literals >= 15 and begin < len(block) and block[begin] == 255:
-            begin += 1  # each 255 goes on to a further length byte
-        return block[begin + (literals == 15) :][:64] if literals == 15 else block[1 : 1 + literals]
+        if literals == 15:  # a length byte follows, and after each of 255 another
+            while block[begin : begin + 1] == b"\xff":
+                literals += 255
+                begin += 1
+            literals += sum(block[begin : begin + 1])
+            begin += 1
+        return block[begin : begin + min(literals, 64)]
 
 
 class _Slice:

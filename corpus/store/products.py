@@ -56,10 +56,10 @@ def publish(temporary: Path, final: Path) -> None:
     fsync_folder(final.parent)
 
 
-def write_text(final: Path, text: str) -> None:
-    """Writes a small file whole or not at all."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+def write_text(final: Path, text: str, scratch: Path) -> None:
+    """Writes a small file whole or not at all; a kill may leave its beginnings in `scratch`, on the same disk."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    temporary = scratch / f".{final.name}.{os.getpid()}.tmp"
     temporary.write_text(text, encoding="utf-8", newline="\n")
     publish(temporary, final)
 
