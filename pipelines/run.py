@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from corpus.errors import CorpusError, InputError
+from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.products import canonical, write_text
 from corpus.units import human_bytes, human_count, human_seconds
@@ -91,6 +92,8 @@ def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> 
             raise CorpusError("stopped; what was finished is kept: build again to go on") from None
     for job in jobs:
         Done(folder, job).close()
+        if job.name == "acquire.models":
+            console.print(f"              {language.MODEL_LICENSE}", highlight=False)
         shutil.rmtree(folder / job.folder / "tmp", ignore_errors=True)
     seconds = stopwatch.seconds()
     _tell(jobs, folder, seconds, console)

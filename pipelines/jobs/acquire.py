@@ -47,6 +47,7 @@ class InputFile(NamedTuple):
     path: Path
     name: str
     size: int
+    sha256: str
     first_part: int
     cuts: tuple[int, ...]
 
@@ -132,7 +133,8 @@ def files_of(acquire: Job, done: Done) -> list[InputFile]:
             assert isinstance(file, dict)
             path = Path(item.path) if isinstance(item, LocalFile) else done.path(str(file["product"]))
             cuts = tuple(int(str(cut)) for cut in file["cuts"])  # type: ignore[union-attr]
-            found.append(InputFile(path, str(file["name"]), int(str(file["size"])), int(str(file["first_part"])), cuts))
+            size, first_part = int(str(file["size"])), int(str(file["first_part"]))
+            found.append(InputFile(path, str(file["name"]), size, str(file["sha256"]), first_part, cuts))
     return found
 
 

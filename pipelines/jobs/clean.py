@@ -82,10 +82,13 @@ class Clean(Job):
     def _language_model(self, task: Task) -> "LanguageModel | None":
         if not self.source.identify_language:
             return None
-        from corpus.quality.language import LanguageModel
+        from corpus.quality.language import MODEL_SHA256, LanguageModel
 
         models = self.input("acquire.models")
-        return LanguageModel(files_of(models, task.input(models))[0].path)
+        model = files_of(models, task.input(models))[0]
+        if model.sha256 != MODEL_SHA256:
+            raise CorpusError(f"{model.name}: its SHA-256 is {model.sha256}, not {MODEL_SHA256}: not the model we know")
+        return LanguageModel(model.path)
 
     def check(self, done: Done) -> None:
         """Every file's spans add up to its size, and not too much of the source is unreadable."""
