@@ -24,6 +24,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from corpus.errors import CorpusError, InputError
 
+REVISION = 1  # raised whenever other members match, or by other names
 MAX_UNPACKED_BYTES = 8_000_000_000  # of one archive: more is taken for a bomb
 MAX_HEADER_BYTES = 16_000_000  # of one tar member, which tarfile reads into memory
 MAX_MEMBERS = 1_000_000

@@ -3,6 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
+REVISION = 1  # raised whenever an id or a keyed hash changes: the holdout, samples and the shuffle follow from them
 OUTCOMES = ("kept", "dropped", "skipped", "merged", "failed")
 
 

@@ -1,5 +1,6 @@
 """The recipe: what a corpus is. Nothing in it says where or how fast it is made."""
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -22,7 +23,7 @@ class Holdout(Strict):
     """Which share of clusters is never trained on, and what counts as too thin to measure by."""
 
     share: Share = 0.01
-    thin_documents: int = 8
+    thin_documents: Annotated[int, Field(ge=0)] = 8
     thin_bytes: Quantity = 64_000
 
 
@@ -77,6 +78,9 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
         for number, written in enumerate(source.paths):
             if text := _path_problem(written, path.parent):
                 problems.append(((*place, "paths", number), f"`{source.name}`: {text}"))
+    if not recipe.dedup.exact and recipe.holdout.share:
+        told = "without exact dedup, copies of held-out documents would be trained on; set holdout.share to 0"
+        problems.append((("dedup", "exact"), told))
     file = recipe.tokenizer.file
     if file is not None and address.parse(file) is None and not (path.parent / file).is_file():
         problems.append((("tokenizer", "file"), f"no such file: {path.parent / file}"))
@@ -89,12 +93,22 @@ def _path_problem(written: str, folder: Path) -> str | None:
             return None
     except InputError as error:
         return str(error)
-    return None if local_files(written, folder) else f"no file matches {written} (looked from {folder.resolve()})"
+    found = local_files(written, folder)
+    if strange := [path for path in found if not _is_text(path)]:
+        return f"the name of {str(strange[0])!a} is not UTF-8; rename it"
+    return None if found else f"no file matches {written} (looked from {folder.resolve()})"
+
+
+def _is_text(path: Path) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def local_files(written: str, folder: Path) -> list[Path]:
     """The files that a path or glob of a recipe names, seen from the recipe's folder, sorted."""
     import glob
 
-    pattern = str(folder / Path(written).expanduser())
-    return sorted(Path(found).resolve() for found in glob.glob(pattern, recursive=True) if Path(found).is_file())  # noqa: PTH207  (patterns may be absolute)
+    start = glob.escape(str(folder)) + "/"
+    if written.startswith(("/", "~")):
+        written, start = os.path.expanduser(written), ""  # noqa: PTH111  (an unknown user's is left as it is)
+    found = glob.glob(start + written, recursive=True)  # noqa: PTH207  (patterns may be absolute)
+    return sorted(Path(each).resolve() for each in found if Path(each).is_file())

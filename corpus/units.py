@@ -1,6 +1,7 @@
 """Sizes, counts, percentages and durations, as people write and read them."""
 
 import re
+from fractions import Fraction
 
 from corpus.errors import InputError
 
@@ -12,9 +13,9 @@ def quantity(value: int | str) -> int:
     """`64MB`, `1.5 GiB`, `20M`, `4096` as an integer. Raises InputError on anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
-    if isinstance(value, int):
+    if isinstance(value, int) and value >= 0:
         return value
-    match = _QUANTITY.fullmatch(value)
+    match = _QUANTITY.fullmatch(str(value))
     if match is None:
         raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
     return round(float(match[1].replace("_", "")) * _SUFFIX[(match[2] or "").lower()])
@@ -24,8 +25,8 @@ def share(value: float | str) -> float:
     """`1%` or `0.01` as 0.01. Raises InputError unless it lies in 0..1."""
     text = str(value).strip()
     try:
-        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
+        number = float(Fraction(text[:-1]) / 100) if text.endswith("%") else float(text)
+    except (ValueError, ZeroDivisionError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise InputError(f"expected a share between 0 and 1, or a percentage such as 1%; found {value!r}")

@@ -183,18 +183,6 @@ def _task(files: Files, path: Path, job: JobFile | None, number: int) -> TaskFil
     return task
 
 
-def _job_problems(job: BuiltJob) -> Iterator[str]:
-    raw = json.loads((job.folder / "job.json").read_bytes())
-    if hashlib.sha256(canonical(raw["description"]).encode()).hexdigest() != job.file.fingerprint:
-        yield "its fingerprint is not the hash of its description"
-    if job.folder.name != f"{job.name}-{job.file.fingerprint[:12]}":
-        yield f"the folder {job.folder.name} is not named after its name and fingerprint"
-    if job.file.description.kind != job.kind or job.file.description.tasks != len(job.tasks):
-        yield f"kind or tasks do not agree with the {len(job.tasks)} tasks of {job.name}"
-    if Ledger.of([task.ledger_json for task in job.tasks]).json() != job.file.ledger_json:
-        yield "its ledger is not the sum of its tasks' ledgers"
-
-
 def _chain(files: Files) -> Iterator[str]:
     """Each job's inputs are jobs of this build."""
     fingerprints = {job.name: job.file.fingerprint for job in files.jobs}

@@ -1,5 +1,6 @@
 """Content hashes of local files, kept under path, size and modification time, so that a plan is quick to make again."""
 
+import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +40,8 @@ class Digests:
     def save(self) -> None:
         """Writes what was learned, if anything."""
         if self._changed:
-            write_text(self._path, canonical(dict(self._known)), self._path.parent)
+            with contextlib.suppress(OSError):
+                write_text(self._path, canonical(dict(self._known)), self._path.parent)
 
 
 def _key(path: Path) -> str:

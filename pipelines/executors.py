@@ -72,8 +72,8 @@ class RunTasks:
         job, index = _read_work(self.work)[rank]
         try:
             Task(self.out, job, index).run()
-        except CorpusError:
-            raise
+        except CorpusError as error:
+            raise CorpusError(str(error)) from None  # not InputError: by now something was written
         except OSError as error:
             _note(self.out, job, index)
             raise CorpusError(f"{job.name}, task {index}: {error.strerror or error}: {error.filename or ''}") from None

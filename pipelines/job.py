@@ -51,6 +51,10 @@ class Job(ABC):
     def check(self, done: "Done") -> None:  # noqa: B027  (most jobs have nothing to check)
         """Looks at the whole job once its last task has ended, and at each build after. Raises CorpusError."""
 
+    def warning(self, done: "Done") -> str | None:
+        """What the user should know of the whole job, once."""
+        return None
+
     @cached_property
     def description(self) -> dict[str, Json]:
         """What the fingerprint is the hash of."""
@@ -67,6 +71,11 @@ class Job(ABC):
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal."""
         return hashlib.sha256(canonical(self.description).encode()).hexdigest()
+
+    @property
+    def of_source(self) -> str:
+        """The source that it works on; "" for a job of all."""
+        return self.name.partition(".")[2]
 
     @property
     def folder(self) -> str:

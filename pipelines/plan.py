@@ -58,6 +58,12 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
 
     `folder` is what relative paths are seen from. Raises InputError or CorpusError if something cannot be found.
     """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{cache}: cannot be used as the cache: {error.strerror}; name another in a place file"
+        ) from None
     digests = Digests(cache)
     releases = _resolve(recipe, cache)
     items = {source.name: _items(source, recipe, folder, releases, digests) for source in recipe.sources}
@@ -86,10 +92,14 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
     dedup = DedupJob("dedup", (*cleans, *sketches), 1, recipe.dedup, recipe.holdout, recipe.seed, recipe.sources)
     texts = [TextJob(f"text.{job.source.name}", (job, dedup), job.tasks) for job in cleans]
     shares = tuple((source.name, source.share) for source in recipe.sources)
-    tokenizer = TokenizerJob("tokenizer", tuple(texts), 1, recipe.tokenizer, tokenizer_file, shares, recipe.seed)
+    tokenizer = TokenizerJob(
+        "tokenizer", () if tokenizer_file else tuple(texts), 1, recipe.tokenizer, tokenizer_file, shares, recipe.seed
+    )
     eos = recipe.tokenizer.eos
-    runs = [Tokenize(f"tokenize.{text.source}", (text, tokenizer), text.tasks, eos, recipe.seed) for text in texts]
-    mixes = [MixJob(f"mix.{text.source}", tuple(runs), _partitions(recipe, text), recipe.mix, shares) for text in texts]
+    runs = [Tokenize(f"tokenize.{text.of_source}", (text, tokenizer), text.tasks, eos, recipe.seed) for text in texts]
+    mixes = [
+        MixJob(f"mix.{text.of_source}", tuple(runs), _partitions(recipe, text), recipe.mix, shares) for text in texts
+    ]
     manifest = ManifestJob("manifest", (tokenizer, dedup, *texts, *mixes), 1, recipe)
     report = ReportJob("report", (manifest, *acquires, *cleans, dedup, *texts, *mixes), 1, recipe)
     return Plan(
@@ -122,24 +132,15 @@ def _items(
     """The files and packages of a source, whatever order they were written in, each with its parts."""
     items: list[Item] = []
     local = sorted({path for text in source.paths if text not in releases for path in local_files(text, folder)})
-    sizes = [path.stat().st_size for path in local]
+    stats = [path.stat() for path in local]  # before hashing: what changes from here on is noticed
     names = shortest_names(local)
     order = sorted(range(len(local)), key=names.__getitem__)
-    parts = part_count(sum(sizes), recipe.task_bytes) if local else 0
+    parts = part_count(sum(each.st_size for each in stats), recipe.task_bytes) if local else 0
     sha256 = digests.of(local)
-    for number, cut in zip(order, parts_of([sizes[each] for each in order], parts) if local else [], strict=True):
-        path = local[number]
-        items.append(
-            LocalFile(
-                str(path),
-                names[number],
-                sizes[number],
-                sha256[number],
-                path.stat().st_mtime_ns,
-                cut.first_part,
-                cut.wanted,
-            )
-        )
+    cuts = parts_of([stats[each].st_size for each in order], parts) if local else []
+    for number, cut in zip(order, cuts, strict=True):
+        path, size, modified = str(local[number]), stats[number].st_size, stats[number].st_mtime_ns
+        items.append(LocalFile(path, names[number], size, sha256[number], modified, cut.first_part, cut.wanted))
     for text in sorted(set(source.paths) & set(releases)):
         items.append(_package(text, releases, recipe, parts))
         parts += items[-1].parts  # type: ignore[union-attr]

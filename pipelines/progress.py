@@ -1,5 +1,6 @@
 """Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
 
+import multiprocessing
 import shutil
 import threading
 import time
@@ -33,6 +34,7 @@ class Watch:
             disable=not console.is_terminal,
         )
         self._rows: dict[str, TaskID] = {}
+        self._workers: set[multiprocessing.Process] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
@@ -51,14 +53,28 @@ class Watch:
         self._bars.stop()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.5):
-            self._update()
-            self.problem = _killed_worker() or _full_disk(self._out)
-            if self.problem:
-                import _thread
+        import _thread
 
+        while not self._stop.wait(0.3):
+            self._update()
+            self.problem = self._killed_worker() or _full_disk(self._out)
+            if self.problem:
                 _thread.interrupt_main()  # datatrove's pool would wait for ever for a task whose worker is gone
                 return
+
+    def _killed_worker(self) -> str | None:
+        """What to say if a worker process was killed from outside; usually the kernel was out of memory."""
+        import multiprocess
+
+        self._workers |= set(multiprocess.active_children())  # remembered: it lists no child that has ended
+        for worker in self._workers:
+            code = worker.exitcode or 0
+            if code < 0:
+                return (
+                    f"a worker process was killed (signal {-code}); if memory ran out, use fewer --workers, "
+                    "or a smaller task_bytes. What was finished is kept: build again to go on"
+                )
+        return None
 
     def _update(self) -> None:
         for job in self._jobs:
@@ -79,19 +95,6 @@ def counts(out: Path, job: Job) -> tuple[int, int]:
             continue
         documents, size = documents + int(first), size + int(second)
     return documents, size
-
-
-def _killed_worker() -> str | None:
-    """What to say if a worker process was killed from outside; usually the kernel was out of memory."""
-    import multiprocess
-
-    for child in multiprocess.active_children():
-        if child.exitcode is not None and child.exitcode < 0:
-            return (
-                f"a worker process was killed (signal {-child.exitcode}); if memory ran out, use fewer --workers, "
-                "or a smaller task_bytes. What was finished is kept: build again to go on"
-            )
-    return None
 
 
 def _full_disk(out: Path) -> str | None:

@@ -94,6 +94,8 @@ def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> 
         Done(folder, job).close()
         if job.name == "acquire.models":
             console.print(f"              {language.MODEL_LICENSE}", highlight=False)
+        if warning := job.warning(Done(folder, job)):
+            console.print(f"    warning: {warning}", highlight=False, markup=False, soft_wrap=True)
         shutil.rmtree(folder / job.folder / "tmp", ignore_errors=True)
     seconds = stopwatch.seconds()
     _tell(jobs, folder, seconds, console)
@@ -109,9 +111,7 @@ def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> No
     """A line a wave, on a terminal as in a log."""
     passed = [counts(folder, job) for job in jobs]
     documents, size = sum(each[0] for each in passed), sum(each[1] for each in passed)
-    names = (
-        jobs[0].kind if len(jobs) == 1 else f"{jobs[0].kind} ({', '.join(job.name.partition('.')[2] for job in jobs)})"
-    )
+    names = jobs[0].kind if len(jobs) == 1 else f"{jobs[0].kind} ({', '.join(job.of_source for job in jobs)})"
     if len({job.kind for job in jobs}) > 1:
         names = ", ".join(job.name for job in jobs)
     shown = f" {human_count(documents)} records, {human_bytes(size)}" if documents else ""
@@ -123,10 +123,9 @@ def _publish(plan: Plan, folder: Path) -> None:
     for job_name, files in PUBLISHED.items():
         done = Done(folder, plan.job(job_name))
         for file in files:
-            text = done.path(file).read_text(encoding="utf-8")
-            top = folder / file
-            if not top.is_file() or top.read_text(encoding="utf-8", errors="replace") != text:
-                write_text(top, text, folder / "logs")
+            made, top = done.path(file).read_bytes(), folder / file
+            if not top.is_file() or top.read_bytes() != made:
+                write_text(top, made.decode(), folder / "logs")
     index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
     if not (folder / "build.json").is_file() or (folder / "build.json").read_text() != index:
         write_text(folder / "build.json", index, folder / "logs")

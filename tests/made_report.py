@@ -198,6 +198,6 @@ class _Made:
             share_got=self.train_tokens / tokens,
             train=total([shard for shard in self.shards if shard.split == "train"]),
             holdout=total([shard for shard in self.shards if shard.split == "holdout"]),
-            holdout_documents_thin=True,
+            holdout_thin=True,
             shards=tuple(self.shards),
         )

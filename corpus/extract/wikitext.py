@@ -7,6 +7,7 @@ spaces, headings with nothing below) is tidied away.
 
 import html
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from corpus.document import UnreadableError
 # A page of the whole 2 MiB that MediaWiki saves may leave 5 constructs open; at the bound, parsing takes 1 to 5 s.
 MAX_WORK = 10_000_000
 WORK_A_MARK = 200
+WORK_A_PART = 100  # a bar, quotes or a rule: up to 0.05 ms
 
 # The namespaces of files and categories in the larger Wikipedias, in lower case. Source: MediaWiki, languages/messages.
 _FILE = (
@@ -92,28 +94,43 @@ def _marked(wikitext: str) -> str:
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _TOKEN = re.compile(
-    r"(?P<open>\{\{|\[\[|\{\||<!--|\[(?=https?:))|(?P<shut>\}\}|\]\]|\|\}|-->|\])"
-    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?P<rest>[^<>]*)(?P<end>>?)",
+    r"(?P<open>\{\{|\[\[|\{\||<!--|\[(?=//|[a-zA-Z]+:))|(?P<shut>\}\}|\]\]|\|\}(?!\})|-->|\])"
+    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?=(?P<rest>[^<>]*)(?P<end>>?))|(?P<part>''+|\||!!|^-{4})",
     re.MULTILINE,
 )
+_OPEN_QUOTE = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")  # of an attribute
 _PARTNER = {"}}": "{{", "]]": "[[", "|}": "{|", "-->": "<!--", "]": "["}
 _VOID = frozenset({"br", "hr", "wbr", "li", "dt", "dd", "td", "th", "tr", "img", "meta", "link"})
 
 
 def work(wikitext: str) -> int:
-    """An estimate of the parser's work: its length for each construct left open or nested unusually deep, and marks."""
-    depth: dict[str, int] = {}
-    deepest = marks = 0
+    """An estimate of the parser's work: its length for each construct left open or nested unusually deep, and marks.
+
+    A construct is left open, too, where one around it is closed first.
+    """
+    opened: list[str] = []
+    depth: Counter[str] = Counter()  # of the opened
+    left = deepest = marks = parts = 0
     for match in _TOKEN.finditer(wikitext):
         if match["list"]:
             marks += match.end() - match.start()
             continue
+        if match["part"]:
+            parts += 1
+            continue
         marks += 1
         name, step = _step(match)
-        if name:
-            depth[name] = max(depth.get(name, 0) + step, 0)
+        if step > 0:
+            opened.append(name)
+            depth[name] += 1
             deepest = max(deepest, depth[name])
-    return len(wikitext) * (1 + sum(depth.values()) + max(deepest - 20, 0)) + WORK_A_MARK * marks
+        elif step < 0 and depth[name]:
+            while (last := opened.pop()) != name:
+                depth[last] -= 1
+                left += 1
+            depth[name] -= 1
+    passes = 1 + left + len(opened) + max(deepest - 20, 0)
+    return len(wikitext) * passes + WORK_A_MARK * marks + WORK_A_PART * parts
 
 
 def _step(match: re.Match[str]) -> tuple[str, int]:
@@ -122,7 +139,7 @@ def _step(match: re.Match[str]) -> tuple[str, int]:
         return match["open"], 1
     if match["shut"]:
         return _PARTNER[match["shut"]], -1
-    if not match["end"]:
+    if not match["end"] or _OPEN_QUOTE.search(match["rest"]):
         return "<", 1
     name = match["tag"].lower()
     return ("", 0) if name in _VOID or match["rest"].endswith("/") else (name, -1 if match["slash"] else 1)
@@ -142,7 +159,7 @@ def _shown(code: _Wikicode) -> Iterator[str]:
         elif isinstance(node, nodes.ExternalLink):
             yield _external(node)
         elif isinstance(node, nodes.HTMLEntity):
-            yield str(node.normalize())
+            yield html.unescape(str(node))  # the node's own `normalize` gives control characters and half surrogates
         elif isinstance(node, nodes.Template):
             yield _template(node)
         elif isinstance(node, nodes.Argument) and node.default is not None:
@@ -207,10 +224,12 @@ _MAGIC_WORD = re.compile(r"__[A-Z]{3,25}__")
 _LEFTOVER = re.compile(
     r"\||\{\||\}\}|!.*!!|\[\[[^\[\]|:]+:"
 )  # a line of a table, template or image that was never closed
-_REF = re.compile(r"<ref\b[^<>]*>.*?</ref>|</?(?:ref|references|span|div|small|center|nowiki)\b[^<>]*>", re.IGNORECASE)
+_REF = re.compile(r"<ref\b[^<>]*>", re.IGNORECASE)
+_REF_END = re.compile(r"</ref>", re.IGNORECASE)
+_STRAY_TAG = re.compile(r"</?(?:ref|references|span|div|small|center|nowiki)\b[^<>]*>", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\u00a0\u2002-\u200a\u202f]+")
 _EMPTY_BRACKETS = re.compile(r" ?\((?:[ ,;:/–-]|\bor\b)*\)| ?\[[ ,;]*\](?!\()")
-_BRACKET_START = re.compile(r"\((?:[,;:] *| +)+(?=[^ ,;:])")
+_BRACKET_START = re.compile(r"\([ ,;:]+(?=[^ ,;:])")
 _BRACKET_END = re.compile(r"(?<![ ,;:])[ ,;:]+\)")
 _BEFORE_STOP = re.compile(r" ([,.])(?= |$)")
 _MARKS = re.compile(f"[ {BULLET}{INDENT}]*")
@@ -248,9 +267,15 @@ def _cleaned(line: str) -> str:
     line = line.strip()
     if _LEFTOVER.match(line):
         return ""
-    line = _SPACES.sub(" ", _REF.sub("", _MAGIC_WORD.sub("", line)))
+    line = _SPACES.sub(" ", _without_tags(_MAGIC_WORD.sub("", line)))
     line = _BRACKET_START.sub("(", _BRACKET_END.sub(")", _EMPTY_BRACKETS.sub("", line)))
     return _BEFORE_STOP.sub(r"\1", line).strip()
+
+
+def _without_tags(line: str) -> str:
+    """Less references and tags that were text to the parser. Of many references never closed, each is seen once."""
+    *closed, last = _REF_END.split(line)
+    return _STRAY_TAG.sub("", "".join(_REF.split(part, 1)[0] for part in closed) + last)
 
 
 def _joined(blocks: Iterable[tuple[int, str]]) -> str:

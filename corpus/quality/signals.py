@@ -6,7 +6,6 @@ at least one, or two, line feeds: that is how the reference implementation of Go
 """
 
 import os
-from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -71,8 +70,3 @@ def warm() -> None:
 @cache
 def _salt() -> np.uint64:
     return np.uint64(int.from_bytes(os.urandom(8), "big"))  # decides where hash tables look, and no count
-
-
-def absent() -> Mapping[str, int | None]:
-    """The signals of a document that an earlier gate kept from being measured."""
-    return dict.fromkeys(SIGNALS)

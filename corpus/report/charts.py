@@ -220,9 +220,8 @@ def signal(histogram: Histogram) -> Spec:
 
 def _grouped_bars(summary: Summary, rows: Sequence[Row], field: str, key: Key, title: str, *, most: float) -> Spec:
     """A bar for each name of the key, side by side in each source, with labels."""
-    axis = alt.Axis(
-        format="~%", domain=False, tickCount=5, values=[0, 0.25, 0.5, 0.75, 1] if most == 1 else alt.Undefined
-    )
+    values = [0, 0.25, 0.5, 0.75, 1] if most == 1 else alt.Undefined
+    axis = alt.Axis(format="~%", domain=False, tickCount=5, values=values)
     hover = {"documents": "Q"} if "documents" in (rows[0] if rows else {}) else {}
     base = _chart(rows).encode(
         y=_sources(summary),
@@ -231,7 +230,8 @@ def _grouped_bars(summary: Summary, rows: Sequence[Row], field: str, key: Key, t
         tooltip=_tooltip(source="N", **{field: "N"}, **hover, share="%"),
     )
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=_colour(field, key))
-    return _spec(bars + _labels(base), height=(15 * len(key) + 18) * len(summary.sources))
+    labels = base.mark_text(align="left", dx=4, fontSize=10).encode(text="label:N")
+    return _spec(bars + labels, height=(15 * len(key) + 18) * len(summary.sources))
 
 
 def _stacked_shares(summary: Summary, rows: Sequence[Row], field: str, key: Key, title: str) -> Spec:
@@ -252,10 +252,6 @@ def _stacked_shares(summary: Summary, rows: Sequence[Row], field: str, key: Key,
 
 def _chart(rows: Sequence[Row]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=list(rows)))
-
-
-def _labels(base: alt.Chart) -> alt.Chart:
-    return base.mark_text(align="left", dx=4, fontSize=10).encode(text="label:N")
 
 
 def _names(rows: Sequence[Row]) -> alt.Chart:

@@ -101,7 +101,7 @@ def _source(evidence: Evidence, source: Source, tokens_asked: int | None) -> Sou
         tokens_asked=tokens_asked,
         train=source.train,
         holdout=source.holdout,
-        holdout_thin=source.holdout_documents_thin,
+        holdout_thin=source.holdout_thin,
         lengths=_lengths(source, evidence.root),
     )
 

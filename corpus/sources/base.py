@@ -49,7 +49,7 @@ class SourceSettings(Strict):
     bounds: dict[str, Bound] = Field(default_factory=dict)
     holdout: bool = True  # whether clusters led by this source's documents may be held out
     max_failed: Share = 0.01
-    max_record_bytes: Quantity = 32_000_000
+    max_record_bytes: Annotated[Quantity, Field(ge=1)] = 32_000_000
 
 
 @dataclass(frozen=True)

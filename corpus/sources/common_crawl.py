@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 from corpus.document import Failed, Found, Record, Skipped
 from corpus.sources import http_response, warc
 from corpus.sources.base import Source, SourceSettings
+from corpus.sources.warc_streams import Body
 
 _TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation"}
 _HEAD_BYTES = 1 << 16
@@ -88,7 +89,7 @@ def text(record: Record, settings: SourceSettings) -> str:
     return html_text(record.content, record.charset, main_content=settings.extract == "main_content")
 
 
-def _take(header: warc.Header, body: warc.Body, limit: int) -> _Taken:
+def _take(header: warc.Header, body: Body, limit: int) -> _Taken:
     kind = header[b"warc-type"].lower()
     if kind in _TYPES:
         return _Skip(kind.decode())
@@ -102,7 +103,7 @@ def _take(header: warc.Header, body: warc.Body, limit: int) -> _Taken:
     return _page(header, body, content_type, {}, limit)
 
 
-def _response(header: warc.Header, body: warc.Body, limit: int) -> _Taken:
+def _response(header: warc.Header, body: Body, limit: int) -> _Taken:
     if body.peek(5) != b"HTTP/":
         return _Skip("empty" if body.size == 0 else "not_http")
     data = body.peek(1 << 12)
@@ -121,9 +122,7 @@ def _response(header: warc.Header, body: warc.Body, limit: int) -> _Taken:
     return _page(header, body, content_type, head.headers, limit)
 
 
-def _page(
-    header: warc.Header, body: warc.Body, content_type: str, headers: http_response.Headers, limit: int
-) -> _Taken:
+def _page(header: warc.Header, body: Body, content_type: str, headers: http_response.Headers, limit: int) -> _Taken:
     url = header.get(b"warc-target-uri", b"").decode("utf-8", "replace").strip().removeprefix("<").removesuffix(">")
     date = header.get(b"warc-date", b"").decode("utf-8", "replace")
     if not url:

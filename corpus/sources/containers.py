@@ -161,9 +161,7 @@ def _stream(file: BinaryIO, start: int, stop: int, kind: Container) -> Generator
 
 
 def _opened(kind: Container) -> "_Decompressor":
-    if kind == "gzip":
-        return _Gzip()
-    return _Zstd() if kind == "zstd" else _Bz2()
+    return _Zstd() if kind == "zstd" else _Limited(kind)
 
 
 class _Decompressor(Protocol):
@@ -176,32 +174,13 @@ class _Decompressor(Protocol):
     def feed(self, block: bytes) -> Iterator[bytes]: ...
 
 
-class _Bz2:
-    errors = (OSError, ValueError, EOFError)
+class _Limited:
+    """A decompressor that gives no more than it is asked for; zlib's hands back what it did not read."""
 
-    def __init__(self) -> None:
-        self._inner = bz2.BZ2Decompressor()
+    errors = (zlib.error, OSError, ValueError, EOFError)
 
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        output = self._inner.decompress(block, OUTPUT_BYTES)
-        while output:
-            yield output
-            output = b"" if self.eof or self._inner.needs_input else self._inner.decompress(b"", OUTPUT_BYTES)
-
-
-class _Gzip:
-    errors = (zlib.error,)
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
+    def __init__(self, kind: Container) -> None:
+        self._inner = zlib.decompressobj(wbits=31) if kind == "gzip" else bz2.BZ2Decompressor()
 
     @property
     def eof(self) -> bool:
@@ -215,7 +194,8 @@ class _Gzip:
         output = self._inner.decompress(block, OUTPUT_BYTES)
         while output:
             yield output
-            output = b"" if self.eof else self._inner.decompress(self._inner.unconsumed_tail, OUTPUT_BYTES)
+            left: bytes = getattr(self._inner, "unconsumed_tail", b"")
+            output = b"" if self.eof else self._inner.decompress(left, OUTPUT_BYTES)
 
 
 class _Zstd:

@@ -32,7 +32,7 @@ class PypiSettings(SourceSettings):
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
     """One record, the whole file; see Source.
 
-    Its identity is "package version member" where acquire unpacked it (`corpus.address.unpacked_folder`), and the
+    Its identity is "package version member" where acquire unpacked it (`corpus.address.Address.folder`), and the
     file's name elsewhere: never anything of where the machine keeps it.
     """
     assert isinstance(settings, PypiSettings)

@@ -172,11 +172,11 @@ def _date(value: object) -> str | None:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = value / 1000 if abs(value) > 100_000_000_000 else value
-        if 0 <= seconds <= _LAST_SECOND:
-            return datetime.fromtimestamp(int(seconds), UTC).isoformat()
-        return None
+        if not 0 <= value <= _LAST_SECOND * 1000:  # also of integers that no float can hold
+            return None
+        seconds = value / 1000 if value > 100_000_000_000 else value
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
     return _string(value)
 
 
-SOURCE = Source(RecordsSettings, read, cuts, text, revision=1, libraries=("pyarrow", "zstandard"))
+SOURCE = Source(RecordsSettings, read, cuts, text, revision=2, libraries=("pyarrow", "zstandard"))

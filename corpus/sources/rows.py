@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from corpus.document import Failed, Skipped
 
 if TYPE_CHECKING:
+    from pyarrow import Scalar
     from pyarrow.parquet import FileMetaData, ParquetFile
 
 BATCH_BYTES = 16_000_000
@@ -101,11 +102,28 @@ def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Seque
             if done == count:
                 raise ValueError("more rows than the footer says")
             try:
-                values = {name: column[index].as_py() for name, column in zip(names, batch.columns, strict=True)}
+                values = {name: _value(column[index]) for name, column in zip(names, batch.columns, strict=True)}
             except UnicodeDecodeError:
                 values = None
             yield Row(*_span(first, end, done, count), values)
             done += 1
+
+
+def _value(scalar: "Scalar") -> object:
+    """A value as Python's; None, also within a struct, for what Python has none of: the year 10000, unknown time zones.
+
+    Raises UnicodeDecodeError.
+    """
+    from pyarrow import StructScalar
+
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (ArithmeticError, LookupError, ValueError):
+        if isinstance(scalar, StructScalar):
+            return {field.name: _value(scalar[index]) for index, field in enumerate(scalar.type)}
+        return None
 
 
 def _span(first: int, end: int, row: int, count: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from corpus.sources.warc_members import RECORD, BrokenError, FileBytes, GzipMember, Lz4Frame
-from corpus.sources.warc_streams import InflatedStream, PlainStream, Stream, going_back_bytes
+from corpus.sources.warc_streams import Body, InflatedStream, PlainStream, Stream, going_back_bytes
 
 Taken = TypeVar("Taken")
 Header = Mapping[bytes, bytes]  # by lower-case name; of several, the first
@@ -38,32 +38,6 @@ class Span(NamedTuple, Generic[Taken]):
     failure: str | None = None
     first: bool = False  # whether it begins a member, or a record of a plain file
     clean: bool = False  # whether it is sound, and nothing before it that was given up reaches into it
-
-
-class Body:
-    """A record's content, while the walk stands on it."""
-
-    def __init__(self, stream: Stream, size: int) -> None:
-        self._stream, self._left, self.size = stream, size, size
-
-    def peek(self, count: int) -> bytes:
-        """Its next `count` bytes, fewer where a member ends."""
-        return self._stream.peek(min(count, self._left))
-
-    def read(self) -> bytes:
-        """What is left of it."""
-        data = self._stream.take(self._left)
-        self._left -= len(data)
-        return data
-
-    def skip(self, count: int) -> None:
-        self._left -= self._stream.skip(min(count, self._left))
-
-    def finish(self) -> None:
-        """Steps past the rest. Raises BrokenError if it is not all there."""
-        self.skip(self._left)
-        if self._left:
-            raise BrokenError("truncated")
 
 
 def walk(path: Path, start: int, end: int, take: Callable[[Header, Body], Taken]) -> Iterator[Span[Taken]]:

@@ -50,6 +50,32 @@ class Stream(Protocol):
         """Goes to the byte behind the mark, or, where that would cost too much, stays."""
 
 
+class Body:
+    """A record's content, while the walk stands on it."""
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        self._stream, self._left, self.size = stream, size, size
+
+    def peek(self, count: int) -> bytes:
+        """Its next `count` bytes, fewer where a member ends."""
+        return self._stream.peek(min(count, self._left))
+
+    def read(self) -> bytes:
+        """What is left of it."""
+        data = self._stream.take(self._left)
+        self._left -= len(data)
+        return data
+
+    def skip(self, count: int) -> None:
+        self._left -= self._stream.skip(min(count, self._left))
+
+    def finish(self) -> None:
+        """Steps past the rest. Raises BrokenError if it is not all there."""
+        self.skip(self._left)
+        if self._left:
+            raise BrokenError("truncated")
+
+
 class PlainStream:
     """An uncompressed file."""
 

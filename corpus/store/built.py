@@ -16,6 +16,7 @@ from corpus.store.manifest import Count, Hex
 
 
 def _inside(name: str) -> str:
+    """Looser than a manifest's paths: a product may have any name that a member of a package has."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
         raise ValueError("expected a plain path below the folder")
@@ -23,7 +24,7 @@ def _inside(name: str) -> str:
 
 
 Inside = Annotated[str, AfterValidator(_inside)]
-JobFolder = Annotated[str, Field(pattern=r"^jobs/[a-z0-9_.]+-[0-9a-f]{12}$"), AfterValidator(_inside)]
+JobFolder = Annotated[str, Field(pattern=r"^jobs/[a-z0-9_.]+-[0-9a-f]{12}$")]
 
 
 class _File(BaseModel):

@@ -94,7 +94,7 @@ class Source(_Model):
     share_got: Fraction
     train: Totals
     holdout: Totals
-    holdout_documents_thin: bool
+    holdout_thin: bool
     shards: tuple[Shard, ...]
 
     @model_validator(mode="after")

@@ -1,7 +1,9 @@
 """Text shards: Parquet + zstd, a row a document, its signals beside its text."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
@@ -98,12 +100,16 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
 
 def read_one(path: Path, row: int, column: str) -> object:
     """One value: only the row group that holds it is read, and the last such group is kept at hand."""
+    ends = _ends(path)
+    group = bisect_right(ends, row)
+    return _column(path, group, column)[row - ends[group - 1] if group else row].as_py()
+
+
+@lru_cache(maxsize=1024)
+def _ends(path: Path) -> tuple[int, ...]:
+    """The first row behind each row group."""
     with pq.ParquetFile(path) as file:
-        group = 0
-        while row >= file.metadata.row_group(group).num_rows:
-            row -= file.metadata.row_group(group).num_rows
-            group += 1
-    return _column(path, group, column)[row].as_py()
+        return tuple(accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)))
 
 
 @lru_cache(maxsize=8)

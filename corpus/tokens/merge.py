@@ -1,6 +1,6 @@
 """Token runs to token shards: where a source's quota ends, and its documents before that point, in order.
 
-Memory: `available` and `threshold` hold the rows of one key bin, without tokens. `merge` holds one shard, and one
+Memory: `threshold` holds the rows of one key bin, without tokens. `merge` holds one shard, and one
 window of about WINDOW_TOKENS twice. One run is open at a time, whatever their number: nothing is spilled to disk.
 
 Legend: D documents, N tokens of all documents, B key bins, S splits, 16 bytes of an id.
@@ -62,12 +62,6 @@ class _Window(NamedTuple):
     ends_D: NDArray[np.int64]
     sizes_D: NDArray[np.int64]  # in a shard: bytes of this document and all before it
     tokens_N: Tokens
-
-
-def available(runs: Sequence[Path]) -> dict[Split, int]:
-    """Tokens by split, from the headers alone. Raises CorpusError if the runs do not belong together."""
-    tokens_SB = _headers(runs)[1].tokens_SB
-    return {split: int(tokens_SB[number].sum()) for number, split in enumerate(SPLITS)}
 
 
 def threshold(runs: Sequence[Path], quota: int) -> Cut:

@@ -9,6 +9,7 @@ from corpus.errors import CorpusError
 from corpus.settings import Quantity, Strict
 from corpus.tokens.shares import apportion, exact
 
+REVISION = 1  # raised whenever other quotas or partitions come out
 Shortfall = Literal["accept", "scale", "stop"]
 KEYS = 2**64
 

@@ -31,6 +31,7 @@ from corpus.store.token_shards import (
 )
 
 FORMAT_VERSION = "1"
+REVISION = 1  # raised whenever the same documents give another run
 KEYS = 2**64
 BINS = 1024
 BIN_BITS = 54  # bin = key >> 54

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus import address
-from corpus.archive import extract
+from corpus import address, archive
 from corpus.errors import CorpusError
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
@@ -48,8 +47,14 @@ class InputFile(NamedTuple):
     name: str
     size: int
     sha256: str
+    modified_ns: int | None  # of a local file, when the plan was made
     first_part: int
     cuts: tuple[int, ...]
+
+    def changed(self) -> bool:
+        """Whether the file is no longer the one that was planned with."""
+        status = self.path.stat()
+        return status.st_size != self.size or self.modified_ns not in (None, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,20 @@ class Acquire(Job):
         )
 
     def settings(self) -> Json:
-        reader = self.source.model_dump(mode="json", include=reading(self.source)) if self.source else None
         items: list[Json] = []
         for item in self.items:
             if isinstance(item, LocalFile):
                 items.append([item.name, item.size, item.sha256, item.first_part, list(item.wanted)])
             else:
                 items.append([item.address, item.release.sha256, item.first_part, item.parts])
-        return {"reader": reader, "items": items}
+        return {"reader": self.source.reader if self.source else None, "items": items}
 
     def deciders(self) -> Mapping[str, Json]:
+        unpacking: dict[str, Json] = {"archive": archive.REVISION}
         if self.source is None:
-            return {}
+            return unpacking
         reader = catalog()[self.source.reader]
-        return {"reader": reader.revision, **versions(reader.libraries)}
+        return {"reader": reader.revision, **unpacking, **versions(reader.libraries)}
 
     def work(self, task: Task) -> None:
         item = self.items[task.index]
@@ -100,11 +105,11 @@ class Acquire(Job):
     def _package(self, item: Package, task: Task) -> list[dict[str, Json]]:
         where = address.parse(item.address)
         assert where is not None
-        archive = address.fetch(item.release, Path(self.cache), lambda size: task.progress(0, size))
+        fetched = address.fetch(item.release, Path(self.cache), lambda size: task.progress(0, size))
         folder = f"files/{task.index:05d}/{where.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)
-        members = extract(archive, where.pattern, root)
+        members = archive.extract(fetched, where.pattern, root)
         for member in members:
             task.new(f"{folder}/{member.name}")
         parts = parts_of([member.size for member in members], item.parts)
@@ -134,14 +139,14 @@ def files_of(acquire: Job, done: Done) -> list[InputFile]:
             path = Path(item.path) if isinstance(item, LocalFile) else done.path(str(file["product"]))
             cuts = tuple(int(str(cut)) for cut in file["cuts"])  # type: ignore[union-attr]
             size, first_part = int(str(file["size"])), int(str(file["first_part"]))
-            found.append(InputFile(path, str(file["name"]), size, str(file["sha256"]), first_part, cuts))
+            modified = item.modified_ns if isinstance(item, LocalFile) else None
+            found.append(InputFile(path, str(file["name"]), size, str(file["sha256"]), modified, first_part, cuts))
+    for name, count in Counter(file.name for file in found).items():
+        if count > 1:
+            raise CorpusError(
+                f"{acquire.name}: {count} of its paths give the file {name}; let just one of them match it"
+            )
     return found
-
-
-def reading(source: SourceSettings) -> set[str]:
-    """The settings that a reader reads by: its own, and the few common ones that bear on reading."""
-    own = set(type(source).model_fields) - set(SourceSettings.model_fields)
-    return own | {"reader", "max_record_bytes"}
 
 
 def shortest_names(paths: Sequence[Path]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from corpus import document
 from corpus.document import Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
 from corpus.errors import CorpusError
 from corpus.quality.catalog import select
@@ -53,6 +54,7 @@ class Clean(Job):
         found: dict[str, Json] = {
             "reader": reader.revision,
             "signals": signals.REVISION,
+            "ids": document.REVISION,
             "unicode": unicodedata.unidata_version,
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
@@ -146,8 +148,7 @@ class _Cleaner:
 
     def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
         """Reads one range; returns what it covered."""
-        if file.path.stat().st_size != file.size:
-            raise CorpusError(f"{file.path}: changed since it was acquired; build again to plan with the new content")
+        self._refuse_changed(file)
         reader = catalog()[self.job.source.reader]
         first, reached, count = start, start, 0
         for found in reader.read(file.path, start, end, self.job.source):
@@ -159,7 +160,12 @@ class _Cleaner:
             reached, count = found.end, count + 1
             self._book(file, found)
             self.task.progress(1, found.end - found.start)
+        self._refuse_changed(file)
         return {"file": file.name, "start": first, "end": reached, "records": count}
+
+    def _refuse_changed(self, file: InputFile) -> None:
+        if file.changed():
+            raise CorpusError(f"{file.path}: changed since the build began; build again to plan with its new content")
 
     def _book(self, file: InputFile, found: Found) -> None:
         outcome, reason, identity, size = self._fate(file, found)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corpus import document
 from corpus.dedup.settings import Dedup
 from corpus.recipe import Holdout
 from corpus.settings import Json
@@ -37,7 +38,7 @@ class DedupJob(Job):
     def deciders(self) -> Mapping[str, Json]:
         from corpus.dedup.decide import REVISION
 
-        return {"decide": REVISION, **versions(["pyarrow"])}
+        return {"decide": REVISION, "keys": document.REVISION, **versions(["pyarrow"])}
 
     def work(self, task: Task) -> None:
         import pyarrow as pa

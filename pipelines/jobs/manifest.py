@@ -23,10 +23,11 @@ class ManifestJob(Job):
         recipe = self.recipe.model_dump(mode="json", exclude={"out"})
         for source in recipe["sources"]:
             del source["paths"]  # where files lie decides nothing; what they hold is in the inputs' fingerprints
+        del recipe["tokenizer"]["file"]
         return cast(Json, recipe)
 
     def work(self, task: Task) -> None:
-        mixes = {job.name.partition(".")[2]: task.input(job) for job in self.inputs_of("mix")}
+        mixes = {job.of_source: task.input(job) for job in self.inputs_of("mix")}
         shards = {name: self._shards(done) for name, done in mixes.items()}
         tokens = {
             name: total([shard for shard in each if shard.split == "train"]).tokens for name, each in shards.items()
@@ -78,7 +79,7 @@ class ManifestJob(Job):
             share_got=float(Fraction(tokens[name], whole)) if whole else 0.0,
             train=train,
             holdout=holdout,
-            holdout_documents_thin=self._thin(holdout),
+            holdout_thin=self._thin(holdout),
             shards=tuple(shards),
         )
 

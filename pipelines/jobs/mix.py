@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from corpus.settings import Json
 from corpus.store.token_shards import Split
+from corpus.tokens import mix
 from corpus.tokens.mix import Mix, partition_keys, quotas
 from pipelines.job import Done, Job, versions
 from pipelines.task import Task
@@ -22,31 +23,26 @@ class MixJob(Job):
     mix: Mix
     shares: tuple[tuple[str, float], ...]
 
-    @property
-    def source(self) -> str:
-        """The source's name."""
-        return self.name.partition(".")[2]
-
     def settings(self) -> Json:
         mix = self.mix.model_dump(mode="json", exclude={"chunk_tokens"})
-        return {"source": self.source, "mix": mix, "shares": [list(share) for share in self.shares]}
+        return {"source": self.of_source, "mix": mix, "shares": [list(share) for share in self.shares]}
 
     def deciders(self) -> Mapping[str, Json]:
         from corpus.tokens.merge import REVISION
 
-        return {"merge": REVISION, **versions(["pyarrow"])}
+        return {"merge": REVISION, "quotas": mix.REVISION, **versions(["pyarrow"])}
 
     def work(self, task: Task) -> None:
         from corpus.tokens.merge import EVERYTHING, threshold
 
-        own = self.input(f"tokenize.{self.source}")
+        own = self.input(f"tokenize.{self.of_source}")
         runs = [task.input(own).path(f"run-{index:05d}.arrow") for index in range(own.tasks)]
-        available = {job.name.partition(".")[2]: self._tokens(task.input(job)) for job in self.inputs_of("tokenize")}
-        quota = quotas(dict(self.shares), available, self.mix.tokens, self.mix.shortfall)[self.source]
-        everything = quota >= available[self.source]
+        available = {job.of_source: self._tokens(task.input(job)) for job in self.inputs_of("tokenize")}
+        quota = quotas(dict(self.shares), available, self.mix.tokens, self.mix.shortfall)[self.of_source]
+        everything = quota >= available[self.of_source]
         cut = EVERYTHING if everything else threshold(runs, quota)
         shards = self._write(task, runs, "train", cut) + self._write(task, runs, "holdout", EVERYTHING)
-        task.facts.update(shards=cast(list[Json], shards), quota=quota, available=available[self.source])
+        task.facts.update(shards=cast(list[Json], shards), quota=quota, available=available[self.of_source])
         if not everything:
             self._book_rest(task, runs, shards)
 
@@ -65,13 +61,13 @@ class MixJob(Job):
         keys = partition_keys(task.index, self.tasks)
         shards: list[dict[str, Json]] = []
         for merged in merge(runs, self.fingerprint, split, keys, cut, self.mix.shard_bytes):
-            name = f"{self.source}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
+            name = f"{self.of_source}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
             path = task.new(name)
             write_token_shard(path, merged.shard)
             shard = entry(path, name, merged.shard, merged.languages)
             shards.append(shard.model_dump(mode="json"))
             counted = {"records": shard.documents, "input_bytes": shard.bytes, "text_bytes": shard.bytes}
-            task.ledger.add(self.source, "kept", split, **counted)
+            task.ledger.add(self.of_source, "kept", split, **counted)
             task.progress(shard.documents, shard.bytes)
         return shards
 
@@ -84,4 +80,4 @@ class MixJob(Job):
         documents -= sum(cast(int, shard["documents"]) for shard in taken)
         size -= sum(cast(int, shard["bytes"]) for shard in taken)
         if documents:
-            task.ledger.add(self.source, "skipped", "over_quota", records=documents, input_bytes=size)
+            task.ledger.add(self.of_source, "skipped", "over_quota", records=documents, input_bytes=size)

@@ -43,7 +43,7 @@ class ReportJob(Job):
     def _evidence(self, task: Task) -> "Evidence":
         from corpus.report.collect import Evidence
 
-        cleans = {job.name.partition(".")[2]: cast(Clean, job) for job in self.inputs_of("clean")}
+        cleans = {job.of_source: cast(Clean, job) for job in self.inputs_of("clean")}
         dedup = task.input(self.input("dedup"))
         booked = [job for kind in ("clean", "text", "mix") for job in self.inputs_of(kind)]
         acquires = {name: self.input(f"acquire.{name}") for name in cleans}

@@ -15,11 +15,6 @@ class Sketch(Job):
 
     dedup: Dedup
 
-    @property
-    def source(self) -> str:
-        """The source's name."""
-        return self.name.partition(".")[2]
-
     def settings(self) -> Json:
         near = self.dedup.near
         return near.model_dump(mode="json", exclude={"at_least", "bucket_cap"}) if near else None
@@ -50,7 +45,7 @@ class Sketch(Job):
                     row["content"], row["bands"] = self._sketch(row.pop("text"))
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 size = sum(row["text_bytes"] for row in rows)
-                task.ledger.add(self.source, "kept", "", records=len(rows), input_bytes=size, text_bytes=size)
+                task.ledger.add(self.of_source, "kept", "", records=len(rows), input_bytes=size, text_bytes=size)
                 task.progress(len(rows), size)
 
     def _sketch(self, text: str) -> tuple[bytes, list[int] | None]:

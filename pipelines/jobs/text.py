@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 class TextJob(Job):
     """Task n writes what dedup left of task n of clean, in order."""
 
-    @property
-    def source(self) -> str:
-        """The source's name."""
-        return self.name.partition(".")[2]
-
     def settings(self) -> Json:
         return None
 
@@ -34,7 +29,7 @@ class TextJob(Job):
         from corpus.store.text_shards import read_rows
 
         clean, dedup = task.input(self.inputs[0]), task.input(self.inputs[1])
-        decisions = read_rows(dedup.path(f"decisions/{self.source}-{task.index:05d}.parquet"))
+        decisions = read_rows(dedup.path(f"decisions/{self.of_source}-{task.index:05d}.parquet"))
         with pq.ParquetFile(clean.path(f"kept-{task.index:05d}.parquet")) as kept:
             schema = _with_split(kept.schema_arrow)
             with pq.ParquetWriter(
@@ -52,7 +47,7 @@ class TextJob(Job):
     def _book(self, task: Task, fates: list[dict[str, object]], sizes: list[int]) -> None:
         for fate, size in zip(fates, sizes, strict=True):
             outcome, reason = ("kept", fate["split"]) if fate["split"] else ("merged", fate["reason"])
-            task.ledger.add(self.source, outcome, str(reason), input_bytes=size, text_bytes=size)
+            task.ledger.add(self.of_source, outcome, str(reason), input_bytes=size, text_bytes=size)
         task.progress(len(fates), sum(sizes))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus import document
 from corpus.errors import CorpusError
 from corpus.settings import Json
 from corpus.store.products import sha256_file
@@ -35,7 +36,10 @@ class TokenizerJob(Job):
         }
 
     def deciders(self) -> Mapping[str, Json]:
-        return {} if self.given else {"train": train.REVISION, **versions(train.LIBRARIES)}
+        from corpus.tokens import encode
+
+        trained: dict[str, Json] = {} if self.given else {"train": train.REVISION, "keys": document.REVISION}
+        return {**trained, "encode": encode.REVISION, **versions({*train.LIBRARIES, *encode.LIBRARIES})}
 
     def work(self, task: Task) -> None:
         from corpus.tokens.encode import Encoder
@@ -65,7 +69,9 @@ class TokenizerJob(Job):
         from corpus.store.text_shards import read_rows
 
         jobs = [job for job in self.inputs if isinstance(job, TextJob)]
-        shards = {job.source: [task.input(job).path(f"text-{n:05d}.parquet") for n in range(job.tasks)] for job in jobs}
+        shards = {
+            job.of_source: [task.input(job).path(f"text-{n:05d}.parquet") for n in range(job.tasks)] for job in jobs
+        }
         documents = {
             source: [
                 (str(row["id"]), int(str(row["text_bytes"])))

@@ -78,6 +78,12 @@ def kill_inside(process: subprocess.Popen[bytes], out: Path, job: str) -> bool:
     return False
 
 
+def wait_for_a_task(process: subprocess.Popen[bytes], out: Path) -> None:
+    """Returns when a task is at work, or the build has ended."""
+    while process.poll() is None and not any(out.glob("jobs/*/tmp/*")):
+        time.sleep(0.001)
+
+
 def products(out: Path) -> dict[str, str]:
     """Every file that a build leaves but its logs, with its SHA-256."""
     found = {}

@@ -7,13 +7,15 @@ Each of these was tried on purpose, and fails here:
 - a reader's cuts depend on the part that asks: here, by other numbers of bytes a task in tests/corpus/sources.
 """
 
+import os
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 
 import pytest
-from builds import finish, kill_group, kill_inside, products, start, write_recipe
+from builds import finish, kill_group, kill_inside, products, start, wait_for_a_task, write_recipe
 
 JOBS = [
     "acquire.web", "acquire.records", "clean.web", "clean.records", "sketch.web", "sketch.records", "dedup",
@@ -63,7 +65,8 @@ def kill_at_random(built: tuple[Path, Path, float], out: Path, kills: int, seed:
     landed = 0
     while landed < kills:
         process = start(recipe, out)
-        time.sleep(moments.uniform(0.3, max(1.0, 0.7 * seconds)))
+        wait_for_a_task(process, out)
+        time.sleep(moments.uniform(0, 0.5 * seconds))
         if process.poll() is None:
             kill_group(process)
             landed += 1
@@ -95,3 +98,21 @@ def test_paths_and_sources_in_another_order(built: tuple[Path, Path, float], dat
     _, whole, _ = built
     finish(start(write_recipe(tmp_path, data, reverse=True), tmp_path / "out"))
     assert products(tmp_path / "out") == products(whole)
+
+
+def test_a_killed_worker_stops_the_build_and_says_so(built: tuple[Path, Path, float], tmp_path: Path) -> None:
+    """As the kernel does when memory runs out: just one worker. datatrove's pool alone would wait for ever."""
+    recipe, whole, _ = built
+    out = tmp_path / "out"
+    process = start(recipe, out)
+    workers: set[int] = set()
+    while not workers:
+        assert process.poll() is None, "no worker was seen at work"
+        found = {int(path.suffix[1:]) for path in out.glob("jobs/clean.*/tmp/*")}
+        workers = found - {process.pid}
+    os.kill(workers.pop(), signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert b"a worker process was killed (signal 9)" in output and b"build again to go on" in output
+    finish(start(recipe, out))
+    assert products(out) == products(whole)

@@ -14,9 +14,9 @@ from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, total
 from corpus.store.shard_entry import entry
 from corpus.store.token_shards import SPLITS, write_token_shard
 from corpus.tokens.encode import Encoder
-from corpus.tokens.merge import EVERYTHING, available, merge, threshold
+from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
 from corpus.tokens.mix import Mix, partition_keys, quotas
-from corpus.tokens.runs import RunHeader, RunWriter
+from corpus.tokens.runs import Run, RunHeader, RunWriter
 from corpus.tokens.train import Train, sample, train
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -119,7 +119,9 @@ def main(folder: Path) -> None:
     encoder = Encoder(folder / "tokenizer.json")
     with tempfile.TemporaryDirectory() as temporary:
         runs = {source: tokenize(source, encoder, Path(temporary)) for source in SHARES}
-        there = {source: available(paths)["train"] for source, paths in runs.items()}
+        there = {
+            source: sum(int(Run(path).bins.tokens_SB[TRAIN].sum()) for path in paths) for source, paths in runs.items()
+        }
         asked = quotas(SHARES, there, MIX.tokens, MIX.shortfall)
         made = {source: tuple(shards(runs[source], folder, source, asked[source])) for source in sorted(SHARES)}
     sums = {
@@ -149,7 +151,7 @@ def main(folder: Path) -> None:
                 priority=0,
                 share_asked=SHARES[source],
                 share_got=totals["train"].tokens / got,
-                holdout_documents_thin=totals["holdout"].documents < 8,
+                holdout_thin=totals["holdout"].documents < 8,
                 shards=made[source],
                 **totals,
             )

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.quality.kernels.compiled import inner
+from corpus.compiled import inner
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.uint32]  # a text as code points

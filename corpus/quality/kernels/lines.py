@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.compiled import inner, part, whole
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
-from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.words import Spans
 
 Counts = NDArray[np.int64]

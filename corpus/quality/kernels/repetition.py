@@ -7,8 +7,8 @@ all fall in one place; no count depends on it.
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.compiled import inner, part, whole
 from corpus.quality.kernels.characters import Codes
-from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.lines import Counts
 from corpus.quality.kernels.words import Spans
 

@@ -8,9 +8,9 @@ Source: spaCy 3.8 (MIT), spacy/tokenizer.pyx, lang/punctuation.py, lang/en/punct
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.compiled import inner, part, whole
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
-from corpus.quality.kernels.compiled import inner, part, whole
 from corpus.quality.kernels.exceptions import CUTS, UNIT, find, may_be
 
 Spans = NDArray[np.int32]  # [span, 2]: the first code point of each, and the one behind its last

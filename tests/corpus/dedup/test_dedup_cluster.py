@@ -1,12 +1,9 @@
 import hashlib
 import math
 
-import numpy as np
 import pytest
 
-from corpus.dedup.cluster import held_out, survivors
-from corpus.dedup.decide import Documents, decide
-from corpus.dedup.settings import Dedup
+from corpus.dedup.cluster import held_out
 
 IDS = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(20_000)]
 
@@ -25,10 +22,3 @@ def test_a_larger_share_holds_the_smaller() -> None:
 
 def test_another_seed_is_another_holdout() -> None:
     assert [held_out(i, 1, 0.5) for i in IDS[:100]] != [held_out(i, 2, 0.5) for i in IDS[:100]]
-
-
-def test_each_document_has_one_that_stands_for_it() -> None:
-    content = np.array([[1], [2], [1], [1]], dtype=np.uint8).repeat(16, axis=1)
-    none = Documents(content, np.zeros((4, 14), dtype=np.uint64), np.zeros(4, dtype=np.bool_))
-    found = decide(none, lambda rank: np.zeros(0, dtype=np.uint64), Dedup())
-    assert survivors(found, 4).tolist() == [0, 1, 0, 0]

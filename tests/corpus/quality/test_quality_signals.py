@@ -11,7 +11,6 @@ import slow_signals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.quality import signals
 from corpus.quality.signals import REVISION, SIGNALS, measure, measure_bytes
 
 SHARP = "'\"’.,:;!?-–—/+*^=<>~#@$%&()[]…·²°§|_\\\n\r\t \xa0\u2028\x1c"
@@ -63,7 +62,6 @@ def test_stop_words_are_told_from_words_of_the_same_bits() -> None:
 
 def test_empty_text_counts_nothing() -> None:
     assert measure("") == dict.fromkeys(SIGNALS, 0)
-    assert set(signals.absent().values()) == {None}
 
 
 @given(st.binary(max_size=100))

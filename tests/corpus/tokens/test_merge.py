@@ -15,7 +15,7 @@ from corpus.errors import CorpusError
 from corpus.store.token_shards import ROW_BYTES, SPLITS, write_token_shard
 from corpus.tokens import merge as merging
 from corpus.tokens import runs as token_runs
-from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, Merged, available, merge, threshold
+from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, Merged, merge, threshold
 from corpus.tokens.mix import partition_keys
 from corpus.tokens.runs import KEYS, RunHeader, RunWriter
 
@@ -143,7 +143,6 @@ def test_threshold_is_the_smallest_prefix(tmp_path: Path) -> None:
     train = [doc for doc in found if doc.split == "train"]
     paths = written(tmp_path, found, [n % 3 for n in range(60)])
     total = sum(doc.tokens for doc in train)
-    assert available(paths) == {"train": total, "holdout": sum(doc.tokens for doc in found) - total}
     assert threshold(paths, 0) == NOTHING and threshold(paths, total + 1) == EVERYTHING
     for quota in range(1, total + 1):
         cut = threshold(paths, quota)
@@ -155,9 +154,9 @@ def test_nothing_and_empty_runs(tmp_path: Path) -> None:
     paths = written(tmp_path, documents(10), [2] * 10)
     assert list(merge(paths, "cd" * 32, "train", ALL, NOTHING, 100)) == []
     assert list(merge(paths[:2], "cd" * 32, "train", ALL, EVERYTHING, 100)) == []
-    assert available(paths[:2]) == {"train": 0, "holdout": 0}
+    assert threshold(paths[:2], 1) == EVERYTHING
     with pytest.raises(ValueError, match="at least one run"):
-        available([])
+        threshold([], 1)
 
 
 def test_runs_of_another_source_seed_or_tokenizer_are_refused(tmp_path: Path) -> None:
@@ -169,7 +168,7 @@ def test_runs_of_another_source_seed_or_tokenizer_are_refused(tmp_path: Path) ->
         folder.mkdir()
         (strange,) = written(folder, documents(4), [0] * 4, other)
         with pytest.raises(CorpusError, match="expected RunHeader"):
-            available([own, strange])
+            threshold([own, strange], 1)
 
 
 def test_headers_that_promise_more_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

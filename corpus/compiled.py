@@ -1,8 +1,9 @@
-"""How the kernels are compiled: to machine code on first use, without fast-math, and kept on disk."""
+"""How kernels are compiled: to machine code on first use, without fast-math, and kept on disk for the next process."""
 
 import hashlib
 from collections.abc import Callable
 from functools import cache
+from inspect import getfile
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -17,10 +18,12 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
     """The function, for Python to call, with its machine code on disk; in memory alone where no folder is writable.
 
     numba notices only a change in the function's own file, not in a kernel or constant that it takes from another.
-    So the machine code lies in a folder named after the sources of this package: any change there starts a new one.
+    So the machine code lies in a folder named after the sources of the function's package and of this file, beyond
+    which a kernel takes nothing: any change there starts a new one.
     """
+    package = Path(getfile(function)).parent
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(before or Path(__file__).parent / "__pycache__") / f"kernels-{_sources()}")
+    numba.config.CACHE_DIR = str(Path(before or package / "__pycache__") / f"{package.name}-{_sources(package)}")
     try:
         kernel: Callable[P, R] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba found no folder that it may write to
@@ -55,8 +58,8 @@ def whole(value: int) -> int:
 
 
 @cache
-def _sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+def _sources(package: Path) -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(package.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

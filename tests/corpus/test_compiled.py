@@ -1,0 +1,91 @@
+"""Where compiled kernels are kept: never stale, and not needed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import corpus
+
+KERNEL = """
+from corpus.compiled import inner, kept, whole
+from corpus.kernels.constant import FACTOR
+
+@inner
+def factor():
+    return whole(FACTOR)
+
+@kept
+def scaled(x):
+    return factor() * x
+"""
+
+OLDER_NUMBA = """
+import numba
+njit = numba.njit
+
+def refusing(*functions, **options):
+    if "_nrt" in options:
+        raise KeyError("_nrt")
+    return njit(*functions, **options)
+
+numba.njit = refusing
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of what compiles kernels, and a package with one."""
+    kernels = tmp_path / "corpus/kernels"
+    kernels.mkdir(parents=True)
+    (kernels / "__init__.py").touch()
+    (tmp_path / "corpus/__init__.py").touch()
+    shutil.copy(Path(corpus.__file__).parent / "compiled.py", tmp_path / "corpus")
+    (kernels / "scaled.py").write_text(KERNEL)
+    (kernels / "constant.py").write_text("FACTOR = 3\n")
+    return tmp_path
+
+
+def run(package: Path, home: Path) -> str:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    environment = {**environment, "PYTHONPATH": str(package)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    code = "from corpus.kernels.scaled import scaled; print(scaled(5), sum(scaled.stats.cache_hits.values()))"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_constant_in_another_file_is_never_stale(package: Path) -> None:
+    """numba alone would go on with the 3: the kernel's own file is unchanged."""
+    assert run(package, package).split() == ["15", "0"]
+    assert run(package, package).split() == ["15", "1"]
+    (package / "corpus/kernels/constant.py").write_text("FACTOR = 4\n")
+    assert run(package, package).split() == ["20", "0"]
+
+
+def test_a_change_in_how_kernels_are_compiled_begins_anew(package: Path) -> None:
+    assert run(package, package).split() == ["15", "0"]
+    with (package / "corpus/compiled.py").open("a") as file:
+        file.write("# changed\n")
+    assert run(package, package).split() == ["15", "0"]
+
+
+def test_a_change_in_another_package_does_not(package: Path) -> None:
+    assert run(package, package).split() == ["15", "0"]
+    (package / "corpus/other.py").write_text("FACTOR = 4\n")
+    assert run(package, package).split() == ["15", "1"]
+
+
+def test_a_numba_without_the_private_option(package: Path) -> None:
+    (package / "corpus/__init__.py").write_text(OLDER_NUMBA)
+    assert run(package, package).split() == ["15", "0"]
+
+
+def test_kernels_work_where_nothing_can_be_written(package: Path) -> None:
+    blocked = package / "corpus/kernels/__pycache__"
+    blocked.write_text("a file, so that no folder can be made here")
+    for _ in range(2):
+        assert run(package, blocked).split() == ["15", "0"]

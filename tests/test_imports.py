@@ -1,0 +1,39 @@
+"""Import rules that name no file, so that a new source or rule set is one new file and its test."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from corpus.quality.catalog import rule_sets
+from corpus.sources.base import catalog
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(catalog()))
+def test_sources_do_not_import_each_other(name: str) -> None:
+    others = {f"corpus.sources.{other}" for other in catalog() if other != name}
+    assert not imported(ROOT / f"corpus/sources/{name}.py") & others
+
+
+@pytest.mark.parametrize("name", sorted(rule_sets()))
+def test_rule_sets_do_not_import_each_other(name: str) -> None:
+    others = {f"corpus.quality.rules.{other}" for other in rule_sets() if other != name}
+    assert not imported(ROOT / f"corpus/quality/rules/{name}.py") & others
+
+
+def test_package_files_hold_no_logic() -> None:
+    for path in [*ROOT.glob("corpus/**/__init__.py"), *ROOT.glob("pipelines/**/__init__.py")]:
+        assert not path.read_text().strip(), path
