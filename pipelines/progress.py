@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ class Watch:
         self._workers |= set(multiprocess.active_children())  # remembered: it lists no child that has ended
         for worker in self._workers:
             code = worker.exitcode or 0
-            if code < 0:
+            if code < 0 and code != -signal.SIGTERM:  # with that the pool itself ends its workers
                 return (
                     f"a worker process was killed (signal {-code}); if memory ran out, use fewer --workers, "
                     "or a smaller task_bytes. What was finished is kept: build again to go on"

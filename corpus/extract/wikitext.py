@@ -95,7 +95,7 @@ def _marked(wikitext: str) -> str:
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<open>\{\{|\[\[|\{\||<!--|\[(?=//|[a-zA-Z]+:))|(?P<shut>\}\}|\]\]|\|\}(?!\})|-->|\])"
-    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?=(?P<rest>[^<>]*)(?P<end>>?))|(?P<part>''+|\||!!|^-{4})",
+    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?P<rest>[^<>]*)(?P<end>>?)|(?P<part>''+|\||!!|^-{4})",
     re.MULTILINE,
 )
 _OPEN_QUOTE = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")  # of an attribute

@@ -47,6 +47,9 @@ from corpus.extract.wikitext import wikitext_text
         ("a\n\n\n\n\nb \n\nc", "a\n\nb\n\nc"),
         ("{{{1|default}}} {{{2}}}", "default"),
         ("\x01\x02\x04text", "text"),
+        ("&#1;a &#2;b &#xD800;c &#150; d", "a b \N{REPLACEMENT CHARACTER}c \N{EN DASH} d"),
+        ("( , ; a) (: b) ( or ) c (, ", "(a) (b) c (,"),
+        ("&lt;ref&gt;a&lt;/ref&gt;b&lt;Ref name=x/&gt;c&lt;/REF&gt;d&lt;ref&gt;e&lt;span&gt;", "bde"),
         ("", ""),
     ],
 )
@@ -96,6 +99,36 @@ HOSTILE = (
     "(, ",
     "\n",
 )
+
+
+HANG = (
+    "(" + ", " * 150_000,
+    "(" * 150_000 + ", " * 75_000,
+    "&lt;ref&gt;" * 60_000,
+    "<nowiki>" + "<ref/>" * 40_000 + "</nowiki>",
+    '<br a=">' * 40_000,
+    "[//a " * 60_000,
+    "[mailto:a " * 30_000,
+    "{{a|<b>}}</b>" * 9_000,
+    "{|\n" + "|\n" * 1_000_000 + "|}",
+    "{{a" + "|" * 2_000_000 + "}}",
+    "&#1;" * 10_000,
+)
+
+
+@pytest.mark.parametrize("wikitext", HANG, ids=lambda wikitext: repr(wikitext[:10]))
+def test_a_page_of_one_mark_neither_hangs_nor_crashes(wikitext: str) -> None:
+    code = """
+import sys
+from corpus.extract.wikitext import wikitext_text
+from corpus.document import UnreadableError
+try:
+    wikitext_text(sys.stdin.read())
+except UnreadableError as error:
+    assert error.reason == "wikitext"
+"""
+    # A process of its own, as neither `re` nor the parser can be stopped from within.
+    subprocess.run([sys.executable, "-c", code], input=wikitext, text=True, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("mark", HOSTILE)

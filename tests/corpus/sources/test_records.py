@@ -96,6 +96,38 @@ def test_an_identity_is_the_id_else_the_url_else_nothing(tmp_path: Path) -> None
     assert [each.identity for each in found] == ["7", "u", "", ""]
 
 
+def test_a_date_that_cannot_be_is_none(tmp_path: Path) -> None:
+    dates = ["9" * 400, "-1", "1e999", "NaN", "true", "253402300800000", "253402300799", "1512465451000", "0"]
+    path = written(tmp_path / "rows", "\n".join(f'{{"text": "x", "d": {each}}}' for each in dates).encode())
+    found = records(read_whole(SOURCE, path, fields(date_field="d")))
+    told = ["2017-12-05T09:17:31+00:00", "1970-01-01T00:00:00+00:00"]
+    assert [each.date for each in found] == [None] * 6 + ["1978-01-11T21:31:40+00:00", *told]
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "good"),
+    [
+        (pyarrow.timestamp("us"), 2**62, "1970-01-01T00:00:00"),
+        (pyarrow.timestamp("us", "Mars/Olympus"), 1, None),
+        (pyarrow.timestamp("us", "-05:00"), -62_135_596_800_000_000, "1969-12-31T19:00:00-05:00"),
+        (pyarrow.date64(), 2**60, "1970-01-01"),
+        (pyarrow.date32(), 2**31 - 1, "1970-01-01"),
+    ],
+)
+def test_a_date_of_parquet_that_cannot_be_is_none(
+    tmp_path: Path, kind: pyarrow.DataType, bad: int, good: str | None
+) -> None:
+    stored = pyarrow.int32() if kind == pyarrow.date32() else pyarrow.int64()
+    dates = pyarrow.array([0, bad, None], stored).view(kind)
+    meta = pyarrow.StructArray.from_arrays([dates, pyarrow.array(["a", "b", "c"])], ["date", "url"])
+    parquet.write_table(pyarrow.table({"text": ["x", "y", "z"], "date": dates, "meta": meta}), tmp_path / "rows")
+    for names in ({"date_field": "date"}, {"date_field": "meta.date", "url_field": "meta.url"}):
+        found = records(read_whole(SOURCE, tmp_path / "rows", fields(**names)))
+        assert [each.content for each in found] == [b"x", b"y", b"z"]
+        assert [each.date for each in found] == [good, None, None]
+        assert [each.url for each in found] == (["a", "b", "c"] if "url_field" in names else [None] * 3)
+
+
 LINES = [
     (b'{"text": "one"}', "record"),
     (b'{"text": "\xd0\xb4\xd0\xb2\xd0\xb0", "meta": {"a": [1, {}]}}\r', "record"),
