@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from corpus.errors import CorpusError
+from corpus.errors import CorpusError, InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,16 +15,46 @@ app = typer.Typer(
     help="Turns the sources of a recipe into token shards, with every document accounted for.",
 )
 
+
+def _folder(written: str) -> Path:
+    """An empty name (of a variable that is not set) would stand for the current folder."""
+    if not written.strip():
+        raise InputError("--out: the name is empty; name a folder (the current one is `.`), or leave --out away")
+    return Path(written)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"gristmill {version('gristmill')}")
+        raise typer.Exit
+
+
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.", metavar="RECIPE")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Overrides a setting: key.path=value.", metavar="KEY=VALUE")
 ]
-Out = Annotated[Path | None, typer.Option(help="The output folder. [default: the recipe's `out`, or build/<name>]")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        parser=_folder, help="The output folder. [default: the recipe's `out`, or build/<name>]", metavar="PATH"
+    ),
+]
 On = Annotated[str | None, typer.Option("--on", help="The place: a file, or a name in recipes/on/.", metavar="PLACE")]
 Built = Annotated[
     Path | None, typer.Argument(help="A build's folder. [default: the only one under build/]", metavar="[OUT]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()
@@ -68,7 +98,7 @@ def verify(out: Built = None) -> None:
 
 @app.command()
 def stats(
-    path: Annotated[Path | None, typer.Argument(help="A build's folder, or one shard.", metavar="[SHARD]")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A build's folder, or one shard.", metavar="[OUT|SHARD]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a build's funnel and shards, or what one shard holds."""

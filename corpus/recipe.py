@@ -75,6 +75,9 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
         problems += [
             ((*place, "rules"), f"`{source.name}`: {text}") for text in rules.problems(source.rules, source.bounds)
         ]
+        if source.language and not source.identify_language and not _states_language(source):
+            told = f"`{source.name}`: with identify_language: false no language is known, and all would be dropped"
+            problems.append(((*place, "language"), told))
         for number, written in enumerate(source.paths):
             if text := _path_problem(written, path.parent):
                 problems.append(((*place, "paths", number), f"`{source.name}`: {text}"))
@@ -85,6 +88,11 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
     if file is not None and address.parse(file) is None and not (path.parent / file).is_file():
         problems.append((("tokenizer", "file"), f"no such file: {path.parent / file}"))
     return problems
+
+
+def _states_language(source: SourceSettings) -> bool:
+    """Whether the records themselves may say which language they are in."""
+    return getattr(source, "language_field", None) is not None
 
 
 def _path_problem(written: str, folder: Path) -> str | None:

@@ -55,10 +55,11 @@ class Document:
 def read_yaml(path: Path, *, what: str) -> Document:
     """Reads a settings file. Raises InputError if it is missing, empty, binary, too large or not plain YAML."""
     try:
-        raw = path.read_bytes() if path.stat().st_size <= MAX_FILE_BYTES else None
-    except OSError as error:
-        raise InputError(f"{path}: cannot read this {what}: {error.strerror}") from None
-    if raw is None:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)  # whatever size it claims: /dev/zero claims none
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read this {what}: {getattr(error, 'strerror', error)}") from None
+    if len(raw) > MAX_FILE_BYTES:
         raise InputError(f"{path}: over {MAX_FILE_BYTES} bytes; a {what} is a short YAML file")
     try:
         text = raw.decode()
@@ -142,8 +143,13 @@ def scalar(text: str) -> Json:
     return float(text) if _FLOAT.fullmatch(text) and len(text) < 40 else text
 
 
+_KEY = re.compile(r'"([^"]+)"|([^."]+)')  # a key that holds dots is quoted
+
+
 def override(document: Document, assignments: Sequence[str]) -> Document:
     """Applies `key.path=value` assignments; an element of a list is named by its `name`, or by its number.
+
+    A key that holds dots is quoted: `sources.web.bounds."gopher_quality.words".at_least=10`.
 
     Raises InputError for an assignment that names nothing in the file's structure.
     """
@@ -152,7 +158,7 @@ def override(document: Document, assignments: Sequence[str]) -> Document:
         path, equals, value = assignment.partition("=")
         if not equals or not path:
             raise InputError(f"--set {assignment}: expected key.path=value")
-        *parents, last = path.split(".")
+        *parents, last = (quoted or plain for quoted, plain in _KEY.findall(path))
         place = data
         for depth, key in enumerate(parents):
             place = _step(place, key, f"--set {assignment}", ".".join(parents[:depth]))
@@ -189,7 +195,9 @@ def validate(
     try:
         checked = model.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
-        problems = [_problem(model, document, each) for each in error.errors(include_url=False)]  # type: ignore[arg-type]
+        errors = error.errors(include_url=False)
+        told = [each for each in errors if each["type"] != "too_short" or not each["input"]]  # too short when written
+        problems = [_problem(model, document, each) for each in told]  # type: ignore[arg-type]
         raise InputError(_message(document.name, problems)) from None
     if further and (found := further(checked)):
         raise InputError(_message(document.name, [(document.line(path), text) for path, text in found]))
@@ -208,6 +216,8 @@ def _problem(model: type[BaseModel], document: Document, error: dict[str, object
         missing = ".".join(str(part) for part in (*path, loc[-1]))
         return document.line(path), f"`{missing}` is required"
     context = error.get("ctx")
+    if kind == "union_tag_not_found" and isinstance(context, dict):
+        return document.line(path), f"`{name}.{str(context['discriminator']).strip(chr(39))}` is required"
     if kind == "union_tag_invalid" and isinstance(context, dict):
         tag, expected = str(context["tag"]), [each.strip(" '") for each in str(context["expected_tags"]).split(",")]
         field = str(context["discriminator"]).strip("'")
@@ -258,11 +268,13 @@ def _models(annotation: object) -> list[object]:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """`; did you mean …?`, or the allowed names if none is near."""
+    """`; did you mean …?`, or the allowed names if none is near: a few of them if they are many."""
     close = difflib.get_close_matches(name, allowed, n=1)
     if close:
         return f"; did you mean `{close[0]}`?"
-    return f"; allowed: {', '.join(sorted(allowed))}" if allowed else ""
+    shown = sorted(allowed) if len(allowed) <= 12 else sorted(allowed)[:5]
+    more = f" and {len(allowed) - len(shown)} more" if len(shown) < len(allowed) else ""
+    return f"; allowed: {', '.join(shown)}{more}" if allowed else ""
 
 
 def _shown(value: object) -> str:

@@ -1,6 +1,7 @@
 """Sizes, counts, percentages and durations, as people write and read them."""
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 from corpus.errors import InputError
@@ -18,15 +19,15 @@ def quantity(value: int | str) -> int:
     match = _QUANTITY.fullmatch(str(value))
     if match is None:
         raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
-    return round(float(match[1].replace("_", "")) * _SUFFIX[(match[2] or "").lower()])
+    return round(Fraction(match[1].replace("_", "")) * _SUFFIX[(match[2] or "").lower()])
 
 
 def share(value: float | str) -> float:
     """`1%` or `0.01` as 0.01. Raises InputError unless it lies in 0..1."""
     text = str(value).strip()
     try:
-        number = float(Fraction(text[:-1]) / 100) if text.endswith("%") else float(text)
-    except (ValueError, ZeroDivisionError):
+        number = float(Decimal(text[:-1]) / 100) if text.endswith("%") else float(text)
+    except (ValueError, ArithmeticError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise InputError(f"expected a share between 0 and 1, or a percentage such as 1%; found {value!r}")

@@ -43,9 +43,7 @@ def verify_build(folder: Path) -> None:
     """Prints a line that says what was checked. Raises CorpusError that names every bad file, and what is wrong."""
     files = check_files(folder)
     if files.problems or files.manifest is None:
-        advice = (
-            "`corpus build` makes the files at the top again, and jobs whose folders you delete. Nothing was recounted."
-        )
+        advice = "Delete the named files and run `corpus build` again: it makes them anew. Nothing was recounted."
         raise CorpusError(_message(folder, files.problems, advice))
     problems = list(_recount(Build(folder, tuple(files.jobs)), files.manifest))
     if problems:

@@ -1,9 +1,13 @@
 """Runs tasks on datatrove's executors. Which one is the place's business; the tasks do not notice."""
 
+import ctypes
+import os
 import pickle
+import signal
+import sys
 import traceback
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.job import Job
 
 
+PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 PRELOADED = ["datatrove.executor.local", "numba", "pyarrow.parquet", "pipelines.plan"]
 
 
@@ -31,16 +36,12 @@ class Place(Strict):
     @property
     def cache_folder(self) -> Path:
         """Where fetched files are kept, by their digest."""
-        import os
-
         default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "gristmill"
         return Path(self.cache or default).expanduser()
 
     @property
     def worker_count(self) -> int:
         """How many tasks run at once."""
-        import os
-
         return self.workers or len(os.sched_getaffinity(0))
 
 
@@ -96,6 +97,15 @@ def _note(out: Path, job: "Job", index: int) -> Path:
     return note
 
 
+@cache
+def _children_die_with_us() -> None:
+    """datatrove's manager process, which is forked, would otherwise wait for ever for a build that was killed."""
+    if not sys.platform.startswith("linux"):
+        return
+    prctl = ctypes.CDLL(None).prctl
+    os.register_at_fork(after_in_child=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+
+
 def quiet() -> None:
     """datatrove tells its story on stderr; progress is ours to show, and failures come back as exceptions."""
     from loguru import logger
@@ -112,6 +122,7 @@ def run_wave(place: Place, out: Path, logs: Path, work: Sequence[tuple["Job", in
     from datatrove.executor.local import LocalPipelineExecutor
 
     quiet()
+    _children_die_with_us()
     multiprocess.get_context("forkserver").set_forkserver_preload(PRELOADED)  # imported once, not once a worker
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / "work.pickle"

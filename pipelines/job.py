@@ -135,6 +135,20 @@ class Done:
         parts = [read_json(self.manifest_path(index))["ledger"] for index in range(self.job.tasks)]
         return Ledger.of(part for part in parts if isinstance(part, list))
 
+    def forget_damaged(self) -> None:
+        """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
+        if not self.whole:
+            return
+        for index in range(self.job.tasks):
+            manifest = self.manifest_path(index)
+            if not manifest.is_file() or not all(self._stands(product) for product in self.products(index)):
+                (self.folder / "job.json").unlink(missing_ok=True)
+                manifest.unlink(missing_ok=True)
+
+    def _stands(self, product: Product) -> bool:
+        path = self.path(product.name)
+        return path.is_file() and path.stat().st_size == product.bytes
+
     def close(self) -> None:
         """Checks the job and writes its manifest: from now on it is whole. Raises CorpusError."""
         if self.missing():

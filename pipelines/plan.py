@@ -159,7 +159,10 @@ def _tokenizer_file(
         return None
     if recipe.tokenizer.file in releases:
         raise InputError(f"tokenizer.file: {recipe.tokenizer.file}: give a local tokenizer.json")
-    path = (folder / recipe.tokenizer.file).resolve()
+    from corpus.tokens.encode import Encoder
+
+    path = (folder / Path(recipe.tokenizer.file).expanduser()).resolve()
+    Encoder(path, recipe.tokenizer.eos)  # better now than after all that stands before it
     return str(path), digests.of([path])[0]
 
 

@@ -1,6 +1,6 @@
 """Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
 
-import multiprocessing
+import os
 import shutil
 import signal
 import threading
@@ -35,7 +35,6 @@ class Watch:
             disable=not console.is_terminal,
         )
         self._rows: dict[str, TaskID] = {}
-        self._workers: set[multiprocessing.Process] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
@@ -56,26 +55,24 @@ class Watch:
     def _watch(self) -> None:
         import _thread
 
-        while not self._stop.wait(0.3):
+        dead: set[int] = set()
+        while not self._stop.wait(0.5):
             self._update()
-            self.problem = self._killed_worker() or _full_disk(self._out)
+            still, dead = dead, self._dead_workers()
+            self.problem = _killed(still & dead) or _full_disk(self._out)
             if self.problem:
-                _thread.interrupt_main()  # datatrove's pool would wait for ever for a task whose worker is gone
+                _thread.interrupt_main(signal.SIGTERM)  # not SIGINT, which a job in the background ignores
                 return
 
-    def _killed_worker(self) -> str | None:
-        """What to say if a worker process was killed from outside; usually the kernel was out of memory."""
-        import multiprocess
-
-        self._workers |= set(multiprocess.active_children())  # remembered: it lists no child that has ended
-        for worker in self._workers:
-            code = worker.exitcode or 0
-            if code < 0 and code != -signal.SIGTERM:  # with that the pool itself ends its workers
-                return (
-                    f"a worker process was killed (signal {-code}); if memory ran out, use fewer --workers, "
-                    "or a smaller task_bytes. What was finished is kept: build again to go on"
-                )
-        return None
+    def _dead_workers(self) -> set[int]:
+        """Processes that have gone, and left a task's temporary folder behind."""
+        found = set()
+        for job in self._jobs:
+            for folder in (self._out / job.folder / "tmp").glob("[0-9]*.[0-9]*"):
+                pid = int(folder.suffix[1:])
+                if not _alive(pid):
+                    found.add(pid)
+        return found
 
     def _update(self) -> None:
         for job in self._jobs:
@@ -96,6 +93,26 @@ def counts(out: Path, job: Job) -> tuple[int, int]:
             continue
         documents, size = documents + int(first), size + int(second)
     return documents, size
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _killed(workers: set[int]) -> str | None:
+    """What to say if workers were killed from outside; usually the kernel was out of memory."""
+    if not workers:
+        return None
+    return (
+        "a worker process was killed; if memory ran out, use fewer --workers, or a smaller task_bytes. "
+        "What was finished is kept: build again to go on"
+    )
 
 
 def _full_disk(out: Path) -> str | None:

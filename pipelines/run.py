@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,20 +45,29 @@ def build(
     checked = read_recipe(recipe, assignments)
     folder = out_folder(checked, out)
     plan = make_plan(checked, recipe.parent, place.cache_folder)
-    with locked(folder):
+    with locked(folder), stoppable():
         _check_disk(plan, folder)
         return run_plan(plan, folder, place, console)
 
 
 def out_folder(recipe: Recipe, out: Path | None) -> Path:
-    """Where a recipe's corpus is built: as asked, as the recipe says, or build/<name>."""
-    return (out or Path(recipe.out or f"build/{recipe.name}")).resolve()
+    """Where a recipe's corpus is built: as asked, as the recipe says, or build/<name>; `~` is one's home.
+
+    Raises InputError if no folder can have that name.
+    """
+    asked = str(out or recipe.out or f"build/{recipe.name}")
+    try:
+        return Path(os.path.expanduser(asked)).resolve()  # noqa: PTH111  (an unknown user's is left as it is)
+    except (ValueError, RuntimeError) as error:  # a NUL or what is not text in it; links in a circle
+        raise InputError(f"the output folder {asked[:300]!a}: {error}; choose another with --out") from None
 
 
 def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
     """Runs what is not whole yet, and publishes the manifest and the report at the top of the folder."""
     watch, waves = Stopwatch(), []
     for wave in plan.waves:
+        for job in wave:
+            Done(folder, job).forget_damaged()
         jobs = [job for job in wave if not Done(folder, job).whole]
         for job in wave:
             if job not in jobs:
@@ -89,7 +100,7 @@ def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> 
         except KeyboardInterrupt:
             if watch.problem:
                 raise CorpusError(watch.problem) from None
-            raise CorpusError("stopped; what was finished is kept: build again to go on") from None
+            raise
     for job in jobs:
         Done(folder, job).close()
         if job.name == "acquire.models":
@@ -155,12 +166,31 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from None
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child that outlives us holds it
+        except OSError:
             raise CorpusError(
                 f"{folder}: another build is at work here; wait for it, or choose another --out"
             ) from None
         yield
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within it SIGTERM ends a build as Ctrl-C does: workers are ended, and what was finished is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CorpusError("stopped; what was finished is kept: build again to go on") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_disk(plan: Plan, folder: Path) -> None:

@@ -52,8 +52,11 @@ class Task:
             return
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir(parents=True)
-        self.job.work(self)
-        self._commit(manifest)
+        try:
+            self.job.work(self)
+            self._commit(manifest)
+        finally:
+            shutil.rmtree(self.temporary, ignore_errors=True)  # left behind, it says that its process was killed
         self._progress.write()
 
     def _commit(self, manifest: Path) -> None:
@@ -72,7 +75,6 @@ class Task:
             "facts": self.facts,
         }
         write_text(manifest, canonical(body), self.temporary)
-        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 class _Progress:

@@ -1,11 +1,13 @@
 """The documentation holds: links lead somewhere, commands exist, recipes and settings that it shows are read."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -53,6 +55,61 @@ def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
     named = re.findall(r"^\| (\w+) \| (?:a source|all) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
     files = {path.stem for path in (ROOT / "pipelines" / "jobs").glob("*.py")} - {"__init__"}
     assert set(named) == files
+
+
+RECIPES = [
+    (page, text) for page in PAGES for text in re.findall(r"```yaml\n(format_version.*?)```", page.read_text(), re.DOTALL)
+]
+
+
+def written(folder: Path, text: str) -> Path:
+    """The recipe as a file, with an empty file for each local path or glob that it names."""
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(text)
+    told = yaml.safe_load(text)
+    named = [path for source in told["sources"] for path in source["paths"]]
+    for path in [*named, told.get("tokenizer", {}).get("file", "tokenizer.json")]:
+        if not path.startswith("pypi"):
+            file = folder / path.replace("**/", "").replace("*", "x")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    return recipe
+
+
+def test_there_are_recipes_on_the_page_about_them() -> None:
+    assert sum(page.name == "recipes.md" for page, _ in RECIPES) == 2
+
+
+@pytest.mark.parametrize(("page", "text"), RECIPES, ids=lambda each: getattr(each, "name", ""))
+def test_recipes_that_are_shown_are_read(page: Path, text: str, tmp_path: Path) -> None:
+    from corpus.recipe import read_recipe
+
+    assert read_recipe(written(tmp_path, text)).sources
+
+
+def test_settings_that_are_set_in_the_examples_are_read(tmp_path: Path) -> None:
+    from corpus.recipe import read_recipe
+
+    page, text = next((page, text) for page, text in RECIPES if "name: web_and_books" in text)
+    calls = re.findall(r"^corpus build web_and_books.yaml (.*)", page.read_text(), re.MULTILINE)
+    recipe = written(tmp_path, text)
+    assert calls
+    for call in calls:
+        assert read_recipe(recipe, [each for each in shlex.split(call) if each != "--set"]) != read_recipe(recipe)
+
+
+def test_every_setting_and_rule_stands_on_the_page_about_recipes() -> None:
+    from corpus.quality.catalog import rule_sets
+    from corpus.sources.base import SourceSettings, catalog
+
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    shared = set(SourceSettings.model_fields)
+    assert [field for field in shared if f"`{field}`" not in page] == []
+    for reader, source in catalog().items():
+        assert f"| `{reader}` |" in page
+        own = set(source.settings.model_fields) - shared
+        assert [field for field in own if f"| `{reader}` | `{field}` |" not in page] == []
+    assert [name for name in rule_sets() if f"| `{name}` |" not in page] == []
 
 
 def test_no_page_names_a_figure_without_its_file() -> None:

@@ -13,6 +13,9 @@ from corpus.settings import Json
 
 Row = dict[str, Json]
 
+WIDTH = 120  # columns of a table that is not for a terminal
+SHOWN = 300  # characters of one value
+
 MEANINGS = {
     "kept": "kept by every rule",
     "dropped": "dropped by",
@@ -25,6 +28,8 @@ MEANINGS = {
 def print_explanation(found: Row, console: Console | None = None) -> None:
     """Prints the parts that there are, one below the other."""
     console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
     _facts(console, [*_head(found), *_ends(found)])
     for title, rows in (
         ("merged into it", found.get("duplicates")),
@@ -49,11 +54,11 @@ def _head(found: Row) -> Iterable[tuple[str, str]]:
     yield "file", f"{visible(origin['file'])}, bytes {origin['start']} to {origin['end']}"
     for name in ("url", "date", "license"):
         if origin.get(name) is not None:
-            yield name, visible(origin[name])
+            yield name, _short(origin[name])
     if origin.get("language") is not None:
         score = origin["language_score"]
         sure = f" ({int(str(score)) / 1024:.2f})" if score is not None else ""
-        yield "language", f"{visible(origin['language'])}{sure}"
+        yield "language", f"{_short(origin['language'])}{sure}"
     if "text_bytes" in found:
         yield "text", f"{found['text_bytes']} bytes of UTF-8"
 
@@ -79,7 +84,7 @@ def _ends(found: Row) -> Iterable[tuple[str, str]]:
 
 def _place(row: Row) -> str:
     """Where another document lies, and how like this one it is."""
-    parts = [visible(row[name]) for name in ("source", "url") if row.get(name) is not None]
+    parts = [_short(row[name]) for name in ("source", "url") if row.get(name) is not None]
     parts.append(f"{visible(row['file'])}@{row['start']}")
     if row.get("union"):
         how = (
@@ -116,13 +121,11 @@ def _signals(console: Console, signals: dict[str, Json]) -> None:
 
 
 def _table(*names: str) -> Table:
-    """Columns of these names, flush right where a name begins with `<`; a narrow terminal cuts no name."""
+    """Columns of these names, flush right where a name begins with `<`; a narrow terminal folds, and cuts nothing."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in names:
         justify: Literal["left", "right"] = "right" if name.startswith("<") else "left"
-        table.add_column(
-            name.lstrip("<"), justify=justify, overflow="fold", no_wrap=not name.startswith("bound"), min_width=9
-        )
+        table.add_column(name.lstrip("<"), justify=justify, overflow="fold")
     return table
 
 
@@ -134,7 +137,13 @@ def _facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
 def _number(value: Json) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "none" if value is None else visible(value)
+    return "none" if value is None else _short(value)
+
+
+def _short(value: Json) -> str:
+    """The beginning of what may be as long as a file."""
+    text = str(value)
+    return visible(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")
 
 
 def visible(value: Json) -> str:

@@ -12,7 +12,8 @@ def build_folder(path: Path | None) -> Path:
     if path is not None:
         if is_build(path):
             return path
-        why = "holds no build (no build.json, no jobs/)" if path.is_dir() else "no such folder"
+        why = "is not a build's folder" if path.exists() else "no such folder"
+        why = "holds no build (no build.json, no jobs/)" if path.is_dir() else why
         raise InputError(f"{path}: {why}; expected the output folder of `corpus build`{_listed(_candidates())}")
     found = _candidates()
     if len(found) == 1:

@@ -16,7 +16,8 @@ PARENTS = 4  # folders above a shard in which a manifest is looked for
 def shard_stats(path: Path) -> Facts:
     """The facts of a token shard (.arrow) or a text shard (.parquet). Raises InputError if it is neither."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a build's folder, or a shard (.arrow, .parquet)")
+        why = "is not a shard" if path.exists() else "no such file"
+        raise InputError(f"{path}: {why}; expected a build's folder, or a shard (.arrow, .parquet)")
     if path.suffix == ".arrow":
         return _token_shard(path)
     if path.suffix == ".parquet":

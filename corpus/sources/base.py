@@ -20,10 +20,13 @@ from corpus.settings import Quantity, Share, Strict
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]  # `en`, not `english`
+
+
 class Language(Strict):
     """Which languages stay (ISO 639, as lid.176 names them), and how sure the model must be."""
 
-    keep: tuple[str, ...]
+    keep: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]
     at_least: Share = 0.65  # Source: FineWeb (Penedo et al. 2024), section 3.3
 
 

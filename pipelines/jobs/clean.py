@@ -43,7 +43,11 @@ class Clean(Job):
     def settings(self) -> Json:
         source = self.source.model_dump(mode="json", exclude=NOT_DECIDING | {"rules", "bounds"})
         rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
-        return {"source": source, "rules": rules, "keep_dropped": self.keep_dropped, "seed": self.seed}
+        return {"source": source, "rules": rules, "keep_dropped": self.keep_dropped, "seed": self._sample_seed}
+
+    @property
+    def _sample_seed(self) -> int | None:
+        return self.seed if self.keep_dropped == "sample" else None
 
     def deciders(self) -> Mapping[str, Json]:
         import unicodedata

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
 
+from corpus.errors import CorpusError
 from corpus.recipe import Recipe
 from corpus.settings import Json
-from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, Totals, total, write_manifest
+from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, Totals, open_manifest, total, write_manifest
 from corpus.store.products import canonical
 from pipelines.job import Done, Job
 from pipelines.task import Task
+
+SHARE_OFF = 0.01  # a share further than this from what was asked is worth a word
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,26 @@ class ManifestJob(Job):
             sources=tuple(self._source(name, shards[name], tokens) for name in sorted(shards)),
             fingerprints={job.name: job.fingerprint for job in self.inputs},
         )
+        if not manifest.tokens_got:
+            raise CorpusError(
+                "no document is left to train on: `corpus stats --json` and the ledgers say where they went"
+            )
         write_manifest(task.new("manifest.json"), manifest)
         task.new("recipe.json").write_text(canonical(self.settings()), encoding="utf-8", newline="\n")
+
+    def warning(self, done: Done) -> str | None:
+        """Where what was got is not what was asked for."""
+        manifest = open_manifest(done.folder)
+        empty = [each.name for each in manifest.sources if each.share_asked and not each.train.tokens]
+        told = [f"nothing is left of {', '.join(empty)}"] if empty else []
+        off = [each for each in manifest.sources if abs(each.share_got - each.share_asked) > SHARE_OFF]
+        if off and self.recipe.mix.tokens is None and self.recipe.mix.shortfall == "accept":
+            told.append("all there is was taken, whatever its share: set mix.tokens for the shares to hold")
+        elif manifest.tokens_asked and manifest.tokens_got < manifest.tokens_asked:
+            told.append(
+                f"{manifest.tokens_got:,} of {manifest.tokens_asked:,} tokens asked for: some sources are too small"
+            )
+        return "; ".join(told) or None
 
     def _shards(self, mix: Done) -> list[Shard]:
         found = []

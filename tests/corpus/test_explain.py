@@ -1,5 +1,6 @@
 """`corpus explain` on a small real build: a document of every fate, by its id and by where it lies."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from small_build import HOSTILE, alike, built, prose
 
 from corpus.errors import InputError
 from corpus.explain import explain, show_explanation
+from corpus.report.explanation import print_explanation
 from corpus.store.token_shards import open_token_shard
 
 
@@ -170,6 +173,44 @@ def test_each_fate_prints(build: Path, offsets: list[int], line: int, capsys: py
         assert word is None or word in shown
     show_explanation(build, f"web-a.jsonl@{offsets[line]}", as_json=True)
     assert json.loads(capsys.readouterr().out) == found
+
+
+def printed(found: Any, width: int | None = None) -> str:
+    """What is shown on a terminal of so many columns, or (None) in a file."""
+    out = io.StringIO()
+    print_explanation(found, Console(file=out, force_terminal=width is not None, no_color=True, width=width or 40))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [None, 80, 60])
+def test_the_bounds_are_seen_at_any_width(build: Path, width: int | None) -> None:
+    found: Any = explain(build, "books.jsonl@0")
+    shown = printed(found, width)
+    for verdict in found["verdicts"]:
+        for word in f"{verdict['bound']} {verdict.get('published_bound') or ''}".split():
+            assert word in shown
+    assert "40..100000" in shown and "(published:" in shown
+    assert sum(len(line) > (width or 120) for line in shown.splitlines() if " NO " in line or " yes " in line) == 0
+
+
+def test_in_a_file_each_verdict_and_signal_is_on_one_line(build: Path) -> None:
+    found: Any = explain(build, "books.jsonl@0")
+    shown = printed(found).splitlines()
+    for verdict in found["verdicts"]:
+        assert any(line.startswith(verdict["rule"]) and verdict["bound"] in line for line in shown)
+    for signal in found["signals"]:
+        assert any(signal in line.split() for line in shown)
+
+
+def test_what_is_as_long_as_a_file_is_cut_on_a_terminal(build: Path) -> None:
+    found: Any = explain(build, "books.jsonl@0")
+    for name in ("url", "license", "date", "language"):
+        found["origin"][name] = f"begin-{name}-" + "x" * 1_000_000
+    found["duplicates"] = [found["origin"] | {"id": "other"}]
+    shown = printed(found)
+    assert len(shown) < 20_000 and max(map(len, shown.splitlines())) < 700
+    for name in ("url", "license", "date", "language"):
+        assert f"begin-{name}-{'x' * (299 - len(f'begin-{name}-'))}…" in shown
 
 
 def test_the_command(build: Path) -> None:

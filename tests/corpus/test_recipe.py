@@ -48,6 +48,13 @@ def test_a_good_recipe_is_read_with_its_sources_in_order(tmp_path: Path) -> None
     assert recipe.sources[0].bounds["gopher_quality.words"].at_least == 10
 
 
+def test_percentages_sum_as_they_are_written_and_odd_folders_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "a[1] b"
+    folder.mkdir()
+    text = GOOD.replace("share: 60%", "share: 33.3%").replace("share: 0.4", "share: 66.7%")
+    assert [source.share for source in read_recipe(write(folder, text)).sources] == [0.333, 0.667]
+
+
 MANY = (
     GOOD.replace("share: 60%", "share: 70%")
     .replace("name: b", "name: a")
@@ -80,6 +87,17 @@ def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
         (("name: good", "name: good\ndedup: {near: {bands: 3}}"), ["line 3", "bands x rows"]),
         (("license: cc0-1.0", "licence: cc0-1.0"), ["did you mean `license`", "`sources.0.license` is required"]),
         (("format_version: 1", "format_version: 2"), ["line 1"]),
+        (("    reader: records\n", ""), ["line 4", "`sources.0.reader` is required"]),
+        (("paths: [a.jsonl]", "paths: ['~nosuchuser/x']"), ["line 6", "no file matches"]),
+        (("license: cc0-1.0", "license: cc0-1.0\n    max_record_bytes: 0"), ["line 9", "greater than or equal to 1"]),
+        (("license: cc0-1.0", "license: cc0-1.0\n    max_record_bytes: -1"), ["line 9", "-1"]),
+        (("license: cc0-1.0", "license: cc0-1.0\n    language: {keep: []}"), ["line 9", "at least 1 item"]),
+        (("license: cc0-1.0", "license: cc0-1.0\n    language: {keep: [english]}"), ["line 9", "english"]),
+        (
+            ("license: cc0-1.0", "license: cc0-1.0\n    identify_language: false\n    language: {keep: [en]}"),
+            ["line 10", "all would be dropped"],
+        ),
+        (("name: good", "name: good\ndedup: {exact: false}"), ["line 3", "held-out"]),
         (("paths: [a.jsonl]", "paths: a.jsonl"), ["line 6", "array"]),
         (("paths: [a.jsonl]", "paths: ['pypi:numpy/**']"), ["line 6", "pypi"]),
         (("name: a\n", "name: !!python/object/apply:os.system ['touch pwned']\n"), ["line 4"]),

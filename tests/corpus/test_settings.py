@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
-from corpus.settings import Quantity, Share, Strict, override, parse_yaml, read_yaml, validate
+from corpus.settings import Quantity, Share, Strict, nearest, override, parse_yaml, read_yaml, validate
 
 
 class Inner(Strict):
@@ -48,6 +48,14 @@ def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
     assert "`inner.deph` is not a setting; did you mean `depth`?" in told
     assert "did you mean `thick`?" in told
     assert "3 elephants" in told and "140%" in told
+
+
+def test_of_many_names_a_few_are_told() -> None:
+    names = [f"{number:04}" for number in range(2000)]
+    assert nearest("else", names[:12]) == f"; allowed: {', '.join(names[:12])}"
+    assert nearest("else", names) == "; allowed: 0000, 0001, 0002, 0003, 0004 and 1995 more"
+    assert nearest("0007x", names) == "; did you mean `0007`?"
+    assert nearest("else", []) == ""
 
 
 def test_what_is_missing_is_named() -> None:
@@ -94,14 +102,16 @@ def test_what_is_not_plain_is_refused(text: str, told: str, tmp_path: Path, monk
 def test_binary_large_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\x80\x81\xff")
     (tmp_path / "large.yaml").write_bytes(b"a: 1\n" * 300_000)
-    for name, told in (("binary", "not UTF-8"), ("large", "over 1000000 bytes"), ("missing", "cannot read")):
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    large = "over 1000000 bytes"
+    for name, told in (("binary", "not UTF-8"), ("large", large), ("endless", large), ("missing", "cannot read")):
         with pytest.raises(InputError, match=told):
             read_yaml(tmp_path / f"{name}.yaml", what="recipe")
 
 
 def test_override() -> None:
     document = parse_yaml("name: a\ninner:\n  depth: 1\nmany:\n  - depth: 3\n", name="f", what="w")
-    changed = validate(Outer, override(document, ["inner.depth=9", "many.0.kind=thick", "size=2kB"]))
+    changed = validate(Outer, override(document, ["inner.depth=9", 'many.0."kind"=thick', "size=2kB"]))
     assert (changed.inner.depth, changed.many[0].kind, changed.size) == (9, "thick", 2000)
     assert validate(Outer, document).inner.depth == 1
     for wrong in ("inner", "name.deep=1", "many.7.kind=thin", "=1"):

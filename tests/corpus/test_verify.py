@@ -88,6 +88,11 @@ def test_any_missing_file_is_named(copy: Path) -> None:
     verify_build(copy)
 
 
+def test_what_to_do_is_told(own: Path) -> None:
+    next(own.glob("jobs/mix.web-*/*.arrow")).unlink()
+    assert "Delete the named files and run `corpus build` again: it makes them anew." in wrong(own)
+
+
 def test_all_of_the_files_that_describe_the_build_counts(copy: Path) -> None:
     """No hash stands for these, so each of their bytes must be held by something else."""
     for path in (Path("build.json"), next(copy.glob("jobs/mix.web-*/job.json")).relative_to(copy)):

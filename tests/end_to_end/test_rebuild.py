@@ -67,7 +67,7 @@ def test_two_builds_at_once_are_refused(built: tuple[Path, Path]) -> None:
 
     recipe, out = built
     with (out / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.lockf(handle, fcntl.LOCK_EX)
         assert "another build is at work here" in corpus("build", str(recipe), "--out", str(out), code=1)
 
 

@@ -113,6 +113,35 @@ def test_a_killed_worker_stops_the_build_and_says_so(built: tuple[Path, Path, fl
     os.kill(workers.pop(), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert b"a worker process was killed (signal 9)" in output and b"build again to go on" in output
+    assert b"a worker process was killed" in output and b"build again to go on" in output
+    finish(start(recipe, out))
+    assert products(out) == products(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_build_alone_is_killed_and_called_again_at_once(
+    built: tuple[Path, Path, float], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its workers may still be at work: they hold no lock, and write the same bytes if they write."""
+    recipe, whole, _ = built
+    out = tmp_path / "out"
+    process = start(recipe, out)
+    wait_for_a_task(process, out)
+    assert process.poll() is None
+    os.kill(process.pid, number)
+    process.wait(timeout=60)
+    finish(start(recipe, out))
+    assert products(out) == products(whole)
+    output, _ = process.communicate(timeout=60)
+    assert number == signal.SIGKILL or (process.returncode == 1 and b"stopped; what was finished is kept" in output)
+
+
+def test_a_product_that_is_gone_is_made_again(built: tuple[Path, Path, float], tmp_path: Path) -> None:
+    recipe, whole, _ = built
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for shard in (*out.glob("jobs/mix.web-*/*.arrow"), *out.glob("jobs/text.records-*/text-00001.parquet")):
+        shard.unlink()
+    next(out.glob("jobs/clean.web-*/kept-00000.parquet")).write_bytes(b"short")
     finish(start(recipe, out))
     assert products(out) == products(whole)

@@ -123,6 +123,13 @@ def test_what_is_no_shard_is_refused(tmp_path: Path, name: str) -> None:
         show_stats(tmp_path / name, False)
 
 
+def test_what_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^/dev/null: is not a shard; expected"):
+        show_stats(Path("/dev/null"), False)
+    with pytest.raises(InputError, match="no such file"):
+        show_stats(tmp_path / "missing", False)
+
+
 def test_the_only_build_is_found(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(build.parents[1])
     (build.parent / "cache").mkdir()
@@ -140,6 +147,8 @@ def test_no_build_or_several_are_explained(build: Path, monkeypatch: pytest.Monk
         build_folder(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         build_folder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"is not a build's folder.*\n  build/made"):
+        build_folder(build / "summary.json")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(InputError, match=r"corpus build RECIPE"):
