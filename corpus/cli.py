@@ -38,12 +38,12 @@ Set = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        parser=_folder, help="The output folder. [default: the recipe's `out`, or build/<name>]", metavar="PATH"
+        parser=_folder, help="The output folder. (default: the recipe's `out`, or build/<name>)", metavar="PATH"
     ),
 ]
 On = Annotated[str | None, typer.Option("--on", help="The place: a file, or a name in recipes/on/.", metavar="PLACE")]
 Built = Annotated[
-    Path | None, typer.Argument(help="A build's folder. [default: the only one under build/]", metavar="[OUT]")
+    Path | None, typer.Argument(help="A build's folder. (default: the only one under build/)", metavar="OUT")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -68,7 +68,7 @@ def plan(recipe: RecipeFile, out: Out = None, on: On = None, assignments: Set = 
 @app.command()
 def build(
     recipe: RecipeFile,
-    workers: Annotated[int | None, typer.Option(min=1, help="Tasks at once. [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Tasks at once. (default: one a core)")] = None,
     on: On = None,
     out: Out = None,
     assignments: Set = None,
@@ -98,7 +98,7 @@ def verify(out: Built = None) -> None:
 
 @app.command()
 def stats(
-    path: Annotated[Path | None, typer.Argument(help="A build's folder, or one shard.", metavar="[OUT|SHARD]")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A build's folder, or one shard.", metavar="OUT|SHARD")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a build's funnel and shards, or what one shard holds."""

@@ -85,7 +85,7 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
         told = "without exact dedup, copies of held-out documents would be trained on; set holdout.share to 0"
         problems.append((("dedup", "exact"), told))
     file = recipe.tokenizer.file
-    if file is not None and address.parse(file) is None and not (path.parent / file).is_file():
+    if file is not None and not (path.parent / os.path.expanduser(file)).is_file():  # noqa: PTH111
         problems.append((("tokenizer", "file"), f"no such file: {path.parent / file}"))
     return problems
 

@@ -137,8 +137,6 @@ class Done:
 
     def forget_damaged(self) -> None:
         """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
-        if not self.whole:
-            return
         for index in range(self.job.tasks):
             manifest = self.manifest_path(index)
             if not manifest.is_file() or not all(self._stands(product) for product in self.products(index)):

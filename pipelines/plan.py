@@ -67,7 +67,7 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
     digests = Digests(cache)
     releases = _resolve(recipe, cache)
     items = {source.name: _items(source, recipe, folder, releases, digests) for source in recipe.sources}
-    tokenizer_file = _tokenizer_file(recipe, folder, releases, digests)
+    tokenizer_file = _tokenizer_file(recipe, folder, digests)
     digests.save()
     models: tuple[Job, ...] = ()
     if any(source.identify_language for source in recipe.sources):
@@ -115,7 +115,6 @@ def _partitions(recipe: Recipe, text: TextJob) -> int:
 def _resolve(recipe: Recipe, cache: Path) -> dict[str, address.Release]:
     """What each package address of the recipe stands for; several are asked for at once."""
     written = {path for source in recipe.sources for path in source.paths} | {
-        recipe.tokenizer.file or "",
         language.MODEL,
     }
     wanted = {text: where for text in sorted(written) if (where := address.parse(text))}
@@ -151,14 +150,10 @@ def _package(text: str, releases: dict[str, address.Release], recipe: Recipe, fi
     return Package(text, releases[text], first_part, part_count(releases[text].size, recipe.task_bytes))
 
 
-def _tokenizer_file(
-    recipe: Recipe, folder: Path, releases: dict[str, address.Release], digests: Digests
-) -> tuple[str, str] | None:
+def _tokenizer_file(recipe: Recipe, folder: Path, digests: Digests) -> tuple[str, str] | None:
     """The path and digest of a tokenizer that the recipe names."""
     if recipe.tokenizer.file is None:
         return None
-    if recipe.tokenizer.file in releases:
-        raise InputError(f"tokenizer.file: {recipe.tokenizer.file}: give a local tokenizer.json")
     from corpus.tokens.encode import Encoder
 
     path = (folder / Path(recipe.tokenizer.file).expanduser()).resolve()

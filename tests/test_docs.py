@@ -58,7 +58,9 @@ def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
 
 
 RECIPES = [
-    (page, text) for page in PAGES for text in re.findall(r"```yaml\n(format_version.*?)```", page.read_text(), re.DOTALL)
+    (page, text)
+    for page in PAGES
+    for text in re.findall(r"```yaml\n(format_version.*?)```", page.read_text(), re.DOTALL)
 ]
 
 

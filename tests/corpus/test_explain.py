@@ -197,7 +197,7 @@ def test_in_a_file_each_verdict_and_signal_is_on_one_line(build: Path) -> None:
     found: Any = explain(build, "books.jsonl@0")
     shown = printed(found).splitlines()
     for verdict in found["verdicts"]:
-        assert any(line.startswith(verdict["rule"]) and verdict["bound"] in line for line in shown)
+        assert any(line.strip().startswith(verdict["rule"]) and verdict["bound"] in line for line in shown)
     for signal in found["signals"]:
         assert any(signal in line.split() for line in shown)
 
