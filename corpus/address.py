@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def resolve(address: Address, cache: Path) -> Release:
     url = f"{index}/{quote(address.package)}/"
     release = _published(address, _chosen(address, _files(url, address)), url)
     known.parent.mkdir(parents=True, exist_ok=True)
-    partial = known.with_suffix(f".{os.getpid()}.tmp")
+    partial = known.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
     partial.write_text(json.dumps(asdict(release)))
     partial.replace(known)
     return release

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,15 @@ def test_what_cannot_be_resolved_is_told(
         asked(text, tmp_path)
     assert says in str(error.value)
     assert type(error.value) is kind
+
+
+def test_one_release_is_resolved_by_many_at_once(index: Index, tmp_path: Path) -> None:
+    """As a plan does whose recipe names several files of one release; their temporary files had one name once."""
+    index.add("mill", "mill-1.0.tar.gz", tar_gz({"mill-1.0/a.txt": b"a"}))
+    for round_ in range(20):
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda n: asked(f"pypi:mill==1.0/{n}.txt", tmp_path / str(round_)), range(8)))  # noqa: B023
+        assert len(set(found)) == 1
 
 
 def test_yanked_releases_are_still_found(index: Index, tmp_path: Path) -> None:
