@@ -64,7 +64,8 @@ def out_folder(recipe: Recipe, out: Path | None) -> Path:
 
 def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
     """Runs what is not whole yet, and publishes the manifest and the report at the top of the folder."""
-    watch, waves = Stopwatch(), []
+    watch, ran = Stopwatch(), 0
+    waves: list[dict[str, object]] = []
     for wave in plan.waves:
         for job in wave:
             Done(folder, job).forget_damaged()
@@ -74,12 +75,15 @@ def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
                 job.check(Done(folder, job))
         if jobs:
             waves.append(_run_jobs(jobs, folder, place, console))
+            ran += len(jobs)
     _publish(plan, folder)
     if not waves:
         console.print(f"All {len(plan.jobs)} jobs are up to date in {folder}", highlight=False, soft_wrap=True)
         return folder
     seconds = watch.seconds()
-    console.print(f"Built {len(plan.jobs)} jobs in {human_seconds(seconds)}: {folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {folder}", highlight=False, soft_wrap=True
+    )
     _note_run(folder, place, waves, seconds)
     return folder
 

