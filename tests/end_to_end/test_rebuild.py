@@ -111,3 +111,24 @@ def test_too_many_unreadable_records_stop_the_build_and_are_named(data: Path, tm
         "and again the second time"
     )
     corpus("build", str(recipe), "--out", str(tmp_path / "out"), "--set", "sources.own.max_failed=5%")
+
+
+def test_what_was_not_got_as_asked_is_told(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(
+        "".join(json.dumps({"text": f"document {n} of many"}) + "\n" for n in range(50))
+    )
+    common = {"reader": "records", "paths": ["own.jsonl"], "license": "cc0-1.0", "identify_language": False}
+    sources = [
+        {"name": "right", **common, "share": 0.5},
+        {"name": "wrong", **common, "share": 0.5, "text_field": "txet"},
+    ]
+    recipe = write_recipe(tmp_path, data, sources=sources, mix={"tokens": "1M"})
+    said = corpus("build", str(recipe), "--out", str(tmp_path / "out"))
+    assert "warning: nothing is left of wrong" in said
+    assert "of 1,000,000 tokens asked for" in said
+    said = corpus("build", str(recipe), "--out", str(tmp_path / "out"), "--set", "mix={}")
+    assert "set mix.tokens for the shares to hold" in said
+    for source in sources:
+        source["text_field"] = "txet"
+    recipe = write_recipe(tmp_path, data, name="none", sources=sources)
+    assert "no text to train a tokenizer on" in corpus("build", str(recipe), "--out", str(tmp_path / "none"), code=1)
