@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -163,6 +163,9 @@ class Done:
         write_text(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
 
 
+_version = cache(version)  # each look-up reads a file
+
+
 def versions(distributions: Iterable[str]) -> dict[str, Json]:
     """The installed versions of libraries that decide an output."""
-    return {name: version(name) for name in distributions}
+    return {name: _version(name) for name in distributions}

@@ -124,17 +124,29 @@ def _content(path: Path) -> bytes:
 
 def asked(job: Job) -> str:
     """A hash of all that a job's fingerprint covers, its inputs' too, but the versions of libraries."""
-    revisions = {name: value for name, value in job.deciders().items() if name not in libraries(job)}
-    described = [job.kind, job.revision, job.tasks, job.settings(), revisions, [asked(each) for each in job.inputs]]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    if job.name not in _ASKED:  # a job stands before many others
+        revisions = {name: value for name, value in job.deciders().items() if not _is_version(value)}
+        described = [job.kind, job.revision, job.tasks, job.settings(), revisions, [asked(each) for each in job.inputs]]
+        _ASKED[job.name] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return _ASKED[job.name]
+
+
+_ASKED: dict[str, str] = {}
+
+
+def _is_version(value: Json) -> bool:
+    return isinstance(value, str) and re.match(r"\d+\.", value) is not None
 
 
 def libraries(job: Job) -> dict[str, Json]:
     """Versions of what decides, upstream too: digits and dots."""
-    found = {name: value for name, value in job.deciders().items() if re.match(r"\d+\.", str(value))}
-    for each in job.inputs:
-        found |= libraries(each)
-    return found
+    upstream, jobs = {job.name: job}, [job]
+    while jobs:
+        new = {each.name: each for each in jobs.pop().inputs if each.name not in upstream}
+        upstream |= new
+        jobs += new.values()
+    deciders = [item for each in upstream.values() for item in each.deciders().items()]
+    return {name: value for name, value in deciders if _is_version(value)}
 
 
 def state(plan: Plan, out: Path) -> dict[str, dict[str, Json]]:
