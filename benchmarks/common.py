@@ -1,5 +1,6 @@
 """What all benchmarks share: the texts, the machine, and how a result is recorded."""
 
+import argparse
 import hashlib
 import importlib.metadata
 import io
@@ -20,6 +21,18 @@ Step = Callable[[str], object]
 def books() -> Path:
     """The default texts: whole books, in the folder of real files."""
     return Path(os.environ.get("CORPUS_TEST_DATA", ".")) / "books" / "classic-books.jsonl.zst"
+
+
+def arguments(about: str | None, megabytes: float) -> argparse.Namespace:
+    """What a benchmark over texts is asked on its command line: `texts`, `megabytes`, `rounds`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Path, nargs="?", default=books())
+    parser.add_argument("--megabytes", type=float, default=megabytes)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    if not asked.texts.is_file():
+        parser.error(f"{asked.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
+    return asked
 
 
 def pages(path: Path, megabytes: float) -> list[str]:

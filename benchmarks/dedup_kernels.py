@@ -8,7 +8,6 @@ Both sides work on the same pages in the same process and in turn; neither write
 Compiling (kept by numba between processes) is timed apart, with the first page. datatrove needs `spacy` and `xxhash`.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import xxhash
-from common import Step, books, described, on_one_core, pages, record, seconds
+from common import Step, arguments, described, on_one_core, pages, record, seconds
 from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 from rich.console import Console
 from rich.table import Table
@@ -75,13 +74,7 @@ def measure(texts: Sequence[str], rounds: int) -> list[dict[str, str | float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("texts", type=Path, nargs="?", default=books())
-    parser.add_argument("--megabytes", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    if not asked.texts.is_file():
-        parser.error(f"{asked.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
+    asked = arguments(__doc__, megabytes=3.0)
     on_one_core()
     texts = pages(asked.texts, asked.megabytes)
     steps = measure(texts, asked.rounds)

@@ -7,12 +7,11 @@ the first rule that says no. Both work on the same pages in the same process and
 Compiling (kept by numba between processes) is timed apart, with the first page. datatrove needs `spacy`.
 """
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
 
-from common import Step, books, described, on_one_core, pages, record, seconds
+from common import Step, arguments, described, on_one_core, pages, record, seconds
 from datatrove.data import Document
 from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
 from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
@@ -39,13 +38,7 @@ def steps() -> dict[str, Step]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("texts", type=Path, nargs="?", default=books())
-    parser.add_argument("--megabytes", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    if not asked.texts.is_file():
-        parser.error(f"{asked.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
+    asked = arguments(__doc__, megabytes=1.0)
     on_one_core()
     texts = pages(asked.texts, asked.megabytes)
     size = sum(len(text.encode()) for text in texts)

@@ -4,6 +4,7 @@ An address may stand in the `paths` of any source. The index is asked through it
 package is ever run or built. Source: PEP 503 (names), PEP 691 and PEP 700 (the API).
 """
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -118,10 +119,8 @@ def resolve(address: Address, cache: Path) -> Release:
     index = index_url()
     key = hashlib.sha256("\n".join((index, address.kind, address.package, address.version)).encode()).hexdigest()
     known = cache / "releases" / f"{key}.json"
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or not whole
         return _release(json.loads(known.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not asked before, or not whole
     url = f"{index}/{quote(address.package)}/"
     release = _published(address, _chosen(address, _files(url, address)), url)
     known.parent.mkdir(parents=True, exist_ok=True)
