@@ -1,0 +1,171 @@
+"""The curriculum: phases checked against the corpora, and resolved to steps, integer shares and cursors.
+
+`batch(step) = f(manifests, phase, start cursors, seed, step)`; a PhasePlan is all of the right-hand side but the
+manifests. A cursor is how many tokens of a source's stream have been read since the curriculum began.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from corpus.errors import InputError
+from corpus.settings import nearest
+from corpus.units import human_count
+from trainer import config
+from trainer.corpora import Corpora
+from trainer.learning_rate import Schedule, schedule
+from trainer.mixture import integer_shares, order
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """A phase, resolved. Steps are counted over the whole curriculum, from 0."""
+
+    index: int
+    name: str
+    first_step: int
+    steps: int
+    sequence_tokens: int
+    batch_sequences: int
+    shares: Mapping[str, int]  # of the sources that it reads, in the order of their names
+    start: Mapping[str, int]  # cursors of all sources when it begins
+    seed: int
+    skip: tuple[range, ...]
+    schedule: Schedule = field(compare=False)
+
+    @property
+    def last_step(self) -> int:
+        """The step behind its last."""
+        return self.first_step + self.steps
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a whole batch."""
+        return self.batch_sequences * self.sequence_tokens
+
+    def cursors(self, step: int) -> dict[str, int]:
+        """The cursors before `step`, which may be the phase's `last_step`. Skipped steps count as read."""
+        assert self.first_step <= step <= self.last_step
+        taken = order(tuple(self.shares.values())).taken((step - self.first_step) * self.batch_sequences)
+        read = dict(zip(self.shares, (taken * self.sequence_tokens).tolist(), strict=True))
+        return {name: cursor + read.get(name, 0) for name, cursor in self.start.items()}
+
+    def skips(self, step: int) -> bool:
+        """Whether the step is passed over, without reading or learning anything."""
+        return any(step in steps for steps in self.skip)
+
+
+@dataclass(frozen=True, slots=True)
+class Curriculum:
+    """All phases, in order."""
+
+    phases: tuple[PhasePlan, ...]
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return self.phases[-1].last_step
+
+    def phase_of(self, step: int) -> PhasePlan:
+        """The phase in which the step lies. Raises InputError beyond the last."""
+        for phase in self.phases:
+            if phase.first_step <= step < phase.last_step:
+                return phase
+        raise InputError(f"step {step}: the curriculum has steps 0 to {self.steps - 1}")
+
+    def named(self, written: str) -> PhasePlan:
+        """The phase of that name, or number counted from 1. Raises InputError if there is none."""
+        names = [phase.name for phase in self.phases]
+        if written in names:
+            return self.phases[names.index(written)]
+        if written.isdecimal() and 1 <= int(written) <= len(names):
+            return self.phases[int(written) - 1]
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+        raise InputError(f"--phase {written}: no such phase; the curriculum has {numbered}")
+
+
+def steps_of(phase: config.Phase) -> int:
+    """Whole batches that fit in the phase's tokens."""
+    return phase.tokens // phase.batch_tokens
+
+
+def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
+    """Checks the phases against the corpora. Raises InputError with all that the corpora cannot feed."""
+    cursors = dict.fromkeys(sorted(corpora.sources), 0)
+    phases: list[PhasePlan] = []
+    problems: list[str] = []
+    rate: float | None = None
+    step = 0
+    for index, phase in enumerate(training.curriculum):
+        shares, unknown = _shares(phase, corpora)
+        problems += [f"phase `{phase.name}`: {text}" for text in unknown]
+        steps = steps_of(phase)
+        try:
+            planned = schedule(phase.learning_rate, steps, rate)
+        except ValueError as error:
+            problems.append(f"phase `{phase.name}`: learning_rate: {error}")
+            continue
+        plan = PhasePlan(
+            index=index,
+            name=phase.name,
+            first_step=step,
+            steps=steps,
+            sequence_tokens=phase.sequence_tokens,
+            batch_sequences=phase.batch_tokens // phase.sequence_tokens,
+            shares=shares,
+            start=cursors,
+            seed=training.seed,
+            skip=config.skipped_steps(phase.skip),
+            schedule=planned,
+        )
+        problems += [f"phase `{phase.name}`: {text}" for text in _skip_problems(plan)]
+        phases.append(plan)
+        rate, step = planned.rate(steps - 1), step + steps
+        if shares and not unknown:
+            cursors = plan.cursors(plan.last_step)
+            problems += _overdrawn(phase, plan, corpora, cursors)
+    if problems:
+        raise InputError(f"the curriculum of `{training.name}` does not fit its corpora\n  " + "\n  ".join(problems))
+    return Curriculum(tuple(phases))
+
+
+def _shares(phase: config.Phase, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
+    """Integer shares, and what is wrong with those written."""
+    there = {name: source.train_tokens for name, source in corpora.sources.items()}
+    if phase.shares is None:
+        return integer_shares({name: float(tokens) for name, tokens in there.items()}), []
+    problems = [
+        f"shares: no source `{name}`{nearest(name, sorted(there))}" for name in phase.shares if name not in there
+    ]
+    problems += [
+        f"shares: source `{name}` holds no training tokens"
+        for name, share in phase.shares.items()
+        if share and there.get(name) == 0
+    ]
+    return integer_shares(phase.shares), problems
+
+
+def _skip_problems(plan: PhasePlan) -> list[str]:
+    inside = range(plan.first_step, plan.last_step)
+    return [
+        f"skip: steps {steps.start}-{steps.stop - 1} lie outside its steps {inside.start}-{inside.stop - 1}"
+        for steps in plan.skip
+        if steps.start not in inside or steps.stop - 1 not in inside
+    ]
+
+
+def _overdrawn(phase: config.Phase, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
+    """Sources of which more is asked, up to the end of this phase, than max_epochs allows."""
+    problems = []
+    for name in plan.shares:
+        holds = corpora.sources[name].train_tokens
+        most = int(holds * phase.max_epochs)
+        if cursors[name] > most:
+            before = plan.start[name]
+            fits = max(0, most - before) / max(1, cursors[name] - before)
+            problems.append(
+                f"phase `{phase.name}`: source `{name}` holds {human_count(holds)} training tokens; by the end of this "
+                f"phase {human_count(cursors[name])} would be read, {cursors[name] / holds:.4g} epochs, and max_epochs "
+                f"is {phase.max_epochs:g}; build a larger corpus, raise max_epochs, or take {fits:.1%} of this phase's "
+                "tokens or of the source's share"
+            )
+    return problems
