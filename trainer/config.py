@@ -3,12 +3,13 @@
 Paths in it are seen from the current folder, where `corpus build` puts its builds.
 """
 
+import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from corpus import settings
 from corpus.errors import InputError
@@ -18,6 +19,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Positive = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(strict=False)]  # 1e-3 and 1 alike
 Rate = Annotated[Real, Field(ge=0, le=10)]
+Steps = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # 1200 or 1200-1209
 CANDIDATES = (Path("train.yaml"), Path("recipes/train.yaml"))
 
 
@@ -70,7 +72,7 @@ class Phase(Strict):
     shares: dict[str, Share] | None = None  # null: as the manifests' training tokens
     max_epochs: Annotated[Real, Field(gt=0)] = 1.0  # how often a source may have been read when this phase ends
     learning_rate: LearningRate
-    skip: tuple[str, ...] = ()  # steps to pass over, such as 1200 or 1200-1209, counted over the whole curriculum
+    skip: tuple[Steps, ...] = ()  # steps to pass over, such as 1200 or 1200-1209, counted over the whole curriculum
 
 
 class Parallel(Strict):
@@ -98,6 +100,7 @@ class Evaluate(Strict):
     sequence_tokens: Annotated[Quantity, Field(ge=2)] | None = None  # null: the first phase's
     batch_sequences: Positive = 16
     tokens_per_source: Annotated[Quantity, Field(ge=1)] | None = None  # from the holdout's start; null: all
+    prompts: tuple[Annotated[str, Field(max_length=2000)], ...] = ()  # to write on from each time, for the page
 
 
 class Cluster(Strict):
@@ -130,6 +133,11 @@ class Training(Strict):
     def folder(self) -> Path:
         """The run folder."""
         return Path(self.out) if self.out else Path("runs") / self.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all settings."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 def find_config(path: Path | None) -> Path:
@@ -209,7 +217,7 @@ def _phase_problems(phase: Phase) -> list[tuple[str, str]]:
         told = f"warm-up {rate.warmup:.0%} and decay {rate.decay:.0%} are more than the phase"
         problems.append(("learning_rate", told))
     if rate.end is not None and not rate.decay:
-        problems.append(("learning_rate", "`end` is given, but no `decay` leads there; say decay: 20%, say"))
+        problems.append(("learning_rate", "`end` is given, but no `decay` leads there; add one, such as `decay: 20%`"))
     try:
         skipped_steps(phase.skip)
     except ValueError as error:

@@ -18,7 +18,7 @@ from trainer.mixture import integer_shares, order
 
 @dataclass(frozen=True, slots=True)
 class PhasePlan:
-    """A phase, resolved. Steps are counted over the whole curriculum, from 0."""
+    """A phase, resolved. Steps are counted over the whole curriculum, from 1; after step N, N have been done."""
 
     index: int
     name: str
@@ -34,8 +34,8 @@ class PhasePlan:
 
     @property
     def last_step(self) -> int:
-        """The step behind its last."""
-        return self.first_step + self.steps
+        """Its last step, which is in it."""
+        return self.first_step + self.steps - 1
 
     @property
     def batch_tokens(self) -> int:
@@ -43,9 +43,10 @@ class PhasePlan:
         return self.batch_sequences * self.sequence_tokens
 
     def cursors(self, step: int) -> dict[str, int]:
-        """The cursors before `step`, which may be the phase's `last_step`. Skipped steps count as read."""
-        assert self.first_step <= step <= self.last_step
-        taken = order(tuple(self.shares.values())).taken((step - self.first_step) * self.batch_sequences)
+        """The cursors after `step` (first_step − 1: at the phase's start). Skipped steps count as read."""
+        done = step - self.first_step + 1
+        assert 0 <= done <= self.steps
+        taken = order(tuple(self.shares.values())).taken(done * self.batch_sequences)
         read = dict(zip(self.shares, (taken * self.sequence_tokens).tolist(), strict=True))
         return {name: cursor + read.get(name, 0) for name, cursor in self.start.items()}
 
@@ -65,12 +66,16 @@ class Curriculum:
         """Of all phases."""
         return self.phases[-1].last_step
 
+    def tokens(self, step: int) -> int:
+        """Tokens of all batches up to `step`, skipped ones with them."""
+        return sum(phase.batch_tokens * min(phase.steps, max(0, step - phase.first_step + 1)) for phase in self.phases)
+
     def phase_of(self, step: int) -> PhasePlan:
         """The phase in which the step lies. Raises InputError beyond the last."""
         for phase in self.phases:
-            if phase.first_step <= step < phase.last_step:
+            if phase.first_step <= step <= phase.last_step:
                 return phase
-        raise InputError(f"step {step}: the curriculum has steps 0 to {self.steps - 1}")
+        raise InputError(f"step {step}: the curriculum has steps 1 to {self.steps}")
 
     def named(self, written: str) -> PhasePlan:
         """The phase of that name, or number counted from 1. Raises InputError if there is none."""
@@ -94,20 +99,22 @@ def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
     phases: list[PhasePlan] = []
     problems: list[str] = []
     rate: float | None = None
-    step = 0
+    done = 0
     for index, phase in enumerate(training.curriculum):
         shares, unknown = _shares(phase, corpora)
         problems += [f"phase `{phase.name}`: {text}" for text in unknown]
         steps = steps_of(phase)
         try:
             planned = schedule(phase.learning_rate, steps, rate)
+            rate = planned.rate(steps - 1)
         except ValueError as error:
             problems.append(f"phase `{phase.name}`: learning_rate: {error}")
-            continue
+            planned = _flat(phase.learning_rate, steps, rate)
+            rate = planned.end or None
         plan = PhasePlan(
             index=index,
             name=phase.name,
-            first_step=step,
+            first_step=done + 1,
             steps=steps,
             sequence_tokens=phase.sequence_tokens,
             batch_sequences=phase.batch_tokens // phase.sequence_tokens,
@@ -119,8 +126,8 @@ def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
         )
         problems += [f"phase `{phase.name}`: {text}" for text in _skip_problems(plan)]
         phases.append(plan)
-        rate, step = planned.rate(steps - 1), step + steps
-        if shares and not unknown:
+        done += steps
+        if shares:
             cursors = plan.cursors(plan.last_step)
             problems += _overdrawn(phase, plan, corpora, cursors)
     if problems:
@@ -128,9 +135,18 @@ def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
     return Curriculum(tuple(phases))
 
 
+def _flat(written: config.LearningRate, steps: int, before: float | None) -> Schedule:
+    """In place of a schedule that cannot be, so that what follows is checked as well."""
+    rate = written.peak or before or 0.0
+    end = rate if written.end is None else written.end
+    return Schedule(rate, rate, end, steps, 0, 1, written.shape)
+
+
 def _shares(phase: config.Phase, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
     """Integer shares, and what is wrong with those written."""
     there = {name: source.train_tokens for name, source in corpora.sources.items()}
+    if not any(there.values()):
+        return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
     if phase.shares is None:
         return integer_shares({name: float(tokens) for name, tokens in there.items()}), []
     problems = [
@@ -145,7 +161,7 @@ def _shares(phase: config.Phase, corpora: Corpora) -> tuple[dict[str, int], list
 
 
 def _skip_problems(plan: PhasePlan) -> list[str]:
-    inside = range(plan.first_step, plan.last_step)
+    inside = range(plan.first_step, plan.last_step + 1)
     return [
         f"skip: steps {steps.start}-{steps.stop - 1} lie outside its steps {inside.start}-{inside.stop - 1}"
         for steps in plan.skip
@@ -157,7 +173,9 @@ def _overdrawn(phase: config.Phase, plan: PhasePlan, corpora: Corpora, cursors: 
     """Sources of which more is asked, up to the end of this phase, than max_epochs allows."""
     problems = []
     for name in plan.shares:
-        holds = corpora.sources[name].train_tokens
+        holds = corpora.sources[name].train_tokens if name in corpora.sources else 0
+        if not holds:
+            continue  # told with the shares
         most = int(holds * phase.max_epochs)
         if cursors[name] > most:
             before = plan.start[name]

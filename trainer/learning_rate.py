@@ -39,9 +39,9 @@ def schedule(written: LearningRate, steps: int, before: float | None) -> Schedul
     if written.peak is None and not before:
         raise ValueError("`peak` is required: no phase before it ends at a rate above 0")
     peak = written.peak if written.peak is not None else before or 0.0
-    warmup, decay = round(written.warmup * steps), round(written.decay * steps)
-    warmup = max(1, warmup) if written.warmup else 0
-    decay = max(1, min(decay, steps - warmup)) if written.decay else 0
+    most = steps - 1 if written.decay else steps
+    warmup = max(1, min(round(written.warmup * steps), most)) if written.warmup else 0
+    decay = max(1, min(round(written.decay * steps), steps - warmup)) if written.decay else 0
     if warmup + decay > steps:
         raise ValueError(f"{steps} steps leave no room for a warm-up and a decay")
     end = written.end if written.end is not None else peak

@@ -1,6 +1,6 @@
 """Batches as arithmetic: `Batches(corpora, phase)[step]` is the same for every process, restart and prefetch setting.
 
-A phase's sequences are numbered from 0: step s of the phase holds those from s·B to s·B + B − 1. The mixture says which
+A phase's sequences are numbered from 0, and each of its steps holds the next B of them. The mixture says which
 source a sequence comes from and how many of that source came before it; so many strides of T behind the source's start
 cursor its T + 1 tokens begin. There is no state to save beyond the start cursors.
 
@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from queue import Full, Queue
 from typing import NamedTuple
 
@@ -85,18 +86,17 @@ class Batches:
         }
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, counted over the whole curriculum. Raises IndexError outside the phase."""
-        if not self.phase.first_step <= step < self.phase.last_step:
-            raise IndexError(f"step {step} lies outside {self.phase.first_step} … {self.phase.last_step - 1}")
+        """The batch of a step, counted over the whole curriculum from 1. Raises IndexError outside the phase."""
+        if not self.phase.first_step <= step <= self.phase.last_step:
+            raise IndexError(f"step {step} lies outside {self.phase.first_step} … {self.phase.last_step}")
         return next(self._batches(self._read([step])))
 
     def iterate(self, first: int, last: int | None = None, *, prefetch: bool = True) -> Iterator[Batch]:
-        """The batches of steps first … last − 1, less skipped ones; read ahead by one thread if `prefetch`."""
-        last = self.phase.last_step if last is None else last
-        steps = [step for step in range(first, last) if not self.phase.skips(step)] if self.phase.skip else None
+        """The batches of steps first … last, less skipped ones; read ahead by one thread if `prefetch`."""
+        behind = (self.phase.last_step if last is None else last) + 1
+        steps = (step for step in range(first, behind) if not self.phase.skips(step))  # of any number: none is listed
         at_once = max(1, BLOCK_SEQUENCES // self._rows)
-        asked: Sequence[int] = range(first, last) if steps is None else steps
-        groups = (asked[at : at + at_once] for at in range(0, len(asked), at_once))
+        groups = iter(lambda: list(islice(steps, at_once)), [])
         blocks = (self._read(group) for group in groups)
         for block in _ahead(blocks) if prefetch else blocks:
             yield from self._batches(block)

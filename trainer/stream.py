@@ -70,7 +70,13 @@ class Stream:
             if address != expected and at:
                 seams.append(at)
             for shard, first, last in self._shards(address, length):
-                tokens_N[at : at + last - first] = self._maps.open(shard, self.source).tokens_N[first:last]
+                found_N = self._maps.open(shard, self.source).tokens_N
+                if found_N.dtype != self._dtype:  # numpy would cut uint32 to uint16 without a word
+                    raise TrainerError(
+                        f"{shard.path}: {found_N.dtype} tokens; the manifest's vocabulary means {self._dtype}: "
+                        "run `corpus verify` on the build"
+                    )
+                tokens_N[at : at + last - first] = found_N[first:last]
                 at += last - first
             expected = address + length
         assert at == count

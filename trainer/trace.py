@@ -1,6 +1,8 @@
 """Which documents stand in the batch of a step: by arithmetic alone, before, during or after the run."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from trainer.corpora import Corpora
 from trainer.curriculum import PhasePlan
 from trainer.loader import Batches
+from trainer.setup import read_setup
 from trainer.stream import Maps
 
 
@@ -40,3 +43,42 @@ def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[Span]:
                 name = opened.ids_D16[number].tobytes().hex()
                 yield Span(row, at, at + length, source, name, first - begin, end - begin, shard.path.name)
                 at, first, number = at + length, first + length, number + 1
+
+
+def documents_of(corpora: Corpora, phase: PhasePlan, step: int, rows: tuple[int, ...], most: int = 8) -> str:
+    """The documents in these rows of a step's batch (all rows, if none are named), in words: the first few by name."""
+    found = {(span.source, span.id): None for span in trace(corpora, phase, step) if not rows or span.row in rows}
+    named = ", ".join(f"{source} {name}" for source, name in list(found)[:most])
+    return named + (f" and {len(found) - most} more documents" if len(found) > most else "")
+
+
+def show_trace(config: Path | None, assignments: Sequence[str], step: int, as_json: bool) -> None:
+    """Prints the spans of a step's batch: as a table, or a line of JSON each."""
+    setup = read_setup(config, assignments)
+    phase = setup.curriculum.phase_of(step)
+    spans = trace(setup.corpora, phase, step)
+    if as_json:
+        for span in spans:
+            print(json.dumps(span._asdict()))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    skipped = ", which is skipped" if phase.skips(step) else ""
+    title = (
+        f"Step {step}, in phase {phase.name}{skipped}: sequences of {phase.sequence_tokens} tokens and one to predict"
+    )
+    table = Table("row", "tokens", "source", "document", "its tokens", "shard", title=title, title_justify="left")
+    for span in spans:
+        document_last = span.document_first + span.last - span.first
+        table.add_row(
+            str(span.row),
+            f"{span.first:,}–{span.last - 1:,}",
+            span.source,
+            span.id,
+            f"{span.document_first:,}–{document_last - 1:,} of {span.document_tokens:,}",
+            span.shard,
+        )
+    console = Console()
+    console.print(table)
+    console.print("corpus explain BUILD ID says where a document comes from, and what it passed.", highlight=False)

@@ -1,0 +1,186 @@
+"""Small corpora made on the spot: real token shards and a real manifest over tokens that the test chose.
+
+Legend: N tokens of a source, in the order of its shards; D documents of a shard.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import settings
+from numpy.typing import NDArray
+
+from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
+from corpus.store.shard_entry import entry
+from corpus.store.token_shards import Header, Split, TokenShard, token_dtype, write_token_shard
+from trainer.config import Training
+from trainer.corpora import Corpora, open_corpora
+from trainer.curriculum import Curriculum, resolve
+
+TOKENIZER = hashlib.sha256(b"a tokenizer").hexdigest()
+RECIPE = hashlib.sha256(b"a recipe").hexdigest()
+EOS = 0
+VOCABULARY = 60_000
+MODEL = {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
+
+ON_DISK = settings(max_examples=40)  # for properties that write a corpus an example
+
+Documents = Sequence[NDArray[np.int64]]  # of one shard
+
+
+class Made(NamedTuple):
+    """A source: the documents of each of its shards."""
+
+    train: Sequence[Documents]
+    holdout: Sequence[Documents] = ()
+
+    def tokens(self) -> NDArray[np.int64]:
+        """All for training, in the order of the shards."""
+        return np.concatenate([document for shard in self.train for document in shard])
+
+
+def counted(shard_tokens: Sequence[int], first: int = 0) -> Made:
+    """A source in which a token says where it stands: `first` + its place. One document a shard, without EOS."""
+    starts = np.cumsum([first, *shard_tokens])
+    return Made([[np.arange(start, start + size)] for start, size in zip(starts, shard_tokens, strict=False)])
+
+
+def documents(shards: Sequence[Sequence[int]], first: int = 1) -> Made:
+    """A source of documents of these lengths, EOS included; other tokens say where they stand, as in `counted`.
+
+    A length below 0 is that of a document that a takedown has replaced by EOS.
+    """
+    place, made = first, []
+    for lengths in shards:
+        shard = []
+        for length in lengths:
+            tokens_N = np.full(abs(length), EOS) if length < 0 else np.arange(place, place + length)
+            tokens_N[-1] = EOS
+            place += abs(length)
+            shard.append(tokens_N)
+        made.append(shard)
+    return Made(made)
+
+
+def write(
+    folder: Path,
+    sources: Mapping[str, Made],
+    *,
+    chunk_tokens: int,
+    vocabulary: int = VOCABULARY,
+    tokenizer: str = TOKENIZER,
+) -> Path:
+    """Writes shards and manifest into `folder`; returns it."""
+    (folder / "shards").mkdir(parents=True)
+    dtype = token_dtype(vocabulary)
+    made = {
+        name: [
+            _shard(folder, name, split, number, shard, dtype, tokenizer)
+            for split, shards in (("train", source.train), ("holdout", source.holdout))
+            for number, shard in enumerate(shards)
+        ]
+        for name, source in sorted(sources.items())
+    }
+    sums = {name: total([each for each in shards if each.split == "train"]) for name, shards in made.items()}
+    got = sum(each.tokens for each in sums.values())
+    manifest = Manifest(
+        name="made",
+        recipe=RECIPE,
+        seed=1,
+        chunk_tokens=chunk_tokens,
+        tokens_asked=None,
+        tokens_got=got,
+        shortfall="accept",
+        tokenizer=Tokenizer(
+            file="tokenizer.json",
+            sha256=tokenizer,
+            vocabulary=vocabulary,
+            eos=Eos(token="<|endoftext|>", id=EOS),
+            dtype=dtype.name,  # type: ignore[arg-type]
+        ),
+        sources=tuple(
+            Source(
+                name=name,
+                license="cc0-1.0",
+                priority=0,
+                share_asked=sums[name].tokens / max(1, got),
+                share_got=sums[name].tokens / max(1, got),
+                train=sums[name],
+                holdout=total([each for each in shards if each.split == "holdout"]),
+                holdout_thin=True,
+                shards=tuple(shards),
+            )
+            for name, shards in made.items()
+        ),
+        fingerprints={},
+    )
+    write_manifest(folder / "manifest.json", manifest)
+    return folder
+
+
+def _shard(
+    folder: Path,
+    source: str,
+    split: Split,
+    number: int,
+    made: Documents,
+    dtype: "np.dtype[np.unsignedinteger]",
+    tokenizer: str,
+) -> Shard:
+    ids = [hashlib.sha256(f"{source}/{split}/{number}/{each}".encode()).digest()[:16] for each in range(len(made))]
+    lengths_D = np.array([len(document) for document in made], np.int64)
+    shard = TokenShard(
+        header=Header(tokenizer, RECIPE, source, split),
+        ids_D16=np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16),
+        tokens_N=np.concatenate(made).astype(dtype),
+        offsets_D1=np.concatenate([[0], np.cumsum(lengths_D)]),
+        bytes_D=4 * lengths_D,
+    )
+    file = f"shards/{source}-{split}-{number:03d}.arrow"
+    write_token_shard(folder / file, shard)
+    return entry(folder / file, file, shard, {"en": len(made)})
+
+
+@contextmanager
+def corpora_of(sources: Mapping[str, Made], *, chunk_tokens: int, vocabulary: int = VOCABULARY) -> Iterator[Corpora]:
+    """The corpora of one build, written for as long as the block lasts: for tests that make one an example."""
+    with TemporaryDirectory() as temporary:
+        folder = write(Path(temporary) / "build", sources, chunk_tokens=chunk_tokens, vocabulary=vocabulary)
+        yield open_corpora({"main": str(folder)})
+
+
+def phase(name: str = "all", **written: object) -> dict[str, object]:
+    """A phase as train.yaml has it; a constant rate unless the settings say otherwise."""
+    return {"name": name, "learning_rate": {"peak": 1e-3}, **written}
+
+
+def phase_of_steps(
+    steps: int, sequence_tokens: int, sequences: int, name: str = "all", **written: object
+) -> dict[str, object]:
+    """A phase of so many steps, which may read its sources as often as it likes."""
+    batch = sequence_tokens * sequences
+    sizes = {"tokens": steps * batch, "sequence_tokens": sequence_tokens, "batch_tokens": batch, "max_epochs": 1e12}
+    return phase(name, **{**sizes, **written})
+
+
+def training(*phases: dict[str, object], **written: object) -> Training:
+    """A train.yaml of these phases."""
+    document = {
+        "format_version": 1,
+        "name": "made",
+        "corpora": {"main": "build"},
+        "model": MODEL,
+        "curriculum": phases,
+        **written,
+    }
+    return Training.model_validate_json(json.dumps(document))
+
+
+def curriculum(corpora: Corpora, *phases: dict[str, object], **written: object) -> Curriculum:
+    """The same, resolved over these corpora."""
+    return resolve(training(*phases, **written), corpora)

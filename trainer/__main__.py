@@ -1,0 +1,6 @@
+"""`python -m trainer`, which is what torchrun starts: `torchrun --nproc-per-node 8 -m trainer fit`."""
+
+from trainer.cli import main
+
+if __name__ == "__main__":
+    main()

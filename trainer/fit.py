@@ -1,0 +1,216 @@
+"""`trainer fit`: one loop for all phases and any number of processes; killed at any moment, it can go on."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from trainer.checkpoint import Checkpoints
+from trainer.checkpoint_state import State
+from trainer.console import RunConsole, make_console
+from trainer.cost import flops_per_token, peak_flops
+from trainer.curriculum import PhasePlan
+from trainer.errors import Stopped
+from trainer.loader import Batches
+from trainer.metrics import MetricsFile, StepRow, TensorBoard
+from trainer.optimizer import make_optimizer
+from trainer.parallel import Layout, any_rank, chosen_precision, forward_context, start
+from trainer.resume import Start, batch_settings, corpora_read, find_start
+from trainer.run_folder import locked, record_start
+from trainer.scoring import Scoring, print_table, write_run_page
+from trainer.setup import Setup, build_model, read_setup
+from trainer.step import Learned, Learner, NotFinite
+from trainer.trace import documents_of
+
+
+def fit(config: Path | None, phase: str | None, assignments: Sequence[str] = (), other_corpus: bool = False) -> None:
+    """Trains the phase named, or all that is left. Raises InputError, TrainerError, Stopped."""
+    setup = read_setup(config, assignments)
+    asked = setup.curriculum.named(phase) if phase is not None else None
+    with locked(setup.folder), start() as layout, make_console(silent=layout.rank > 0) as console:
+        Run(setup, layout, console).go(asked, other_corpus)
+
+
+class Run:
+    """A run on this process."""
+
+    def __init__(self, setup: Setup, layout: Layout, console: RunConsole) -> None:
+        self.setup, self.layout, self.console = setup, layout, console
+        self.batches = [  # refuses those that cannot be shared, before anything is built
+            Batches(setup.corpora, phase, layout.rank, layout.world) for phase in setup.curriculum.phases
+        ]
+        training = setup.training
+        torch.use_deterministic_algorithms(training.parallel.deterministic)
+        self.precision = chosen_precision(training.parallel.precision, layout.device)
+        saving = training.checkpoint
+        self.checkpoints = Checkpoints(setup.folder / "checkpoints", layout, saving.keep, saving.background)
+        self.told = _Told(setup, layout)
+        self.stopping: str | None = None
+
+    def go(self, asked: PhasePlan | None, other_corpus: bool) -> None:
+        """Trains what is left, as far as `asked`."""
+        begin = find_start(self.setup, self.checkpoints, asked, other_corpus)
+        if not begin.phases:
+            self.console.say(f"{asked.name if asked else 'the curriculum'}: done; the last step was {begin.step}")
+            return
+        learner = self._learner(begin)
+        scoring = Scoring(self.setup, self.layout, self.console, learner.context)
+        if self.layout.rank == 0:
+            record_start(self.setup.folder, self.setup.training, begin.step, self.layout.world, self.precision)
+            self.told.resume(begin.step)
+            scoring.file.resume(begin.step)
+        if begin.state is None:
+            scoring.score(learner.model, 0, "before")
+        elif begin.state.phase_done:  # unless it was killed before it could
+            scoring.score(learner.model, begin.step, f"after {begin.state.phase_name}")
+        with self._stoppable():
+            done = begin.step
+            for phase in begin.phases:
+                done = self._phase(learner, scoring, phase, done)
+        if self.layout.rank == 0:
+            print_table(self.setup)
+            print(f"Report: {write_run_page(self.setup)}")
+
+    def _learner(self, begin: Start) -> Learner:
+        training = self.setup.training
+        model = build_model(self.setup, self.layout, self.precision)
+        optimizer = make_optimizer(model, training.optimizer)
+        if begin.checkpoint is not None:
+            self.checkpoints.load(begin.checkpoint, model, optimizer)
+            self.console.say(f"going on from {begin.checkpoint.name}")
+        context = partial(forward_context, self.layout, self.precision)
+        micro = training.parallel.micro_batch_sequences
+        return Learner(model, optimizer, self.layout, context, micro, training.optimizer.clip_norm)
+
+    def _phase(self, learner: Learner, scoring: Scoring, phase: PhasePlan, done: int) -> int:
+        """Takes the steps of a phase that are left; returns its last."""
+        training, curriculum = self.setup.training, self.setup.curriculum
+        tokens_after = curriculum.tokens(curriculum.steps) - curriculum.tokens(phase.last_step)
+        self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
+        every, score_every = training.checkpoint.every_steps, training.evaluate.every_steps
+        clock = time.perf_counter()
+        for batch in self.batches[phase.index].iterate(done + 1):
+            if any_rank(self.layout, self.stopping is not None):
+                self._save(learner, phase, done)
+                self.checkpoints.wait()
+                raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there")
+            try:
+                learned = learner.learn(batch, phase.schedule.rate(batch.step - phase.first_step))
+            except NotFinite as error:
+                raise self._named(error, phase, batch.step) from None
+            done, now = batch.step, time.perf_counter()
+            if self.layout.rank == 0:
+                self.console.step(self.told.step(phase, done, learned, now - clock))
+            clock = now
+            if done < phase.last_step and every and done % every == 0:
+                self._save(learner, phase, done)
+            if done < phase.last_step and score_every and done % score_every == 0:
+                scoring.score(learner.model, done, f"step {done}")
+                clock = time.perf_counter()
+        self._save(learner, phase, phase.last_step)
+        self.checkpoints.wait()
+        scoring.score(learner.model, phase.last_step, f"after {phase.name}")
+        return phase.last_step
+
+    def _save(self, learner: Learner, phase: PhasePlan, done: int) -> None:
+        setup = self.setup
+        state = State(
+            step=done,
+            phase=phase.index,
+            phase_name=phase.name,
+            step_in_phase=done - phase.first_step + 1,
+            phase_settings=batch_settings(phase),
+            start=dict(phase.start),
+            skip=tuple((steps.start, steps.stop - 1) for steps in phase.skip),
+            corpora=corpora_read(setup),
+            tokenizer_sha256=setup.corpora.tokenizer.sha256,
+            model=asdict(setup.shape),
+            seed=setup.training.seed,
+            settings_digest=setup.training.digest,
+            torch=str(torch.__version__),
+            precision=self.precision,
+            world=self.layout.world,
+            tokens_seen=setup.curriculum.tokens(done),
+        )
+        last = done == phase.last_step
+        self.checkpoints.save(state, learner.model, learner.optimizer, last_of_phase=last)
+
+    def _named(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
+        """The error, with the documents to blame and what to do."""
+        named = documents_of(self.setup.corpora, phase, step, error.rows)
+        which = "sequences whose loss it is hold" if error.rows else "loss of each sequence is finite; the batch holds"
+        latest = self.checkpoints.latest()
+        return NotFinite(
+            f"{error}\n  the {which} {named}\n  all of them: trainer trace --step {step}; to pass over this batch, add "
+            f'`skip: ["{step}"]` to phase `{phase.name}`, and go on from {latest.name if latest else "the start"}',
+            error.rows,
+        )
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """SIGTERM and the first Ctrl-C ask the loop to save and stop; a second Ctrl-C stops at once."""
+
+        def asked(number: int, _: FrameType | None) -> None:
+            if self.stopping is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stopping = signal.Signals(number).name
+            self.console.say(f"{self.stopping}: saving after this step")
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Told:
+    """What is told of each step, by the first process."""
+
+    def __init__(self, setup: Setup, layout: Layout) -> None:
+        self.setup, self.world = setup, layout.world
+        self.metrics = MetricsFile(setup.folder)
+        device = layout.device
+        self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        self._board: TensorBoard | None = None
+
+    def resume(self, step: int) -> None:
+        """Forgets the steps behind `step`, which will be taken again."""
+        self.metrics.resume(step)
+        if self.setup.training.tensorboard:
+            self._board = TensorBoard(self.setup.folder, step)
+
+    def step(self, phase: PhasePlan, step: int, learned: Learned, seconds: float) -> StepRow:
+        """Writes the row of a step."""
+        sources, pace = self.setup.corpora.sources, phase.batch_tokens / seconds
+
+        def mfu(flops: int) -> float | None:
+            return None if self.peak is None else pace * flops / (self.peak * self.world)
+
+        row = StepRow(
+            step=step,
+            phase=phase.name,
+            step_in_phase=step - phase.first_step + 1,
+            tokens=self.setup.curriculum.tokens(step),
+            targets=learned.targets,
+            loss=learned.loss,
+            grad_norm=learned.grad_norm,
+            learning_rate=phase.schedule.rate(step - phase.first_step),
+            step_s=seconds,
+            tokens_per_s=pace,
+            mfu=mfu(flops_per_token(self.setup.shape)),
+            mfu_attention=mfu(flops_per_token(self.setup.shape, phase.sequence_tokens)),
+            losses=learned.losses,
+            epochs={name: read / sources[name].train_tokens for name, read in phase.cursors(step).items() if read},
+            batch=f"{learned.digest:016x}",
+        )
+        self.metrics.write(row)
+        if self._board is not None:
+            self._board.step(row)
+        return row

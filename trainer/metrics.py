@@ -1,0 +1,210 @@
+"""What a run measured: `metrics.jsonl`, a row a step, and `evaluations.jsonl`, bits per byte by source.
+
+Both are only ever appended to. A run that resumes drops the rows after the checkpoint, so that each step stands there
+once, and with them the last line, if a kill tore it.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Generic, TextIO, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from corpus.errors import InputError
+from corpus.store.products import publish
+from trainer.errors import TrainerError
+
+METRICS, EVALUATIONS, TENSORBOARD = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
+
+Count = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)  # JSON has no NaN
+
+
+class Row(_Model):
+    """What every row has: the number of steps done, in all."""
+
+    step: Count
+
+
+class StepRow(Row):
+    """One step. Losses are in nats per target token, before the step's update."""
+
+    phase: str
+    step_in_phase: Count  # steps done in the phase, this one with them
+    tokens: Count  # seen so far, over all phases
+    targets: Count  # tokens predicted in this step
+    loss: float  # over the whole batch
+    grad_norm: Real  # before clipping
+    learning_rate: Real
+    step_s: Real
+    tokens_per_s: Real
+    mfu: Real | None = None  # by 6N FLOPs a token; null where the peak is not known
+    mfu_attention: Real | None = None  # with attention's FLOPs
+    losses: dict[str, float]  # by source, of those in the batch
+    epochs: dict[str, Real]  # how often each source has been read so far
+    batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of the tokens
+
+
+class SourceBits(_Model):
+    """The summed −log₂ p of all tokens of a source's holdout, and what they are divided by."""
+
+    documents: Count
+    tokens: Count
+    bytes: Count  # of UTF-8 text
+    bits: float
+    thin: bool  # too little to measure by
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """None where there is no text."""
+        return self.bits / self.bytes if self.bytes else None
+
+
+class EvaluationRow(Row):
+    """One evaluation of all holdouts."""
+
+    after: str  # "before", "after broad", …
+    tokens: Count  # seen in training so far
+    sequence_tokens: Count
+    sources: dict[str, SourceBits]
+    seconds: Real
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Over all sources, each by its bytes; None where there is no text."""
+        read = sum(each.bytes for each in self.sources.values())
+        return sum(each.bits for each in self.sources.values()) / read if read else None
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+class _RowFile(Generic[AnyRow]):
+    """Rows as lines of JSON. A line is on its way to the disk when `write` returns, so a killed process loses none."""
+
+    def __init__(self, path: Path, model: type[AnyRow]) -> None:
+        self.path, self._model = path, model
+        self._file: TextIO | None = None
+
+    def resume(self, step: int | None = None) -> None:
+        """Keeps the rows of steps up to `step` (None: all that are whole), and goes on behind them.
+
+        Raises InputError if a line before the last is no row.
+        """
+        self.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("wb") as file:
+            for line, row in self._lines():
+                if step is None or row.step <= step:
+                    file.write(line + b"\n")
+        publish(temporary, self.path)
+        self._file = self.path.open("a", encoding="utf-8", newline="\n", buffering=1)
+
+    def write(self, row: AnyRow) -> None:
+        """Appends a row. Raises TrainerError if the disk does not take it."""
+        if self._file is None:
+            self.resume()
+        assert self._file is not None
+        try:
+            self._file.write(row.model_dump_json() + "\n")
+        except OSError as error:
+            told = f"{self.path}: cannot be written: {error.strerror}; mend that and resume from the last checkpoint"
+            raise TrainerError(told) from None
+
+    def rows(self) -> Iterator[AnyRow]:
+        """The rows written so far; none if there is no file. Raises InputError if a line before the last is no row."""
+        return (row for _, row in self._lines())
+
+    def close(self) -> None:
+        """Lets go of the file; writing opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _lines(self) -> Iterator[tuple[bytes, AnyRow]]:
+        """Each whole line and its row. Only a line without its end can be torn, and only the last can lack it."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield line.rstrip(b"\n"), self._model.model_validate_json(line)
+                except ValidationError as error:
+                    if not line.endswith(b"\n"):
+                        return
+                    fault = error.errors(include_url=False, include_input=False)[0]
+                    where = ".".join(map(str, fault["loc"]))
+                    said = f"{where}: {fault['msg']}" if where else fault["msg"]
+                    told = f"{self.path}: line {number} is not a row of {self.path.stem}: {said}"
+                    raise InputError(f"{told}; delete that line or the file: no checkpoint needs it") from None
+
+
+class MetricsFile(_RowFile[StepRow]):
+    """`metrics.jsonl` of a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / METRICS, StepRow)
+
+
+class EvaluationsFile(_RowFile[EvaluationRow]):
+    """`evaluations.jsonl` of a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / EVALUATIONS, EvaluationRow)
+
+
+class TensorBoard:
+    """The same numbers for TensorBoard, in `tensorboard/` of a run's folder.
+
+    `step` is what the run resumes from: later points of a run that was killed are hidden. Raises InputError if
+    TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            told = "`tensorboard: true` needs TensorBoard, which is not installed"
+            raise InputError(f"{told}: pip install 'gristmill[tensorboard]', or set it to false") from None
+        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+
+    def step(self, row: StepRow) -> None:
+        """A step's numbers."""
+        numbers = {
+            "loss": row.loss,
+            "gradient norm": row.grad_norm,
+            "learning rate": row.learning_rate,
+            "tokens per second": row.tokens_per_s,
+            "tokens": float(row.tokens),
+        }
+        measured = {"mfu": row.mfu, "mfu with attention": row.mfu_attention}
+        numbers |= {name: value for name, value in measured.items() if value is not None}
+        self._add(numbers | _named("loss by source", row.losses) | _named("epochs", row.epochs), row.step)
+
+    def evaluation(self, row: EvaluationRow) -> None:
+        """Bits per byte, overall and by source."""
+        found = {name: each.bits_per_byte for name, each in row.sources.items()}
+        numbers = _named("bits per byte", {name: value for name, value in found.items() if value is not None})
+        if row.bits_per_byte is not None:
+            numbers["bits per byte"] = row.bits_per_byte
+        self._add(numbers, row.step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is still held."""
+        self._writer.close()
+
+    def _add(self, numbers: Mapping[str, float], step: int) -> None:
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+
+def _named(group: str, numbers: Mapping[str, float]) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in numbers.items()}

@@ -1,0 +1,163 @@
+"""What a run is scored by: evaluations as they are recorded, yardsticks beside them, the table and the page."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+
+from corpus.store.products import write_text
+from trainer.console import RunConsole
+from trainer.curves import PhaseMark, write_page
+from trainer.evaluate import evaluate
+from trainer.generate import generate
+from trainer.held_out import open_tokenizer
+from trainer.metrics import EvaluationRow, EvaluationsFile, MetricsFile, SourceBits
+from trainer.model import Transformer
+from trainer.parallel import Layout, any_rank
+from trainer.setup import Setup
+from trainer.yardsticks import Yardsticks, evaluations_table, measure
+
+SAMPLE_TOKENS = 80
+TOP_K = 50
+
+
+class _Kept(BaseModel):
+    """`yardsticks.json`: what was measured, and on which corpora."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    corpora: dict[str, str]
+    yardsticks: Yardsticks
+
+
+class Scoring:
+    """The evaluations of a run. All processes score; the first records."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        layout: Layout,
+        console: RunConsole,
+        context: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self.setup, self.layout, self.console, self.context = setup, layout, console, context
+        self.file = EvaluationsFile(setup.folder)
+
+    def score(self, model: Transformer, step: int, label: str) -> None:
+        """Evaluates the model after `step`, unless that was done, and generates from the prompts that are set."""
+        recorded = self.layout.rank == 0 and any(row.step == step and row.after == label for row in self.file.rows())
+        if any_rank(self.layout, recorded):
+            return
+        training, began = self.setup.training, time.perf_counter()
+        asked = training.evaluate
+        found = evaluate(
+            model,
+            self.setup.corpora,
+            sequence_tokens=asked.sequence_tokens or training.curriculum[0].sequence_tokens,
+            batch_sequences=asked.batch_sequences,
+            tokens_per_source=asked.tokens_per_source,
+            layout=self.layout,
+            forward_context=self.context,
+            progress=self.console.evaluating,
+        )
+        samples = [(prompt, self._sample(model, prompt)) for prompt in asked.prompts]
+        if self.layout.rank:
+            return
+        row = EvaluationRow(
+            step=step,
+            after=label,
+            tokens=self.setup.curriculum.tokens(step),
+            sequence_tokens=found.sequence_tokens,
+            sources={
+                name: SourceBits(
+                    documents=score.documents, tokens=score.tokens, bytes=score.bytes, bits=score.bits, thin=score.thin
+                )
+                for name, score in found.sources.items()
+            },
+            seconds=time.perf_counter() - began,
+        )
+        self.file.write(row)
+        write_text(self.setup.folder / "samples.json", json.dumps(samples, indent=1) + "\n", self.setup.folder)
+        if row.bits_per_byte is not None:
+            self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
+        write_run_page(self.setup)
+
+    def _sample(self, model: Transformer, prompt: str) -> str:
+        tokenizer = open_tokenizer(self.setup.corpora.tokenizer)
+        drawn = generate(
+            model,
+            tokenizer,
+            prompt,
+            tokens=SAMPLE_TOKENS,
+            temperature=0.8,
+            top_k=TOP_K,
+            seed=self.setup.training.seed,
+            eos_id=self.setup.corpora.tokenizer.eos_id,
+            forward_context=self.context,
+        )
+        return "".join(drawn)
+
+
+def yardsticks(setup: Setup, console: RunConsole) -> Yardsticks:
+    """The yardsticks of the run's corpora: measured once, then kept in the run folder."""
+    kept = kept_yardsticks(setup)
+    if kept is None:
+        kept = measure(setup.corpora, setup.training.evaluate.tokens_per_source, console.evaluating)
+        told = _Kept(corpora=_contents(setup), yardsticks=kept).model_dump_json(indent=1)
+        write_text(setup.folder / "yardsticks.json", told + "\n", setup.folder)
+    return kept
+
+
+def kept_yardsticks(setup: Setup) -> Yardsticks | None:
+    """Those in the run folder, if they are of these corpora and as many tokens."""
+    try:
+        kept = _Kept.model_validate_json((setup.folder / "yardsticks.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    asked = setup.training.evaluate.tokens_per_source
+    same = kept.corpora == _contents(setup) and kept.yardsticks.tokens_per_source == asked
+    return kept.yardsticks if same else None
+
+
+def _contents(setup: Setup) -> dict[str, str]:
+    return {name: opened.content for name, opened in setup.corpora.manifests.items()}
+
+
+def print_table(setup: Setup) -> None:
+    """The evaluations before training, after each phase and of the last step, beside what yardsticks are known."""
+    rows = list(EvaluationsFile(setup.folder).rows())
+    shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
+    Console().print(evaluations_table([(row.after, row) for row in shown], kept_yardsticks(setup)))
+
+
+def write_run_page(setup: Setup) -> Path:
+    """The run's page, from what its folder holds."""
+    marks = [
+        PhaseMark(
+            phase.name,
+            phase.first_step,
+            phase.last_step,
+            setup.curriculum.tokens(phase.first_step - 1),
+            setup.curriculum.tokens(phase.last_step),
+        )
+        for phase in setup.curriculum.phases
+    ]
+    kept = kept_yardsticks(setup)
+    levels = {name: (each.unigram, each.xz or 0.0) for name, each in kept.sources.items()} if kept else None
+    try:
+        samples = [(str(prompt), str(text)) for prompt, text in json.loads((setup.folder / "samples.json").read_text())]
+    except (FileNotFoundError, ValueError, TypeError):
+        samples = []
+    return write_page(
+        setup.folder,
+        setup.training.name,
+        marks,
+        list(MetricsFile(setup.folder).rows()),
+        list(EvaluationsFile(setup.folder).rows()),
+        levels,
+        samples,
+    )

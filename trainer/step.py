@@ -1,0 +1,116 @@
+"""One step of training: gradients of the whole batch, in micro-batches and over all processes, then one update.
+
+The loss is the sum over targets divided by the number of targets in the whole batch, so neither accumulation nor the
+number of processes changes it.
+
+Legend: B sequences of this process, T positions.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+import torch
+
+from trainer.attention import document_mask
+from trainer.errors import TrainerError
+from trainer.loader import IGNORED, Batch
+from trainer.loss import token_losses
+from trainer.model import Transformer
+from trainer.optimizer import clip, set_rate
+from trainer.parallel import Layout, gathered, sums
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a step found, the same on all processes."""
+
+    loss: float  # nats, mean over the batch's targets
+    grad_norm: float  # before clipping
+    targets: int
+    losses: dict[str, float]  # by source
+    digest: int  # of the whole batch
+
+
+class NotFinite(TrainerError):
+    """The loss or the gradient is not a number, and nothing was updated; `rows` of the whole batch are to blame."""
+
+    def __init__(self, message: str, rows: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.rows = rows  # empty: the loss is finite, the gradient is not
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model, its optimizer, and how they are laid out."""
+
+    model: Transformer
+    optimizer: torch.optim.Optimizer
+    layout: Layout
+    context: Callable[[], AbstractContextManager[object]]
+    micro_batch_sequences: int | None
+    clip_norm: float | None
+
+    def learn(self, batch: Batch, rate: float) -> Learned:
+        """Takes one step at this learning rate. All processes call it together. Raises NotFinite before the update."""
+        names, counts_B = sorted(set(batch.sources)), (batch.targets_BT != IGNORED).sum(axis=1)
+        targets = int(sums(self.layout, [int(counts_B.sum())])[0])
+        losses_B = self._backward(batch, targets)
+        loss, found = self._over_processes(batch, losses_B, counts_B, names)
+        self._refuse(batch, loss / targets, losses_B, "loss")
+        norm = clip(self.model.parameters(), self.clip_norm)
+        self._refuse(batch, norm, losses_B, "norm of the gradient")
+        set_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Learned(loss / targets, norm, targets, found, self._digest(batch))
+
+    def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Adds up gradients; returns each sequence's summed loss."""
+        device, at_once = self.layout.device, self.micro_batch_sequences or len(batch.sources)
+        found = []
+        for first in range(0, len(batch.sources), at_once):
+            part = slice(first, first + at_once)
+            inputs_BT, targets_BT, segments_BT = (
+                torch.from_numpy(rows[part]).to(device, non_blocking=True)
+                for rows in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
+            )
+            with self.context():
+                logits_BTV = self.model(inputs_BT, document_mask(segments_BT))
+            losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
+            del logits_BTV
+            # FSDP averages gradients over processes, where the sum is wanted.
+            torch.autograd.backward(losses_B.sum() * (self.layout.world / targets))
+            found.append(losses_B.detach())
+        return torch.cat(found).double().cpu().numpy()
+
+    def _over_processes(
+        self, batch: Batch, losses_B: np.ndarray, counts_B: np.ndarray, names: list[str]
+    ) -> tuple[float, dict[str, float]]:
+        """The summed loss, and the mean of each source, over all processes."""
+        sources_B = np.array(batch.sources)
+        rows = {name: sources_B == name for name in names}
+        mine = {name: (float(losses_B[rows[name]].sum()), int(counts_B[rows[name]].sum())) for name in names}
+        every = [json.loads(told) for told in gathered(self.layout, json.dumps(mine))]
+        total: dict[str, tuple[float, int]] = {name: (0.0, 0) for each in every for name in each}
+        for each in every:
+            for name, (loss, count) in each.items():
+                total[name] = (total[name][0] + loss, total[name][1] + count)
+        means = {name: loss / count for name, (loss, count) in sorted(total.items()) if count}
+        return sum(loss for loss, _ in total.values()), means
+
+    def _refuse(self, batch: Batch, value: float, losses_B: np.ndarray, what: str) -> None:
+        if isfinite(value):
+            return
+        mine = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
+        rows = [row for told in gathered(self.layout, json.dumps(mine)) for row in json.loads(told)]
+        raise NotFinite(f"step {batch.step}: the {what} is {value}; the weights were not updated", tuple(rows))
+
+    def _digest(self, batch: Batch) -> int:
+        """Of the whole batch: halves of 32 bits are summed, since int64 is what processes can sum exactly."""
+        digest = batch.digest()
+        low, high = sums(self.layout, [digest & 0xFFFFFFFF, digest >> 32])
+        return (int(low) + (int(high) << 32)) % 2**64
