@@ -8,6 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 quickstart: install
 	$(BIN)/corpus build recipes/quickstart.yaml
+	$(BIN)/trainer fit --phase 1 --config recipes/train_quickstart.yaml
+	$(BIN)/trainer fit --phase 2 --config recipes/train_quickstart.yaml
+	$(BIN)/trainer eval --config recipes/train_quickstart.yaml
+	$(BIN)/trainer generate "The history of the United States" --config recipes/train_quickstart.yaml
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev

@@ -83,7 +83,7 @@ def record(name: str, claim: str, packages: Sequence[str], figures: Mapping[str,
     """Writes benchmarks/results/<name>.json: the figures, with command, machine, versions and date beside them."""
     result = {
         "claim": claim,
-        "command": " ".join([f"python benchmarks/{name}.py", *(Path(word).name for word in sys.argv[1:])]),
+        "command": " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *(Path(a).name for a in sys.argv[1:])]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {"cpu": cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
         "versions": {"python": platform.python_version()}

@@ -1,5 +1,6 @@
 """The documentation holds: links lead somewhere, commands exist, recipes and settings that it shows are read."""
 
+import importlib
 import json
 import re
 import shlex
@@ -23,15 +24,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page: Path) -> None:
-    for name in re.findall(r"`((?:corpus|pipelines|recipes|tests|benchmarks|docs)/[\w/.-]+\.\w+)`", page.read_text()):
+    for name in re.findall(
+        r"`((?:corpus|pipelines|trainer|recipes|tests|benchmarks|docs)/[\w/.-]+\.\w+)`", page.read_text()
+    ):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
-def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme() -> None:
-    from corpus.cli import app
-
-    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    named = set(re.findall(r"^corpus (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+@pytest.mark.parametrize("tool", ["corpus", "trainer"])
+def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme(tool: str) -> None:
+    app = importlib.import_module(f"{tool}.cli").app
+    commands = {command.callback.__name__.strip("_") for command in app.registered_commands if command.callback}
+    named = set(re.findall(rf"^{tool} (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert named == commands
 
 
@@ -61,6 +64,7 @@ def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
 RECIPES = [
     (page, text)
     for page in PAGES
+    if page.name != "training.md"
     for text in re.findall(r"```yaml\n(format_version.*?)```", page.read_text(), re.DOTALL)
 ]
 
@@ -99,6 +103,25 @@ def test_settings_that_are_set_in_the_examples_are_read(tmp_path: Path) -> None:
     assert calls
     for call in calls:
         assert read_recipe(recipe, [each for each in shlex.split(call) if each != "--set"]) != read_recipe(recipe)
+
+
+def test_the_training_files_that_are_shown_or_shipped_are_read(tmp_path: Path) -> None:
+    from trainer.config import read_training
+
+    (shown,) = re.findall(r"```yaml\n(format_version.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    (tmp_path / "train.yaml").write_text(shown)
+    for path in [tmp_path / "train.yaml", *(ROOT / "recipes").glob("train*.yaml")]:
+        assert read_training(path).curriculum
+
+
+def test_every_training_setting_stands_on_its_page() -> None:
+    from trainer import config
+
+    page = (ROOT / "docs" / "training.md").read_text()
+    models = [getattr(config, name) for name in ("Training", "Model", "Optimizer", "LearningRate", "Phase", "Parallel")]
+    models += [config.Checkpoint, config.Evaluate, config.Cluster]
+    fields = {name for model in models for name in model.model_fields} - {"format_version"}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
 def test_every_setting_and_rule_stands_on_the_page_about_recipes() -> None:

@@ -39,7 +39,7 @@ class Model(Strict):
 
 
 class Optimizer(Strict):
-    """AdamW. Matrices decay; the norms' gains do not."""
+    """AdamW. Matrices decay; the norms' gains do not, nor does an embedding table that is not the head too."""
 
     beta1: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[Real, Field(ge=0, lt=1)] = 0.95

@@ -103,7 +103,7 @@ def test_the_order_is_the_promise_of_every_run_that_can_be_resumed() -> None:
 
 @given(st.lists(st.integers(0, 2_000), min_size=1, max_size=12).filter(any), st.sampled_from([100, 1_000, 10_000]))
 def test_shares_in_hundredths_of_a_percent_are_kept_exactly(parts: list[int], whole: int) -> None:
-    """Fails if shares are read as binary fractions: Fraction(0.1) in place of Fraction("0.1")."""
+    """Fails if shares are cut to hundredths of a percent: 0.57 · 100 is 56.99… to a computer."""
     parts = [min(part, whole // len(parts)) for part in parts]
     parts[0] += whole - sum(parts)
     names = [f"s{number:02d}" for number in range(len(parts))]
@@ -132,6 +132,12 @@ def test_other_shares_are_rounded_by_less_than_one_part(tokens: dict[str, int]) 
     for name, count in tokens.items():
         error = abs(Fraction(found[name], period) - Fraction(count, whole))
         assert error < bound, name
+    if not lifted:
+        wanted = {name: Fraction(count * MAX_PERIOD, whole) for name, count in tokens.items()}
+        parts = {name: Fraction(share * MAX_PERIOD, period) for name, share in found.items()}
+        raised = [each % 1 for name, each in wanted.items() if parts[name] > each]
+        cut = [each % 1 for name, each in wanted.items() if parts[name] < each]
+        assert not raised or not cut or min(raised) >= max(cut)
 
 
 def test_the_largest_remainder_gets_what_is_left() -> None:

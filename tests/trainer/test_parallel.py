@@ -144,6 +144,7 @@ def test_one_process_shards_nothing_and_computes_in_bf16_by_autocast() -> None:
         assert model(inputs(0)).dtype == torch.float32
 
 
+@pytest.mark.filterwarnings("ignore:.*script_method")  # torch's own
 def test_compiling_blocks_leaves_the_names() -> None:
     model = Small()
     before = list(model.state_dict())

@@ -21,7 +21,7 @@ def test_each_element_is_reached_once(size: int, key: int) -> None:
 
 
 def test_each_small_size() -> None:
-    """Fails if `a` is isqrt(size), without the + 1: of 3 elements 1 is never reached."""
+    """Fails if `b` is rounded down: of 3 elements one is never reached."""
     for size in range(1, 200):
         assert np.array_equal(np.sort(permute(np.arange(size), size, size)), np.arange(size))
 

@@ -73,8 +73,7 @@ def test_each_span_is_found_in_the_text_shard(
 ) -> None:
     """The text of the document, encoded anew, is what the batch holds there; decoded, it is a part of that text.
 
-    Fails if `document_first` is counted in the shard in place of the document, or if a document that begins where the
-    one before it ends is named after that one (`side="left"`).
+    Fails if `document_first` is counted in the shard in place of the document.
     """
     tokenizer = Tokenizer.from_file(str(corpora.tokenizer.path))
     tokenizer.encode_special_tokens = True
@@ -121,7 +120,11 @@ def name_at(shard: Shard, place: int) -> str:
 @ON_DISK
 @given(LENGTHS, st.integers(1, 30), st.integers(2, 12), st.integers(1, 12))
 def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int) -> None:
-    """Documents of one token, chunks that cut them, epochs that join. Fails if a piece's place is the shard's."""
+    """Documents of one token, chunks that cut them, epochs that join.
+
+    Fails if a document that begins where the one before it ends is taken for that one (`side="left"`), or if
+    `document_first` is the place in the sequence.
+    """
     made = Made(documents(lengths, first=1).train)
     with corpora_of({"books": made}, chunk_tokens=chunk) as corpora:
         plan = curriculum(corpora, phase_of_steps(12, width, 3)).phases[0]
@@ -134,6 +137,7 @@ def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int)
                 for piece in pieces
                 for place in range(piece.first, piece.last)
             ]
+            assert all(span.first < span.last for span in mine)
             told = [(span.id, span.shard) for span in mine for _ in range(span.first, span.last)]
             assert told == expected
             opened = {name: open_token_shard(shard.path) for name, shard in shards.items()}

@@ -1,0 +1,87 @@
+"""Does phase 2 pay? After the broad phase, a run goes on twice: on the curated sources, and on the broad mixture again.
+
+Both go on from the same checkpoint for as many tokens, with the same sequence length and learning rates; the shares
+alone differ. Told are held-out bits per byte on each source, over several seeds.
+
+Run: python benchmarks/curriculum.py [TRAIN.yaml] [--seeds 3] [--scale 1.0]; the corpus must be built.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+import common
+from rich.console import Console
+from rich.table import Table
+
+from trainer.config import read_training
+from trainer.fit import fit
+from trainer.metrics import EvaluationsFile
+
+ROOT = Path(__file__).parents[1]
+Scores = dict[str, float]
+
+
+def scores(run: Path, label: str) -> Scores:
+    """Bits per byte by source of the evaluation so labelled."""
+    rows = {row.after: row for row in EvaluationsFile(run).rows()}
+    return {name: each.bits_per_byte for name, each in rows[label].sources.items()}
+
+
+def arms(config: Path, seed: int, scale: float, folder: Path) -> dict[str, Scores]:
+    """Trains phase 1, then both ways on from it."""
+    broad, curated = read_training(config).curriculum
+    common_settings = [f"seed={seed}", "evaluate.prompts=[]", "checkpoint.every_steps=null"]
+    common_settings += [f"curriculum.{phase.name}.tokens={int(phase.tokens * scale)}" for phase in (broad, curated)]
+    first = folder / f"{seed}-phase-1"
+    fit(config, broad.name, [*common_settings, f"out={first}"])
+    found = {"after phase 1": scores(first, f"after {broad.name}")}
+    shares = "null" if broad.shares is None else "{" + ", ".join(f"{k}: {v}" for k, v in broad.shares.items()) + "}"
+    for name, settings in (("phase 2", []), ("phase 1 continued", [f"curriculum.{curated.name}.shares={shares}"])):
+        out = folder / f"{seed}-{name.replace(' ', '-')}"
+        shutil.copytree(first, out)
+        fit(config, curated.name, [*common_settings, *settings, f"out={out}"])
+        found[name] = scores(out, f"after {curated.name}")
+    return found
+
+
+def main() -> None:
+    """Trains, prints the table, and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, nargs="?", default=ROOT / "recipes" / "train_quickstart.yaml")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0)
+    asked = parser.parse_args()
+    training = read_training(asked.config)
+    curated = sorted(training.curriculum[1].shares or {})
+    with tempfile.TemporaryDirectory() as temporary:
+        found = [arms(asked.config, seed, asked.scale, Path(temporary)) for seed in range(1, asked.seeds + 1)]
+    table = Table("source", "seed", *found[0], "phase 2 is better by", title="Held-out bits per byte")
+    gains: dict[str, list[float]] = {}
+    for source in sorted(found[0]["phase 2"], key=lambda name: (name not in curated, name)):
+        for seed, each in enumerate(found, 1):
+            gain = each["phase 1 continued"][source] - each["phase 2"][source]
+            gains.setdefault(source, []).append(gain)
+            name = f"{source}{' (curated)' if source in curated else ''}"
+            table.add_row(name, str(seed), *(f"{values[source]:.4f}" for values in each.values()), f"{gain:+.4f}")
+    Console(width=110).print(table)
+    for source in curated:
+        told = f"{statistics.mean(gains[source]):+.4f} on average, {min(gains[source]):+.4f} at the least"
+        print(f"{source}: phase 2 is better by {told}, over {asked.seeds} seeds")
+    common.record(
+        "curriculum",
+        "on the curated sources, phase 2 beats phase 1 continued for as many tokens",
+        ["torch", "numpy", "pyarrow"],
+        {
+            "tokens": {phase.name: int(phase.tokens * asked.scale) for phase in training.curriculum},
+            "curated": curated,
+            "bits_per_byte": {f"seed {seed}": each for seed, each in enumerate(found, 1)},
+            "gain": gains,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

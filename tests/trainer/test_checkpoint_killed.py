@@ -1,0 +1,73 @@
+"""A process that is killed before each change of the disk in turn; run as a program, that process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from tests.trainer.small_run import checkpoints, made, names, same, state, train, whole
+from tests.trainer.torchrun import REPOSITORY
+
+CHANGES = ("mkdir", "fsync", "rename", "unlink", "rmdir", "open")
+
+
+def kill_before(change: int) -> None:
+    """From now on, this process is killed before its so-manieth change of the disk."""
+    left = [change]
+
+    def counting(real: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object, **named: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **named)
+
+        return counted
+
+    for name in CHANGES:
+        setattr(os, name, counting(getattr(os, name)))
+
+
+def saves_until_it_survives(folder: Path) -> None:
+    """Saves step 2 over step 1 in child processes that are killed ever later; looks at what each left behind."""
+    model, optimizer = made()
+    train(model, optimizer, 1)
+    checkpoints(folder, keep=1).save(state(1), model, optimizer, last_of_phase=False)
+    first = whole(model, optimizer)
+    train(model, optimizer, 1)
+    second = whole(model, optimizer)
+    seen = []
+    for change in range(1000):
+        child = os.fork()
+        if not child:
+            kill_before(change)
+            checkpoints(folder, keep=1).save(state(2), model, optimizer, last_of_phase=False)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        again, its_optimizer = made(seed=9)
+        path = checkpoints(folder).latest()
+        assert path is not None
+        step = checkpoints(folder).load(path, again, its_optimizer).step
+        assert same(whole(again, its_optimizer), {1: first, 2: second}[step])
+        seen.append(step)
+        if not status:
+            break
+    assert seen == sorted(seen) and seen.count(1) > 5 and seen.count(2) > 2, seen
+    assert [name for name in names(folder) if not name.startswith(".tmp-")] == [names(folder)[-1]]
+    print("survived after", len(seen))
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_the_next_save_works(tmp_path: Path) -> None:
+    command = [sys.executable, __file__, str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0 and "survived" in done.stdout, done.stderr
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    saves_until_it_survives(Path(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""What only a GPU can show: FlexAttention's kernels, compiled blocks, bf16, and resuming bit for bit.
+
+Run: GRISTMILL_TEST_CUDA=1 python -m pytest tests/trainer/test_cuda.py
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.end_to_end.training import STEPS, fit_here, tensors, told, write_config
+from trainer.attention import block_mask, dense_mask
+from trainer.fit import fit
+from trainer.loss import token_losses
+from trainer.model import Shape, Transformer, initialise
+from trainer.parallel import compile_blocks
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and GRISTMILL_TEST_CUDA=1")
+
+SHAPE = Shape(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
+MODEL = {"layers": 2, "width": 128, "heads": 4, "kv_heads": 2, "mlp_width": 192, "rope_base": 10000}
+
+
+def gradients(shape: Shape, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The loss, and every gradient, of packed documents."""
+    with torch.device("cuda"):
+        model = Transformer(shape)
+    initialise(model, 1, 0.05)
+    if compiled:
+        compile_blocks(model)
+    draw = torch.Generator().manual_seed(1)
+    tokens_BT = torch.randint(0, shape.vocabulary, (4, 257), generator=draw)
+    segments_BT = (torch.rand(4, 256, generator=draw) < 0.02).cumsum(1)
+    tokens_BT, segments_BT = tokens_BT.cuda(), segments_BT.cuda()
+    mask = block_mask(segments_BT) if flex else dense_mask(segments_BT)
+    with torch.autocast("cuda", precision, enabled=precision != torch.float32):
+        logits_BTV = model(tokens_BT[:, :-1], mask)
+    loss = token_losses(logits_BTV, tokens_BT[:, 1:]).mean()
+    loss.backward()
+    return loss.detach(), *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_flex_attention_is_the_dense_mask_forward_and_backward(compiled: bool, kv_heads: int) -> None:
+    shape = replace(SHAPE, kv_heads=kv_heads)
+    dense = gradients(shape, flex=False, compiled=False, precision=torch.float32)
+    for one, other in zip(gradients(shape, True, compiled, torch.float32), dense, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)
+
+
+def test_bf16_is_near_fp32() -> None:
+    exact, rounded = (gradients(SHAPE, True, True, dtype)[0] for dtype in (torch.float32, torch.bfloat16))
+    torch.testing.assert_close(rounded, exact, rtol=1e-2, atol=1e-2)
+
+
+def test_a_gpu_reads_what_a_cpu_reads_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu = fit_here(write_config(tmp_path / "gpu", model=MODEL))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_cpu = fit_here(write_config(tmp_path / "cpu", model=MODEL))
+    assert told(on_gpu, "step", "batch", "targets") == told(on_cpu, "step", "batch", "targets")
+    for (one,), (other,) in zip(told(on_gpu, "loss"), told(on_cpu, "loss"), strict=True):
+        assert one == pytest.approx(other, abs=2e-2)
+
+
+def test_with_deterministic_algorithms_phase_by_phase_is_bit_for_bit_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    parallel = {"deterministic": True, "micro_batch_sequences": 2}
+    whole = fit_here(write_config(tmp_path / "whole", model=MODEL, parallel=parallel))
+    config = write_config(tmp_path / "parts", model=MODEL, parallel=parallel)
+    fit(config, "1")
+    fit(config, "2")
+    assert tensors(tmp_path / "parts" / "run") == tensors(whole)
+    assert len(told(whole, "step")) == STEPS

@@ -1,0 +1,176 @@
+"""What `trainer fit` refuses, stops for, and tells; how it resumes is tested end to end."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from corpus.errors import InputError
+from tests.end_to_end.training import PHASE_1, STEPS, fit_here, tensors, told, write_config
+from trainer.errors import Stopped
+from trainer.setup import read_setup
+from trainer.step import Learner, NotFinite
+from trainer.trace import trace
+
+
+def changed(config: Path, **settings: object) -> Path:
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    return config
+
+
+def test_phase_2_needs_the_end_of_phase_1_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"phase 2, `curated`, needs the last checkpoint of phase 1, `broad`.*--phase 1"
+    ):
+        fit_here(write_config(tmp_path), "2")
+
+
+def test_a_phase_that_is_done_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, evaluate={"sequence_tokens": 32, "tokens_per_source": 1})
+    run = fit_here(config, "1")
+    before = tensors(run)
+    fit_here(config, "broad")
+    assert tensors(run) == before
+    assert "broad: done" in capfd.readouterr().err
+
+
+def test_an_unknown_phase_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--phase 3: no such phase; the curriculum has 1 broad, 2 curated"):
+        fit_here(write_config(tmp_path), "3")
+
+
+@pytest.fixture(scope="module")
+def phase_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a run that has ended its first phase."""
+    config = write_config(tmp_path_factory.mktemp("phase-1"), evaluate={"tokens_per_source": 1})
+    fit_here(config, "1")
+    return config
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"model": {"layers": 2, "width": 64, "heads": 4, "mlp_width": 48}}, "width is 64, in the checkpoint 32"),
+        ({"seed": 5}, "seed is 5, in the checkpoint 1"),
+    ],
+)
+def test_another_model_or_seed_is_refused(phase_1: Path, tmp_path: Path, settings: object, refusal: str) -> None:
+    told = json.loads(phase_1.read_text()) | settings  # type: ignore[operator]
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(told))
+    with pytest.raises(InputError, match=refusal):
+        fit_here(config, "2")
+
+
+def test_another_curriculum_before_the_checkpoint_is_refused(phase_1: Path, tmp_path: Path) -> None:
+    written = json.loads(phase_1.read_text())
+    written["curriculum"][0]["batch_tokens"] = 128
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(written))
+    with pytest.raises(InputError, match="phase `broad`: steps is 24, in the checkpoint 12"):
+        fit_here(config, "2")
+
+
+def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Path) -> None:
+    from tests.end_to_end.training import GOLDEN
+    from tests.small_build import copied
+    from trainer.fit import fit
+
+    corpus = copied(GOLDEN, tmp_path / "corpus")
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    manifest["chunk_tokens"] //= 2
+    (corpus / "manifest.json").write_text(json.dumps(manifest))
+    written = json.loads(phase_1.read_text()) | {"corpora": {"golden": str(corpus)}}
+    written["curriculum"][1]["tokens"] = 256
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(written))
+    with pytest.raises(InputError, match=r"corpus `golden` is another than the one .* --other-corpus"):
+        fit_here(config, "2")
+    copied(phase_1.parent / "run", tmp_path / "run")
+    changed(config, out=str(tmp_path / "run"))
+    fit(config, "2", other_corpus=True)
+    assert told(tmp_path / "run", "step")[-1] == (PHASE_1 + 1,)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, learn = write_config(tmp_path, checkpoint={"keep": 1}), Learner.learn
+
+    def asked(self: Learner, batch: object, rate: float) -> object:
+        if batch.step == 5:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+        return learn(self, batch, rate)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Learner, "learn", asked)
+    with pytest.raises(Stopped, match="stopped after step 5, which is saved"):
+        fit_here(config)
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    run = tmp_path / "run"
+    assert json.loads((run / "checkpoints/step-00000005/state.json").read_text())["step_in_phase"] == 5
+    assert tensors(fit_here(config)) == tensors(fit_here(write_config(tmp_path / "whole")))
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, backward = write_config(tmp_path), Learner._backward
+
+    def spoiled(self: Learner, batch: object, targets: int) -> object:
+        losses_B = backward(self, batch, targets)  # type: ignore[arg-type]
+        if batch.step == 6:  # type: ignore[attr-defined]
+            losses_B[3] = np.nan
+        return losses_B
+
+    monkeypatch.setattr(Learner, "_backward", spoiled)
+    with pytest.raises(NotFinite) as error:
+        fit_here(config)
+    monkeypatch.undo()
+    setup = read_setup(config)
+    mine = {span.id for span in trace(setup.corpora, setup.curriculum.phases[0], 6) if span.row == 3}
+    message = str(error.value)
+    assert message.startswith("step 6: the loss is nan; the weights were not updated")
+    assert all(name in message for name in mine) and "trainer trace --step 6" in message
+    assert told(tmp_path / "run", "step") == [(step,) for step in range(1, 6)]
+
+    phases = json.loads(config.read_text())["curriculum"]
+    changed(config, curriculum=[phases[0] | {"skip": ["6"]}, phases[1]])
+    assert told(fit_here(config), "step") == [(step,) for step in range(1, STEPS + 1) if step != 6]
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.step.clip", lambda *_: float("inf"))
+    with pytest.raises(NotFinite, match="step 1: the norm of the gradient is inf"):
+        fit_here(write_config(tmp_path))
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
+    runs = []
+    for micro in (1, 8, None):
+        config = write_config(tmp_path / str(micro), parallel={"precision": "fp32", "micro_batch_sequences": micro})
+        runs.append(told(fit_here(config, "1"), "step", "batch", "loss", "grad_norm"))
+    for one, other in zip(runs[0] + runs[0], runs[1] + runs[2], strict=True):
+        assert one[:2] == other[:2]
+        assert one[2:] == pytest.approx(other[2:], rel=1e-5)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    from trainer.run_folder import locked
+
+    config = write_config(tmp_path)
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="another `trainer fit` is at work"):
+        fit_here(config)
+
+
+def test_what_a_run_leaves(phase_1: Path) -> None:
+    run = Path(json.loads(phase_1.read_text())["out"])
+    left = {path.name for path in run.iterdir()} - {".lock"}
+    assert left == {"train.json", "starts.jsonl", "metrics.jsonl", "evaluations.jsonl", "samples.json", "checkpoints",
+                    "report.html"}  # fmt: skip
+    assert json.loads((run / "starts.jsonl").read_text().splitlines()[0])["versions"]["torch"] == torch.__version__
+    row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["tokens"] == 256 * PHASE_1 and row["learning_rate"] == 1e-2 and row["mfu"] is None
+    assert set(row["epochs"]) == {"books", "code", "web"}
