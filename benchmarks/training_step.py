@@ -24,7 +24,7 @@ from rich.table import Table
 
 from trainer import config
 from trainer.cost import flops_per_token, peak_flops
-from trainer.loader import Batch, arrays
+from trainer.loader import Batch, segments
 from trainer.model import Shape, Transformer, initialise
 from trainer.optimizer import clip, make_optimizer, set_rate
 from trainer.parallel import chosen_precision, compile_blocks, forward_context, start
@@ -68,8 +68,9 @@ def ours(case: Case, device: torch.device) -> Callable[[], float]:
     draw = np.random.default_rng(1)
     tokens_BW = draw.integers(1, case.shape.vocabulary, (case.sequences, case.sequence_tokens + 1)).astype(np.uint16)
     tokens_BW[draw.random(tokens_BW.shape) < 1 / DOCUMENT_TOKENS] = EOS
-    rows = arrays(tokens_BW, np.empty((0, 2), np.int64), EOS)
-    batch = Batch(1, 0, ("source",) * case.sequences, *rows)
+    segments_BT, _ = segments(tokens_BW, np.empty(0, np.int64), EOS)
+    inputs_BT, targets_BT = tokens_BW[:, :-1].astype(np.int64), tokens_BW[:, 1:].astype(np.int64)
+    batch = Batch(1, 0, ("source",) * case.sequences, inputs_BT, targets_BT, segments_BT)
     return lambda: learner.learn(batch, 1e-4).loss
 
 

@@ -58,12 +58,13 @@ class Batch:
 
 
 class _Block(NamedTuple):
-    """Rows of consecutive steps as they came from the shards."""
+    """Rows of consecutive steps."""
 
     steps: Sequence[int]
+    sources: tuple[str, ...]  # of each row
     tokens_RW: Tokens
-    source_R: NDArray[np.int64]
-    seams_M2: NDArray[np.int64]  # (row, column) at which a token does not follow on the one before it; 0 < column
+    segments_RT: NDArray[np.int32]
+    ignored_I: NDArray[np.int64]  # places in the targets of all rows, flat and ascending
 
 
 class Batches:
@@ -118,52 +119,50 @@ class Batches:
         width = self.phase.sequence_tokens
         source_R, turn_R = self._order.turns(self._sequences(steps))
         tokens_RW = np.empty((len(source_R), width + 1), self._dtype)
-        seams = []
+        cut = [np.empty(0, np.int64)]  # places in the inputs of all rows behind which a seam comes
         for number, name in enumerate(self._names):
             rows = np.flatnonzero(source_R == number)
-            turns = turn_R[rows]
-            breaks = np.flatnonzero(np.diff(turns) != 1) + 1
+            breaks = np.flatnonzero(np.diff(turn_R[rows]) != 1) + 1
             for mine in np.split(rows, breaks) if len(rows) else []:  # rows that follow on each other in the stream
                 start = self.phase.start[name] + int(turn_R[mine[0]]) * width
                 read_N, seams_S = self.streams[name].read(start, len(mine) * width + 1)
-                step_bytes = read_N.itemsize
-                tokens_RW[mine] = as_strided(read_N, (len(mine), width + 1), (width * step_bytes, step_bytes))
-                if len(seams_S):
-                    before = seams_S - 1  # a seam is in the row in which the token before it is an input
-                    seams.append(np.stack([mine[before // width], before % width + 1], axis=1))
-        return _Block(steps, tokens_RW, source_R, np.concatenate(seams) if seams else np.empty((0, 2), np.int64))
+                size = read_N.itemsize
+                tokens_RW[mine] = as_strided(read_N, (len(mine), width + 1), (width * size, size))
+                before_S = seams_S - 1
+                cut.append(mine[before_S // width] * width + before_S % width)
+        segments_RT, ignored_I = segments(tokens_RW, np.concatenate(cut), self._eos)
+        sources = tuple(self._names[source] for source in source_R.tolist())
+        return _Block(steps, sources, tokens_RW, segments_RT, ignored_I)
 
     def _batches(self, block: _Block) -> Iterator[Batch]:
-        for number, step in enumerate(block.steps):
-            low, high = number * self._rows, (number + 1) * self._rows
-            mine = (block.seams_M2[:, 0] >= low) & (block.seams_M2[:, 0] < high)
-            tokens_BW = block.tokens_RW[low:high]
-            inputs_BT, targets_BT, segments_BT = arrays(tokens_BW, block.seams_M2[mine] - np.array([low, 0]), self._eos)
-            names = tuple(self._names[source] for source in block.source_R[low:high].tolist())
-            yield Batch(step, self._first_row, names, inputs_BT, targets_BT, segments_BT)
+        rows, width = self._rows, self.phase.sequence_tokens
+        cuts = np.searchsorted(block.ignored_I, np.arange(len(block.steps) + 1) * (rows * width)).tolist()
+        for number, (step, first, last) in enumerate(zip(block.steps, cuts, cuts[1:], strict=False)):
+            mine = slice(number * rows, (number + 1) * rows)
+            tokens_BW = block.tokens_RW[mine]
+            inputs_BT, targets_BT = tokens_BW[:, :-1].astype(np.int64), tokens_BW[:, 1:].astype(np.int64)
+            targets_BT.reshape(-1)[block.ignored_I[first:last] - mine.start * width] = IGNORED
+            yield Batch(step, self._first_row, block.sources[mine], inputs_BT, targets_BT, block.segments_RT[mine])
 
 
-def arrays(
-    tokens_BW: Tokens, seams_M2: NDArray[np.int64], eos: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Inputs, targets and segments of rows of tokens, with seams before the tokens (row, column), column > 0."""
-    sequences, width = tokens_BW.shape[0], tokens_BW.shape[1] - 1
-    inputs_BT = tokens_BW[:, :-1].astype(np.int64)
-    targets_BT = tokens_BW[:, 1:].astype(np.int64)
-    begins_BT = tokens_BW[:, :-1] == eos
-    after_eos = np.flatnonzero(begins_BT)
-    targets = targets_BT.reshape(-1)
-    targets[after_eos[targets[after_eos] == eos]] = IGNORED
-    row_M, column_M = seams_M2[:, 0], seams_M2[:, 1]
-    targets_BT[row_M, column_M - 1] = IGNORED
-    inside = column_M < width
-    begins_BT[row_M[inside], column_M[inside]] = True
-    begins_BT[:, 0] = True
-    first_S = np.flatnonzero(begins_BT)
-    number_S = np.arange(len(first_S), dtype=np.int32)
-    number_S -= np.maximum.accumulate(np.where(first_S % width == 0, number_S, 0))
-    lengths_S = np.diff(first_S, append=sequences * width)
-    return inputs_BT, targets_BT, np.repeat(number_S, lengths_S).reshape(sequences, width)
+def segments(tokens_RW: Tokens, cut_M: NDArray[np.int64], eos: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Segments of rows of tokens, and the places of ignored targets; `cut_M` are those behind which a seam comes.
+
+    Places are flat: row · T + column. A segment begins with its row, at an EOS, and behind a seam. Ignored are targets
+    behind a seam, and an EOS behind an EOS.
+    """
+    rows, width = tokens_RW.shape[0], tokens_RW.shape[1] - 1
+    eos_E = np.flatnonzero(tokens_RW == eos)
+    row_E, column_E = np.divmod(eos_E, width + 1)
+    place_E = eos_E - row_E  # in rows of T
+    twice_E = (eos_E[1:] == eos_E[:-1] + 1) & (row_E[1:] == row_E[:-1])
+    starts_R, behind_M = np.arange(rows) * width, cut_M + 1
+    first_S = np.unique(np.concatenate([starts_R, place_E[column_E < width], behind_M[behind_M % width != 0]]))
+    before_R = np.searchsorted(first_S, starts_R)  # segments of the rows before
+    number_S = np.arange(len(first_S)) - np.repeat(before_R, np.diff(before_R, append=len(first_S)))
+    lengths_S = np.diff(first_S, append=rows * width)
+    segments_RT = np.repeat(number_S.astype(np.int32), lengths_S).reshape(rows, width)
+    return segments_RT, np.sort(np.concatenate([cut_M, place_E[:-1][twice_E]]))
 
 
 def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:

@@ -10,6 +10,7 @@ Legend: N tokens asked for, S seams.
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,7 @@ from trainer.errors import TrainerError
 from trainer.permutation import key_of, permute
 
 MAX_MAPS = 512
+WINDOW = 256  # chunks
 
 
 class Piece(NamedTuple):
@@ -61,22 +63,20 @@ class Stream:
         self.source, self.epoch_tokens = source, source.train_tokens
         self._seed, self._maps, self._dtype = seed, maps, token_dtype(vocabulary)
         self._starts = [0, *accumulate(shard.tokens for shard in source.train)]  # of shards in the source
+        self._chunks = lru_cache(maxsize=4)(self._permuted)
 
     def read(self, start: int, count: int) -> tuple[Tokens, NDArray[np.int64]]:
         """Tokens start … start + count − 1 as a copy, and the seams: where one does not follow on the one before it."""
         tokens_N = np.empty(count, self._dtype)
         seams, at, expected = [], 0, -1
+        opened, opened_N = None, tokens_N
         for address, length in self._runs(start, count):
             if address != expected and at:
                 seams.append(at)
             for shard, first, last in self._shards(address, length):
-                found_N = self._maps.open(shard, self.source).tokens_N
-                if found_N.dtype != self._dtype:  # numpy would cut uint32 to uint16 without a word
-                    raise TrainerError(
-                        f"{shard.path}: {found_N.dtype} tokens; the manifest's vocabulary means {self._dtype}: "
-                        "run `corpus verify` on the build"
-                    )
-                tokens_N[at : at + last - first] = found_N[first:last]
+                if shard is not opened:
+                    opened, opened_N = shard, self._open(shard)
+                tokens_N[at : at + last - first] = opened_N[first:last]
                 at += last - first
             expected = address + length
         assert at == count
@@ -87,22 +87,36 @@ class Stream:
         for address, length in self._runs(start, count):
             yield from self._shards(address, length)
 
+    def _open(self, shard: Shard) -> Tokens:
+        tokens_N = self._maps.open(shard, self.source).tokens_N
+        if tokens_N.dtype != self._dtype:  # numpy would cut uint32 to uint16 without a word
+            raise TrainerError(
+                f"{shard.path}: {tokens_N.dtype} tokens; the manifest's vocabulary means {self._dtype}: "
+                "run `corpus verify` on the build"
+            )
+        return tokens_N
+
     def _runs(self, start: int, count: int) -> Iterator[tuple[int, int]]:
         """(address in the source, length) of chunks, or of the parts of them that are asked for."""
-        chunk, tokens = self.source.chunk_tokens, self.epoch_tokens
-        whole = tokens // chunk
+        chunk = self.source.chunk_tokens
+        whole = self.epoch_tokens // chunk
         while count:
-            epoch, first = divmod(start, tokens)
-            last = min(tokens, first + count)
-            numbers = np.arange(first // chunk, -(-last // chunk))
-            inside = numbers[numbers < whole]
-            if len(inside):
-                inside = permute(inside, whole, key_of(self._seed, self.source.name, epoch))
-            addresses = inside.tolist() + ([whole] if numbers[-1] == whole else [])
-            for number, address in zip(numbers.tolist(), addresses, strict=True):
-                begin, end = max(first, number * chunk), min(last, (number + 1) * chunk)
-                yield address * chunk + begin - number * chunk, end - begin
-            start, count = start + last - first, count - (last - first)
+            epoch, first = divmod(start, self.epoch_tokens)
+            number, inside = divmod(first, chunk)
+            if number < whole:
+                length = min(count, chunk - inside)
+                yield self._chunks(epoch, number // WINDOW)[number % WINDOW] * chunk + inside, length
+            else:
+                length = min(count, self.epoch_tokens - first)
+                yield first, length
+            start, count = start + length, count - length
+
+    def _permuted(self, epoch: int, window: int) -> list[int]:
+        """Which chunks stand at places window · WINDOW and on: permuting many at once costs no more than one."""
+        whole = self.epoch_tokens // self.source.chunk_tokens
+        places = np.arange(window * WINDOW, min(whole, (window + 1) * WINDOW))
+        found: list[int] = permute(places, whole, key_of(self._seed, self.source.name, epoch)).tolist()
+        return found
 
     def _shards(self, address: int, length: int) -> Iterator[Piece]:
         number = bisect_right(self._starts, address) - 1

@@ -5,7 +5,7 @@ Legend: D documents, D1 = D + 1, N tokens of all documents, 16 bytes of an id. F
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -110,7 +110,7 @@ def open_token_shard(path: Path) -> TokenShard:
     header = _header(file)
     ids, lists, counts = file.batch(0).columns
     tokens_N, offsets_D1 = list_views(lists)
-    shard = TokenShard(header, id_views(ids), tokens_N, offsets_D1, counts.to_numpy(zero_copy_only=True))
+    shard = TokenShard(header, id_views(ids), tokens_N, offsets_D1, _view(counts))
     if fault := _fault(shard):
         raise CorpusError(f"{path}: damaged token shard: {fault}")
     return shard
@@ -122,9 +122,16 @@ def id_views(ids: pa.Array) -> NDArray[np.uint8]:
     return flat_N[ids.offset * 16 : (ids.offset + len(ids)) * 16].reshape(-1, 16)
 
 
+def _view(integers: pa.Array) -> Any:  # of whichever type the column has
+    """A column of integers without nulls, as a view; pyarrow's own way imports pandas first, which takes a while."""
+    dtype, buffer = np.dtype(str(integers.type)), integers.buffers()[1]
+    flat_N = np.frombuffer(buffer, dtype) if len(integers) else np.empty(0, dtype)
+    return flat_N[integers.offset : integers.offset + len(integers)]
+
+
 def list_views(lists: pa.Array) -> tuple[Tokens, NDArray[np.int64]]:
     """The flat tokens and the offsets of a token list column, as views."""
-    return lists.values.to_numpy(zero_copy_only=True), lists.offsets.to_numpy(zero_copy_only=True)
+    return _view(lists.values), _view(lists.offsets)
 
 
 def _header(file: ArrowFile) -> Header:

@@ -1,0 +1,299 @@
+"""The dataset libraries that `loader.py` measures beside our loader, and what it asks of anyone measured.
+
+Each is a `Way`: it writes the same tokens in its own format, and opens them again, at the start or where a state says.
+All hand out batches of sequences as two contiguous int64 tensors, inputs and targets, without worker processes.
+torch and the libraries are imported by `load` alone.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SEQUENCE, BATCH = 2048, 8
+SHARES = {"books": 0.3, "code": 0.2, "web": 0.5}  # of the tokens that there are, and of those read
+EOS, VOCABULARY, SEED = 0, 50_000, 1
+LIBRARIES = ("mosaicml-streaming", "litdata", "megatron-core", "datasets")
+Pair = tuple["Tensor", ...]  # inputs, targets, and of ours the segments
+State = dict[str, object]  # of JSON
+Writer = Callable[[Path, Path], None]  # from the folder of tokens, to its own
+
+
+class Opened(NamedTuple):
+    """An open loader, and how it tells where to go on."""
+
+    batches: Iterator[Pair]
+    state: Callable[[int], State]  # after so many batches
+
+
+class Way(NamedTuple):
+    """A loader to be measured."""
+
+    told: str  # what is on
+    package: str | None  # of the peers; None: in our own environment
+    format: str  # a folder; ways with the same one share its files
+    load: Callable[[], None]
+    write: Writer
+    open: Callable[[Path, State | None], Opened]
+
+
+def tokens_of(tokens: Path, source: str) -> NDArray[np.uint16]:
+    """All tokens of a source, mapped."""
+    found: NDArray[np.uint16] = np.load(tokens / f"{source}.npy", mmap_mode="r")
+    return found
+
+
+def pair(rows: NDArray[np.uint16]) -> Pair:
+    """Inputs and targets of rows."""
+    import torch
+
+    return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))
+
+
+def load_torch() -> None:
+    """One thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+# MosaicML Streaming.
+
+
+def load_mosaicml() -> None:
+    """It imports torchvision, of which nothing is needed; the compiled part may be of another build than torch."""
+    load_torch()
+    import torch
+
+    os.environ.setdefault("RANK", "0")
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):  # that its Python part asks for when it is imported
+            torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    from streaming.base.util import clean_stale_shared_memory
+
+    clean_stale_shared_memory()  # of runs that were killed
+
+
+def write_mosaicml(tokens: Path, folder: Path) -> None:
+    """A folder of MDS shards for each source, one sample a sequence."""
+    from streaming import MDSWriter
+
+    for source in SHARES:
+        with MDSWriter(out=str(folder / source), columns={"tokens": f"ndarray:uint16:{SEQUENCE + 1}"}) as out:
+            for row in _sequences(tokens, source):
+                out.write({"tokens": row})
+
+
+def open_mosaicml(folder: Path, state: State | None, *, mixed: bool) -> Opened:
+    """Shuffled by its default algorithm (py1e)."""
+    from streaming import Stream, StreamingDataLoader, StreamingDataset
+
+    streams = [
+        Stream(local=str(folder / source), proportion=share if mixed else None) for source, share in SHARES.items()
+    ]
+    dataset = StreamingDataset(streams=streams, shuffle=True, shuffle_seed=SEED, batch_size=BATCH)
+    loader = StreamingDataLoader(
+        dataset, batch_size=BATCH, collate_fn=lambda items: pair(np.stack([item["tokens"] for item in items]))
+    )
+    if state is not None:
+        loader.load_state_dict(state)
+    return Opened(iter(loader), lambda done: loader.state_dict())
+
+
+# LitData.
+
+
+def load_litdata() -> None:
+    """Nothing more."""
+    load_torch()
+    import litdata  # noqa: F401
+
+
+def write_litdata(tokens: Path, folder: Path) -> None:
+    """A folder of token chunks for each source, and one of all."""
+    import torch
+    from litdata.streaming import TokensLoader
+    from litdata.streaming.cache import Cache
+
+    for name, sources in {**{source: [source] for source in SHARES}, "all": list(SHARES)}.items():
+        cache = Cache(str(folder / name), chunk_size=(SEQUENCE + 1) * 8192, item_loader=TokensLoader(SEQUENCE + 1))
+        rows = (row for source in sources for row in _sequences(tokens, source))
+        for number, row in enumerate(rows):
+            cache[number] = torch.from_numpy(row.copy())
+        cache.done()
+        cache.merge()
+
+
+def open_litdata(folder: Path, state: State | None, *, mixed: bool) -> Opened:
+    """TokensLoader, shuffled."""
+    from litdata import CombinedStreamingDataset, StreamingDataLoader, StreamingDataset, TokensLoader
+
+    def one(name: str) -> StreamingDataset:
+        return StreamingDataset(str(folder / name), item_loader=TokensLoader(SEQUENCE + 1), shuffle=True, seed=SEED)
+
+    if mixed:
+        parts = [one(source) for source in SHARES]
+        dataset = CombinedStreamingDataset(parts, SEED, tuple(SHARES.values()), iterate_over_all=False)
+    else:
+        dataset = one("all")
+    loader = StreamingDataLoader(dataset, batch_size=BATCH)
+    if state is not None:
+        loader.load_state_dict(state)
+    return Opened((pair(rows.numpy()) for rows in loader), lambda done: loader.state_dict())
+
+
+# Megatron's indexed dataset.
+
+
+def load_megatron() -> None:
+    """It asks torch.distributed for its rank."""
+    load_torch()
+    import torch.distributed as dist
+
+    warnings.filterwarnings("ignore", message="Transformer Engine")
+    logging.disable(logging.WARNING)
+    from megatron.core.datasets import blended_megatron_dataset_builder, gpt_dataset  # noqa: F401
+
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
+
+
+def write_megatron(tokens: Path, folder: Path) -> None:
+    """An indexed dataset for each source, and one of all; documents as they are."""
+    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+
+    for name, sources in {**{source: [source] for source in SHARES}, "all": list(SHARES)}.items():
+        builder = IndexedDatasetBuilder(str(folder / f"{name}.bin"), dtype=np.uint16)
+        for source in sources:
+            data, offsets = tokens_of(tokens, source), np.load(tokens / f"{source}.offsets.npy").tolist()
+            for first, last in pairwise(offsets):
+                builder.add_document(data[first:last], [last - first])
+        builder.finalize(str(folder / f"{name}.idx"))
+
+
+class _Tokenizer:
+    """What GPTDataset asks of one."""
+
+    vocab_size, eod, eos, pad = VOCABULARY, EOS, EOS, VOCABULARY - 1
+    unique_identifiers = {"class": "none"}  # noqa: RUF012
+
+
+def open_megatron(folder: Path, state: State | None, *, mixed: bool) -> Opened:
+    """Without attention mask or resets, which is its quickest; who resumes finds the indices of the first start."""
+    from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+    from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+    from torch.utils.data import DataLoader
+
+    prefixes = [str(folder / each) for each in (SHARES if mixed else ["all"])]
+    samples = (folder / "all.bin").stat().st_size // 2 * 98 // 100 // SEQUENCE  # a little less than one epoch
+    weights, sizes = (list(SHARES.values()), [samples, 0, 0]) if mixed else (None, [None] * 3)
+    cache = folder / f"cache_{len(prefixes)}"
+    if state is None:  # a fresh start has no indices yet
+        for old in cache.glob("*"):
+            old.unlink()
+    settings = GPTDatasetConfig(
+        random_seed=SEED,
+        sequence_length=SEQUENCE,
+        blend=(prefixes, weights),
+        split="1,0,0",
+        path_to_cache=str(cache),
+        tokenizer=_Tokenizer(),
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=False,
+        create_attention_mask=False,
+    )
+    dataset = BlendedMegatronDatasetBuilder(GPTDataset, sizes, lambda: True, settings).build()[0]
+    first = 0 if state is None else int(str(state["consumed_samples"]))
+    loader = DataLoader(dataset, batch_size=BATCH, sampler=range(first, len(dataset)))
+    batches = ((batch["tokens"], batch["labels"]) for batch in loader)
+    return Opened(batches, lambda done: {"consumed_samples": done * BATCH})
+
+
+# Hugging Face datasets.
+
+
+def load_datasets() -> None:
+    """Quietly, and never online."""
+    load_torch()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+
+    datasets.disable_progress_bars()
+
+
+def write_datasets(tokens: Path, folder: Path) -> None:
+    """An Arrow dataset for each source, one row a sequence."""
+    from datasets import Dataset, Features, List, Value
+
+    for source in SHARES:
+        features = Features({"tokens": List(Value("uint16"), length=SEQUENCE + 1)})
+        rows = Dataset.from_generator(
+            lambda source=source: ({"tokens": row} for row in _sequences(tokens, source)),
+            features=features,
+            cache_dir=str(folder / "cache"),
+        )
+        rows.save_to_disk(str(folder / source))
+
+
+def open_datasets(folder: Path, state: State | None, *, mixed: bool) -> Opened:
+    """Map-style, numpy format, a list of row numbers a batch."""
+    from datasets import concatenate_datasets, interleave_datasets, load_from_disk
+
+    parts = [load_from_disk(str(folder / source)) for source in SHARES]
+    if mixed:
+        parts = [part.shuffle(seed=SEED) for part in parts]
+        rows = interleave_datasets(parts, list(SHARES.values()), seed=SEED).with_format("numpy")
+        order = np.arange(len(rows))
+    else:
+        rows = concatenate_datasets(parts).with_format("numpy")
+        order = np.random.default_rng(SEED).permutation(len(rows))
+    first = 0 if state is None else int(str(state["first"]))
+    places = range(first, len(order) - BATCH + 1, BATCH)
+    batches = (pair(rows[order[at : at + BATCH]]["tokens"]) for at in places)
+    return Opened(batches, lambda done: {"first": done * BATCH})
+
+
+def _sequences(tokens: Path, source: str) -> Iterator[NDArray[np.uint16]]:
+    data = np.asarray(tokens_of(tokens, source))
+    for at in range(0, len(data) - SEQUENCE, SEQUENCE):
+        yield data[at : at + SEQUENCE + 1]
+
+
+_PEERS = {
+    "MosaicML Streaming": (
+        ("MDS, local, shuffled (py1e)", "streams by proportion"),
+        ("mosaicml-streaming", load_mosaicml, write_mosaicml, open_mosaicml),
+    ),
+    "LitData": (
+        ("TokensLoader, shuffled", "CombinedStreamingDataset by weights"),
+        ("litdata", load_litdata, write_litdata, open_litdata),
+    ),
+    "Megatron": (
+        ("GPTDataset, shuffled, no attention mask, no resets", "a blend by weights"),
+        ("megatron-core", load_megatron, write_megatron, open_megatron),
+    ),
+    "HF datasets": (
+        ("map-style, numpy format, shuffled", "interleave_datasets by probabilities"),
+        ("datasets", load_datasets, write_datasets, open_datasets),
+    ),
+}
+PEERS = {  # all tokens as one source, which is the quickest; and three sources mixed by shares
+    f"{name}, {what}": Way("; ".join(told[:parts]), package, name, load, write, partial(opener, mixed=parts == 2))
+    for name, (told, (package, load, write, opener)) in _PEERS.items()
+    for what, parts in (("one source", 1), ("mixed", 2))
+}
