@@ -12,13 +12,13 @@ from trainer.checkpoint import Checkpoints
 from trainer.checkpoint_state import State, read_state
 from trainer.console import make_console
 from trainer.generate import generate
-from trainer.held_out import open_tokenizer
 from trainer.metrics import EvaluationsFile
 from trainer.model import Transformer
 from trainer.parallel import Layout, chosen_precision, forward_context, start
 from trainer.resume import refuse_others
 from trainer.scoring import Scoring, print_table, write_run_page, yardsticks
 from trainer.setup import Setup, build_model, read_setup
+from trainer.tokenizer import open_tokenizer
 
 
 def show_scores(config: Path | None, assignments: Sequence[str], as_json: bool) -> None:
@@ -81,8 +81,8 @@ def trained(setup: Setup, layout: Layout, step: int | None) -> tuple[Transformer
     """The model of the last checkpoint, or of a step's. Raises InputError if there is none, or one of another model."""
     saving = setup.training.checkpoint
     checkpoints = Checkpoints(setup.folder / "checkpoints", layout, saving.keep, False)
-    path = checkpoints.latest() if step is None else checkpoints.folder / f"step-{step:08d}"
-    if path is None or not path.is_dir():
+    path = checkpoints.latest() if step is None else checkpoints.of_step(step)
+    if path is None:
         there = ", ".join(sorted(each.name for each in checkpoints.folder.glob("step-*"))) or "none"
         what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
         raise InputError(f"{what} in {checkpoints.folder} (there are: {there}); run `trainer fit` first")

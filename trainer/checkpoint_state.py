@@ -23,7 +23,7 @@ class _Model(BaseModel):
 class CorpusState(_Model):
     """Which corpus was trained on."""
 
-    manifest_sha256: Hex
+    content_sha256: Hex  # of all that batches are made of
     layout_sha256: Hex  # of what decides which tokens stand where; a takedown leaves it
     revision: Count
 

@@ -51,7 +51,8 @@ class Optimizer(Strict):
 class LearningRate(Strict):
     """Of one phase: a straight warm-up to `peak`, flat, then a decay to `end`. Shares are of the phase's steps.
 
-    It begins where the phase before it ended (at 0 in the first); to begin elsewhere, say `jump: true`.
+    It begins where the phase before it ended. The first, and one with `jump: true`, begins at its peak or warms up
+    from 0.
     """
 
     peak: Rate | None = None  # null: the rate at which the phase before it ended

@@ -12,11 +12,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.attention import document_mask
 from trainer.corpora import Corpora
@@ -25,42 +24,7 @@ from trainer.held_out import HeldOut, Windows, open_holdouts, windows
 from trainer.loader import IGNORED
 from trainer.loss import token_losses
 from trainer.parallel import Layout, sums
-
-Count = Annotated[int, Field(ge=0)]
-Bits = Annotated[float, Field(ge=0)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Score(_Model):
-    """What one source's holdout cost."""
-
-    documents: Count  # scored
-    holdout_documents: Count  # there are; more than were scored where `tokens_per_source` left some out
-    overwritten: Count  # of those read, by a takedown: neither their tokens nor their bytes count
-    tokens: Count  # each document's EOS with them
-    bytes: Count
-    bits: Bits
-    bits_per_byte: Bits
-    bits_per_token: Bits
-    thin: bool  # the holdout is too small to judge by
-
-
-class Evaluation(_Model):
-    """The scores of all sources with a holdout, and how they were taken."""
-
-    sequence_tokens: Count  # targets of a window
-    stride_tokens: Count
-    tokens_per_source: Count | None  # at most so many, from the holdout's start; None: all
-    sources: dict[str, Score]
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Over all sources, each by its bytes; None where nothing is held out."""
-        read = sum(score.bytes for score in self.sources.values())
-        return sum(score.bits for score in self.sources.values()) / read if read else None
+from trainer.scores import Evaluation, Score
 
 
 def evaluate(

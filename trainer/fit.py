@@ -66,9 +66,9 @@ class Run:
             self.told.resume(begin.step)
             scoring.file.resume(begin.step)
         if begin.state is None:
-            scoring.score(learner.model, 0, "before")
+            self._score(learner, scoring, 0, "before")
         elif begin.state.phase_done:  # unless it was killed before it could
-            scoring.score(learner.model, begin.step, f"after {begin.state.phase_name}")
+            self._score(learner, scoring, begin.step, f"after {begin.state.phase_name}")
         with self._stoppable():
             done = begin.step
             for phase in begin.phases:
@@ -111,12 +111,17 @@ class Run:
             if done < phase.last_step and every and done % every == 0:
                 self._save(learner, phase, done)
             if done < phase.last_step and score_every and done % score_every == 0:
-                scoring.score(learner.model, done, f"step {done}")
+                self._score(learner, scoring, done, f"step {done}")
                 clock = time.perf_counter()
         self._save(learner, phase, phase.last_step)
         self.checkpoints.wait()
-        scoring.score(learner.model, phase.last_step, f"after {phase.name}")
+        self._score(learner, scoring, phase.last_step, f"after {phase.name}")
         return phase.last_step
+
+    def _score(self, learner: Learner, scoring: Scoring, step: int, label: str) -> None:
+        row = scoring.score(learner.model, step, label)
+        if row is not None and self.told.board is not None:
+            self.told.board.evaluation(row)
 
     def _save(self, learner: Learner, phase: PhasePlan, done: int) -> None:
         setup = self.setup
@@ -178,13 +183,13 @@ class _Told:
         self.metrics = MetricsFile(setup.folder)
         device = layout.device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
-        self._board: TensorBoard | None = None
+        self.board: TensorBoard | None = None
 
     def resume(self, step: int) -> None:
         """Forgets the steps behind `step`, which will be taken again."""
         self.metrics.resume(step)
         if self.setup.training.tensorboard:
-            self._board = TensorBoard(self.setup.folder, step)
+            self.board = TensorBoard(self.setup.folder, step)
 
     def step(self, phase: PhasePlan, step: int, learned: Learned, seconds: float) -> StepRow:
         """Writes the row of a step."""
@@ -211,6 +216,6 @@ class _Told:
             batch=f"{learned.digest:016x}",
         )
         self.metrics.write(row)
-        if self._board is not None:
-            self._board.step(row)
+        if self.board is not None:
+            self.board.step(row)
         return row

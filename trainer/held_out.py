@@ -14,20 +14,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.errors import InputError
 from corpus.store.token_shards import Tokens, TokenShard
-from trainer.corpora import Corpora, Source, TokenizerFile
+from trainer.corpora import Corpora, Source
 from trainer.errors import TrainerError
 from trainer.loader import IGNORED
 from trainer.stream import Maps
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 Longs = NDArray[np.int64]
 
@@ -115,19 +111,6 @@ def overwritten(shard: TokenShard, eos_id: int) -> NDArray[np.bool_]:
     """Which documents begin with EOS, and so are nothing else."""
     flags_D: NDArray[np.bool_] = shard.tokens_N[shard.offsets_D1[:-1]] == eos_id
     return flags_D
-
-
-def open_tokenizer(file: TokenizerFile) -> "Tokenizer":
-    """The tokenizer, which neither cuts texts nor fills them up. Raises InputError if it is broken."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(file.path))
-    except Exception as error:  # the library raises nothing narrower
-        raise InputError(f"{file.path}: cannot load this tokenizer: {error}; run `corpus verify`") from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 class _Part(NamedTuple):

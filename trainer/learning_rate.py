@@ -45,7 +45,7 @@ def schedule(written: LearningRate, steps: int, before: float | None) -> Schedul
     if warmup + decay > steps:
         raise ValueError(f"{steps} steps leave no room for a warm-up and a decay")
     end = written.end if written.end is not None else peak
-    start = 0.0 if before is None else before
+    start = 0.0 if before is None or written.jump else before
     jumps = before is not None and not warmup and not isclose(before, peak, rel_tol=1e-9)
     if jumps and not written.jump:
         raise ValueError(

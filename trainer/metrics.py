@@ -8,23 +8,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Generic, TextIO, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from corpus.errors import InputError
 from corpus.store.products import publish
 from trainer.errors import TrainerError
+from trainer.scores import Count, Evaluation, Real, Record
 
 METRICS, EVALUATIONS, TENSORBOARD = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
 
-Count = Annotated[int, Field(ge=0)]
-Real = Annotated[float, Field(ge=0)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)  # JSON has no NaN
-
-
-class Row(_Model):
+class Row(Record):
     """What every row has: the number of steps done, in all."""
 
     step: Count
@@ -49,35 +43,12 @@ class StepRow(Row):
     batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of the tokens
 
 
-class SourceBits(_Model):
-    """The summed −log₂ p of all tokens of a source's holdout, and what they are divided by."""
-
-    documents: Count
-    tokens: Count
-    bytes: Count  # of UTF-8 text
-    bits: float
-    thin: bool  # too little to measure by
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """None where there is no text."""
-        return self.bits / self.bytes if self.bytes else None
-
-
-class EvaluationRow(Row):
+class EvaluationRow(Evaluation, Row):
     """One evaluation of all holdouts."""
 
     after: str  # "before", "after broad", …
     tokens: Count  # seen in training so far
-    sequence_tokens: Count
-    sources: dict[str, SourceBits]
     seconds: Real
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Over all sources, each by its bytes; None where there is no text."""
-        read = sum(each.bytes for each in self.sources.values())
-        return sum(each.bits for each in self.sources.values()) / read if read else None
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -190,8 +161,7 @@ class TensorBoard:
 
     def evaluation(self, row: EvaluationRow) -> None:
         """Bits per byte, overall and by source."""
-        found = {name: each.bits_per_byte for name, each in row.sources.items()}
-        numbers = _named("bits per byte", {name: value for name, value in found.items() if value is not None})
+        numbers = _named("bits per byte", {name: score.bits_per_byte for name, score in row.sources.items()})
         if row.bits_per_byte is not None:
             numbers["bits per byte"] = row.bits_per_byte
         self._add(numbers, row.step)

@@ -107,7 +107,7 @@ def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path | None) -
     now, then = corpora_read(setup), state.corpora
     for name in sorted({*now, *then}):
         new, old = now.get(name), then.get(name)
-        same = new is not None and old is not None and new.manifest_sha256 == old.manifest_sha256
+        same = new is not None and old is not None and new.content_sha256 == old.content_sha256
         if not same and not (new and old and new.layout_sha256 == old.layout_sha256 and new.revision > old.revision):
             what = "is another" if new and old else "was not read before" if new else "is missing"
             raise InputError(
@@ -119,8 +119,6 @@ def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path | None) -
 def corpora_read(setup: Setup) -> dict[str, CorpusState]:
     """What a checkpoint says of the corpora."""
     return {
-        name: CorpusState(
-            manifest_sha256=opened.content, layout_sha256=opened.layout, revision=opened.manifest.revision
-        )
+        name: CorpusState(content_sha256=opened.content, layout_sha256=opened.layout, revision=opened.manifest.revision)
         for name, opened in setup.corpora.manifests.items()
     }

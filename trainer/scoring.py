@@ -6,29 +6,29 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 
 from corpus.store.products import write_text
+from trainer.charts import PhaseMark
 from trainer.console import RunConsole
-from trainer.curves import PhaseMark, write_page
+from trainer.curves import write_page
 from trainer.evaluate import evaluate
 from trainer.generate import generate
-from trainer.held_out import open_tokenizer
-from trainer.metrics import EvaluationRow, EvaluationsFile, MetricsFile, SourceBits
+from trainer.metrics import EvaluationRow, EvaluationsFile, MetricsFile
 from trainer.model import Transformer
 from trainer.parallel import Layout, any_rank
+from trainer.scores import Record, Yardsticks
 from trainer.setup import Setup
-from trainer.yardsticks import Yardsticks, evaluations_table, measure
+from trainer.tokenizer import open_tokenizer
+from trainer.yardsticks import evaluations_table, measure
 
 SAMPLE_TOKENS = 80
 TOP_K = 50
 
 
-class _Kept(BaseModel):
+class _Kept(Record):
     """`yardsticks.json`: what was measured, and on which corpora."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     corpora: dict[str, str]
     yardsticks: Yardsticks
@@ -47,11 +47,14 @@ class Scoring:
         self.setup, self.layout, self.console, self.context = setup, layout, console, context
         self.file = EvaluationsFile(setup.folder)
 
-    def score(self, model: Transformer, step: int, label: str) -> None:
-        """Evaluates the model after `step`, unless that was done, and generates from the prompts that are set."""
+    def score(self, model: Transformer, step: int, label: str) -> EvaluationRow | None:
+        """Evaluates the model after `step`, and generates from the prompts that are set.
+
+        Gives what it recorded: None if that had been done before, and on other processes than the first.
+        """
         recorded = self.layout.rank == 0 and any(row.step == step and row.after == label for row in self.file.rows())
         if any_rank(self.layout, recorded):
-            return
+            return None
         training, began = self.setup.training, time.perf_counter()
         asked = training.evaluate
         found = evaluate(
@@ -66,25 +69,20 @@ class Scoring:
         )
         samples = [(prompt, self._sample(model, prompt)) for prompt in asked.prompts]
         if self.layout.rank:
-            return
+            return None
         row = EvaluationRow(
             step=step,
             after=label,
             tokens=self.setup.curriculum.tokens(step),
-            sequence_tokens=found.sequence_tokens,
-            sources={
-                name: SourceBits(
-                    documents=score.documents, tokens=score.tokens, bytes=score.bytes, bits=score.bits, thin=score.thin
-                )
-                for name, score in found.sources.items()
-            },
             seconds=time.perf_counter() - began,
+            **dict(found),
         )
         self.file.write(row)
         write_text(self.setup.folder / "samples.json", json.dumps(samples, indent=1) + "\n", self.setup.folder)
         if row.bits_per_byte is not None:
             self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
         write_run_page(self.setup)
+        return row
 
     def _sample(self, model: Transformer, prompt: str) -> str:
         tokenizer = open_tokenizer(self.setup.corpora.tokenizer)
@@ -131,7 +129,7 @@ def print_table(setup: Setup) -> None:
     """The evaluations before training, after each phase and of the last step, beside what yardsticks are known."""
     rows = list(EvaluationsFile(setup.folder).rows())
     shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
-    Console().print(evaluations_table([(row.after, row) for row in shown], kept_yardsticks(setup)))
+    Console().print(evaluations_table(shown, kept_yardsticks(setup) or Yardsticks()), crop=False)
 
 
 def write_run_page(setup: Setup) -> Path:
@@ -146,8 +144,6 @@ def write_run_page(setup: Setup) -> Path:
         )
         for phase in setup.curriculum.phases
     ]
-    kept = kept_yardsticks(setup)
-    levels = {name: (each.unigram, each.xz or 0.0) for name, each in kept.sources.items()} if kept else None
     try:
         samples = [(str(prompt), str(text)) for prompt, text in json.loads((setup.folder / "samples.json").read_text())]
     except (FileNotFoundError, ValueError, TypeError):
@@ -156,8 +152,8 @@ def write_run_page(setup: Setup) -> Path:
         setup.folder,
         setup.training.name,
         marks,
-        list(MetricsFile(setup.folder).rows()),
+        MetricsFile(setup.folder).rows(),
         list(EvaluationsFile(setup.folder).rows()),
-        levels,
+        kept_yardsticks(setup) or Yardsticks(),
         samples,
     )

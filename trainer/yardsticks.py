@@ -11,60 +11,34 @@ Legend: D documents of a shard, N tokens of a stretch, V vocabulary.
 
 import lzma
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from corpus.store.token_shards import Tokens
+from corpus.units import human_bytes
+from trainer.console import clean
 from trainer.corpora import Corpora, Source
 from trainer.errors import TrainerError
-from trainer.held_out import HeldOut, open_holdouts, open_tokenizer, overwritten
+from trainer.held_out import HeldOut, open_holdouts, overwritten
+from trainer.metrics import EvaluationRow
+from trainer.scores import Levels, Yardstick, Yardsticks
 from trainer.stream import Maps
+from trainer.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from tokenizers import Tokenizer
 
 AT_ONCE_TOKENS = 4_000_000
 XZ_PRESET = 9
 BEATEN = "*"
-Count = Annotated[int, Field(ge=0)]
+WHOLE_NAMES = 28  # characters of a source's name that a row has room for
 Counts = NDArray[np.int64]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Yardstick(_Model):
-    """Of one source's holdout."""
-
-    documents: Count  # read, less those that a takedown has overwritten
-    holdout_documents: Count  # that there are
-    bytes: Annotated[int, Field(ge=1)]
-    unigram_bits: Annotated[float, Field(ge=0)]
-    xz_bytes: Count | None
-    xz_missing: str | None  # why there is no xz_bytes
-
-    @property
-    def unigram(self) -> float:
-        """Bits per byte."""
-        return self.unigram_bits / self.bytes
-
-    @property
-    def xz(self) -> float | None:
-        """Bits per byte."""
-        return None if self.xz_bytes is None else 8 * self.xz_bytes / self.bytes
-
-
-class Yardsticks(_Model):
-    """Of all sources with a holdout."""
-
-    tokens_per_source: Count | None  # as in the evaluation beside it
-    sources: dict[str, Yardstick]
 
 
 def measure(
@@ -100,74 +74,45 @@ def measure(
     return Yardsticks(tokens_per_source=tokens_per_source, sources=found)
 
 
-class Scored(Protocol):
-    """One source's part of an evaluation: a `trainer.evaluate.Score`, or what is stored of it."""
-
-    @property
-    def documents(self) -> int: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def bits(self) -> float: ...
-    @property
-    def thin(self) -> bool: ...
-
-
-class Evaluated(Protocol):
-    """An evaluation of all sources: a `trainer.evaluate.Evaluation`, or a row of `evaluations.jsonl`."""
-
-    @property
-    def sequence_tokens(self) -> int: ...
-    @property
-    def sources(self) -> Mapping[str, Scored]: ...
-
-
 class Comparison(NamedTuple):
     """The table of all evaluations as text: bits per byte, a source a row, and all of them in the last."""
 
     columns: list[str]
-    rows: list[list[str | int]]
+    rows: list[list[str]]
     note: str  # what stands under it
 
 
-def comparison(evaluations: Sequence[tuple[str, Evaluated]], yardsticks: Yardsticks | None) -> Comparison:
-    """Evaluations by label, in the order given, beside the yardsticks. A star says that the unigram is beaten."""
-    last = {name: score for _, evaluation in evaluations for name, score in evaluation.sources.items()}
-    found = {name: last[name] for name in sorted(last)}
-    measured = yardsticks.sources if yardsticks else {}
-    rows: list[list[str | int]] = []
-    for name, score in found.items():
-        yardstick = measured.get(name)
-        given = [_rate([evaluation.sources.get(name)]) for _, evaluation in evaluations]
-        of = yardstick.holdout_documents if yardstick else score.documents
-        documents = score.documents if of == score.documents else f"{score.documents:,} of {of:,}"
-        known = _over_all([yardstick])
-        rows.append([f"{_plain(name)} (thin)" if score.thin else _plain(name), documents, score.bytes])
-        rows[-1] += _cells(given, *known)
-    if len(found) > 1:
-        given = [_rate([evaluation.sources.get(name) for name in found]) for _, evaluation in evaluations]
-        known = _over_all([measured.get(name) for name in found])
-        totals = (sum(score.documents for score in found.values()), sum(score.bytes for score in found.values()))
-        rows.append(["all", *totals, *_cells(given, *known)])
-    columns = ["source", "documents", "bytes", *(label for label, _ in evaluations), "unigram", f"xz -{XZ_PRESET}"]
+def comparison(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> Comparison:
+    """Evaluations in the order given, beside the yardsticks. A star says that the unigram is beaten."""
+    last = {name: score for row in evaluations for name, score in row.sources.items()}
+    names, rows = sorted(last), []
+    for name in names:
+        scores = [row.sources.get(name) for row in evaluations]
+        shown = f"{clean(name)} (thin)" if last[name].thin else clean(name)
+        cells = _cells([score.bits_per_byte if score else None for score in scores], yardsticks.levels([name]))
+        rows.append([shown, human_bytes(last[name].bytes), *cells])
+    if len(names) > 1:
+        cells = _cells([row.bits_per_byte for row in evaluations], yardsticks.levels(names))
+        rows.append(["all", human_bytes(sum(score.bytes for score in last.values())), *cells])
+    columns = ["source", "holdout", *(clean(row.after) for row in evaluations), "unigram", f"xz -{XZ_PRESET}"]
     return Comparison(columns, rows, _note(evaluations, yardsticks))
 
 
-def evaluations_table(evaluations: Sequence[tuple[str, Evaluated]], yardsticks: Yardsticks | None) -> "Table":
+def evaluations_table(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> Table:
     """The same for a terminal; what beats the unigram is bold."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     made = comparison(evaluations, yardsticks)
     table = Table(box=SIMPLE_HEAD, title="Held-out bits per byte", title_justify="left", title_style="bold")
-    table.pad_edge, table.padding = False, (0, 1, 0, 0)
-    table.caption, table.caption_justify = Text(made.note), "left"
-    for number, name in enumerate(made.columns):
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+    table.pad_edge, table.show_edge, table.padding = False, False, (0, 1, 0, 0)
+    table.caption, table.caption_justify = Text(f"\n{made.note}"), "left"
+    whole = max((len(row[0]) for row in made.rows), default=0) <= WHOLE_NAMES
+    table.add_column("source", no_wrap=whole, overflow="fold")
+    table.add_column("holdout", justify="right", no_wrap=True)
+    for heading in made.columns[2:-2]:  # they wrap where the terminal is narrow
+        table.add_column(Text(heading), justify="right", min_width=len("12.345*"), overflow="fold")
+    for heading in made.columns[-2:]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in made.rows:
-        cells = [f"{cell:,}" if isinstance(cell, int) else cell for cell in row]
-        table.add_row(*(Text(cell, style="bold" if cell.endswith(BEATEN) else "") for cell in cells))
+        table.add_row(*(Text(cell, style="bold" if cell.endswith(BEATEN) else "") for cell in row))
     return table
 
 
@@ -221,44 +166,25 @@ def _counts(tokens_N: Tokens | Counts, vocabulary: int, source: str) -> Counts:
     return counts_V
 
 
-def _rate(scores: Sequence[Scored | None]) -> float | None:
-    there = [score for score in scores if score is not None]
-    read = sum(score.bytes for score in there)
-    return sum(score.bits for score in there) / read if read else None
-
-
-def _over_all(parts: Sequence[Yardstick | None]) -> tuple[float | None, float | None]:
-    """Both over all sources, each by its bytes; None where a source lacks it."""
-    there = [part for part in parts if part is not None]
-    read = sum(part.bytes for part in there)
-    if len(there) < len(parts):
-        return None, None
-    packed = [part.xz_bytes for part in there if part.xz_bytes is not None]
-    whole = len(packed) == len(there)
-    return sum(part.unigram_bits for part in there) / read, 8 * sum(packed) / read if whole else None
-
-
-def _cells(given: Sequence[float | None], unigram: float | None, xz_rate: float | None) -> list[str]:
+def _cells(given: Sequence[float | None], levels: Levels) -> list[str]:
     def cell(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"
 
+    unigram = levels.unigram
     beaten = [value is not None and unigram is not None and value < unigram for value in given]
     shown = [cell(value) + (BEATEN if below else "") for value, below in zip(given, beaten, strict=True)]
-    return [*shown, cell(unigram), cell(xz_rate)]
+    return [*shown, cell(unigram), cell(levels.xz)]
 
 
-def _note(evaluations: Sequence[tuple[str, Evaluated]], yardsticks: Yardsticks | None) -> str:
-    lengths = sorted({evaluation.sequence_tokens for _, evaluation in evaluations})
+def _note(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> str:
+    lengths = sorted({row.sequence_tokens for row in evaluations})
     parts = [f"Windows of {' and '.join(map(str, lengths))} tokens, at a stride of as many."] if lengths else []
-    if yardsticks:
+    limits = sorted({row.tokens_per_source for row in evaluations if row.tokens_per_source is not None})
+    parts += [f"Of a holdout the first documents, up to {limit:,} tokens." for limit in limits[-1:]]
+    if yardsticks.sources:
         parts.append(f"{BEATEN} better than the unigram, which counts the tokens of the source's training split.")
         for name, each in yardsticks.sources.items():
-            parts += [f"No xz of {_plain(name)}: {each.xz_missing}."] if each.xz_missing else []
-    if any(score.thin for _, evaluation in evaluations for score in evaluation.sources.values()):
+            parts += [f"No xz of {clean(name)}: {each.xz_missing}."] if each.xz_missing else []
+    if any(score.thin for row in evaluations for score in row.sources.values()):
         parts.append("thin: too little is held out to judge by.")
     return " ".join(parts)
-
-
-def _plain(name: str) -> str:
-    """A name from a manifest, in which nothing steers a terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in name)

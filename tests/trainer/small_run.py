@@ -87,7 +87,7 @@ def state(step: int, phase: int = 0, **changed: object) -> State:
         "step_in_phase": step,
         "start": {"web": 0, "books": 12},
         "skip": ((3, 4),),
-        "corpora": {"web": CorpusState(manifest_sha256="a" * 64, layout_sha256="b" * 64, revision=2)},
+        "corpora": {"web": CorpusState(content_sha256="a" * 64, layout_sha256="b" * 64, revision=2)},
         "tokenizer_sha256": "c" * 64,
         "model": {"layers": 2, "rope_base": 500000.0, "tied_embeddings": False},
         "seed": 7,

@@ -2,15 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scored import evaluation_row, score
 
-from trainer.curves import POINTS, SMALL_POINTS, PhaseMark, curve, smoothed, write_page
-from trainer.metrics import EvaluationRow, SourceBits, StepRow
+from trainer.charts import PhaseMark, curve, smoothed
+from trainer.curves import POINTS, SMALL_POINTS, Steps, write_page
+from trainer.metrics import EvaluationRow, StepRow
+from trainer.scores import Yardstick, Yardsticks
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
 STEP_TOKENS = 1000
@@ -36,11 +40,35 @@ def step_row(step: int, loss: float, sources: tuple[str, ...] = ("books",)) -> S
 
 
 def evaluation(step: int, after: str, bits: dict[str, float], thin: bool = False) -> EvaluationRow:
-    sources = {
-        name: SourceBits(documents=2, tokens=50, bytes=100, bits=value * 100, thin=thin) for name, value in bits.items()
-    }
-    tokens = step * STEP_TOKENS
-    return EvaluationRow(step=step, after=after, tokens=tokens, sequence_tokens=64, sources=sources, seconds=1.0)
+    return evaluation_row(step, after, {name: score(100, value, thin) for name, value in bits.items()})
+
+
+def yardsticks(**levels: tuple[float, float | None]) -> Yardsticks:
+    """Unigram and xz in bits per byte of 3200 bytes."""
+    return Yardsticks(
+        sources={
+            name: Yardstick(
+                documents=2,
+                holdout_documents=2,
+                bytes=3200,
+                unigram_bits=unigram * 3200,
+                xz_bytes=None if xz is None else round(xz * 400),
+                xz_missing="a reason" if xz is None else None,
+            )
+            for name, (unigram, xz) in levels.items()
+        }
+    )
+
+
+def write(
+    folder: Path,
+    steps: Iterable[StepRow],
+    evaluations: Iterable[EvaluationRow] = (),
+    known: Yardsticks | None = None,
+    phases: Sequence[PhaseMark] = PHASES,
+) -> str:
+    """The page's markup."""
+    return write_page(folder, "run", phases, steps, evaluations, known or Yardsticks(), ()).read_text()
 
 
 def steps(count: int, *sources: str) -> list[StepRow]:
@@ -66,14 +94,14 @@ def texts(markup: str) -> str:
 
 def test_the_page_is_the_same_bytes_each_time_and_whole(tmp_path: Path) -> None:
     rows, before = steps(40), [evaluation(0, "before", {"books": 4.0})]
-    first = write_page(tmp_path / "a", "run", PHASES, rows, before, None, [("It", " was")])
-    again = write_page(tmp_path / "b", "run", PHASES, rows, before, None, [("It", " was")])
+    first = write_page(tmp_path / "a", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
+    again = write_page(tmp_path / "b", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
     assert first.read_bytes() == again.read_bytes()
     assert [each.name for each in (tmp_path / "a").iterdir()] == ["report.html"]
 
 
 def test_phases_are_marked_where_they_lie(tmp_path: Path) -> None:
-    markup = write_page(tmp_path, "run", PHASES, steps(36), []).read_text()
+    markup = write(tmp_path, steps(36))
     for name in ("loss", "rate"):
         spec = specs(markup)[name]
         bands = [(each["phase"], each["tokens"], each["end"]) for each in spec["layer"][0]["data"]["values"]]
@@ -85,7 +113,7 @@ def test_phases_are_marked_where_they_lie(tmp_path: Path) -> None:
 
 
 def test_a_phase_to_come_is_not_drawn(tmp_path: Path) -> None:
-    spec = specs(write_page(tmp_path, "run", PHASES, steps(30), []).read_text())["loss"]
+    spec = specs(write(tmp_path, steps(30)))["loss"]
     assert [each["phase"] for each in spec["layer"][0]["data"]["values"]] == ["broad"]
     assert spec["layer"][1]["data"]["values"] == []
 
@@ -96,9 +124,8 @@ def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
         evaluation(30, "after broad", {"books": 3.0, "code": 4.0}, thin=True),
         evaluation(30, "after broad", {"books": 2.0, "code": 3.0}, thin=True),  # made again by a resumed run
     ]
-    text = texts(
-        write_page(tmp_path, "run", PHASES, steps(30), rows, {"books": (2.5, 2.25), "code": (3.0, 2.0)}).read_text()
-    )
+    known = yardsticks(books=(2.5, 2.25), code=(3.0, 2.0))
+    text = texts(write(tmp_path, steps(30), rows, known))
     assert "Steps 30 of 40 in 2 phases" in text and "Tokens seen 30 k" in text
     assert "Bits per byte 2.500 of the holdouts; 5.000 before" in text
     assert "source holdout before after broad unigram xz -9 against unigram" in text
@@ -109,18 +136,19 @@ def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
 
 def test_of_many_evaluations_the_table_has_those_around_phases(tmp_path: Path) -> None:
     rows = [evaluation(step, f"step {step}", {"books": 4.0}) for step in range(0, 36, 5)]
-    markup = write_page(tmp_path, "run", PHASES, steps(36), rows).read_text()
+    markup = write(tmp_path, steps(36), rows)
     assert "source holdout step 0 step 30 step 35 books" in texts(markup)
     assert len(values(specs(markup)["bits-0"], "bits")) == 8
 
 
 def test_yardsticks_are_levels_of_their_source(tmp_path: Path) -> None:
     rows = [evaluation(0, "before", {"books": 4.0, "code": 6.0})]
-    markup = write_page(tmp_path, "run", PHASES, steps(3), rows, {"books": (2.5, 2.25)}).read_text()
+    markup = write(tmp_path, steps(3), rows, yardsticks(books=(2.5, 2.25), code=(3.0, None)))
     by_caption = {caption: specs(markup)[name] for name, caption in captions(markup).items() if name.startswith("bits")}
     assert [row["bits"] for row in values(by_caption["books"], "bits")] == [2.5, 2.25, 4.0]
-    assert [row["bits"] for row in values(by_caption["code"], "bits")] == [6.0]
-    assert [row["bits"] for row in values(by_caption["all sources, by their bytes"], "bits")] == [5.0]
+    assert [row["bits"] for row in values(by_caption["code"], "bits")] == [3.0, 6.0]  # no xz
+    assert [row["bits"] for row in values(by_caption["all sources, by their bytes"], "bits")] == [2.75, 5.0]
+    assert "code 100 B 6.000 3.000 – +100.0%" in texts(markup)
 
 
 def captions(markup: str) -> dict[str, str]:
@@ -133,7 +161,7 @@ def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
     rows = [row.model_copy(update={"phase": HOSTILE}) for row in steps(2, HOSTILE, "books")]
     found = [evaluation(2, HOSTILE, {HOSTILE: 3.0, "books": 2.0})]
     sample = [(HOSTILE, f"first\n{HOSTILE}\x00\x1b[31m\ttab")]
-    markup = write_page(tmp_path, HOSTILE, phases, rows, found, {HOSTILE: (1.0, 1.0)}, sample).read_text()
+    markup = write_page(tmp_path, HOSTILE, phases, rows, found, yardsticks(**{HOSTILE: (1.0, 1.0)}), sample).read_text()
     assert len(re.findall("<script", markup)) == len(specs(markup)) + 2  # the library, and what draws
     outside = re.sub(r"<script.*?</script>", "", markup, flags=re.DOTALL)
     assert "<!--" not in outside and "<script" not in outside and "</script" not in outside
@@ -149,7 +177,7 @@ def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
 def test_a_long_run_is_drawn_with_few_points(tmp_path: Path) -> None:
     rows = [step_row(step, 2 + 8 / step, ("books", "code")) for step in range(1, 20_001)]
     rows[9_999] = step_row(10_000, 50.0)
-    markup = write_page(tmp_path, "run", PHASES, rows, []).read_text()
+    markup = write(tmp_path, rows)
     drawn = specs(markup)
     assert POINTS / 2 < len(values(drawn["loss"], "mean")) <= POINTS
     assert len(values(drawn["rate"], "rate")) <= POINTS
@@ -160,8 +188,10 @@ def test_a_long_run_is_drawn_with_few_points(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=300), st.integers(1, 50))
 def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int) -> None:
-    rows = [(step_row(step, loss), loss) for step, loss in enumerate(losses, 1)]
-    points = curve(rows, most)
+    rows = Steps(step_row(step, loss) for step, loss in enumerate(losses, 1))
+    points = curve(rows.column("loss"), most)
+    assert curve(rows.of_source("books"), most) == points
+    assert [point.smooth for point in points] == [smoothed(rows.column("loss"))[point.step - 1] for point in points]
     assert 1 <= len(points) <= most
     assert points[-1].step == len(losses) and points[-1].tokens == len(losses) * STEP_TOKENS
     start = 0
@@ -176,20 +206,20 @@ def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int
 def test_smoothing_neither_lags_nor_looks_over_a_phase(count: int, slope: float) -> None:
     """On a straight line it is that line, but for the last steps of a phase."""
     losses = [5 + slope * step for step in range(count)]
-    found = smoothed([(step_row(step + 1, 9.0), loss) for step, loss in enumerate(losses)])
+    found = smoothed(Steps(step_row(step, loss) for step, loss in enumerate(losses, 1)).column("loss"))
     inner = [step for step in range(count) if step < min(count, 30) - 3 or 30 <= step < count - 3]
     assert [found[step] for step in inner] == pytest.approx([losses[step] for step in inner])
-    jump = smoothed([(step_row(step + 1, 9.0), 1.0 if step < 30 else 2.0) for step in range(count)])
+    jump = smoothed(Steps(step_row(step + 1, 1.0 if step < 30 else 2.0) for step in range(count)).column("loss"))
     assert jump == pytest.approx([1.0] * min(30, count) + [2.0] * max(0, count - 30))
 
 
 def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
     rows = [step_row(step, 100.0 if step < 3 else 2 + step % 2) for step in range(1, 401)]
-    markup = write_page(tmp_path, "run", PHASES, rows, []).read_text()
+    markup = write(tmp_path, rows)
     scale = specs(markup)["loss"]["layer"][-1]["layer"][0]["encoding"]["y"]["scale"]
     assert scale["domain"] == pytest.approx([1.95, 3.05])
     assert "It begins at 100.00, above what is drawn." in markup
-    assert "It begins at" not in write_page(tmp_path, "run", PHASES, rows[2:], []).read_text()
+    assert "It begins at" not in write(tmp_path, rows[2:])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +250,7 @@ def test_a_page_holds_with_little_and_with_much(
     tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], charts: set[str]
 ) -> None:
     for phases in (PHASES, ()):
-        assert set(specs(write_page(tmp_path, "run", phases, rows, evaluations).read_text())) == charts
+        assert set(specs(write(tmp_path, rows, evaluations, phases=phases))) == charts
 
 
 def test_every_chart_compiles(tmp_path: Path) -> None:
@@ -228,7 +258,7 @@ def test_every_chart_compiles(tmp_path: Path) -> None:
     import vl_convert
 
     rows = [evaluation(0, "before", {"books": 4.0, HOSTILE: 5.0}), evaluation(30, "after", {"books": 2.0})]
-    markup = write_page(tmp_path, "run", PHASES, steps(36, "books", HOSTILE), rows, {"books": (2.5, 2.2)}).read_text()
+    markup = write(tmp_path, steps(36, "books", HOSTILE), rows, yardsticks(books=(2.5, 2.2)))
     drawn = specs(markup)
     assert len(drawn) == 7
     for spec in drawn.values():

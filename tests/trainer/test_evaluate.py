@@ -2,7 +2,6 @@
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,57 +9,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scored import EOS, GOLDEN, TEXT_BYTES, VOCABULARY, Documents, Uniform, made, read_back, scored, tokens_of
 
 import trainer.evaluate
-from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
-from trainer.corpora import Corpora, Shard, Source, TokenizerFile, open_corpora
+from trainer.corpora import Corpora, Source, open_corpora
 from trainer.errors import TrainerError
-from trainer.evaluate import Evaluation, evaluate
 from trainer.held_out import open_holdouts, windows
 from trainer.loader import IGNORED
 from trainer.model import Shape, Transformer, initialise
 from trainer.parallel import Layout
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "corpus"
-EOS, VOCABULARY = 0, 11
-Documents = Sequence[Sequence[int]]  # their tokens, without EOS; None of them is EOS
-TEXT_BYTES = 3  # that a token of a made document stands for
-ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
-
-
-def tokens_of(documents: Documents) -> list[list[int]]:
-    """With EOS; a document of nothing but EOS stays as long as it is."""
-    return [[*document, EOS] for document in documents]
-
-
-def written(path: Path, documents: Documents, split: str = "holdout") -> Shard:
-    """A shard of these documents."""
-    lengths = [len(each) for each in tokens_of(documents)]
-    shard = TokenShard(
-        Header("t" * 64, "r" * 64, "made", "train" if split == "train" else "holdout"),
-        np.zeros((len(documents), 16), np.uint8),
-        np.array([token for each in tokens_of(documents) for token in each], np.uint16),
-        np.cumsum([0, *lengths]),
-        np.array([TEXT_BYTES * (length - 1) for length in lengths], np.int64),
-    )
-    write_token_shard(path, shard)
-    return Shard(path, sum(lengths), len(documents), int(shard.bytes_D.sum()))
-
-
-def made(
-    folder: Path,
-    holdouts: Mapping[str, Sequence[Documents]],
-    train: Documents = ((1,),),
-    tokenizer: Path = GOLDEN / "tokenizer.json",
-    vocabulary: int = VOCABULARY,
-) -> Corpora:
-    """A corpus of sources whose holdout lies in the shards given."""
-    sources = {}
-    for name, shards in holdouts.items():
-        held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
-        trained = (written(folder / f"{name}-train.arrow", train, "train"),)
-        sources[name] = Source(name, 64, "t" * 64, trained, held, holdout_thin=False)
-    return Corpora(sources, TokenizerFile(tokenizer, "t" * 64, vocabulary, EOS, "<|endoftext|>"), {})
+from trainer.scores import Evaluation
 
 
 def transformer(vocabulary: int = VOCABULARY) -> Transformer:
@@ -68,28 +26,6 @@ def transformer(vocabulary: int = VOCABULARY) -> Transformer:
     model = Transformer(Shape(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
     initialise(model, seed=3, init_std=0.5)
     return model.double()
-
-
-def scored(
-    model: torch.nn.Module,
-    corpora: Corpora,
-    *,
-    sequence_tokens: int = 16,
-    batch_sequences: int = 4,
-    tokens_per_source: int | None = None,
-    layout: Layout = ALONE,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """`evaluate` with settings for a small corpus."""
-    return evaluate(
-        model,
-        corpora,
-        sequence_tokens=sequence_tokens,
-        batch_sequences=batch_sequences,
-        tokens_per_source=tokens_per_source,
-        layout=layout,
-        progress=progress,
-    )
 
 
 def oracle_bits(model: torch.nn.Module, documents: Documents, sequence_tokens: int) -> list[float]:
@@ -109,23 +45,6 @@ def oracle_bits(model: torch.nn.Module, documents: Documents, sequence_tokens: i
         found.append(bits if any(token != EOS for token in document) else 0.0)
         at += len(document) + 1
     return found
-
-
-def read_back(source: Source) -> list[list[int]]:
-    """The documents of a source's holdout, without EOS."""
-    found = []
-    for shard in source.holdout:
-        opened = open_token_shard(shard.path)
-        for first, last in zip(opened.offsets_D1[:-1], opened.offsets_D1[1:], strict=True):
-            found.append(opened.tokens_N[first : last - 1].tolist())
-    return found
-
-
-class Uniform(torch.nn.Module):
-    """Gives each token the same chance."""
-
-    def forward(self, tokens_BT: torch.Tensor, mask: object) -> torch.Tensor:
-        return torch.zeros(*tokens_BT.shape, 384)
 
 
 @pytest.fixture(scope="module")

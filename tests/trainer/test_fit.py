@@ -174,3 +174,13 @@ def test_what_a_run_leaves(phase_1: Path) -> None:
     row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["tokens"] == 256 * PHASE_1 and row["learning_rate"] == 1e-2 and row["mfu"] is None
     assert set(row["epochs"]) == {"books", "code", "web"}
+
+
+def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fit_here(write_config(tmp_path, tensorboard=True), "1")
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [point.step for point in events.Scalars("loss")] == list(range(1, PHASE_1 + 1))
+    assert [point.step for point in events.Scalars("bits per byte")] == [0, PHASE_1]

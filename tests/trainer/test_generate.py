@@ -13,8 +13,8 @@ from corpus.errors import InputError
 from trainer.corpora import TokenizerFile
 from trainer.errors import TrainerError
 from trainer.generate import generate, shown
-from trainer.held_out import open_tokenizer
 from trainer.model import Shape, Transformer, initialise
+from trainer.tokenizer import open_tokenizer
 
 FILE = Path(__file__).parents[1] / "golden" / "corpus" / "tokenizer.json"
 EOS, VOCABULARY = 0, 384

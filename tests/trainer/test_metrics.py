@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scored import evaluation_row, score
 
 from corpus.errors import InputError
 from trainer.errors import TrainerError
-from trainer.metrics import EvaluationRow, EvaluationsFile, MetricsFile, SourceBits, StepRow, TensorBoard
+from trainer.metrics import EvaluationsFile, MetricsFile, StepRow, TensorBoard
 
-BOOKS = SourceBits(documents=3, tokens=100, bytes=400, bits=1000.0, thin=False)
-CODE = SourceBits(documents=1, tokens=10, bytes=100, bits=500.0, thin=True)
-EMPTY = SourceBits(documents=0, tokens=0, bytes=0, bits=0.0, thin=True)
+BOOKS = score(400, 2.5)
+CODE = score(100, 5.0, thin=True)
 
 
 def step_row(step: int, /, **changes: object) -> StepRow:
@@ -34,17 +34,6 @@ def step_row(step: int, /, **changes: object) -> StepRow:
         "batch": "0123456789abcdef",
     }
     return StepRow.model_validate(fields | changes)
-
-
-def evaluation_row(step: int, after: str, **sources: SourceBits) -> EvaluationRow:
-    return EvaluationRow(
-        step=step,
-        after=after,
-        tokens=step * 1024,
-        sequence_tokens=512,
-        sources=sources or {"books": BOOKS},
-        seconds=1.5,
-    )
 
 
 def written(folder: Path, steps: int) -> MetricsFile:
@@ -154,17 +143,17 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 def test_evaluations_resume_like_the_steps(tmp_path: Path) -> None:
     file = EvaluationsFile(tmp_path)
     for step, after in ((0, "before"), (4, "after broad"), (8, "after curated")):
-        file.write(evaluation_row(step, after))
+        file.write(evaluation_row(step, after, {"books": BOOKS, "code": CODE}))
     file.resume(4)
     assert [row.after for row in file.rows()] == ["before", "after broad"]
+    assert next(file.rows()) == evaluation_row(0, "before", {"books": BOOKS, "code": CODE})
     assert (tmp_path / "evaluations.jsonl").is_file()
 
 
 def test_bits_per_byte_are_sums_over_sums() -> None:
-    assert BOOKS.bits_per_byte == 2.5
-    assert EMPTY.bits_per_byte is None
-    assert evaluation_row(1, "x", books=BOOKS, code=CODE, empty=EMPTY).bits_per_byte == 1500 / 500
-    assert evaluation_row(1, "x", empty=EMPTY).bits_per_byte is None
+    found = evaluation_row(1, "x", {"books": BOOKS, "code": CODE})
+    assert (found.bytes, found.bits_per_byte) == (500, 1500 / 500)
+    assert evaluation_row(1, "x", {}).bits_per_byte is None
 
 
 def test_tensorboard_shows_the_rows_and_hides_what_was_undone(tmp_path: Path) -> None:
@@ -172,7 +161,7 @@ def test_tensorboard_shows_the_rows_and_hides_what_was_undone(tmp_path: Path) ->
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board = TensorBoard(tmp_path)
-    board.evaluation(evaluation_row(0, "before", books=BOOKS, code=CODE))
+    board.evaluation(evaluation_row(0, "before", {"books": BOOKS, "code": CODE}))
     for step in (1, 2, 3):
         board.step(step_row(step, mfu=0.25))
     board.close()

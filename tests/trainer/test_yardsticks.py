@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_evaluate import EOS, GOLDEN, VOCABULARY, Uniform, made, read_back, scored, tokens_of
+from scored import EOS, GOLDEN, VOCABULARY, Uniform, evaluation_row, made, read_back, score, scored, tokens_of
 
 import trainer.yardsticks
 from corpus.store.token_shards import open_token_shard
 from trainer.corpora import Corpora, open_corpora
 from trainer.errors import TrainerError
-from trainer.evaluate import Evaluation, Score
-from trainer.yardsticks import Yardstick, Yardsticks, comparison, evaluations_table, measure
+from trainer.metrics import EvaluationRow
+from trainer.scores import Levels, Yardstick, Yardsticks
+from trainer.yardsticks import comparison, evaluations_table, measure
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_unigram_reads_its_own_source_a_part_at_a_time(
         train = read_back(replace(source, holdout=source.train))
         expected = by_hand(tokens_of(train), tokens_of(read_back(source)), 384)
         assert yardsticks.sources[name].unigram_bits == pytest.approx(expected, rel=1e-12)
-        assert yardsticks.sources[name].unigram == pytest.approx(expected / source.holdout_bytes, rel=1e-12)
+        assert yardsticks.levels([name]).unigram == pytest.approx(expected / source.holdout_bytes, rel=1e-12)
     monkeypatch.setattr(trainer.yardsticks, "AT_ONCE_TOKENS", 7)
     assert measure(golden, None) == yardsticks
 
@@ -102,12 +103,12 @@ def test_xz_equals_the_command_on_the_text(golden: Corpora, yardsticks: Yardstic
         text = "".join(held_out_texts(golden, name)).encode()
         packed = subprocess.run(["xz", "-9", "-T1", "-c"], input=text, stdout=subprocess.PIPE, check=True).stdout
         assert found.xz_bytes == len(packed) and found.xz_missing is None
-        assert found.xz == 8 * len(packed) / len(text)
+        assert yardsticks.levels([name]).xz == 8 * len(packed) / len(text)
 
 
 def test_xz_is_left_out_where_text_does_not_come_back(tmp_path: Path) -> None:
     found = measure(made(tmp_path, {"made": [[[66, 67], [68]]]}, vocabulary=384), None).sources["made"]
-    assert (found.xz_bytes, found.xz) == (None, None)
+    assert found.xz_bytes is None
     assert found.xz_missing == "a document decodes to 2 bytes where its shard says 6"
 
 
@@ -127,24 +128,11 @@ def test_yardsticks_survive_json(yardsticks: Yardsticks) -> None:
     assert Yardsticks.model_validate_json(yardsticks.model_dump_json()) == yardsticks
 
 
-def evaluation(**rates: float) -> Evaluation:
+def evaluation(after: str, **rates: float) -> EvaluationRow:
     """Of sources of 1,000 and 3,000 bytes; the second is thin."""
     sizes = dict(zip(rates, (1000, 3000), strict=True))
-    scores = {
-        name: Score(
-            documents=8,
-            holdout_documents=20,
-            overwritten=0,
-            tokens=500,
-            bytes=sizes[name],
-            bits=rate * sizes[name],
-            bits_per_byte=rate,
-            bits_per_token=rate * sizes[name] / 500,
-            thin=sizes[name] == 3000,
-        )
-        for name, rate in rates.items()
-    }
-    return Evaluation(sequence_tokens=512, stride_tokens=512, tokens_per_source=None, sources=scores)
+    sources = {name: score(sizes[name], rate, thin=sizes[name] == 3000) for name, rate in rates.items()}
+    return evaluation_row(0, after, sources)
 
 
 def yardstick(size: int, unigram: float, xz_bytes: int | None) -> Yardstick:
@@ -159,36 +147,65 @@ def yardstick(size: int, unigram: float, xz_bytes: int | None) -> Yardstick:
     )
 
 
+MEASURED = Yardsticks(sources={"books": yardstick(1000, 3.0, 250), "web": yardstick(3000, 2.0, None)})
+
+
+def test_levels_are_sums_over_sums_where_every_source_has_them() -> None:
+    assert MEASURED.levels(["books"]) == Levels(3.0, 2.0)
+    assert MEASURED.levels(["books", "web"]) == Levels(9000 / 4000, None)
+    assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == Levels(None, None)
+    both = Yardsticks(sources={"books": yardstick(1000, 3.0, 250), "web": yardstick(3000, 2.0, 450)})
+    assert both.levels(["web", "books"]) == Levels(9000 / 4000, 8 * 700 / 4000)
+
+
 def test_the_table_marks_what_beats_the_unigram() -> None:
-    evaluations = [("before", evaluation(books=5.0, web=4.0)), ("after broad", evaluation(books=2.0, web=3.0))]
-    made = Yardsticks(
-        tokens_per_source=None, sources={"books": yardstick(1000, 3.0, 250), "web": yardstick(3000, 3.0, None)}
-    )
-    found = comparison(evaluations, made)
-    assert found.columns == ["source", "documents", "bytes", "before", "after broad", "unigram", "xz -9"]
+    evaluations = [evaluation("before", books=5.0, web=4.0), evaluation("after broad", books=2.0, web=3.0)]
+    found = comparison(evaluations, MEASURED)
+    assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9"]
     assert found.rows == [
-        ["books", "8 of 20", 1000, "5.000", "2.000*", "3.000", "2.000"],
-        ["web (thin)", "8 of 20", 3000, "4.000", "3.000", "3.000", "–"],
-        ["all", 16, 4000, "4.250", "2.750*", "3.000", "–"],
+        ["books", "1 kB", "5.000", "2.000*", "3.000", "2.000"],
+        ["web (thin)", "3 kB", "4.000", "3.000", "2.000", "–"],
+        ["all", "4 kB", "4.250", "2.750", "2.250", "–"],
     ]
-    assert "No xz of web: a document decodes" in found.note and "thin" in found.note
     assert found.note.startswith("Windows of 512 tokens")
+    assert "No xz of web: a document decodes" in found.note and "thin" in found.note and "up to" not in found.note
+    limited = [row.model_copy(update={"tokens_per_source": 20_000}) for row in evaluations]
+    assert "Of a holdout the first documents, up to 20,000 tokens." in comparison(limited, MEASURED).note
+
+
+def test_a_source_that_one_evaluation_lacks_is_a_dash_there() -> None:
+    rows = [evaluation_row(0, "before", {}), evaluation_row(9, "after", {"books": score(1000, 2.0)})]
+    assert comparison(rows, Yardsticks()).rows == [["books", "1 kB", "–", "2.000", "–", "–"]]
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 2), (120, 1)])
+def test_the_table_fits_a_terminal_and_only_headings_wrap(width: int, lines: int) -> None:
+    names = ("books", "code", "papers", "stack_exchange", "web_docs", "wikipedia")
+    rows = [
+        evaluation_row(step, after, {name: score(123_456_789, 12.3456, name[0] == "s") for name in names})
+        for step, after in enumerate(("before", "after broad", "after curated"))
+    ]
     printed = StringIO()
-    Console(file=printed, width=100).print(evaluations_table(evaluations, made))
-    lines = printed.getvalue().splitlines()
-    assert any(
-        line.split() == ["books", "8", "of", "20", "1,000", "5.000", "2.000*", "3.000", "2.000"] for line in lines
-    )
-    assert max(map(len, lines)) <= 100
+    yardsticks = Yardsticks(sources={name: yardstick(123_456_789, 13.0, 30_000_000) for name in names})
+    Console(file=printed, width=width).print(evaluations_table(rows, yardsticks))
+    found = [line.rstrip() for line in printed.getvalue().splitlines()]
+    assert max(map(len, found)) <= width
+    values = ["12.346*"] * 3 + ["13.000", "1.944"]
+    for name in names:
+        shown = [name, "(thin)"] if name[0] == "s" else [name]
+        assert [*shown, "123", "MB", *values] in [line.split() for line in found]
+    assert found[0] == "Held-out bits per byte" and set(found[1 + lines]) == {"─"}
+    headings = ("source", "holdout", "before", "after", "broad", "after", "curated", "unigram", "xz", "-9")
+    assert sorted(" ".join(found[1 : 1 + lines]).split()) == sorted(headings)
 
 
 def test_the_table_does_without_yardsticks_and_with_hostile_names() -> None:
     name = "[bold]\x1b[31mred\n" + "x" * 60
-    only = evaluation(**{name: 5.0, "web": 4.0})
-    found = comparison([("now", only)], None)
-    assert [row[0] for row in found.rows] == ["[bold]\ufffd[31mred\ufffd" + "x" * 60, "web (thin)", "all"]
-    assert [row[3:] for row in found.rows] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
+    only = evaluation("now", **{name: 5.0, "web": 4.0})
+    found = comparison([only], Yardsticks())
+    assert [row[0] for row in found.rows] == ["[bold]\ufffd[31mred " + "x" * 60, "web (thin)", "all"]
+    assert [row[2:] for row in found.rows] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
     printed = StringIO()
-    Console(file=printed, width=60, force_terminal=True).print(evaluations_table([("now", only)], None))
+    Console(file=printed, width=60, force_terminal=True).print(evaluations_table([only], Yardsticks()))
     assert "\x1b[31m" not in printed.getvalue() and "5.000" in printed.getvalue()
-    assert comparison([], None).rows == []
+    assert comparison([], Yardsticks()).rows == []
