@@ -1,5 +1,6 @@
 """`trainer fit`: one loop for all phases and any number of processes; killed at any moment, it can go on."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,8 @@ class Run:
             Batches(setup.corpora, phase, layout.rank, layout.world) for phase in setup.curriculum.phases
         ]
         training = setup.training
+        if training.parallel.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS documents for reproducible results
         torch.use_deterministic_algorithms(training.parallel.deterministic)
         self.precision = chosen_precision(training.parallel.precision, layout.device)
         saving = training.checkpoint
@@ -84,6 +87,10 @@ class Run:
         if begin.checkpoint is not None:
             self.checkpoints.load(begin.checkpoint, model, optimizer)
             self.console.say(f"going on from {begin.checkpoint.name}")
+            if begin.state is not None and begin.state.settings_digest != training.digest:
+                self.console.say(
+                    "some settings are not those of the checkpoint; train.json has those that hold from here"
+                )
         context = partial(forward_context, self.layout, self.precision)
         micro = training.parallel.micro_batch_sequences
         return Learner(model, optimizer, self.layout, context, micro, training.optimizer.clip_norm)
@@ -103,6 +110,7 @@ class Run:
             try:
                 learned = learner.learn(batch, phase.schedule.rate(batch.step - phase.first_step))
             except NotFinite as error:
+                self.checkpoints.wait()
                 raise self._named(error, phase, batch.step) from None
             done, now = batch.step, time.perf_counter()
             if self.layout.rank == 0:

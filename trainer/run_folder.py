@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from corpus.errors import InputError
@@ -49,8 +49,17 @@ def record_start(folder: Path, training: Training, step: int, world: int, precis
         "processes": world,
         "precision": precision,
         "host": platform.node(),
-        "versions": {name: version(name) for name in ("gristmill", "torch", "numpy", "pyarrow")}
+        "settings_digest": training.digest,
+        "versions": {name: _version(name) for name in ("gristmill", "torch", "numpy", "pyarrow")}
         | {"python": platform.python_version()},
     }
     with (folder / "starts.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def _version(name: str) -> str | None:
+    """None where a package is used from its source without being installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

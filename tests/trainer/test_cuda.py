@@ -22,6 +22,13 @@ SHAPE = Shape(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
 MODEL = {"layers": 2, "width": 128, "heads": 4, "kv_heads": 2, "mlp_width": 192, "rope_base": 10000}
 
 
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with nothing but torch may lack the charts' library; the page is tested elsewhere."""
+    for module in ("fit", "scoring"):
+        monkeypatch.setattr(f"trainer.{module}.write_run_page", lambda _: None)
+
+
 def gradients(shape: Shape, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
     """The loss, and every gradient, of packed documents."""
     with torch.device("cuda"):
