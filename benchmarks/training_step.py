@@ -71,7 +71,7 @@ def ours(case: Case, device: torch.device) -> Callable[[], float]:
     segments_BT, _ = segments(tokens_BW, np.empty(0, np.int64), EOS)
     inputs_BT, targets_BT = tokens_BW[:, :-1].astype(np.int64), tokens_BW[:, 1:].astype(np.int64)
     batch = Batch(1, 0, ("source",) * case.sequences, inputs_BT, targets_BT, segments_BT)
-    return lambda: learner.learn(batch, 1e-4).loss
+    return lambda: learner.learn(batch, learner.agree(batch).targets, 1e-4).loss
 
 
 def theirs(case: Case, device: torch.device) -> Callable[[], float]:

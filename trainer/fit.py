@@ -21,12 +21,12 @@ from trainer.errors import Stopped
 from trainer.loader import Batches
 from trainer.metrics import MetricsFile, StepRow, TensorBoard
 from trainer.optimizer import make_optimizer
-from trainer.parallel import Layout, any_rank, chosen_precision, forward_context, start
+from trainer.parallel import Layout, chosen_precision, forward_context, start
 from trainer.resume import Start, batch_settings, corpora_read, find_start
 from trainer.run_folder import locked, record_start
 from trainer.scoring import Scoring, print_table, write_run_page
 from trainer.setup import Setup, build_model, read_setup
-from trainer.step import Learned, Learner, NotFinite
+from trainer.step import Agreed, Learned, Learner, NotFinite
 from trainer.trace import documents_of
 
 
@@ -103,18 +103,19 @@ class Run:
         every, score_every = training.checkpoint.every_steps, training.evaluate.every_steps
         clock = time.perf_counter()
         for batch in self.batches[phase.index].iterate(done + 1):
-            if any_rank(self.layout, self.stopping is not None):
+            agreed = learner.agree(batch, self.stopping is not None)
+            if agreed.stop:
                 self._save(learner, phase, done)
                 self.checkpoints.wait()
                 raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there")
             try:
-                learned = learner.learn(batch, phase.schedule.rate(batch.step - phase.first_step))
+                learned = learner.learn(batch, agreed.targets, phase.schedule.rate(batch.step - phase.first_step))
             except NotFinite as error:
                 self.checkpoints.wait()
                 raise self._named(error, phase, batch.step) from None
             done, now = batch.step, time.perf_counter()
             if self.layout.rank == 0:
-                self.console.step(self.told.step(phase, done, learned, now - clock))
+                self.console.step(self.told.step(phase, done, agreed, learned, now - clock))
             clock = now
             if done < phase.last_step and every and done % every == 0:
                 self._save(learner, phase, done)
@@ -199,7 +200,7 @@ class _Told:
         if self.setup.training.tensorboard:
             self.board = TensorBoard(self.setup.folder, step)
 
-    def step(self, phase: PhasePlan, step: int, learned: Learned, seconds: float) -> StepRow:
+    def step(self, phase: PhasePlan, step: int, agreed: Agreed, learned: Learned, seconds: float) -> StepRow:
         """Writes the row of a step."""
         sources, pace = self.setup.corpora.sources, phase.batch_tokens / seconds
 
@@ -211,7 +212,7 @@ class _Told:
             phase=phase.name,
             step_in_phase=step - phase.first_step + 1,
             tokens=self.setup.curriculum.tokens(step),
-            targets=learned.targets,
+            targets=agreed.targets,
             loss=learned.loss,
             grad_norm=learned.grad_norm,
             learning_rate=phase.schedule.rate(step - phase.first_step),
@@ -221,7 +222,7 @@ class _Told:
             mfu_attention=mfu(flops_per_token(self.setup.shape, phase.sequence_tokens)),
             losses=learned.losses,
             epochs={name: read / sources[name].train_tokens for name, read in phase.cursors(step).items() if read},
-            batch=f"{learned.digest:016x}",
+            batch=f"{agreed.digest:016x}",
         )
         self.metrics.write(row)
         if self.board is not None:

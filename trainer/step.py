@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +25,21 @@ from trainer.optimizer import clip, set_rate
 from trainer.parallel import Layout, gathered, sums
 
 
+class Agreed(NamedTuple):
+    """Of the whole batch, and whether any process was asked to stop."""
+
+    stop: bool
+    targets: int
+    digest: int
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a step found, the same on all processes."""
 
     loss: float  # nats, mean over the batch's targets
     grad_norm: float  # before clipping
-    targets: int
     losses: dict[str, float]  # by source
-    digest: int  # of the whole batch
 
 
 class NotFinite(TrainerError):
@@ -54,19 +61,27 @@ class Learner:
     micro_batch_sequences: int | None
     clip_norm: float | None
 
-    def learn(self, batch: Batch, rate: float) -> Learned:
-        """Takes one step at this learning rate. All processes call it together. Raises NotFinite before the update."""
-        names, counts_B = sorted(set(batch.sources)), (batch.targets_BT != IGNORED).sum(axis=1)
-        targets = int(sums(self.layout, [int(counts_B.sum())])[0])
+    def agree(self, batch: Batch, stop: bool = False) -> Agreed:
+        """What all processes must know of a step before they take it, in one exchange."""
+        digest, targets = batch.digest(), int((batch.targets_BT != IGNORED).sum())
+        # Halves of 32 bits: int64 is what processes can sum exactly.
+        stops, targets, low, high = sums(self.layout, [int(stop), targets, digest & 0xFFFFFFFF, digest >> 32])
+        return Agreed(stops > 0, targets, (low + (high << 32)) % 2**64)
+
+    def learn(self, batch: Batch, targets: int, rate: float) -> Learned:
+        """Takes one step on a batch of so many targets. All processes call it together.
+
+        Raises NotFinite before the update.
+        """
         losses_B = self._backward(batch, targets)
-        loss, found = self._over_processes(batch, losses_B, counts_B, names)
+        loss, found = self._over_processes(batch, losses_B)
         self._refuse(batch, loss / targets, losses_B, "loss")
         norm = clip(self.model.parameters(), self.clip_norm)
         self._refuse(batch, norm, losses_B, "norm of the gradient")
         set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Learned(loss / targets, norm, targets, found, self._digest(batch))
+        return Learned(loss / targets, norm, found)
 
     def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Adds up gradients; returns each sequence's summed loss."""
@@ -87,18 +102,16 @@ class Learner:
             found.append(losses_B.detach())
         return torch.cat(found).double().cpu().numpy()
 
-    def _over_processes(
-        self, batch: Batch, losses_B: np.ndarray, counts_B: np.ndarray, names: list[str]
-    ) -> tuple[float, dict[str, float]]:
+    def _over_processes(self, batch: Batch, losses_B: np.ndarray) -> tuple[float, dict[str, float]]:
         """The summed loss, and the mean of each source, over all processes."""
-        sources_B = np.array(batch.sources)
-        rows = {name: sources_B == name for name in names}
-        mine = {name: (float(losses_B[rows[name]].sum()), int(counts_B[rows[name]].sum())) for name in names}
-        every = [json.loads(told) for told in gathered(self.layout, json.dumps(mine))]
-        total: dict[str, tuple[float, int]] = {name: (0.0, 0) for each in every for name in each}
-        for each in every:
-            for name, (loss, count) in each.items():
-                total[name] = (total[name][0] + loss, total[name][1] + count)
+        sources_B, counts_B = np.array(batch.sources), (batch.targets_BT != IGNORED).sum(axis=1)
+        rows = {name: sources_B == name for name in sorted(set(batch.sources))}
+        mine = {name: (float(losses_B[each].sum()), int(counts_B[each].sum())) for name, each in rows.items()}
+        total: dict[str, tuple[float, int]] = {}
+        for told in gathered(self.layout, json.dumps(mine)):
+            for name, (loss, count) in json.loads(told).items():
+                before = total.get(name, (0.0, 0))
+                total[name] = before[0] + loss, before[1] + count
         means = {name: loss / count for name, (loss, count) in sorted(total.items()) if count}
         return sum(loss for loss, _ in total.values()), means
 
@@ -108,9 +121,3 @@ class Learner:
         mine = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
         rows = [row for told in gathered(self.layout, json.dumps(mine)) for row in json.loads(told)]
         raise NotFinite(f"step {batch.step}: the {what} is {value}; the weights were not updated", tuple(rows))
-
-    def _digest(self, batch: Batch) -> int:
-        """Of the whole batch: halves of 32 bits are summed, since int64 is what processes can sum exactly."""
-        digest = batch.digest()
-        low, high = sums(self.layout, [digest & 0xFFFFFFFF, digest >> 32])
-        return (int(low) + (int(high) << 32)) % 2**64

@@ -92,8 +92,8 @@ def _until(where: str) -> None:
     what, _, number = where.partition(":")
     learn, publish = Learner.learn, Checkpoints._publish
 
-    def learn_and_die(self: Learner, batch: object, rate: float) -> object:
-        found = learn(self, batch, rate)  # type: ignore[arg-type]
+    def learn_and_die(self: Learner, batch: object, targets: int, rate: float) -> object:
+        found = learn(self, batch, targets, rate)  # type: ignore[arg-type]
         if what == "step" and batch.step == int(number):  # type: ignore[attr-defined]
             _die()
         return found

@@ -99,10 +99,10 @@ def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Pat
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, learn = write_config(tmp_path, checkpoint={"keep": 1}), Learner.learn
 
-    def asked(self: Learner, batch: object, rate: float) -> object:
+    def asked(self: Learner, batch: object, targets: int, rate: float) -> object:
         if batch.step == 5:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGTERM)
-        return learn(self, batch, rate)  # type: ignore[arg-type]
+        return learn(self, batch, targets, rate)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Learner, "learn", asked)
     with pytest.raises(Stopped, match="stopped after step 5, which is saved"):
