@@ -79,10 +79,20 @@ def cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def record(name: str, claim: str, packages: Sequence[str], figures: Mapping[str, object]) -> None:
-    """Writes benchmarks/results/<name>.json: the figures, with command, machine, versions and date beside them."""
+def record(
+    name: str,
+    claim: str,
+    packages: Sequence[str],
+    figures: Mapping[str, object],
+    met: bool | Mapping[str, bool] | None = None,
+) -> None:
+    """Writes benchmarks/results/<name>.json: the figures, with command, machine, versions and date beside them.
+
+    `claim` says what is measured, or a statement; `met` is whether that held, or each part of it, by these figures.
+    """
     result = {
         "claim": claim,
+        **({} if met is None else {"met": met}),
         "command": " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *(Path(a).name for a in sys.argv[1:])]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {"cpu": cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},

@@ -8,6 +8,13 @@ without worker processes, all in turn on the same core, --repeats times; the fil
 are installed into build/benchmarks/loader-venv on first use. Imports are not counted; `first batch` (of a fresh start)
 and `seek` (resuming after 95 % of the tokens, as the library offers) count opening. Memory is what the loader adds to
 the process after its imports, at most: resident, and of it not mapped from files. Linux only.
+
+Not all shuffle alike, nor alike finely. Ours permutes chunks of 8,192 tokens, of which sequences are then cut in turn;
+MosaicML and LitData shuffle samples of a sequence each, near their place in shards or chunks; Megatron and HF datasets
+permute single sequences; the plain loops draw each from a random place. Ours gives segments of documents besides, which
+nobody else does here; with the digest that `trainer fit` takes of each batch, it is measured in a row of its own.
+
+Judged is the CPU time a token takes, all threads of the process together; the clock's rate stands beside it.
 """
 
 import argparse
@@ -32,11 +39,14 @@ from loader_peers import BATCH, LIBRARIES, PEERS, SEQUENCE, SHARES, VOCABULARY, 
 
 PYTHON = ROOT / "build/benchmarks/loader-venv/bin/python"
 PACKAGES = ("numpy", "torch", "pyarrow")
-CLAIM = "batches of 8 x 2,048 int64 tokens from uint16 files in the page cache, tokens/s on one core"
+CLAIM = "batches of 8 x 2,048 int64 tokens from uint16 files in the page cache, tokens/s of one core's CPU time"
 ROUNDS = 5
 READ = 0.95  # of all tokens, in all rounds: a random mixture uses one source up before the others
 ALL = {**OURS, **PLAIN, **PEERS}
-BASELINES, HELD = ("memmap loop", "memmap loop, tuned"), "Gristmill, prefetch on"
+PLAIN_LOOP, TUNED_LOOP, HELD = "memmap loop", "memmap loop, tuned", "Gristmill, prefetch on"
+WITHIN = 1.5
+MIXED, ONE_SOURCE = KINDS = (", mixed", ", one source")  # of libraries, by the ends of their names
+APART = 0.1  # of which the rates by the clock and by CPU time may differ without a warning
 Figures = dict[str, Any]  # of JSON
 Memory = dict[str, int]
 
@@ -96,7 +106,7 @@ def rates(name: str, folder: Path, steps: int) -> Figures:
         "imported_bytes": imported["now"],
         "added_bytes": peak - imported["now"],
         "own_bytes": own - imported["own"],
-        "version": importlib.metadata.version(way.package) if way.package else None,
+        "versions": {each: importlib.metadata.version(each) for each in (way.package, "numpy", "torch") if each},
     }
 
 
@@ -161,7 +171,7 @@ def summed_up(name: str, runs: Sequence[Figures]) -> Figures:
     rounds = sorted(rate for run in runs for rate in run["tokens_per_s"])
     return {
         "told": ALL[name].told,
-        "version": runs[0]["version"],
+        "versions": runs[0]["versions"],
         "tokens_per_s": round(statistics.median(rounds)),
         "tokens_per_cpu_s": round(statistics.median(rate for run in runs for rate in run["tokens_per_cpu_s"])),
         "first_round_tokens_per_s": round(statistics.median(firsts)),
@@ -175,44 +185,47 @@ def summed_up(name: str, runs: Sequence[Figures]) -> Figures:
 def show(told: dict[str, Figures]) -> None:
     """The table, and beneath it what each does."""
     from rich.console import Console  # not in the libraries' environment
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(
-        "",
-        "Mtok/s",
-        "by CPU time",
-        "first round",
-        "first batch, s",
-        "seek, s",
-        "resumes exactly",
-        "memory, MB",
-        "of it own",
-    )
+    heads = ("Mtok/s of CPU time", "by the clock", "first round", "first batch, s", "seek, s", "resumes exactly")
+    table = Table(Column("", no_wrap=True), *heads, "memory, MB", "of it own")
     for name, found in told.items():
         exact = {True: "yes", False: "NO", None: "-"}[found["same_batch_after_resume"]]
-        counts = ("tokens_per_s", "tokens_per_cpu_s", "first_round_tokens_per_s", "added_bytes", "own_bytes")
-        rate, cpu, early, added, own = (f"{found[key] / 1e6:.0f}" for key in counts)
+        counts = ("tokens_per_cpu_s", "tokens_per_s", "first_round_tokens_per_s", "added_bytes", "own_bytes")
+        cpu, rate, early, added, own = (f"{found[key] / 1e6:.0f}" for key in counts)
         spent = (f"{found[key]:.3f}" for key in ("first_batch_s", "seek_s"))
-        table.add_row(name, rate, cpu, early, *spent, exact, added, own)
-    console = Console()
+        table.add_row(name, cpu, rate, early, *spent, exact, added, own)
+    console = Console(width=140)
     console.print(table)
     for name, found in told.items():
-        console.print(f"{name}: {found['told']}", highlight=False)
+        versions = ", ".join(f"{package} {version}" for package, version in found["versions"].items())
+        console.print(f"{name}: {found['told']} ({versions})", highlight=False, markup=False)
+    for name, found in told.items():
+        times = found["tokens_per_s"] / found["tokens_per_cpu_s"]
+        if abs(times - 1) > APART:
+            console.print(f"warning: {name}: by the clock {times:.2f} times its rate by CPU time", highlight=False)
 
 
-def verdict(told: dict[str, Figures]) -> Figures:
-    """The target: ahead of each library, and within 1.5 times the plain loop's time. The tuned loop is beside it."""
-    rate = {name: found["tokens_per_s"] for name, found in told.items()}
-    quickest = max(PEERS, key=lambda name: rate[name])
-    plain, tuned = (round(rate[name] / rate[HELD], 2) for name in BASELINES)
+def ratios(told: dict[str, Figures]) -> dict[str, dict[str, float]]:
+    """How many times the rate of ours that is judged each of the others has, by CPU time and by the clock."""
+    kinds = {"by_cpu_time": "tokens_per_cpu_s", "by_the_clock": "tokens_per_s"}
     return {
-        "of": HELD,
-        "quickest_library": quickest,
-        "times_quickest_library": round(rate[HELD] / rate[quickest], 2),
-        "memmap_loop_over_ours": plain,
-        "tuned_memmap_loop_over_ours": tuned,
-        "target": "times_quickest_library > 1, memmap_loop_over_ours <= 1.5",
-        "met": rate[HELD] > rate[quickest] and plain <= 1.5,
+        name: {kind: round(found[key] / told[HELD][key], 3) for kind, key in kinds.items()}
+        for name, found in told.items()
+        if name != HELD
+    }
+
+
+def judged(told: dict[str, Figures]) -> dict[str, bool]:
+    """Whether each statement holds by CPU time. Ours mixes: the libraries that mix too are its like."""
+    rate = {name: found["tokens_per_cpu_s"] for name, found in told.items()}
+    ahead = {kind: all(rate[HELD] > rate[name] for name in PEERS if name.endswith(kind)) for kind in KINDS}
+    within = {name: rate[name] <= WITHIN * rate[HELD] for name in (PLAIN_LOOP, TUNED_LOOP)}
+    return {
+        "ahead of each library, mixed": ahead[MIXED],
+        "ahead of each library reading one source": ahead[ONE_SOURCE],
+        f"within {WITHIN}x of the plain memmap loop": within[PLAIN_LOOP],
+        f"within {WITHIN}x of the tuned memmap loop": within[TUNED_LOOP],
     }
 
 
@@ -242,11 +255,16 @@ def main() -> None:
     show(told)
     if asked.only:
         return
-    held = verdict(told)
-    print(held)
+    others, met = ratios(told), judged(told)
+    print(f"Times the rate of `{HELD}`, by CPU time and by the clock:")
+    for name, times in others.items():
+        print(f"  {name}: {times['by_cpu_time']:.2f}, {times['by_the_clock']:.2f}")
+    for statement, holds in met.items():
+        print(f"{'met' if holds else 'NOT met'}: {statement}")
     data = {"tokens": asked.megatokens * 10**6, "shares": SHARES, "sequence_tokens": SEQUENCE, "batch": BATCH}
     asked_for = {"rounds": ROUNDS, "steps_of_a_round": steps, "repeats": asked.repeats}
-    record("loader", CLAIM, PACKAGES, {"data": data, **asked_for, "loaders": told, "verdict": held})
+    figures = {"data": data, **asked_for, "loaders": told, "judged": HELD, "times_the_rate_of_the_judged": others}
+    record("loader", CLAIM, PACKAGES, figures, met)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,9 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
 
     def tensors() -> Iterator[Pair]:
         single = (batches[step] for step in range(first, phase.last_step))
-        for batch in single if how == "random" else batches.iterate(first, prefetch=how == "prefetch"):
+        for batch in single if how == "random" else batches.iterate(first, prefetch=how in ("prefetch", "digests")):
+            if how == "digests":
+                batch.digest()
             parts = (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             yield tuple(torch.from_numpy(part) for part in parts)
 
@@ -200,11 +202,12 @@ def open_nanogpt(folder: Path, state: State | None) -> Opened:
 _TOLD = {
     "prefetch off": ("plain", "16 steps read at a time"),
     "prefetch on": ("prefetch", "16 steps read at a time, by a thread"),
+    "prefetch on, with digests": ("digests", "as before, and each batch's digest, which `trainer fit` takes"),
     "batch by batch": ("random", "batches[step], each by itself"),
 }
 OURS = {
     f"Gristmill, {name}": Way(
-        f"mixed by shares, chunks permuted, segments of documents, ignored targets; {told}",
+        f"mixed by shares, chunks of 8,192 tokens permuted, segments of documents, ignored targets; {told}",
         None,
         "Gristmill",
         load_ours,

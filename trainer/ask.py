@@ -1,9 +1,11 @@
 """What a trained model is asked: `trainer eval` and `trainer generate`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -14,9 +16,9 @@ from trainer.console import make_console
 from trainer.generate import generate
 from trainer.metrics import EvaluationsFile
 from trainer.model import Transformer
-from trainer.parallel import Layout, chosen_precision, forward_context, start
-from trainer.resume import refuse_others
-from trainer.scoring import Scoring, print_table, write_run_page, yardsticks
+from trainer.parallel import Layout, chosen_precision, forward_context, from_first, start
+from trainer.resume import refuse_other_models
+from trainer.scoring import Scoring, label_of, print_table, write_run_page, yardsticks
 from trainer.setup import Setup, build_model, read_setup
 from trainer.tokenizer import open_tokenizer
 
@@ -25,12 +27,13 @@ def show_scores(config: Path | None, assignments: Sequence[str], as_json: bool) 
     """Scores the last checkpoint, if that was not done, and prints all evaluations beside the yardsticks."""
     setup = read_setup(config, assignments)
     with start() as layout, make_console(silent=layout.rank > 0 or as_json) as console:
-        model, state = trained(setup, layout, None)
-        context = partial(forward_context, layout, chosen_precision(setup.training.parallel.precision, layout.device))
-        label = f"after {state.phase_name}" if state.phase_done else f"step {state.step}"
-        Scoring(setup, layout, console, context).score(model, state.step, label)
-        if layout.rank:
-            return
+        found = trained(setup, layout, None)
+        Scoring(setup, layout, console, found.context).score(
+            found.model, found.state.step, label_of(setup, found.state)
+        )
+    if layout.rank:
+        return
+    with make_console(silent=as_json) as console:
         measured = yardsticks(setup, console)
     page = write_run_page(setup)
     if as_json:
@@ -53,13 +56,13 @@ def write_on(
 ) -> None:
     """Prints the prompt and what the model writes behind it, as it comes."""
     setup = read_setup(config, assignments)
-    out = Console(markup=False, highlight=False, soft_wrap=True)
     with start() as layout:
-        model, state = trained(setup, layout, checkpoint)
-        phase = setup.curriculum.phases[state.phase]
-        context = partial(forward_context, layout, chosen_precision(setup.training.parallel.precision, layout.device))
+        out = Console(markup=False, highlight=False, soft_wrap=True, quiet=layout.rank > 0)
+        found = trained(setup, layout, checkpoint)
+        context_tokens = found.state.phase_settings["sequence_tokens"]
+        assert isinstance(context_tokens, int)
         drawn = generate(
-            model,
+            found.model,
             open_tokenizer(setup.corpora.tokenizer),
             prompt,
             tokens=tokens,
@@ -67,27 +70,35 @@ def write_on(
             top_k=top_k,
             seed=seed,
             eos_id=setup.corpora.tokenizer.eos_id,
-            context_tokens=phase.sequence_tokens,
-            forward_context=context,
+            context_tokens=context_tokens,
+            forward_context=found.context,
+            agree=partial(from_first, layout),
         )
         out.print(prompt, end="", style="bold")
         for text in drawn:
-            if layout.rank == 0:
-                out.print(text, end="")
-    out.print()
+            out.print(text, end="")
+        out.print()
 
 
-def trained(setup: Setup, layout: Layout, step: int | None) -> tuple[Transformer, State]:
-    """The model of the last checkpoint, or of a step's. Raises InputError if there is none, or one of another model."""
-    saving = setup.training.checkpoint
-    checkpoints = Checkpoints(setup.folder / "checkpoints", layout, saving.keep, False)
+class Trained(NamedTuple):
+    """A checkpoint's model, and what a forward pass of it runs under."""
+
+    model: Transformer
+    state: State
+    context: Callable[[], AbstractContextManager[object]]
+
+
+def trained(setup: Setup, layout: Layout, step: int | None) -> Trained:
+    """That of the last checkpoint, or of a step's. Raises InputError if there is none, or one of another model."""
+    checkpoints = Checkpoints(setup.folder / "checkpoints", layout, setup.training.checkpoint.keep, False)
     path = checkpoints.latest() if step is None else checkpoints.of_step(step)
     if path is None:
         there = ", ".join(sorted(each.name for each in checkpoints.folder.glob("step-*"))) or "none"
         what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
         raise InputError(f"{what} in {checkpoints.folder} (there are: {there}); run `trainer fit` first")
     state = read_state(path)
-    refuse_others(setup, state, path, other_corpus=True)
-    model = build_model(setup, layout, chosen_precision(setup.training.parallel.precision, layout.device))
+    refuse_other_models(setup, state, path)
+    precision = chosen_precision(setup.training.parallel.precision, layout.device)
+    model = build_model(setup, layout, precision, initial=False)
     checkpoints.load(path, model, None)
-    return model, state
+    return Trained(model, state, partial(forward_context, layout, precision))

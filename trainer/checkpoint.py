@@ -12,6 +12,7 @@ run stopped at a phase's very beginning, is `step-00001234-2`. Settings such as 
 come from train.yaml. Nothing is unpickled.
 """
 
+import itertools
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +98,12 @@ class Checkpoints:
             with self._told(name):
                 written.result()
 
+    @property
+    def failed(self) -> bool:
+        """Whether a save in the background has already failed on this process; `wait` then says why, on all."""
+        written = self._pending[1] if self._pending else None
+        return written is not None and written.done() and written.exception() is not None
+
     def latest(self) -> Path | None:
         """The newest checkpoint, if there is one."""
         found = self._found()
@@ -105,21 +112,6 @@ class Checkpoints:
     def of_step(self, step: int) -> Path | None:
         """The newest checkpoint of this step, if there is one."""
         return next((found.path for found in reversed(self._found()) if found.step == step), None)
-
-    def of_phase(self, index: int) -> Path | None:
-        """The one at the end of this phase, counted from 0. Raises InputError if only a damaged one can be it."""
-        damaged: InputError | None = None
-        for found in reversed(self._found()):
-            try:
-                state = read_state(found.path)
-            except InputError as error:
-                damaged = damaged or error
-                continue
-            if state.phase_done and state.phase == index:
-                return found.path
-        if damaged:
-            raise damaged
-        return None
 
     def load(self, path: Path, model: nn.Module, optimizer: Optimizer | None) -> State:
         """Loads weights, and the optimizer's moments and step if it is given, into what the model is spread over now.
@@ -156,6 +148,8 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(f"{TEMPORARY}*"):
             _remove(left)
+        if os.path.lexists(temporary):  # it would not go; all processes count on this name, so it gives up the name
+            temporary.rename(self._aside(temporary.name.removeprefix(TEMPORARY)))
         temporary.mkdir()
 
     def _publish(self, temporary: Path, state: State, files: Mapping[str, int]) -> None:
@@ -183,10 +177,16 @@ class Checkpoints:
             key = (state.step, state.phase, state.phase_done)
             others += key not in seen and not state.phase_done
             if found.path != written and (key in seen or (others > self._keep and not state.phase_done)):
-                left = self.folder / f"{TEMPORARY}{found.path.name}"
-                found.path.rename(left)  # at once no checkpoint, however long removing it takes
-                _remove(left)
+                left = self._aside(found.path.name)
+                with suppress(OSError):  # the save was well; the next one tries again
+                    found.path.rename(left)  # at once no checkpoint, however long removing it takes
+                    _remove(left)
             seen.add(key)
+
+    def _aside(self, name: str) -> Path:
+        """A free name for what is to be removed, and may refuse to be."""
+        numbered = (self.folder / f"{TEMPORARY}left-{name}-{number}" for number in itertools.count(1))
+        return next(path for path in numbered if not os.path.lexists(path))
 
     def _found(self) -> list[_Found]:
         paths = self.folder.iterdir() if self.folder.is_dir() else []
@@ -247,10 +247,12 @@ def _failure(what: str, error: BaseException) -> TrainerError:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    """Removes a leftover, or leaves it to the next save: over NFS, a file that someone has open keeps its folder."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _sync(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from corpus.errors import CorpusError, InputError
+from corpus.errors import CorpusError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,8 +99,9 @@ def main() -> None:
     try:
         app()
     except CorpusError as error:
-        if os.environ.get("RANK", "0") == "0" or not isinstance(error, InputError):  # all processes find the same
-            print(f"trainer: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or not getattr(error, "by_all", False):
+            print(f"trainer: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("trainer: stopped", file=sys.stderr)

@@ -58,7 +58,7 @@ class LearningRate(Strict):
     peak: Rate | None = None  # null: the rate at which the phase before it ended
     warmup: Share = 0.0
     decay: Share = 0.0
-    end: Rate | None = None  # null: the peak
+    end: Rate | None = None  # of the decay, and required with one
     shape: Literal["cosine", "linear"] = "cosine"  # of the decay
     jump: bool = False
 
@@ -219,6 +219,8 @@ def _phase_problems(phase: Phase) -> list[tuple[str, str]]:
         problems.append(("learning_rate", told))
     if rate.end is not None and not rate.decay:
         problems.append(("learning_rate", "`end` is given, but no `decay` leads there; add one, such as `decay: 20%`"))
+    if rate.decay and rate.end is None:
+        problems.append(("learning_rate", "`decay` is given, but not where it leads; add `end: 0`, say"))
     try:
         skipped_steps(phase.skip)
     except ValueError as error:

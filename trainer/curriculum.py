@@ -13,7 +13,7 @@ from corpus.units import human_count
 from trainer import config
 from trainer.corpora import Corpora
 from trainer.learning_rate import Schedule, schedule
-from trainer.mixture import integer_shares, order
+from trainer.mixture import MAX_PERIOD, integer_shares, order
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +147,30 @@ def _shares(phase: config.Phase, corpora: Corpora) -> tuple[dict[str, int], list
     there = {name: source.train_tokens for name, source in corpora.sources.items()}
     if not any(there.values()):
         return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
-    if phase.shares is None:
-        return integer_shares({name: float(tokens) for name, tokens in there.items()}), []
-    problems = [
-        f"shares: no source `{name}`{nearest(name, sorted(there))}" for name in phase.shares if name not in there
-    ]
+    shares = {name: tokens / sum(there.values()) for name, tokens in there.items()}
+    shares = shares if phase.shares is None else phase.shares
+    problems = [f"shares: no source `{name}`{nearest(name, sorted(there))}" for name in shares if name not in there]
     problems += [
         f"shares: source `{name}` holds no training tokens"
-        for name, share in phase.shares.items()
+        for name, share in shares.items()
         if share and there.get(name) == 0
     ]
-    return integer_shares(phase.shares), problems
+    problems += [
+        f"shares: source `{name}` has {share:.3g} of all tokens, and less than 1/{MAX_PERIOD:,} cannot be kept; state "
+        "`shares`, and leave it away there or give it more"
+        for name, share in shares.items()
+        if 0 < share < 1 / MAX_PERIOD
+    ]
+    return integer_shares(shares), problems
 
 
 def _skip_problems(plan: PhasePlan) -> list[str]:
-    inside = range(plan.first_step, plan.last_step + 1)
-    return [
-        f"skip: steps {steps.start}-{steps.stop - 1} lie outside its steps {inside.start}-{inside.stop - 1}"
-        for steps in plan.skip
-        if steps.start not in inside or steps.stop - 1 not in inside
-    ]
+    inside, problems = range(plan.first_step, plan.last_step + 1), []
+    for steps in plan.skip:
+        if steps.start not in inside or steps.stop - 1 not in inside:
+            found = f"step {steps.start}" if len(steps) == 1 else f"steps {steps.start}-{steps.stop - 1}"
+            problems.append(f"skip: {found}: this phase has steps {inside.start} to {inside.stop - 1}")
+    return problems
 
 
 def _overdrawn(phase: config.Phase, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:

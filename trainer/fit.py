@@ -1,5 +1,6 @@
 """`trainer fit`: one loop for all phases and any number of processes; killed at any moment, it can go on."""
 
+import json
 import os
 import signal
 import time
@@ -12,19 +13,21 @@ from types import FrameType
 
 import torch
 
+from corpus.errors import InputError
 from trainer.checkpoint import Checkpoints
 from trainer.checkpoint_state import State
 from trainer.console import RunConsole, make_console
 from trainer.cost import flops_per_token, peak_flops
 from trainer.curriculum import PhasePlan
+from trainer.curves import FILE_NAME as PAGE
 from trainer.errors import Stopped
 from trainer.loader import Batches
 from trainer.metrics import MetricsFile, StepRow, TensorBoard
 from trainer.optimizer import make_optimizer
-from trainer.parallel import Layout, chosen_precision, forward_context, start
+from trainer.parallel import Layout, chosen_precision, forward_context, gathered, start
 from trainer.resume import Start, batch_settings, corpora_read, find_start
 from trainer.run_folder import locked, record_start
-from trainer.scoring import Scoring, print_table, write_run_page
+from trainer.scoring import Scoring, label_of, print_table
 from trainer.setup import Setup, build_model, read_setup
 from trainer.step import Agreed, Learned, Learner, NotFinite
 from trainer.trace import documents_of
@@ -54,81 +57,104 @@ class Run:
         saving = training.checkpoint
         self.checkpoints = Checkpoints(setup.folder / "checkpoints", layout, saving.keep, saving.background)
         self.told = _Told(setup, layout)
-        self.stopping: str | None = None
+        self.scoring = Scoring(setup, layout, console, partial(forward_context, layout, self.precision))
+        self.stopping = False
 
     def go(self, asked: PhasePlan | None, other_corpus: bool) -> None:
         """Trains what is left, as far as `asked`."""
         begin = find_start(self.setup, self.checkpoints, asked, other_corpus)
-        if not begin.phases:
+        self._refuse_differences(begin)
+        label = label_of(self.setup, begin.state)
+        if not begin.phases and self.scoring.has(begin.step, label):
             self.console.say(f"{asked.name if asked else 'the curriculum'}: done; the last step was {begin.step}")
             return
         learner = self._learner(begin)
-        scoring = Scoring(self.setup, self.layout, self.console, learner.context)
         if self.layout.rank == 0:
-            record_start(self.setup.folder, self.setup.training, begin.step, self.layout.world, self.precision)
+            changed = record_start(
+                self.setup.folder, self.setup.training, begin.step, self.layout.world, self.precision
+            )
+            if changed:
+                self.console.say(f"not as at the last start: {', '.join(changed)}")
             self.told.resume(begin.step)
-            scoring.file.resume(begin.step)
-        if begin.state is None:
-            self._score(learner, scoring, 0, "before")
-        elif begin.state.phase_done:  # unless it was killed before it could
-            self._score(learner, scoring, begin.step, f"after {begin.state.phase_name}")
-        with self._stoppable():
-            done = begin.step
-            for phase in begin.phases:
-                done = self._phase(learner, scoring, phase, done)
+            self.scoring.file.resume(begin.step)
+        try:
+            if begin.state is None or begin.state.phase_done:  # a run may have been killed before it could
+                self._score(learner, begin.step, label)
+            with self._stoppable():
+                done = begin.step
+                for phase in begin.phases:
+                    done = self._phase(learner, phase, done)
+        finally:
+            self.told.close()
         if self.layout.rank == 0:
             print_table(self.setup)
-            print(f"Report: {write_run_page(self.setup)}")
+            print(f"Report: {self.setup.folder / PAGE}")
+
+    def _refuse_differences(self, begin: Start) -> None:
+        """Raises InputError unless all processes read the same settings, corpora and checkpoint."""
+        state = begin.state.model_dump_json() if begin.state else ""
+        mine = {
+            "the training file": self.setup.training.digest,
+            "the corpora": str(corpora_read(self.setup)),
+            "the last checkpoint": f"{begin.checkpoint and begin.checkpoint.name} {state}",
+        }
+        every = [json.loads(told) for told in gathered(self.layout, json.dumps(mine))]
+        for rank, theirs in enumerate(every):
+            if differing := [name for name, value in theirs.items() if value != every[0][name]]:
+                raise InputError(
+                    f"process {rank} reads {' and '.join(differing)} otherwise than process 0 does; give all machines "
+                    "the same files, and wait until a shared disk shows them everywhere"
+                )
 
     def _learner(self, begin: Start) -> Learner:
         training = self.setup.training
-        model = build_model(self.setup, self.layout, self.precision)
+        model = build_model(self.setup, self.layout, self.precision, initial=begin.checkpoint is None)
         optimizer = make_optimizer(model, training.optimizer)
         if begin.checkpoint is not None:
             self.checkpoints.load(begin.checkpoint, model, optimizer)
             self.console.say(f"going on from {begin.checkpoint.name}")
-            if begin.state is not None and begin.state.settings_digest != training.digest:
-                self.console.say(
-                    "some settings are not those of the checkpoint; train.json has those that hold from here"
-                )
-        context = partial(forward_context, self.layout, self.precision)
         micro = training.parallel.micro_batch_sequences
-        return Learner(model, optimizer, self.layout, context, micro, training.optimizer.clip_norm)
+        return Learner(model, optimizer, self.layout, self.scoring.context, micro, training.optimizer.clip_norm)
 
-    def _phase(self, learner: Learner, scoring: Scoring, phase: PhasePlan, done: int) -> int:
+    def _phase(self, learner: Learner, phase: PhasePlan, done: int) -> int:
         """Takes the steps of a phase that are left; returns its last."""
         training, curriculum = self.setup.training, self.setup.curriculum
         tokens_after = curriculum.tokens(curriculum.steps) - curriculum.tokens(phase.last_step)
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
-        every, score_every = training.checkpoint.every_steps, training.evaluate.every_steps
-        clock = time.perf_counter()
+        clock, looked = time.perf_counter(), done
         for batch in self.batches[phase.index].iterate(done + 1):
-            agreed = learner.agree(batch, self.stopping is not None)
+            agreed = learner.agree(batch, self.stopping or self.checkpoints.failed)
             if agreed.stop:
+                self.checkpoints.wait()  # raises what failed
                 self._save(learner, phase, done)
                 self.checkpoints.wait()
                 raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there")
+            done = batch.step
+            if not agreed.targets:
+                self.console.say(f"step {done} has nothing to predict: a takedown overwrote all of it")
+                continue
             try:
-                learned = learner.learn(batch, agreed.targets, phase.schedule.rate(batch.step - phase.first_step))
+                learned = learner.learn(batch, agreed.targets, phase.schedule.rate(done - phase.first_step))
             except NotFinite as error:
                 self.checkpoints.wait()
-                raise self._named(error, phase, batch.step) from None
-            done, now = batch.step, time.perf_counter()
+                raise self._named(error, phase, done) from None
+            now = time.perf_counter()
             if self.layout.rank == 0:
                 self.console.step(self.told.step(phase, done, agreed, learned, now - clock))
             clock = now
-            if done < phase.last_step and every and done % every == 0:
+            if done < phase.last_step and _due(training.checkpoint.every_steps, looked, done):
                 self._save(learner, phase, done)
-            if done < phase.last_step and score_every and done % score_every == 0:
-                self._score(learner, scoring, done, f"step {done}")
+            if done < phase.last_step and _due(training.evaluate.every_steps, looked, done):
+                self._score(learner, done, f"step {done}")
                 clock = time.perf_counter()
+            looked = done
         self._save(learner, phase, phase.last_step)
         self.checkpoints.wait()
-        self._score(learner, scoring, phase.last_step, f"after {phase.name}")
+        self._score(learner, phase.last_step, f"after {phase.name}")
         return phase.last_step
 
-    def _score(self, learner: Learner, scoring: Scoring, step: int, label: str) -> None:
-        row = scoring.score(learner.model, step, label)
+    def _score(self, learner: Learner, step: int, label: str) -> None:
+        row = self.scoring.score(learner.model, step, label)
         if row is not None and self.told.board is not None:
             self.told.board.evaluation(row)
 
@@ -157,11 +183,13 @@ class Run:
 
     def _named(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
         """The error, with the documents to blame and what to do."""
+        if self.layout.rank:
+            return error
         named = documents_of(self.setup.corpora, phase, step, error.rows)
-        which = "sequences whose loss it is hold" if error.rows else "loss of each sequence is finite; the batch holds"
+        which = "sequences without a finite loss hold" if error.rows else "loss of every sequence is finite; they hold"
         latest = self.checkpoints.latest()
         return NotFinite(
-            f"{error}\n  the {which} {named}\n  all of them: trainer trace --step {step}; to pass over this batch, add "
+            f"{error}\n  the {which}: {named}\n  all of them: trainer trace --step {step}; to pass over it, add "
             f'`skip: ["{step}"]` to phase `{phase.name}`, and go on from {latest.name if latest else "the start"}',
             error.rows,
         )
@@ -171,10 +199,9 @@ class Run:
         """SIGTERM and the first Ctrl-C ask the loop to save and stop; a second Ctrl-C stops at once."""
 
         def asked(number: int, _: FrameType | None) -> None:
-            if self.stopping is not None and number == signal.SIGINT:
+            if self.stopping and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.stopping = signal.Signals(number).name
-            self.console.say(f"{self.stopping}: saving after this step")
+            self.stopping = True  # and nothing else: the signal may have come in the midst of printing
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -189,6 +216,7 @@ class _Told:
 
     def __init__(self, setup: Setup, layout: Layout) -> None:
         self.setup, self.world = setup, layout.world
+        self.epoch = {name: source.train_tokens for name, source in setup.corpora.sources.items()}
         self.metrics = MetricsFile(setup.folder)
         device = layout.device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
@@ -200,9 +228,15 @@ class _Told:
         if self.setup.training.tensorboard:
             self.board = TensorBoard(self.setup.folder, step)
 
+    def close(self) -> None:
+        """Lets go of the files."""
+        self.metrics.close()
+        if self.board is not None:
+            self.board.close()
+
     def step(self, phase: PhasePlan, step: int, agreed: Agreed, learned: Learned, seconds: float) -> StepRow:
         """Writes the row of a step."""
-        sources, pace = self.setup.corpora.sources, phase.batch_tokens / seconds
+        pace = phase.batch_tokens / seconds
 
         def mfu(flops: int) -> float | None:
             return None if self.peak is None else pace * flops / (self.peak * self.world)
@@ -215,16 +249,21 @@ class _Told:
             targets=agreed.targets,
             loss=learned.loss,
             grad_norm=learned.grad_norm,
-            learning_rate=phase.schedule.rate(step - phase.first_step),
+            learning_rate=learned.rate,
             step_s=seconds,
             tokens_per_s=pace,
             mfu=mfu(flops_per_token(self.setup.shape)),
             mfu_attention=mfu(flops_per_token(self.setup.shape, phase.sequence_tokens)),
             losses=learned.losses,
-            epochs={name: read / sources[name].train_tokens for name, read in phase.cursors(step).items() if read},
-            batch=f"{agreed.digest:016x}",
+            epochs={name: read / self.epoch[name] for name, read in phase.cursors(step).items() if read},
+            batch=f"{learned.digest:016x}",
         )
         self.metrics.write(row)
         if self.board is not None:
             self.board.step(row)
         return row
+
+
+def _due(every: int | None, before: int, done: int) -> bool:
+    """Whether a multiple of `every` lies behind `before`, up to `done`: steps may be skipped."""
+    return every is not None and done // every > before // every

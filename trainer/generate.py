@@ -35,12 +35,14 @@ def generate(
     eos_id: int,
     context_tokens: int = CONTEXT_TOKENS,
     forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    agree: Callable[[int], int] = lambda token: token,
 ) -> Iterator[str]:
     """Yields the text behind the prompt as it comes, at most so many tokens of it; ends at EOS.
 
     The prompt is text and nothing else: a special token in it is spelled out. Temperature 0 takes the likeliest token.
-    The same seed draws the same text from the same logits. What would steer a terminal comes as U+FFFD. Raises
-    InputError on settings out of range, and TrainerError where the logits are not finite.
+    The same seed draws the same text from the same logits. What would steer a terminal comes as U+FFFD. Several
+    processes generate together, and `agree` gives all of them the token that the first drew. Raises InputError on
+    settings out of range, and TrainerError where the logits are not finite.
     """
     _check(prompt, tokens, temperature, top_k, seed, context_tokens)
     tokenizer.encode_special_tokens = True
@@ -53,6 +55,7 @@ def generate(
         context_tokens=context_tokens,
         forward_context=forward_context,
         sampler=_Sampler(temperature, top_k, seed),
+        agree=agree,
     )
     return _as_text(tokenizer, written[-_LEAD:], drawn)
 
@@ -89,6 +92,7 @@ def _draw(
     context_tokens: int,
     forward_context: Callable[[], AbstractContextManager[object]],
     sampler: _Sampler,
+    agree: Callable[[int], int],
 ) -> Iterator[int]:
     """The tokens behind `ids`, without the EOS that ends them."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -97,9 +101,11 @@ def _draw(
     try:
         for _ in range(tokens):
             tokens_BT = torch.tensor([ids[-context_tokens:]], device=device)
-            with torch.no_grad(), forward_context():
+            # Each text is a token longer than the last: compiled blocks would be compiled anew for each.
+            with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
                 logits_V = model(tokens_BT, None)[0, -1]
-            token = sampler(logits_V)
+            # A rounding apart, processes would draw different tokens, and one that ends leaves the others waiting.
+            token = agree(sampler(logits_V))
             if token == eos_id:
                 return
             ids.append(token)

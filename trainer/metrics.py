@@ -1,12 +1,14 @@
 """What a run measured: `metrics.jsonl`, a row a step, and `evaluations.jsonl`, bits per byte by source.
 
-Both are only ever appended to. A run that resumes drops the rows after the checkpoint, so that each step stands there
-once, and with them the last line, if a kill tore it.
+Both are only ever appended to; `trainer eval` may do so beside a running `trainer fit`. A run that resumes drops the
+rows after the checkpoint, so that each step stands there once, and with them the last line, if a kill tore it.
 """
 
+import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Annotated, Generic, TextIO, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -59,10 +61,10 @@ class _RowFile(Generic[AnyRow]):
 
     def __init__(self, path: Path, model: type[AnyRow]) -> None:
         self.path, self._model = path, model
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
 
-    def resume(self, step: int | None = None) -> None:
-        """Keeps the rows of steps up to `step` (None: all that are whole), and goes on behind them.
+    def resume(self, step: int) -> None:
+        """Keeps the rows of steps up to `step`, and goes on behind them.
 
         Raises InputError if a line before the last is no row.
         """
@@ -71,19 +73,22 @@ class _RowFile(Generic[AnyRow]):
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         with temporary.open("wb") as file:
             for line, row in self._lines():
-                if step is None or row.step <= step:
+                if row.step <= step:
                     file.write(line + b"\n")
         publish(temporary, self.path)
-        self._file = self.path.open("a", encoding="utf-8", newline="\n", buffering=1)
 
     def write(self, row: AnyRow) -> None:
-        """Appends a row. Raises TrainerError if the disk does not take it."""
-        if self._file is None:
-            self.resume()
-        assert self._file is not None
+        """Appends a row to the file there is. Raises TrainerError if the disk does not take it."""
         try:
-            self._file.write(row.model_dump_json() + "\n")
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("a+b", buffering=0)  # a line is one write, which no other cuts in two
+                self._end_last_line(self._file)
+            left = row.model_dump_json().encode() + b"\n"
+            while left:  # once, but for a disk that fills up
+                left = left[self._file.write(left) :]
         except OSError as error:
+            self.close()  # the line may be torn, which opening mends
             told = f"{self.path}: cannot be written: {error.strerror}; mend that and resume from the last checkpoint"
             raise TrainerError(told) from None
 
@@ -96,6 +101,21 @@ class _RowFile(Generic[AnyRow]):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _end_last_line(self, file: FileIO) -> None:
+        """Ends the last line; cuts it off if a kill tore it. In place: others may have the file open."""
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        if file.read(1) in (b"", b"\n"):
+            return
+        file.seek(0)
+        last = file.read().rpartition(b"\n")[2]
+        try:
+            self._model.model_validate_json(last)
+        except ValidationError:
+            file.truncate(end - len(last))
+        else:
+            file.write(b"\n")
 
     def _lines(self) -> Iterator[tuple[bytes, AnyRow]]:
         """Each whole line and its row. Only a line without its end can be torn, and only the last can lack it."""
@@ -129,6 +149,11 @@ class EvaluationsFile(_RowFile[EvaluationRow]):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / EVALUATIONS, EvaluationRow)
+
+    def write(self, row: EvaluationRow) -> None:
+        """As ever, but the file is opened each time: rows are rare, and another process may have put it anew."""
+        super().write(row)
+        self.close()
 
 
 class TensorBoard:

@@ -30,6 +30,7 @@ from corpus.errors import InputError
 
 Precision = Literal["bf16", "fp32"]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+RECOMPILE_LIMIT = 64  # shapes: rows of a micro-batch and lengths, of each phase and of evaluations
 CONTROL_TIMEOUT = timedelta(hours=2)  # others wait here while one process works, on a slow disk, say
 
 
@@ -123,9 +124,16 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Has each of the model's blocks compiled when it first runs. Names of parameters stay. Comes before `shard`."""
+    """Has each of the model's blocks compiled when it first runs. Names of parameters stay. Comes before `shard`.
+
+    Each shape has a graph of its own, which all blocks share. By default the second shape is compiled for any, and what
+    is computed then depends on which shapes came before: a resumed run would not be bit for bit the same.
+    """
+    import torch._dynamo.config as compiler  # the compiler takes seconds to import
+
+    compiler.recompile_limit = RECOMPILE_LIMIT  # past it, blocks silently run uncompiled
     for block in _blocks(model):
-        block.compile()
+        block.compile(dynamic=False)
 
 
 def shard(model: nn.Module, layout: Layout, precision: Precision, reshard_after_forward: bool) -> None:
@@ -181,6 +189,11 @@ def sums(layout: Layout, values: Sequence[float]) -> list[int] | list[float]:
 def any_rank(layout: Layout, flag: bool) -> bool:
     """Whether any process says so. All must call this together."""
     return sums(layout, [int(flag)])[0] > 0
+
+
+def from_first(layout: Layout, number: int) -> int:
+    """The number that the first process gives. All must call this together."""
+    return sums(layout, [number if layout.rank == 0 else 0])[0]
 
 
 def gathered(layout: Layout, text: str) -> list[str]:

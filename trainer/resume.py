@@ -37,7 +37,8 @@ def find_start(setup: Setup, checkpoints: Checkpoints, asked: PhasePlan | None, 
     phases = setup.curriculum.phases
     first = 0
     if state is not None:
-        refuse_others(setup, state, latest, other_corpus)
+        assert latest is not None
+        _refuse_others(setup, state, latest, other_corpus)
         first = state.phase + 1 if state.phase_done else state.phase
     if asked is None:
         return Start(latest, state, phases[first:])
@@ -53,8 +54,29 @@ def find_start(setup: Setup, checkpoints: Checkpoints, asked: PhasePlan | None, 
     return Start(latest, state, phases[first : asked.index + 1] if asked.index == first else ())
 
 
-def refuse_others(setup: Setup, state: State, checkpoint: Path | None, other_corpus: bool) -> None:
-    """Raises InputError if the checkpoint was made of another model, tokenizer, seed, phase or corpus."""
+def refuse_other_models(setup: Setup, state: State, checkpoint: Path) -> None:
+    """Raises InputError if the checkpoint was made of another model or tokenizer."""
+    if problems := _model_problems(setup, state):
+        raise InputError(f"{checkpoint} is of another model than the training file's\n  " + "\n  ".join(problems))
+
+
+def _refuse_others(setup: Setup, state: State, checkpoint: Path, other_corpus: bool) -> None:
+    """The same for all that one cannot go on from: another model, tokenizer, seed, phase or corpus."""
+    problems = _model_problems(setup, state)
+    if state.seed != setup.training.seed:
+        problems.append(f"seed is {setup.training.seed}, in the checkpoint {state.seed}")
+    if state.phase >= len(setup.curriculum.phases):
+        problems.append(f"the checkpoint is of phase {state.phase + 1}, `{state.phase_name}`; the curriculum has fewer")
+    else:
+        problems += _phase_problems(setup.curriculum.phases[state.phase], state, other_corpus)
+    if problems:
+        lines = "\n  ".join(problems)
+        raise InputError(f"{checkpoint} cannot be gone on from: change the settings back, or `out`\n  {lines}")
+    if not other_corpus:
+        _refuse_other_corpora(setup, state, checkpoint)
+
+
+def _model_problems(setup: Setup, state: State) -> list[str]:
     found, expected = asdict(setup.shape), dict(state.model)
     problems = [
         f"model: {name} is {found[name]}, in the checkpoint {expected.get(name)}"
@@ -64,55 +86,47 @@ def refuse_others(setup: Setup, state: State, checkpoint: Path | None, other_cor
     if state.tokenizer_sha256 != setup.corpora.tokenizer.sha256:
         told = f"{setup.corpora.tokenizer.sha256[:12]}, in the checkpoint {state.tokenizer_sha256[:12]}"
         problems.append(f"the corpora's tokenizer is {told}")
-    if state.seed != setup.training.seed:
-        problems.append(f"seed is {setup.training.seed}, in the checkpoint {state.seed}")
-    if state.phase >= len(setup.curriculum.phases):
-        problems.append(f"the checkpoint is of phase {state.phase + 1}, `{state.phase_name}`; the curriculum has fewer")
-    else:
-        problems += _phase_problems(setup.curriculum.phases[state.phase], state)
-    if problems:
-        lines = "\n  ".join(problems)
-        raise InputError(f"{checkpoint} cannot be gone on from: change the settings back, or `out`\n  {lines}")
-    if not other_corpus:
-        _refuse_other_corpora(setup, state, checkpoint)
+    return problems
 
 
 def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
     """What decides a phase's batches, beside corpora, seed and start cursors."""
     return {
-        "steps": phase.steps,
+        "tokens": phase.steps * phase.batch_tokens,
         "sequence_tokens": phase.sequence_tokens,
-        "batch_sequences": phase.batch_sequences,
+        "batch_tokens": phase.batch_tokens,
         "shares": dict(phase.shares),
     }
 
 
-def _phase_problems(phase: PhasePlan, state: State) -> list[str]:
+def _phase_problems(phase: PhasePlan, state: State, other_corpus: bool) -> list[str]:
     now, then = batch_settings(phase), state.phase_settings
+    free = {"shares"} if other_corpus else set()  # by default they follow from the corpora
     problems = [
         f"phase `{phase.name}`: {key} is {now[key]}, in the checkpoint {then.get(key)}"
         for key in now
-        if now[key] != then.get(key)
+        if now[key] != then.get(key) and key not in free
     ]
     if phase.name != state.phase_name:
         problems.append(f"phase {phase.index + 1} is `{phase.name}`, in the checkpoint `{state.phase_name}`")
-    began = state.step - state.step_in_phase + 1
-    if not problems and (began != phase.first_step or dict(state.start) != dict(phase.start)):
+    began, start = state.step - state.step_in_phase + 1, {name: read for name, read in phase.start.items() if read}
+    before = {name: read for name, read in state.start.items() if read}
+    if not problems and (began != phase.first_step or (before != start and not other_corpus)):
         problems.append(f"the phases before `{phase.name}` are not those that the checkpoint has been through")
     return problems
 
 
-def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path | None) -> None:
+def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path) -> None:
     """A takedown's child is taken: it has the same layout, and a later revision."""
     now, then = corpora_read(setup), state.corpora
     for name in sorted({*now, *then}):
         new, old = now.get(name), then.get(name)
         same = new is not None and old is not None and new.content_sha256 == old.content_sha256
         if not same and not (new and old and new.layout_sha256 == old.layout_sha256 and new.revision > old.revision):
-            what = "is another" if new and old else "was not read before" if new else "is missing"
+            what = "is another one" if new and old else "was not read" if new else "is missing"
             raise InputError(
-                f"{checkpoint}: corpus `{name}` {what} than the one that the checkpoint was trained on (batches would "
-                "repeat or miss documents); build that one again, start a new run (`out`), or say --other-corpus"
+                f"{checkpoint}: corpus `{name}` {what}: the checkpoint was trained on other documents, and batches "
+                "would repeat or miss some; build that one again, start a new run (`out`), or say --other-corpus"
             )
 
 

@@ -1,9 +1,6 @@
 """The run folder: one `trainer fit` at a time works in it, and leaves word of when, where and with what.
 
-train.json          the settings of the last start
-starts.jsonl        each start: time, machine, versions, from which step
-metrics.jsonl       a row a step          evaluations.jsonl   held-out bits per byte
-checkpoints/        step-00001234/ …      report.html         the curves
+What lies in it: docs/formats.md.
 """
 
 import fcntl
@@ -17,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from corpus.errors import InputError
+from corpus.store.products import write_text
 from trainer.config import Training
 
 
@@ -34,27 +32,41 @@ def locked(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise InputError(f"{folder}: another `trainer fit` is at work here; wait for it, or stop it") from None
+        except OSError as error:
+            raise InputError(
+                f"{folder}: this disk cannot lock files ({error.strerror}); name another with `out`"
+            ) from None
         yield
 
 
-def record_start(folder: Path, training: Training, step: int, world: int, precision: str) -> None:
-    """Writes the settings, and a line that says who begins where."""
+def record_start(folder: Path, training: Training, step: int, world: int, precision: str) -> list[str]:
+    """Writes the settings, and a line that says who begins where. Tells which settings are not those of last time."""
     told = training.model_dump(mode="json")
-    (folder / "train.json").write_text(json.dumps(told, indent=1) + "\n")
+    before = _settings(folder)
+    changed = sorted(name for name, value in told.items() if name in before and before[name] != value)
+    write_text(folder / "train.json", json.dumps(told, indent=1) + "\n", folder)
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
         "processes": world,
         "precision": precision,
         "host": platform.node(),
-        "settings_digest": training.digest,
         "versions": {name: _version(name) for name in ("gristmill", "torch", "numpy", "pyarrow")}
         | {"python": platform.python_version()},
     }
     with (folder / "starts.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
+    return changed
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    try:
+        found = json.loads((folder / "train.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _version(name: str) -> str | None:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,13 +12,14 @@ from rich.console import Console
 
 from corpus.store.products import write_text
 from trainer.charts import PhaseMark
+from trainer.checkpoint_state import State
 from trainer.console import RunConsole
 from trainer.curves import write_page
 from trainer.evaluate import evaluate
 from trainer.generate import generate
 from trainer.metrics import EvaluationRow, EvaluationsFile, MetricsFile
 from trainer.model import Transformer
-from trainer.parallel import Layout, any_rank
+from trainer.parallel import Layout, any_rank, from_first
 from trainer.scores import Record, Yardsticks
 from trainer.setup import Setup
 from trainer.tokenizer import open_tokenizer
@@ -25,6 +27,7 @@ from trainer.yardsticks import evaluations_table, measure
 
 SAMPLE_TOKENS = 80
 TOP_K = 50
+PAGE_STEPS = 20_000  # beyond, all processes would wait for long; the page is then written at the ends of phases
 
 
 class _Kept(Record):
@@ -47,20 +50,30 @@ class Scoring:
         self.setup, self.layout, self.console, self.context = setup, layout, console, context
         self.file = EvaluationsFile(setup.folder)
 
+    def has(self, step: int, label: str) -> bool:
+        """Whether this is recorded, by the settings there are now. All processes ask together."""
+        asked = (step, label, self._sequence_tokens, self.setup.training.evaluate.tokens_per_source)
+        found = ((row.step, row.after, row.sequence_tokens, row.tokens_per_source) for row in self.file.rows())
+        return any_rank(self.layout, self.layout.rank == 0 and asked in found)
+
+    @property
+    def _sequence_tokens(self) -> int:
+        training = self.setup.training
+        return training.evaluate.sequence_tokens or training.curriculum[0].sequence_tokens
+
     def score(self, model: Transformer, step: int, label: str) -> EvaluationRow | None:
         """Evaluates the model after `step`, and generates from the prompts that are set.
 
         Gives what it recorded: None if that had been done before, and on other processes than the first.
         """
-        recorded = self.layout.rank == 0 and any(row.step == step and row.after == label for row in self.file.rows())
-        if any_rank(self.layout, recorded):
+        if self.has(step, label):
             return None
         training, began = self.setup.training, time.perf_counter()
         asked = training.evaluate
         found = evaluate(
             model,
             self.setup.corpora,
-            sequence_tokens=asked.sequence_tokens or training.curriculum[0].sequence_tokens,
+            sequence_tokens=self._sequence_tokens,
             batch_sequences=asked.batch_sequences,
             tokens_per_source=asked.tokens_per_source,
             layout=self.layout,
@@ -78,11 +91,19 @@ class Scoring:
             **dict(found),
         )
         self.file.write(row)
-        write_text(self.setup.folder / "samples.json", json.dumps(samples, indent=1) + "\n", self.setup.folder)
         if row.bits_per_byte is not None:
             self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
-        write_run_page(self.setup)
+        if step <= PAGE_STEPS or not label.startswith("step "):
+            self._show(samples)
         return row
+
+    def _show(self, samples: list[tuple[str, str]]) -> None:
+        """Writes the page. Whatever keeps it from being written must not end a run."""
+        try:
+            write_text(self.setup.folder / "samples.json", json.dumps(samples, indent=1) + "\n", self.setup.folder)
+            write_run_page(self.setup)
+        except Exception as error:
+            self.console.say(f"the page could not be written: {type(error).__name__}: {error}")
 
     def _sample(self, model: Transformer, prompt: str) -> str:
         tokenizer = open_tokenizer(self.setup.corpora.tokenizer)
@@ -96,8 +117,18 @@ class Scoring:
             seed=self.setup.training.seed,
             eos_id=self.setup.corpora.tokenizer.eos_id,
             forward_context=self.context,
+            agree=partial(from_first, self.layout),
         )
         return "".join(drawn)
+
+
+def label_of(setup: Setup, state: State | None) -> str:
+    """What the evaluation of a checkpoint is called."""
+    if state is None:
+        return "before"
+    if state.step_in_phase == 0 and 0 < state.phase <= len(setup.curriculum.phases):  # stopped before its first step
+        return f"after {setup.curriculum.phases[state.phase - 1].name}"
+    return f"after {state.phase_name}" if state.phase_done else f"step {state.step}"
 
 
 def yardsticks(setup: Setup, console: RunConsole) -> Yardsticks:
@@ -127,7 +158,8 @@ def _contents(setup: Setup) -> dict[str, str]:
 
 def print_table(setup: Setup) -> None:
     """The evaluations before training, after each phase and of the last step, beside what yardsticks are known."""
-    rows = list(EvaluationsFile(setup.folder).rows())
+    asked = setup.training.evaluate.tokens_per_source
+    rows = [row for row in EvaluationsFile(setup.folder).rows() if row.tokens_per_source == asked]
     shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
     Console().print(evaluations_table(shown, kept_yardsticks(setup) or Yardsticks()), crop=False)
 

@@ -1,4 +1,4 @@
-"""From a train.yaml to a model on its devices: what `fit`, `eval`, `generate` and `trace` all begin with."""
+"""From a train.yaml to a model on its devices: what `fit`, `eval` and `generate` begin with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> Setup:
     return Setup(training, corpora, resolve(training, corpora))
 
 
-def build_model(setup: Setup, layout: "Layout", precision: "Precision") -> "Transformer":
-    """The model with its initial weights, laid out over the devices; compiled by block if so set."""
+def build_model(setup: Setup, layout: "Layout", precision: "Precision", initial: bool) -> "Transformer":
+    """The model, laid out over the devices, compiled by block if so set; with its initial weights, or none yet."""
     import torch
 
     from trainer.model import Transformer, initialise
@@ -56,5 +56,6 @@ def build_model(setup: Setup, layout: "Layout", precision: "Precision") -> "Tran
         compile_blocks(model)
     shard(model, layout, precision, parallel.reshard_after_forward)
     model.to_empty(device=layout.device)
-    initialise(model, setup.training.seed, setup.training.model.init_std)
+    if initial:
+        initialise(model, setup.training.seed, setup.training.model.init_std)
     return model

@@ -26,11 +26,10 @@ from trainer.parallel import Layout, gathered, sums
 
 
 class Agreed(NamedTuple):
-    """Of the whole batch, and whether any process was asked to stop."""
+    """What all processes must know of a step before they take it."""
 
-    stop: bool
-    targets: int
-    digest: int
+    stop: bool  # one of them was asked to
+    targets: int  # of the whole batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,15 @@ class Learned:
 
     loss: float  # nats, mean over the batch's targets
     grad_norm: float  # before clipping
+    rate: float
     losses: dict[str, float]  # by source
+    digest: int  # of the whole batch
 
 
 class NotFinite(TrainerError):
     """The loss or the gradient is not a number, and nothing was updated; `rows` of the whole batch are to blame."""
+
+    by_all = True
 
     def __init__(self, message: str, rows: tuple[int, ...]) -> None:
         super().__init__(message)
@@ -62,11 +65,9 @@ class Learner:
     clip_norm: float | None
 
     def agree(self, batch: Batch, stop: bool = False) -> Agreed:
-        """What all processes must know of a step before they take it, in one exchange."""
-        digest, targets = batch.digest(), int((batch.targets_BT != IGNORED).sum())
-        # Halves of 32 bits: int64 is what processes can sum exactly.
-        stops, targets, low, high = sums(self.layout, [int(stop), targets, digest & 0xFFFFFFFF, digest >> 32])
-        return Agreed(stops > 0, targets, (low + (high << 32)) % 2**64)
+        """The sum over all processes, which call it together."""
+        stops, targets = sums(self.layout, [int(stop), int((batch.targets_BT != IGNORED).sum())])
+        return Agreed(stops > 0, targets)
 
     def learn(self, batch: Batch, targets: int, rate: float) -> Learned:
         """Takes one step on a batch of so many targets. All processes call it together.
@@ -74,14 +75,14 @@ class Learner:
         Raises NotFinite before the update.
         """
         losses_B = self._backward(batch, targets)
-        loss, found = self._over_processes(batch, losses_B)
+        loss, found, digest = self._over_processes(batch, losses_B)
         self._refuse(batch, loss / targets, losses_B, "loss")
         norm = clip(self.model.parameters(), self.clip_norm)
         self._refuse(batch, norm, losses_B, "norm of the gradient")
         set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Learned(loss / targets, norm, found)
+        return Learned(loss / targets, norm, rate, found, digest)
 
     def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Adds up gradients; returns each sequence's summed loss."""
@@ -102,18 +103,21 @@ class Learner:
             found.append(losses_B.detach())
         return torch.cat(found).double().cpu().numpy()
 
-    def _over_processes(self, batch: Batch, losses_B: np.ndarray) -> tuple[float, dict[str, float]]:
-        """The summed loss, and the mean of each source, over all processes."""
+    def _over_processes(self, batch: Batch, losses_B: np.ndarray) -> tuple[float, dict[str, float], int]:
+        """Over all processes: the summed loss, the mean of each source, the digest of the batch."""
         sources_B, counts_B = np.array(batch.sources), (batch.targets_BT != IGNORED).sum(axis=1)
         rows = {name: sources_B == name for name in sorted(set(batch.sources))}
         mine = {name: (float(losses_B[each].sum()), int(counts_B[each].sum())) for name, each in rows.items()}
         total: dict[str, tuple[float, int]] = {}
-        for told in gathered(self.layout, json.dumps(mine)):
-            for name, (loss, count) in json.loads(told).items():
+        digest = 0
+        for told in gathered(self.layout, json.dumps([mine, batch.digest()])):
+            sources, part = json.loads(told)
+            digest = (digest + part) % 2**64
+            for name, (loss, count) in sources.items():
                 before = total.get(name, (0.0, 0))
                 total[name] = before[0] + loss, before[1] + count
         means = {name: loss / count for name, (loss, count) in sorted(total.items()) if count}
-        return sum(loss for loss, _ in total.values()), means
+        return sum(loss for loss, _ in total.values()), means, digest
 
     def _refuse(self, batch: Batch, value: float, losses_B: np.ndarray, what: str) -> None:
         if isfinite(value):

@@ -38,6 +38,7 @@ def test_the_whole_run_takes_every_step(whole: Path) -> None:
         f"renamed:{PHASE_1}",  # at the boundary, before the evaluation of phase 1
         f"step:{PHASE_1 + 1}",  # in phase 2, before its first checkpoint
         "step:19",  # in phase 2, after it
+        f"renamed:{STEPS}",  # at the end, before the last evaluation
     ],
 )
 def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(whole: Path, tmp_path: Path, where: str) -> None:

@@ -1,6 +1,8 @@
 """Checkpoints: exact, as of when they were saved, and as many as shall be kept."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,9 +95,7 @@ def test_the_last_within_phases_and_all_ends_of_phases_stay(tmp_path: Path) -> N
         kept.save(state(step, phase=step // 5), model, optimizer, last_of_phase=step in (4, 8))
     kept.wait()
     assert names(tmp_path) == ["step-00000004", "step-00000006", "step-00000007", "step-00000008"]
-    assert kept.latest() == kept.of_phase(1) == tmp_path / "step-00000008"
-    assert kept.of_phase(0) == tmp_path / "step-00000004"
-    assert kept.of_phase(2) is None
+    assert kept.latest() == tmp_path / "step-00000008"
 
 
 def test_a_second_one_of_a_step_takes_the_place_of_its_like_and_of_no_other(tmp_path: Path) -> None:
@@ -106,7 +106,6 @@ def test_a_second_one_of_a_step_takes_the_place_of_its_like_and_of_no_other(tmp_
     assert kept.latest() == tmp_path / "step-00000004-2"
     kept.save(state(4, phase=1, seed=8), model, optimizer, last_of_phase=False)
     assert names(tmp_path) == ["step-00000004", "step-00000004-3"]
-    assert kept.of_phase(0) == tmp_path / "step-00000004"
     assert kept.of_step(4) == kept.latest() == tmp_path / "step-00000004-3"
     assert kept.of_step(3) is None
     assert read_state(tmp_path / "step-00000004-3").seed == 8
@@ -118,6 +117,65 @@ def test_one_of_an_earlier_step_is_not_removed_as_it_is_saved(tmp_path: Path) ->
     kept.save(state(9), model, optimizer, last_of_phase=False)
     kept.save(state(3), model, optimizer, last_of_phase=False)
     assert "step-00000003" in names(tmp_path)
+
+
+def test_leftovers_that_cannot_be_removed_end_no_save_and_go_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(folder: Path) -> None:
+        (folder / "tensors").unlink(missing_ok=True)  # some of it may go
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+
+    kept, (model, optimizer) = checkpoints(tmp_path, keep=1), made()
+    for left in (".tmp-step-00000002", ".tmp-step-00000009", ".tmp-left-step-00000002-1"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / ".nfs01").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refusing)
+        for step in (1, 2, 2, 3):
+            kept.save(state(step), model, optimizer, last_of_phase=False)
+    assert [name for name in names(tmp_path) if name.startswith("step-")] == ["step-00000003"]
+    assert (tmp_path / ".tmp-left-step-00000002-2" / ".nfs01").exists()
+    again, its_optimizer = made(seed=9)
+    kept.load(tmp_path / "step-00000003", again, its_optimizer)
+    assert same(whole(again, its_optimizer), whole(model, optimizer))
+    kept.save(state(4), model, optimizer, last_of_phase=False)
+    assert names(tmp_path) == ["step-00000004"]
+
+
+def test_an_old_checkpoint_that_stays_ends_no_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, (model, optimizer) = checkpoints(tmp_path, keep=1), made()
+    rename = Path.rename
+
+    def refusing(path: Path, to: Path) -> Path:
+        if path.name == "step-00000001":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    for step in (1, 2, 3):
+        kept.save(state(step), model, optimizer, last_of_phase=False)
+    assert names(tmp_path) == ["step-00000001", "step-00000003"]
+
+
+def test_a_save_that_failed_in_the_background_is_known_before_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, (model, optimizer) = checkpoints(tmp_path, background=True), made()
+    with first_process_writes_later(ALONE) as go_on:
+        kept.save(state(1), model, optimizer, last_of_phase=False)
+        assert not kept.failed, "it is still writing"
+        go_on.set()
+        kept.wait()
+    kept.save(state(2), model, optimizer, last_of_phase=False)
+    assert kept._pending and kept._pending[1].result(60) and not kept.failed
+    kept.wait()
+    monkeypatch.setattr(os, "fsync", no_space)
+    kept.save(state(3), model, optimizer, last_of_phase=False)
+    assert kept._pending and kept._pending[1].exception(60) and kept.failed
+    with pytest.raises(TrainerError):
+        kept.wait()
+    assert not kept.failed
 
 
 @pytest.mark.parametrize("background", [False, True])

@@ -58,16 +58,6 @@ def test_a_hostile_state_is_refused(tmp_path: Path, change: Callable[[dict[str, 
     assert path.exists(), "what cannot be read is not ours to remove"
 
 
-def test_a_damaged_end_of_a_phase_is_told_and_another_is_not_in_the_way(tmp_path: Path) -> None:
-    kept = checkpoints(tmp_path)
-    for step in (1, 2):
-        kept.save(state(step, phase=step - 1), *made(), last_of_phase=True)
-    (tmp_path / "step-00000002" / "state.json").write_text("{}")
-    assert kept.of_phase(0) == tmp_path / "step-00000001"
-    with pytest.raises(InputError, match="step-00000002"):
-        kept.of_phase(1)
-
-
 class Bomb:
     """Unpickled, it leaves a mark."""
 

@@ -120,6 +120,10 @@ MISTAKES = {
         "line 16: phase `broad`: warm-up 50% and decay 60% are more than the phase",
         {"l16": "learning_rate: {peak: 1, warmup: 50%, decay: 60%}"},
     ),
+    "decay": (
+        "line 16: phase `broad`: `decay` is given, but not where it leads",
+        {"l16": "learning_rate: {peak: 1, decay: 20%}"},
+    ),
     "end": (
         "line 16: phase `broad`: `end` is given, but no `decay` leads there",
         {"l16": "learning_rate: {peak: 1, end: 0}"},
@@ -162,7 +166,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
             l8="heads: 5",
             l14="batch_tokens: 4k",
             l15="shares: {web: 0.9}",
-            l16="learning_rate: {peak: 1, warmup: 50%, decay: 60%}",
+            l16="learning_rate: {peak: 1, warmup: 50%, decay: 60%, end: 0}",
             l17="name: broad",
             l18="tokens: 8000",
             l24="skip: [9-]",

@@ -3,15 +3,17 @@
 Run: GRISTMILL_TEST_CUDA=1 python -m pytest tests/trainer/test_cuda.py
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.end_to_end.training import STEPS, fit_here, tensors, told, write_config
+from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, write_config
 from trainer.attention import block_mask, dense_mask
-from trainer.fit import fit
 from trainer.loss import token_losses
 from trainer.model import Shape, Transformer, initialise
 from trainer.parallel import compile_blocks
@@ -20,13 +22,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 SHAPE = Shape(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
 MODEL = {"layers": 2, "width": 128, "heads": 4, "kv_heads": 2, "mlp_width": 192, "rope_base": 10000}
-
-
-@pytest.fixture(autouse=True)
-def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with nothing but torch may lack the charts' library; the page is tested elsewhere."""
-    for module in ("fit", "scoring"):
-        monkeypatch.setattr(f"trainer.{module}.write_run_page", lambda _: None)
 
 
 def gradients(shape: Shape, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
@@ -71,14 +66,20 @@ def test_a_gpu_reads_what_a_cpu_reads_and_learns_the_same(tmp_path: Path, monkey
         assert one == pytest.approx(other, abs=2e-2)
 
 
-def test_with_deterministic_algorithms_phase_by_phase_is_bit_for_bit_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+def fit_elsewhere(config: Path, *phase: str) -> None:
+    """Trains in a process of its own, which shares nothing that was compiled before."""
+    command = [sys.executable, "-m", "trainer", "fit", "--config", str(config), *phase]
+    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    environment["GRISTMILL_TEST_CUDA"] = "1"
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_with_deterministic_algorithms_phase_by_phase_is_bit_for_bit_the_whole(tmp_path: Path) -> None:
     parallel = {"deterministic": True, "micro_batch_sequences": 2}
-    whole = fit_here(write_config(tmp_path / "whole", model=MODEL, parallel=parallel))
-    config = write_config(tmp_path / "parts", model=MODEL, parallel=parallel)
-    fit(config, "1")
-    fit(config, "2")
-    assert tensors(tmp_path / "parts" / "run") == tensors(whole)
-    assert len(told(whole, "step")) == STEPS
+    whole, parts = (write_config(tmp_path / name, model=MODEL, parallel=parallel) for name in ("whole", "parts"))
+    fit_elsewhere(whole)
+    fit_elsewhere(parts, "--phase", "1")
+    fit_elsewhere(parts, "--phase", "2")
+    assert tensors(tmp_path / "parts" / "run") == tensors(tmp_path / "whole" / "run")
+    assert len(told(tmp_path / "whole" / "run", "step")) == STEPS

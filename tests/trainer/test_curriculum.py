@@ -179,8 +179,8 @@ def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) ->
     assert lines == [
         "phase `one`: shares: no source `boks`; did you mean `books`?",
         "phase `one`: shares: source `empty` holds no training tokens",
-        "phase `two`: skip: steps 3-3 lie outside its steps 11-20",
-        "phase `two`: skip: steps 20-21 lie outside its steps 11-20",
+        "phase `two`: skip: step 3: this phase has steps 11 to 20",
+        "phase `two`: skip: steps 20-21: this phase has steps 11 to 20",
         "phase `two`: source `books` holds 1,000 training tokens; by the end of this phase 1,200 would be read, 1.2 "
         "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or take 83.3% of this phase's tokens or "
         "of the source's share",

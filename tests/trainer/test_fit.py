@@ -12,8 +12,9 @@ import torch
 from corpus.errors import InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, tensors, told, write_config
 from trainer.errors import Stopped
+from trainer.loader import Batch
 from trainer.setup import read_setup
-from trainer.step import Learner, NotFinite
+from trainer.step import Agreed, Learner, NotFinite
 from trainer.trace import trace
 
 
@@ -71,7 +72,7 @@ def test_another_curriculum_before_the_checkpoint_is_refused(phase_1: Path, tmp_
     written["curriculum"][0]["batch_tokens"] = 128
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
-    with pytest.raises(InputError, match="phase `broad`: steps is 24, in the checkpoint 12"):
+    with pytest.raises(InputError, match="phase `broad`: batch_tokens is 128, in the checkpoint 256"):
         fit_here(config, "2")
 
 
@@ -88,7 +89,7 @@ def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Pat
     written["curriculum"][1]["tokens"] = 256
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
-    with pytest.raises(InputError, match=r"corpus `golden` is another than the one .* --other-corpus"):
+    with pytest.raises(InputError, match=r"corpus `golden` is another one: .* --other-corpus"):
         fit_here(config, "2")
     copied(phase_1.parent / "run", tmp_path / "run")
     changed(config, out=str(tmp_path / "run"))
@@ -184,3 +185,58 @@ def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None
     events.Reload()
     assert [point.step for point in events.Scalars("loss")] == list(range(1, PHASE_1 + 1))
     assert [point.step for point in events.Scalars("bits per byte")] == [0, PHASE_1]
+
+
+def test_a_batch_that_a_takedown_emptied_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agree = Learner.agree
+
+    def emptied(self: Learner, batch: Batch, stop: bool = False) -> Agreed:
+        found = agree(self, batch, stop)
+        return found._replace(targets=0) if batch.step == 4 else found
+
+    monkeypatch.setattr(Learner, "agree", emptied)
+    run = fit_here(write_config(tmp_path, checkpoint={"every_steps": 4}), "1")
+    assert told(run, "step") == [(step,) for step in range(1, PHASE_1 + 1) if step != 4]
+    assert (run / "checkpoints" / "step-00000005").is_dir()  # the one due at step 4
+
+
+def test_a_page_that_cannot_be_written_does_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainer.scoring.write_run_page", full)
+    run = fit_here(write_config(tmp_path), "1")
+    assert told(run, "step")[-1] == (PHASE_1,)
+    assert "the page could not be written: OSError" in capfd.readouterr().err
+
+
+def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) -> None:
+    from tests.small_build import copied
+    from trainer.metrics import EvaluationsFile
+
+    run = copied(phase_1.parent / "run", tmp_path / "run")
+    written = json.loads(phase_1.read_text()) | {"out": str(run), "evaluate": {"tokens_per_source": 200}}
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(written))
+    fit_here(config, "1")
+    found = [(row.after, row.tokens_per_source) for row in EvaluationsFile(run).rows()]
+    assert found == [("before", 1), ("after broad", 1), ("after broad", 200)]
+
+
+def test_another_corpus_may_have_other_sources(phase_1: Path, tmp_path: Path) -> None:
+    from tests.end_to_end.training import GOLDEN
+    from tests.small_build import copied
+    from trainer.fit import fit
+
+    corpus = copied(GOLDEN, tmp_path / "corpus")
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    manifest["sources"][2]["name"] = "zebra"
+    (corpus / "manifest.json").write_text(json.dumps(manifest))
+    run = copied(phase_1.parent / "run", tmp_path / "run")
+    written = json.loads(phase_1.read_text()) | {"corpora": {"golden": str(corpus)}, "out": str(run)}
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(written))
+    fit(config, "2", other_corpus=True)
+    assert told(run, "step")[-1] == (STEPS,)

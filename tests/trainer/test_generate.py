@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,7 @@ def pieces(
     top_k: int | None = None,
     seed: int = 1,
     context_tokens: int = 2048,
+    agree: Callable[[int], int] = lambda token: token,
 ) -> list[str]:
     """What `generate` yields, greedily if nothing else is asked for."""
     return list(
@@ -75,6 +76,7 @@ def pieces(
             seed=seed,
             eos_id=EOS,
             context_tokens=context_tokens,
+            agree=agree,
         )
     )
 
@@ -155,6 +157,45 @@ def test_draws_by_temperature_and_from_the_top_k_alone(tokenizer: Tokenizer) -> 
     assert shares(1.0, 2) == pytest.approx([2 / 3, 1 / 3, 0], abs=0.08) and shares(1.0, 2)[2] == 0
     assert shares(0.5, None) == pytest.approx([36 / 46, 9 / 46, 1 / 46], abs=0.08)
     assert shares(1e-300, None) == shares(0.0, None) == shares(5.0, 1) == [1, 0, 0]
+
+
+def test_what_is_agreed_on_is_written_and_ends_the_text(tokenizer: Tokenizer) -> None:
+    drawn, (x,) = ids_of(tokenizer, "abc"), ids_of(tokenizer, "x")
+    heard: list[int] = []
+
+    def agree(token: int) -> int:
+        heard.append(token)
+        return EOS if len(heard) == 3 else x
+
+    model = Spelling(drawn)
+    assert "".join(pieces(model, tokenizer, agree=agree)) == "xx"
+    assert heard == drawn and model.seen == [[EOS], [EOS, x], [EOS, x, x]]
+
+    heard = []
+    model = Spelling([])  # this process alone would end at once
+    model.script = [EOS] * 3
+    assert "".join(pieces(model, tokenizer, agree=agree)) == "xx"
+    assert heard == [EOS] * 3
+
+
+def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    model = Transformer(Shape(2, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
+    initialise(model, seed=1, init_std=0.3)
+    for block in model.blocks:
+        block.compile(backend=backend, dynamic=False)
+    text = generate(model, tokenizer, "The", tokens=9, temperature=1.0, top_k=None, seed=1, eos_id=EOS)
+    assert next(text) and not graphs
+    model(torch.zeros(1, 5, dtype=torch.int64), None)
+    assert len(graphs) == 1, "between two tokens, as before"
+    assert list(text) and len(graphs) == 1
+    model(torch.zeros(1, 6, dtype=torch.int64), None)
+    assert len(graphs) == 2, "afterwards, as before"
 
 
 def test_logits_that_are_not_finite_are_an_error(tokenizer: Tokenizer) -> None:

@@ -1,6 +1,9 @@
 """The rows of a run: strict, appended, and cut back to a checkpoint whatever a kill has left of the last line."""
 
 import builtins
+import errno
+import os
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -89,10 +92,42 @@ def test_a_line_torn_anywhere_is_dropped_and_no_other(
     assert path.read_bytes() == b"".join(lines[: len(kept)]) + step_row(9).model_dump_json().encode() + b"\n"
 
 
-def test_writing_without_resuming_keeps_all_and_mends_the_torn_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lost", "steps"), [(0, [1, 2, 3]), (1, [1, 2, 3]), (2, [1, 3]), (10, [1, 3])])
+def test_writing_without_resuming_keeps_all_and_mends_the_last_line_in_place(
+    tmp_path: Path, lost: int, steps: list[int]
+) -> None:
     path = written(tmp_path, 2).path
-    path.write_bytes(path.read_bytes()[:-10])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
+    inode = path.stat().st_ino
     file = MetricsFile(tmp_path)
+    file.write(step_row(3))
+    assert [row.step for row in file.rows()] == steps
+    assert path.stat().st_ino == inode and path.read_bytes().endswith(b"}\n")
+
+
+def test_the_only_line_torn_leaves_none(tmp_path: Path) -> None:
+    path = written(tmp_path, 1).path
+    path.write_bytes(path.read_bytes()[:20])
+    MetricsFile(tmp_path).write(step_row(2))
+    assert [row.step for row in MetricsFile(tmp_path).rows()] == [2]
+
+
+def test_a_line_torn_by_a_full_disk_is_mended_by_the_next(tmp_path: Path) -> None:
+    class Filling(FileIO):
+        """Takes ten bytes, then none."""
+
+        def write(self, line: bytes) -> int:  # type: ignore[override]
+            if self.seek(0, os.SEEK_END) > whole:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(line[:10])
+
+    file = written(tmp_path, 1)
+    file.close()
+    whole = file.path.stat().st_size
+    file._file = Filling(file.path, "ab")
+    with pytest.raises(TrainerError, match="cannot be written: No space left"):
+        file.write(step_row(2))
+    assert file.path.stat().st_size == whole + 10
     file.write(step_row(2))
     assert [row.step for row in file.rows()] == [1, 2]
 
@@ -135,7 +170,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         pytest.skip("needs /dev/full")
     file = written(tmp_path, 1)
     file.close()
-    file._file = full.open("a", encoding="utf-8", buffering=1)
+    file._file = full.open("ab", buffering=0)
     with pytest.raises(TrainerError, match="cannot be written: No space left"):
         file.write(step_row(2))
 
@@ -148,6 +183,18 @@ def test_evaluations_resume_like_the_steps(tmp_path: Path) -> None:
     assert [row.after for row in file.rows()] == ["before", "after broad"]
     assert next(file.rows()) == evaluation_row(0, "before", {"books": BOOKS, "code": CODE})
     assert (tmp_path / "evaluations.jsonl").is_file()
+
+
+def test_two_that_write_evaluations_at_a_time_lose_none(tmp_path: Path) -> None:
+    """Planted: `write` that first writes the file anew, or that keeps it open."""
+    fit, asked, again = (EvaluationsFile(tmp_path) for _ in range(3))
+    fit.resume(0)
+    for step, file in enumerate((fit, asked, fit, asked, fit)):
+        file.write(evaluation_row(step, "x", {"books": BOOKS}))
+    again.resume(9)  # puts a new file in its place
+    for step, file in enumerate((fit, asked, again), 5):
+        file.write(evaluation_row(step, "x", {"books": BOOKS}))
+    assert [row.step for row in fit.rows()] == list(range(8))
 
 
 def test_bits_per_byte_are_sums_over_sums() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from trainer.parallel import (
     chosen_precision,
     compile_blocks,
     forward_context,
+    from_first,
     gathered,
     shard,
     start,
@@ -66,6 +68,7 @@ def test_without_torchrun_there_is_one_process_and_no_group(monkeypatch: pytest.
         assert not torch.distributed.is_initialized()
         assert sums(layout, [1, 2]) == [1, 2] and sums(layout, [0.5]) == [0.5] and gathered(layout, "a") == ["a"]
         assert any_rank(layout, True) and not any_rank(layout, False)
+        assert from_first(layout, 7) == 7
 
 
 def test_the_place_is_torchruns() -> None:
@@ -154,6 +157,28 @@ def test_compiling_blocks_leaves_the_names() -> None:
     assert model._compiled_call_impl is None
 
 
+def test_each_shape_has_one_graph_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: `dynamic` left out (two graphs), or torch's own limit (eight)."""
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", torch._dynamo.config.recompile_limit)  # put back
+    lengths: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[object]) -> Callable[..., object]:
+        lengths.append(max(len(each) for each in inputs if isinstance(each, Tensor)))
+        return graph.forward
+
+    class Doubling(nn.Module):  # torch's own modules are not compiled by themselves
+        def forward(self, x_BD: Tensor) -> Tensor:
+            return x_BD * 2
+
+    model = Small()
+    model.blocks = nn.ModuleList([Doubling(), Doubling()])
+    compile_blocks(model)
+    with torch.compiler.set_stance("default", force_backend=backend):
+        for rows in [*range(10, 26), *range(10, 26)]:
+            model(torch.zeros(rows, 6))
+    assert lengths == list(range(10, 26))
+
+
 # Two processes: one start of them serves the tests below.
 
 
@@ -172,6 +197,7 @@ def of_two_processes(folder: Path) -> None:
             "floats": sums(layout, [0.1, 10.0**layout.rank]),
             "none": sums(layout, []),
             "any": [any_rank(layout, False), any_rank(layout, layout.rank == 1), any_rank(layout, True)],
+            "first": [from_first(layout, 2**60 + layout.rank), from_first(layout, -1 - layout.rank)],
             "said": gathered(layout, "näher\n" * layout.rank),
             "silence": gathered(layout, ""),
         }
@@ -210,6 +236,7 @@ def test_sums_are_exact_and_the_same_everywhere(two: list[dict[str, object]]) ->
         assert each["floats"] == [0.2, 11.0]
         assert each["none"] == []
         assert each["any"] == [False, True, True]
+        assert each["first"] == [2**60, -1]
         assert "others floats" in str(each["mixed"])
 
 
