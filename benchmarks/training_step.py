@@ -5,9 +5,9 @@ attention, the mean loss that it computes itself, clipping and the same AdamW. B
 autocast over fp32 weights. On a CPU one small shape is measured; on a GPU 124 M and 1 B. 8 B in fp32 with AdamW's
 moments is 128 GB: one GPU does not hold it.
 
-MFU counts 6N FLOPs a token; beside it, by custom, with attention as if each token attended to its whole sequence, T x T.
-A causal mask asks for half of that, and documents for less, and what they mask is skipped: that figure is an upper
-bound of what the device did.
+MFU counts 6N FLOPs a token; beside it, by custom, with attention as if each token attended to all of its sequence
+(T x T). A causal mask asks for half of that, and documents for less, and kernels skip what is masked: the figure is an
+upper bound of what the device did.
 
 Run: python benchmarks/training_step.py [--shapes cpu 124m 1b] [--steps 10]; one process, one device.
 """
@@ -109,7 +109,7 @@ def theirs(case: Case, layout: Layout) -> Callable[[], float]:
         clip(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return float(loss.detach())
 
     return step
 

@@ -27,7 +27,7 @@ from trainer.mixture import order
 from trainer.stream import Maps, Stream
 
 IGNORED = -100  # a target that is not learned: as torch's cross-entropy has it
-BLOCK_SEQUENCES = 128  # that the prefetch thread reads at once
+BLOCK_SEQUENCES = 256  # that are read at once, ahead of the caller or not
 
 
 @dataclass(frozen=True, slots=True)
