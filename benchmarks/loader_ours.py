@@ -200,8 +200,8 @@ def open_nanogpt(folder: Path, state: State | None) -> Opened:
 
 
 _TOLD = {
-    "prefetch off": ("plain", "16 steps read at a time"),
-    "prefetch on": ("prefetch", "16 steps read at a time, by a thread"),
+    "prefetch off": ("plain", "32 steps read at a time"),
+    "prefetch on": ("prefetch", "32 steps read at a time, by a thread"),
     "prefetch on, with digests": ("digests", "as before, and each batch's digest, which `trainer fit` takes"),
     "batch by batch": ("random", "batches[step], each by itself"),
 }

@@ -65,7 +65,8 @@ class Run:
         begin = find_start(self.setup, self.checkpoints, asked, other_corpus)
         self._refuse_differences(begin)
         label = label_of(self.setup, begin.state)
-        if not begin.phases and self.scoring.has(begin.step, label):
+        ended = begin.state is None or begin.state.phase_done  # then it is scored, unless it was killed before it could
+        if not begin.phases and (not ended or self.scoring.has(begin.step, label)):
             self.console.say(f"{asked.name if asked else 'the curriculum'}: done; the last step was {begin.step}")
             return
         learner = self._learner(begin)
@@ -78,7 +79,7 @@ class Run:
             self.told.resume(begin.step)
             self.scoring.file.resume(begin.step)
         try:
-            if begin.state is None or begin.state.phase_done:  # a run may have been killed before it could
+            if ended:
                 self._score(learner, begin.step, label)
             with self._stoppable():
                 done = begin.step

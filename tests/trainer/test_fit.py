@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from corpus.errors import InputError
-from tests.end_to_end.training import PHASE_1, STEPS, fit_here, tensors, told, write_config
+from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
 from trainer.errors import Stopped
 from trainer.loader import Batch
 from trainer.setup import read_setup
@@ -37,6 +37,15 @@ def test_a_phase_that_is_done_is_left_alone(tmp_path: Path, capfd: pytest.Captur
     fit_here(config, "broad")
     assert tensors(run) == before
     assert "broad: done" in capfd.readouterr().err
+
+
+def test_phase_1_is_left_alone_in_the_midst_of_phase_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path)
+    run = killed(config, "step:19")
+    before = (run / "metrics.jsonl").read_bytes()
+    fit_here(config, "1")
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert "broad: done; the last step was 16" in capfd.readouterr().err
 
 
 def test_an_unknown_phase_names_those_there_are(tmp_path: Path) -> None:
