@@ -122,7 +122,7 @@ def flops_per_token(shape: "Shape", sequence_tokens: int | None = None) -> int:
     Nothing computed twice (activation checkpointing) is counted.
     """
     attention = attention_flops_per_token(shape, sequence_tokens) if sequence_tokens else 0
-    return 6 * count_parameters(shape).multiplied + attention
+    return int(six_nd(count_parameters(shape).multiplied, 1)) + attention
 
 
 def device_hours(flops: float, peak: float, mfu: float) -> float:
