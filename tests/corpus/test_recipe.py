@@ -136,7 +136,7 @@ def test_help_loads_no_heavy_library() -> None:
 
 def test_the_recipes_of_the_repository_are_sound() -> None:
     folder = Path(__file__).parents[2] / "recipes"
-    found = sorted(folder.glob("*.yaml"))
+    found = sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("train"))
     assert {path.stem for path in found} >= {"quickstart", "web_books_code"}
     for path in found:
         read_recipe(path)
