@@ -35,10 +35,11 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.optim import Optimizer
 
 from corpus.errors import CorpusError, InputError
-from trainer.checkpoint_state import STATE_FILE, State, parse_state, read_state
-from trainer.checkpoint_store import Reader, Stored, Writer
+from corpus.store.products import sha256_file
+from trainer.checkpoint_state import REMEDY, STATE_FILE, FileState, State, parse_state, read_state
+from trainer.checkpoint_store import Reader, Stored, Writer, Written
 from trainer.errors import TrainerError
-from trainer.parallel import CONTROL_TIMEOUT, Layout
+from trainer.parallel import CONTROL_TIMEOUT, Layout, gathered
 
 TEMPORARY = ".tmp-"
 _NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
@@ -60,7 +61,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, layout: Layout, keep: int, background: bool) -> None:
-        self.folder = folder
+        self.folder, self._layout = folder, layout
         self._keep = keep
         self._background = background
         self._pending: tuple[str, Future[Metadata] | Future[None]] | None = None
@@ -119,6 +120,7 @@ class Checkpoints:
         Raises InputError if the checkpoint is damaged or of another model.
         """
         state = read_state(path)
+        self._refuse_damage(path, state)
         reader = Reader(path, state.files)
         weights = _model_tensors(model)
         tensors: dict[str, object] = {**weights}
@@ -143,6 +145,14 @@ class Checkpoints:
             dicts.set_optimizer_state_dict(model, optimizer, moments)
         return state
 
+    def _refuse_damage(self, path: Path, state: State) -> None:
+        """Reads the files through, each on one of the processes, and tells all of them what is damaged."""
+        mine = sorted(state.files)[self._layout.rank :: self._layout.world]
+        damaged = [name for name in mine if sha256_file(path / name) != state.files[name].sha256]
+        found = [name for told in gathered(self._layout, json.dumps(damaged)) for name in json.loads(told)]
+        if found:
+            raise InputError(f"{path}: damaged checkpoint: {', '.join(found)} does not hold what was saved; {REMEDY}")
+
     def _prepare(self, temporary: Path) -> None:
         """On the first process, before anyone writes: an empty temporary folder, and no other."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -152,9 +162,10 @@ class Checkpoints:
             temporary.rename(self._aside(temporary.name.removeprefix(TEMPORARY)))
         temporary.mkdir()
 
-    def _publish(self, temporary: Path, state: State, files: Mapping[str, int]) -> None:
+    def _publish(self, temporary: Path, state: State, files: Mapping[str, Written]) -> None:
         """On the first process, after all have written: makes the checkpoint whole, and removes what is too old."""
-        state = state.model_copy(update={"files": dict(sorted(files.items()))})
+        kept = {name: FileState(bytes=each.bytes, sha256=each.sha256) for name, each in sorted(files.items())}
+        state = state.model_copy(update={"files": kept})
         text = json.dumps(state.model_dump(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
         with (temporary / STATE_FILE).open("w", encoding="utf-8") as file:
             file.write(text + "\n")

@@ -16,6 +16,9 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 TensorFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.safetensors$")]
 
 
+REMEDY = "remove it to go on from the one before it"
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -26,6 +29,13 @@ class CorpusState(_Model):
     content_sha256: Hex  # of all that batches are made of
     layout_sha256: Hex  # of what decides which tokens stand where; a takedown leaves it
     revision: Count
+
+
+class FileState(_Model):
+    """What a file of tensors must be."""
+
+    bytes: Count
+    sha256: Hex
 
 
 class State(_Model):
@@ -49,7 +59,7 @@ class State(_Model):
     world: Annotated[int, Field(ge=1)]
     torch: str  # version
     tokens_seen: Count
-    files: dict[TensorFile, Count] = {}  # bytes
+    files: dict[TensorFile, FileState] = {}
 
 
 class _Version(BaseModel):
@@ -62,12 +72,12 @@ def read_state(path: Path) -> State:
     Raises InputError that says what is wrong: missing, of a newer format, malformed, or its files cut short.
     """
     state = parse_state(path)
-    for name, size in state.files.items():
+    for name, told in state.files.items():
         file = path / name
         found = file.stat().st_size if file.is_file() else None
-        if found != size:
-            told = f"it is missing {name}" if found is None else f"{name} has {found} bytes, not {size}"
-            raise InputError(f"{path}: damaged checkpoint: {told}; remove it to go on from the one before it")
+        if found != told.bytes:
+            what = f"it is missing {name}" if found is None else f"{name} has {found} bytes, not {told.bytes}"
+            raise InputError(f"{path}: damaged checkpoint: {what}; {REMEDY}")
     return state
 
 
@@ -77,7 +87,7 @@ def parse_state(path: Path) -> State:
     try:
         raw = file.read_bytes() if file.stat().st_size <= MAX_STATE_BYTES else None
     except OSError as error:
-        raise InputError(f"{file}: cannot read it: {error.strerror}; expected a checkpoint's folder") from None
+        raise InputError(f"{file}: cannot read it: {error.strerror}; {REMEDY}") from None
     if raw is None:
         raise InputError(f"{file}: over {MAX_STATE_BYTES} bytes; not a checkpoint's state")
     try:
@@ -89,4 +99,6 @@ def parse_state(path: Path) -> State:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)[:20]
         told = "\n".join(f"  {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in faults)
-        raise InputError(f"{file}: not a checkpoint's state of format_version {FORMAT_VERSION}\n{told}") from None
+        raise InputError(
+            f"{file}: not a checkpoint's state of format_version {FORMAT_VERSION}; {REMEDY}\n{told}"
+        ) from None

@@ -7,6 +7,7 @@ Any reader of safetensors opens the files.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -67,6 +68,7 @@ class Written(NamedTuple):
 
     name: str
     bytes: int
+    sha256: str
 
 
 class Writer(StorageWriter):
@@ -76,7 +78,9 @@ class Writer(StorageWriter):
     An exception in either, or in any process's writing, ends the save on all of them.
     """
 
-    def __init__(self, folder: Path, prepare: Callable[[], None], finish: Callable[[Mapping[str, int]], None]) -> None:
+    def __init__(
+        self, folder: Path, prepare: Callable[[], None], finish: Callable[[Mapping[str, Written]], None]
+    ) -> None:
         self.folder = folder
         self._prepare = prepare
         self._finish = finish
@@ -107,17 +111,17 @@ class Writer(StorageWriter):
         results = []
         if plan.items:
             path = self.folder / str(plan.storage_data)
-            written = Written(path.name, _write(path, plan.items, planner))
+            written = _write(path, plan.items, planner)
             results = [WriteResult(item.index, 0, written) for item in plan.items]
         done.set_result(results)
         return done
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Hands over what was written, once it is seen to be there."""
-        files = {result.storage_data.name: result.storage_data.bytes for each in results for result in each}
-        for name, size in files.items():
+        files = {result.storage_data.name: result.storage_data for each in results for result in each}
+        for name, written in files.items():
             path = self.folder / name
-            if not path.is_file() or path.stat().st_size != size:
+            if not path.is_file() or path.stat().st_size != written.bytes:
                 told = f"{path}: a process wrote this file, and it is not seen here"
                 raise TrainerError(f"{told}; the run folder must lie on a disk that all machines share")
         self._finish(files)
@@ -140,8 +144,8 @@ class _Tensor(NamedTuple):
     size: torch.Size
 
 
-def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> int:
-    """Writes a safetensors file, a tensor at a time, and fsyncs it. Returns its bytes. Source: safetensors' format."""
+def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> Written:
+    """Writes a safetensors file, a tensor at a time, and fsyncs it. Source: safetensors' format."""
     ordered = sorted(items, key=lambda item: (-_written(item).dtype.itemsize, item.index.fqn))  # so that all is aligned
     header: dict[str, object] = {}
     pieces, end = {}, 0
@@ -154,16 +158,22 @@ def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> int:
     header["__metadata__"] = {"format": "pt", "format_version": FORMAT_VERSION, "pieces": json.dumps(pieces)}
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)
+    digest = hashlib.sha256()
     with path.open("wb") as file:
-        file.write(len(raw).to_bytes(8, "little") + raw)
+
+        def write(data: bytes | memoryview) -> None:
+            digest.update(data)
+            file.write(data)
+
+        write(len(raw).to_bytes(8, "little") + raw)
         for item in ordered:
             tensor = planner.resolve_data(item)
             assert isinstance(tensor, Tensor) and tuple(tensor.shape) == tuple(_written(item).chunk.sizes)
-            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         file.flush()
         os.fsync(file.fileno())
     assert path.stat().st_size == 8 + len(raw) + end
-    return 8 + len(raw) + end
+    return Written(path.name, 8 + len(raw) + end, digest.hexdigest())
 
 
 class Stored(NamedTuple):

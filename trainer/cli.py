@@ -86,7 +86,7 @@ def trace(
     step: Annotated[int, typer.Option("--step", min=1, help="A step of the curriculum, from 1.", metavar="N")],
     config: Config = None,
     assignments: Set = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a span.")] = False,
 ) -> None:
     """Name the documents in the batch of a step."""
     from trainer.trace import show_trace
@@ -108,3 +108,6 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        print(f"trainer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

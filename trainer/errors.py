@@ -13,4 +13,7 @@ class Stopped(TrainerError):
     """Somebody asked the run to stop; it saved a checkpoint and can go on from there."""
 
     by_all = True
-    exit_code = 143  # what a shell reports of a process that SIGTERM ended
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal  # what a shell reports of a process that the signal ended

@@ -58,7 +58,7 @@ class Run:
         self.checkpoints = Checkpoints(setup.folder / "checkpoints", layout, saving.keep, saving.background)
         self.told = _Told(setup, layout)
         self.scoring = Scoring(setup, layout, console, partial(forward_context, layout, self.precision))
-        self.stopping = False
+        self.stopping: int | None = None  # the signal that asked for it
 
     def go(self, asked: PhasePlan | None, other_corpus: bool) -> None:
         """Trains what is left, as far as `asked`."""
@@ -70,6 +70,10 @@ class Run:
             self.console.say(f"{asked.name if asked else 'the curriculum'}: done; the last step was {begin.step}")
             return
         learner = self._learner(begin)
+        for steps in begin.phases[0].skip if begin.phases else ():
+            if steps.start <= begin.step:
+                told = f"step {steps.start} was taken before the checkpoint of step {begin.step}"
+                self.console.say(f"skip: {told}; to pass over it, remove the checkpoints behind it")
         if self.layout.rank == 0:
             changed = record_start(
                 self.setup.folder, self.setup.training, begin.step, self.layout.world, self.precision
@@ -124,12 +128,13 @@ class Run:
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
         clock, looked = time.perf_counter(), done
         for batch in self.batches[phase.index].iterate(done + 1):
-            agreed = learner.agree(batch, self.stopping or self.checkpoints.failed)
+            agreed = learner.agree(batch, self.stopping is not None or self.checkpoints.failed)
             if agreed.stop:
                 self.checkpoints.wait()  # raises what failed
                 self._save(learner, phase, done)
                 self.checkpoints.wait()
-                raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there")
+                number = self.stopping or signal.SIGTERM
+                raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there", number)
             done = batch.step
             if not agreed.targets:
                 self.console.say(f"step {done} has nothing to predict: a takedown overwrote all of it")
@@ -202,7 +207,7 @@ class Run:
         def asked(number: int, _: FrameType | None) -> None:
             if self.stopping and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.stopping = True  # and nothing else: the signal may have come in the midst of printing
+            self.stopping = number  # and nothing else: the signal may have come in the midst of printing
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -23,6 +23,7 @@ from corpus.errors import InputError
 from corpus.store.token_shards import Tokens, token_dtype
 from trainer.corpora import Corpora
 from trainer.curriculum import PhasePlan
+from trainer.errors import TrainerError
 from trainer.mixture import order
 from trainer.stream import Maps, Stream
 
@@ -80,7 +81,8 @@ class Batches:
         self._rows = phase.batch_sequences // world
         self._first_row = rank * self._rows
         self._order = order(tuple(phase.shares.values()))
-        self._eos, self._dtype = corpora.tokenizer.eos_id, token_dtype(corpora.tokenizer.vocabulary)
+        self._eos, self._vocabulary = corpora.tokenizer.eos_id, corpora.tokenizer.vocabulary
+        self._dtype = token_dtype(self._vocabulary)
         maps = maps or Maps()
         self.streams = {
             name: Stream(corpora.sources[name], phase.seed, corpora.tokenizer.vocabulary, maps) for name in self._names
@@ -130,6 +132,11 @@ class Batches:
                 tokens_RW[mine] = as_strided(read_N, (len(mine), width + 1), (width * size, size))
                 before_S = seams_S - 1
                 cut.append(mine[before_S // width] * width + before_S % width)
+        if (highest := int(tokens_RW.max())) >= self._vocabulary:
+            raise TrainerError(
+                f"steps {steps[0]} to {steps[-1]} hold token {highest}, where the vocabulary ends at "
+                f"{self._vocabulary - 1}: a shard is damaged; run `corpus verify` on the build"
+            )
         segments_RT, ignored_I = segments(tokens_RW, np.concatenate(cut), self._eos)
         sources = tuple(self._names[source] for source in source_R.tolist())
         return _Block(steps, sources, tokens_RW, segments_RT, ignored_I)

@@ -60,8 +60,12 @@ def write_text(final: Path, text: str, scratch: Path) -> None:
     """Writes a small file whole or not at all; a kill may leave its beginnings in `scratch`, on the same disk."""
     scratch.mkdir(parents=True, exist_ok=True)
     temporary = scratch / f".{final.name}.{os.getpid()}.tmp"
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    publish(temporary, final)
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        publish(temporary, final)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk it would keep what others need
+        raise
 
 
 def read_json(path: Path) -> dict[str, Json]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from corpus.errors import InputError
+from corpus.store.products import sha256_file
 from tests.trainer.small_run import checkpoints, load, made, saved, state
 
 
@@ -25,10 +26,23 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_single_bit_that_turned_over_is_found(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    file = next(path.glob("*.safetensors"))
+    raw = bytearray(file.read_bytes())
+    raw[-9] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(InputError, match=f"{file.name} does not hold what was saved; remove it"):
+        load(path)
+
+
 def test_a_file_whose_bytes_are_not_tensors_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path)
     file = next(path.glob("*.safetensors"))
     file.write_bytes(b"\xff" * file.stat().st_size)
+    stated = json.loads((path / "state.json").read_text())
+    stated["files"][file.name]["sha256"] = sha256_file(file)  # even then
+    (path / "state.json").write_text(json.dumps(stated))
     with pytest.raises(InputError, match=f"damaged checkpoint: {file.name} fails"):
         load(path)
 
@@ -42,9 +56,9 @@ def test_a_file_whose_bytes_are_not_tensors_is_named(tmp_path: Path) -> None:
         (lambda held: held | {"surprise": 1}, "surprise: Extra inputs"),
         (lambda held: held | {"step": -1}, "step: "),
         (lambda held: held | {"step": "5"}, "step: "),
-        (lambda held: held | {"files": {"../../outside.safetensors": 3}}, "files"),
-        (lambda held: held | {"files": {"/etc/passwd": 3}}, "files"),
-        (lambda held: held | {"files": {".metadata": 3}}, "files"),
+        (lambda held: held | {"files": {"../../outside.safetensors": {"bytes": 3, "sha256": "0" * 64}}}, "files"),
+        (lambda held: held | {"files": {"/etc/passwd": {"bytes": 3, "sha256": "0" * 64}}}, "files"),
+        (lambda held: held | {"files": {".metadata": {"bytes": 3, "sha256": "0" * 64}}}, "files"),
         (lambda held: {key: value for key, value in held.items() if key != "corpora"}, "corpora: Field required"),
     ],
 )

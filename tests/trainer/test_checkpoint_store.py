@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from corpus.errors import InputError
-from trainer.checkpoint_store import _DTYPES, Reader, Writer
+from trainer.checkpoint_store import _DTYPES, Reader, Writer, Written
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 EXTENTS = st.lists(st.integers(1, 5), max_size=3)
@@ -27,8 +27,8 @@ def filled(shape: list[int], dtype: torch.dtype) -> Tensor:
     return torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
 
 
-def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, int]:
-    files: dict[str, int] = {}
+def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, Written]:
+    files: dict[str, Written] = {}
     writer = Writer(folder, lambda: None, files.update)
     save(dict(tensors), storage_writer=writer, planner=DefaultSavePlanner(flatten_state_dict=False), no_dist=True)
     return files
@@ -51,7 +51,9 @@ def test_any_tensors_come_back_and_any_reader_of_safetensors_has_them(
     }
     with TemporaryDirectory() as temporary:
         files = write(Path(temporary), tensors)
-        assert {path.name: path.stat().st_size for path in Path(temporary).iterdir()} == files
+        assert {path.name: path.stat().st_size for path in Path(temporary).iterdir()} == {
+            name: each.bytes for name, each in files.items()
+        }
         ours = read(Reader(Path(temporary), files), tensors)
         (file,) = files
         theirs = load_file(Path(temporary) / file)

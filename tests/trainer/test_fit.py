@@ -115,8 +115,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch:
         return learn(self, batch, targets, rate)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Learner, "learn", asked)
-    with pytest.raises(Stopped, match="stopped after step 5, which is saved"):
+    with pytest.raises(Stopped, match="stopped after step 5, which is saved") as stopped:
         fit_here(config)
+    assert stopped.value.exit_code == 143
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     run = tmp_path / "run"
@@ -249,3 +250,18 @@ def test_another_corpus_may_have_other_sources(phase_1: Path, tmp_path: Path) ->
     config.write_text(json.dumps(written))
     fit(config, "2", other_corpus=True)
     assert told(run, "step")[-1] == (STEPS,)
+
+
+def test_a_damaged_shard_is_named_before_a_token_beyond_the_vocabulary_is_learned(tmp_path: Path) -> None:
+    from tests.end_to_end.training import GOLDEN
+    from tests.small_build import copied
+    from trainer.errors import TrainerError
+
+    corpus = copied(GOLDEN, tmp_path / "corpus")
+    for file in (corpus / "shards").glob("books-train*"):
+        raw = bytearray(file.read_bytes())
+        raw[len(raw) // 2 | 1] = 0xFF
+        file.write_bytes(raw)
+    config = write_config(tmp_path, corpora={"golden": str(corpus)})
+    with pytest.raises(TrainerError, match=r"the vocabulary ends at 383: a shard is damaged; run `corpus verify`"):
+        fit_here(config)
