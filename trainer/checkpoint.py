@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.optim import Optimizer
 
 from corpus.errors import CorpusError, InputError
-from corpus.store.products import sha256_file
+from corpus.store.products import fsync_folder, sha256_file
 from trainer.checkpoint_state import REMEDY, STATE_FILE, FileState, State, parse_state, read_state
 from trainer.checkpoint_store import Reader, Stored, Writer, Written
 from trainer.errors import TrainerError
@@ -171,11 +171,11 @@ class Checkpoints:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        _sync(temporary)
+        fsync_folder(temporary)
         again = max((found.again for found in self._found() if found.step == state.step), default=0) + 1
         path = self.folder / _name(state.step, again)
         temporary.rename(path)
-        _sync(self.folder)
+        fsync_folder(self.folder)
         self._prune(path)
 
     def _prune(self, written: Path) -> None:
@@ -264,12 +264,3 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Has the folder's list of names reach the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

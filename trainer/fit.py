@@ -49,6 +49,7 @@ class Run:
         self.batches = [  # refuses those that cannot be shared, before anything is built
             Batches(setup.corpora, phase, layout.rank, layout.world) for phase in setup.curriculum.phases
         ]
+        self.corpora = corpora_read(setup)  # hashes the names of all shards: once
         training = setup.training
         if training.parallel.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS documents for reproducible results
@@ -100,7 +101,7 @@ class Run:
         state = begin.state.model_dump_json() if begin.state else ""
         mine = {
             "the training file": self.setup.training.digest,
-            "the corpora": str(corpora_read(self.setup)),
+            "the corpora": str(self.corpora),
             "the last checkpoint": f"{begin.checkpoint and begin.checkpoint.name} {state}",
         }
         every = [json.loads(told) for told in gathered(self.layout, json.dumps(mine))]
@@ -174,7 +175,7 @@ class Run:
             phase_settings=batch_settings(phase),
             start=dict(phase.start),
             skip=tuple((steps.start, steps.stop - 1) for steps in phase.skip),
-            corpora=corpora_read(setup),
+            corpora=self.corpora,
             tokenizer_sha256=setup.corpora.tokenizer.sha256,
             model=asdict(setup.shape),
             seed=setup.training.seed,

@@ -31,8 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: cannot write a run here: {error.strerror}; name another with `out`") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child that outlives us holds it
+        except (BlockingIOError, PermissionError):
             raise InputError(f"{folder}: another `trainer fit` is at work here; wait for it, or stop it") from None
         except OSError as error:
             raise InputError(

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -169,11 +171,17 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    from trainer.run_folder import locked
-
+    """Fails if the folder is not locked, or if the lock outlives who held it."""
     config = write_config(tmp_path)
-    with locked(tmp_path / "run"), pytest.raises(InputError, match="another `trainer fit` is at work"):
-        fit_here(config)
+    hold = "import sys\nfrom pathlib import Path\nfrom trainer.run_folder import locked\n"
+    hold += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another `trainer fit` is at work"):
+            fit_here(config)
+        other.kill()
+    fit_here(config, "1")
 
 
 def test_what_a_run_leaves(phase_1: Path) -> None:
