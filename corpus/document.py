@@ -1,6 +1,8 @@
 """What passes from a source to the rules: records as they lie in a file, and the documents made of them."""
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 REVISION = 1  # raised whenever an id or a keyed hash changes: the holdout, samples and the shuffle follow from them
@@ -43,6 +45,14 @@ class Failed(NamedTuple):
 
 
 Found = Record | Skipped | Failed
+
+
+class Extracted(NamedTuple):
+    """A record's text, with what the record says of itself beside it (corpus.quality.signals.STATED)."""
+
+    text: str
+    signals: Mapping[str, int] = MappingProxyType({})
+    license: str | None = None  # where the content states one; else the record's, else the source's
 
 
 class UnreadableError(Exception):

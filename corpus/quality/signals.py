@@ -44,6 +44,14 @@ SIGNALS = (
     "duplicate_10_gram_characters",
 )
 
+STATED = (  # what a record says of itself, 0 or 1; null where its source does not look for it
+    "robots_noai",  # X-Robots-Tag or meta robots: noai or noimageai
+    "robots_noindex",
+    "generated",  # code that a program wrote, and says so
+    "minified",
+    "vendored",  # code of others that a repository carries along
+)
+
 
 def measure(text: str) -> dict[str, int | None]:
     """The signals of a text, in their order. Of an empty text they are 0.

@@ -14,7 +14,8 @@ from typing import Annotated
 from pydantic import Field
 
 import corpus.sources
-from corpus.document import Found, Record
+from corpus.document import Extracted, Found, Record
+from corpus.fetch.access import Access
 from corpus.settings import Quantity, Share, Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -54,6 +55,11 @@ class SourceSettings(Strict):
     max_failed: Share = 0.01
     max_record_bytes: Annotated[Quantity, Field(ge=1)] = 32_000_000
 
+    @property
+    def selects(self) -> bool:
+        """Whether the reader's `select` makes the files that are read."""
+        return False
+
 
 @dataclass(frozen=True)
 class Source:
@@ -65,14 +71,19 @@ class Source:
     `cuts(path, wanted, settings)` gives for each wanted offset the first offset at or after it at which reading may
     begin (the file's size if there is none). Both depend on the bytes of the file alone.
     `text(record, settings)` extracts; it raises UnreadableError.
+    `listing(settings, access)` gives the addresses that the settings stand for beside `paths`: of a crawl by its id.
+    `select(index, settings, access, target)`, where `settings.selects`, makes of each of those addresses (a local copy
+    of it) the one file that is read: `target`, whose bytes depend on the index and the settings alone.
     """
 
     settings: type[SourceSettings]
     read: Callable[[Path, int, int, "SourceSettings"], Iterator[Found]]
     cuts: Callable[[Path, Sequence[int], "SourceSettings"], list[int]]
-    text: Callable[[Record, "SourceSettings"], str]
+    text: Callable[[Record, "SourceSettings"], str | Extracted]
     revision: int  # raised whenever the output changes
     libraries: tuple[str, ...] = ()  # distributions whose version decides the output
+    listing: Callable[["SourceSettings", Access], Sequence[str]] | None = None
+    select: Callable[[Path, "SourceSettings", Access, Path], None] | None = None
 
 
 @cache

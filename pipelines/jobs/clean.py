@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from corpus import document
-from corpus.document import Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
+from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
 from corpus.errors import CorpusError
 from corpus.quality.catalog import select
 from corpus.quality.rule import Rule, failing
@@ -69,12 +69,12 @@ class Clean(Job):
         return found
 
     def work(self, task: Task) -> None:
-        from corpus.quality.signals import SIGNALS
+        from corpus.quality.signals import SIGNALS, STATED
         from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, records_schema, shard_schema
 
         acquire = self.inputs[0]
         files = files_of(acquire, task.input(acquire))
-        schema, part = shard_schema(SIGNALS, CLEAN_COLUMNS), f"{task.index:05d}.parquet"
+        schema, part = shard_schema((*SIGNALS, *STATED), CLEAN_COLUMNS), f"{task.index:05d}.parquet"
         with ExitStack() as stack:
             kept, dropped, records = (
                 stack.enter_context(RowWriter(task.new(f"{name}-{part}"), each))
@@ -83,7 +83,7 @@ class Clean(Job):
             cleaner = _Cleaner(self, task, self._language_model(task), kept, dropped, records)
             ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
             task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
-        task.facts["signals"] = list(SIGNALS)
+        task.facts["signals"] = [*SIGNALS, *STATED]
 
     def _language_model(self, task: Task) -> "LanguageModel | None":
         if not self.source.identify_language:
@@ -193,22 +193,23 @@ class _Cleaner:
             return "failed", found.reason, None, 0
         source = self.job.source
         try:
-            text = _encodable(catalog()[source.reader].text(found, source))
+            made = catalog()[source.reader].text(found, source)
+            extracted = Extracted(made) if isinstance(made, str) else made
         except UnreadableError as error:
             return "failed", error.reason, None, 0
         except (MemoryError, RecursionError):
             return "failed", "extractor_exhausted", None, 0
         except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
             return "failed", "extractor_error", None, 0
-        return self._judge(file, found, text)
+        return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)))
 
-    def _judge(self, file: InputFile, record: Record, text: str) -> tuple[str, str, str, int]:
-        from corpus.quality.signals import measure
+    def _judge(self, file: InputFile, record: Record, extracted: Extracted) -> tuple[str, str, str, int]:
+        from corpus.quality.signals import STATED, measure
 
-        source = self.job.source
+        source, text = self.job.source, extracted.text
         identity = document_id(source.name, record.identity, record.content)
-        row = self._row(file, record, text, identity)
-        signals = measure(text)
+        row = self._row(file, record, extracted, identity)
+        signals = {**dict.fromkeys(STATED), **measure(text), **extracted.signals}
         reasons = [rule.name for rule in failing(self.job.rules, signals)]
         if not text:
             reasons.insert(0, "empty")
@@ -222,7 +223,8 @@ class _Cleaner:
         self.dropped.add({**row, **signals, "rule": reasons[0], "failed_rules": reasons})
         return "dropped", reasons[0], identity, int(str(row["text_bytes"]))
 
-    def _row(self, file: InputFile, record: Record, text: str, identity: str) -> dict[str, object]:
+    def _row(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> dict[str, object]:
+        text = extracted.text
         language, score = self.model.identify(text) if self.model else (record.language, None)
         return {
             "id": identity,
@@ -231,7 +233,7 @@ class _Cleaner:
             "date": record.date,
             "language": language,
             "language_score": score,
-            "license": record.license or self.job.source.license,
+            "license": extracted.license or record.license or self.job.source.license,
             "source": self.job.source.name,
             "origin_file": file.name,
             "origin_start": record.start,
