@@ -23,6 +23,10 @@ def _folder(written: str) -> Path:
     return Path(written)
 
 
+def _assigned(assignments: list[str] | None, sample: str | None) -> list[str]:
+    return [*(assignments or []), *([f"sample={sample}"] if sample is not None else [])]
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -34,6 +38,9 @@ def _show_version(asked: bool) -> None:
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.", metavar="RECIPE")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Overrides a setting: key.path=value.", metavar="KEY=VALUE")
+]
+SampleOf = Annotated[
+    str | None, typer.Option("--sample", help="Only so many files a source, or a share such as 5%.", metavar="N|N%")
 ]
 Out = Annotated[
     Path | None,
@@ -58,11 +65,11 @@ def common(
 
 
 @app.command()
-def plan(recipe: RecipeFile, out: Out = None, on: On = None, assignments: Set = None) -> None:
+def plan(recipe: RecipeFile, out: Out = None, on: On = None, assignments: Set = None, sample: SampleOf = None) -> None:
     """Show the jobs of a recipe, their fingerprints, and which are done."""
     from pipelines.show import show_plan
 
-    show_plan(recipe, out, on, assignments or [])
+    show_plan(recipe, out, on, _assigned(assignments, sample))
 
 
 @app.command()
@@ -72,6 +79,7 @@ def build(
     on: On = None,
     out: Out = None,
     assignments: Set = None,
+    sample: SampleOf = None,
 ) -> None:
     """Build a recipe's corpus, or what is left of it."""
     from pipelines.executors import read_place
@@ -80,7 +88,7 @@ def build(
     place = read_place(on)
     if workers is not None:
         place = place.model_copy(update={"workers": workers})
-    folder = build_corpus(recipe, out=out, place=place, assignments=assignments or [])
+    folder = build_corpus(recipe, out=out, place=place, assignments=_assigned(assignments, sample))
 
     from corpus.report.tables import show_build
 

@@ -7,12 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Union
 
-from pydantic import Field, SerializeAsAny, create_model
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model
 
-from corpus import address, settings
+from corpus import address, settings, units
 from corpus.dedup.settings import Dedup
 from corpus.errors import InputError
+from corpus.fetch import client
 from corpus.quality import catalog as rules
+from corpus.quality import datatrove_steps as steps
 from corpus.settings import Document, Path_, Quantity, Share, Strict
 from corpus.sources.base import Name, SourceSettings, catalog
 from corpus.tokens.mix import Mix
@@ -27,12 +29,36 @@ class Holdout(Strict):
     thin_bytes: Quantity = 64_000
 
 
+class Sample(Strict):
+    """A stable part of each source: so many files, or a share of its files or records."""
+
+    files: Annotated[int, Field(ge=1)] | None = None
+    parts_per_million: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000_000
+
+
+def _sample(value: object) -> object:
+    """`5%`, `0.05` or, as a number of files, `20`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return Sample(files=value)
+    if not isinstance(value, str | float):
+        return value
+    try:
+        share = units.share(value)
+    except InputError as error:
+        raise ValueError(f"{error}; or a number of files, such as 20") from None
+    if not share:
+        raise ValueError("a sample of nothing; expected a share such as 5%, or a number of files such as 20")
+    return Sample(parts_per_million=max(1, round(share * 1_000_000)))
+
+
 class Recipe(Strict):
     """A recipe file, checked. `recipe.sources` are sorted by name: their order in the file decides nothing."""
 
     format_version: Literal[1]
     name: Name
     out: str | None = None  # default build/<name>
+    contact: Annotated[str, Field(max_length=200)] | None = None  # told to the servers that files are fetched from
+    sample: Annotated[Sample, BeforeValidator(_sample)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     sources: Annotated[tuple[SerializeAsAny[SourceSettings], ...], Field(min_length=1)]
     dedup: Dedup = Dedup()
@@ -75,6 +101,9 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
         problems += [
             ((*place, "rules"), f"`{source.name}`: {text}") for text in rules.problems(source.rules, source.bounds)
         ]
+        for number, step in enumerate(source.steps):
+            told_of_step = (f"`{source.name}`: {text}" for text in steps.problems(step))
+            problems += [((*place, "steps", number), text) for text in told_of_step]
         if source.language and not source.identify_language and not _states_language(source):
             told = f"`{source.name}`: with identify_language: false no language is known, and all would be dropped"
             problems.append(((*place, "language"), told))
@@ -97,7 +126,7 @@ def _states_language(source: SourceSettings) -> bool:
 
 def _path_problem(written: str, folder: Path) -> str | None:
     try:
-        if address.parse(written) is not None:
+        if address.parse(written) is not None or client.is_remote(written):
             return None
     except InputError as error:
         return str(error)

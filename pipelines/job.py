@@ -64,13 +64,18 @@ class Job(ABC):
             "tasks": self.tasks,
             "settings": self.settings(),
             "deciders": dict(self.deciders()),
-            "inputs": {job.name: job.fingerprint for job in self.inputs},
+            "inputs": {job.name: job.identity for job in self.inputs},
         }
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal."""
         return hashlib.sha256(canonical(self.description).encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """What stands for this job in the fingerprints of those behind it."""
+        return self.fingerprint
 
     @property
     def of_source(self) -> str:

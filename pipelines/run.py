@@ -22,6 +22,7 @@ from corpus.recipe import Recipe, read_recipe
 from corpus.store.products import canonical, write_text
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.executors import Place, run_wave
+from pipelines.inputs import size_of
 from pipelines.job import Done, Job
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Stopwatch, Watch, counts, peak_memory_bytes
@@ -44,7 +45,7 @@ def build(
     place, console = place or Place(), console or Console(stderr=True)
     checked = read_recipe(recipe, assignments)
     folder = out_folder(checked, out)
-    plan = make_plan(checked, recipe.parent, place.cache_folder)
+    plan = make_plan(checked, recipe.parent, place.access(checked.contact))
     with locked(folder), stoppable():
         _check_disk(plan, folder)
         return run_plan(plan, folder, place, console)
@@ -66,7 +67,8 @@ def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
     """Runs what is not whole yet, and publishes the manifest and the report at the top of the folder."""
     watch, ran = Stopwatch(), 0
     waves: list[dict[str, object]] = []
-    for wave in plan.waves:
+    for number in range(len(plan.waves)):
+        wave = plan.waves[number]
         for job in wave:
             Done(folder, job).forget_damaged()
         jobs = [job for job in wave if not Done(folder, job).whole]
@@ -76,6 +78,8 @@ def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
         if jobs:
             waves.append(_run_jobs(jobs, folder, place, console))
             ran += len(jobs)
+        if number == 0:
+            plan = plan.settled(folder)  # all acquire jobs are in the first wave
     _publish(plan, folder)
     if not waves:
         console.print(f"All {len(plan.jobs)} jobs are up to date in {folder}", highlight=False, soft_wrap=True)
@@ -199,12 +203,8 @@ def stoppable() -> Iterator[None]:
 
 def _check_disk(plan: Plan, folder: Path) -> None:
     """A build writes about as much as it reads, three times over: text twice, tokens twice, a little beside."""
-    from pipelines.jobs.acquire import Acquire, LocalFile
-
-    size = 0
-    for job in plan.jobs:
-        if isinstance(job, Acquire) and not Done(folder, job).whole:
-            size += sum(item.size if isinstance(item, LocalFile) else item.release.size for item in job.items)
+    unread = [job for job in plan.acquires if not Done(folder, job).whole]
+    size = sum(size_of(item) or 0 for job in unread for item in job.items)
     free = shutil.disk_usage(folder).free
     if free < 3 * size:
         raise CorpusError(

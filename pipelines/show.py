@@ -16,11 +16,12 @@ from pipelines.run import out_folder
 def show_plan(recipe: Path, out: Path | None, on: str | None, assignments: Sequence[str]) -> None:
     """Prints the table; nothing is written but the cache of what addresses stand for."""
     checked = read_recipe(recipe, assignments)
-    plan = make_plan(checked, recipe.parent, read_place(on).cache_folder)
     folder = out_folder(checked, out)
+    plan = make_plan(checked, recipe.parent, read_place(on).access(checked.contact)).settled(folder)
     table = Table("job", "tasks", "fingerprint", "state", title=f"{checked.name} in {folder}", title_justify="left")
     for job in plan.jobs:
-        table.add_row(job.name, str(job.tasks), job.fingerprint[:12], state(folder, job))
+        known = job in plan.acquires or not plan.unsettled
+        table.add_row(job.name, str(job.tasks), job.fingerprint[:12] if known else "by content", state(folder, job))
     console = Console()
     console.print(table)
     left = to_do(plan, folder)

@@ -16,6 +16,7 @@ from pydantic import Field
 import corpus.sources
 from corpus.document import Extracted, Found, Record
 from corpus.fetch.access import Access
+from corpus.quality.datatrove_steps import Step
 from corpus.settings import Quantity, Share, Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -51,9 +52,21 @@ class SourceSettings(Strict):
     language: Language | None = None  # None: identified and recorded, but nothing is dropped for it
     rules: tuple[str, ...] = ()  # rule sets, or single rules, in the order that drops are credited
     bounds: dict[str, Bound] = Field(default_factory=dict)
+    steps: tuple[Step, ...] = ()  # datatrove's: formatters edit texts before rules judge them, filters judge after
     holdout: bool = True  # whether clusters led by this source's documents may be held out
     max_failed: Share = 0.01
+    stream: bool = False  # whether remote files are read where they lie, each as one task, and not kept
     max_record_bytes: Annotated[Quantity, Field(ge=1)] = 32_000_000
+
+    @property
+    def whereabouts(self) -> frozenset[str]:
+        """The settings that say where files are, and decide nothing that the files themselves do not show."""
+        return frozenset({"paths", "stream"})
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Paths and addresses of lists that the reader looks things up in."""
+        return ()
 
     @property
     def selects(self) -> bool:

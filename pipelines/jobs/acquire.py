@@ -1,85 +1,90 @@
 """acquire: the files of a source, fetched, checked, and cut where its reader may begin."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import cast
 
 from corpus import address, archive
 from corpus.errors import CorpusError
+from corpus.fetch import client
+from corpus.fetch.access import Access
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
-from corpus.store.products import sha256_file
+from corpus.store.products import canonical, sha256_file
+from pipelines.inputs import Item, LocalFile, Package, RemoteFile, Selection, parts_behind, sample_key
 from pipelines.job import Done, Job, versions
 from pipelines.parts import parts_of
 from pipelines.task import Task
 
-
-class LocalFile(NamedTuple):
-    """A file that lies where the recipe says."""
-
-    path: str
-    name: str  # the shortest end of the path that is unique in its source
-    size: int
-    sha256: str
-    modified_ns: int
-    first_part: int
-    wanted: tuple[int, ...]
+File = dict[str, Json]
 
 
-class Package(NamedTuple):
-    """Files of a released package."""
-
-    address: str
-    release: address.Release
-    first_part: int
-    parts: int
-
-
-Item = LocalFile | Package
-
-
-class InputFile(NamedTuple):
+@dataclass(frozen=True)
+class InputFile:
     """A file as the next job reads it."""
 
-    path: Path
     name: str
     size: int
-    sha256: str
-    modified_ns: int | None  # of a local file, when the plan was made
+    sha256: str | None  # None: read where it lies, and known by its version
     first_part: int
     cuts: tuple[int, ...]
+    item: Item
+    done: Done
+    product: str | None  # where it is a product of acquire
 
-    def changed(self) -> bool:
-        """Whether the file is no longer the one that was planned with."""
-        status = self.path.stat()
-        return status.st_size != self.size or self.modified_ns not in (None, status.st_mtime_ns)
+    def path(self) -> Path:
+        """Where to read it: fetched again if it is no longer in the cache. Raises CorpusError if it has changed."""
+        if self.product is not None:
+            return self.done.path(self.product)
+        if isinstance(self.item, LocalFile):
+            return Path(self.item.path)
+        assert isinstance(self.item, RemoteFile) and isinstance(self.done.job, Acquire)
+        if self.sha256 is None:
+            from corpus.fetch.remote_path import RemotePath
+
+            return cast(Path, RemotePath(self.item.remote, self.done.job.access))
+        return client.fetch(self.item.remote, self.done.job.access, lambda size: None)
+
+    def refuse_changed(self) -> None:
+        """Raises CorpusError if it is a local file and no longer the one that was planned with."""
+        if isinstance(self.item, LocalFile) and _changed(self.item):
+            raise CorpusError(
+                f"{self.item.path}: changed since the build began; build again to plan with its new content"
+            )
 
 
 @dataclass(frozen=True)
 class Acquire(Job):
-    """A task an item; its facts list the files."""
+    """A task an item or list; its facts list the files."""
 
     source: SourceSettings | None  # None: files that no reader reads (a model)
     items: tuple[Item, ...]
-    cache: str
+    lists: tuple[LocalFile | RemoteFile, ...]
+    access: Access
+    files_of_a_package: int | None  # at most so many, if the recipe samples
+    seed: int
+    content: str | None = None  # what was found, once it was: all behind is made of that, wherever it came from
+
+    @property
+    def identity(self) -> str:
+        return self.content or self.fingerprint
 
     @property
     def parts(self) -> int:
         """How many parts the source's input is cut into."""
-        return sum(item.parts if isinstance(item, Package) else len(item.wanted) for item in self.items) + any(
-            isinstance(item, LocalFile) for item in self.items
-        )
+        return parts_behind(self.items)
 
     def settings(self) -> Json:
-        items: list[Json] = []
-        for item in self.items:
-            if isinstance(item, LocalFile):
-                items.append([item.name, item.size, item.sha256, item.first_part, list(item.wanted)])
-            else:
-                items.append([item.address, item.release.sha256, item.first_part, item.parts])
-        return {"reader": self.source.reader if self.source else None, "items": items}
+        described: list[Json] = [_described(item) for item in (*self.items, *self.lists)]
+        return {
+            "reader": self.source.reader if self.source else None,
+            "items": described,
+            "selects": self.source.model_dump(mode="json") if self.source and self.source.selects else None,
+            "files_of_a_package": [self.files_of_a_package, self.seed] if self.files_of_a_package else None,
+        }
 
     def deciders(self) -> Mapping[str, Json]:
         unpacking: dict[str, Json] = {"archive": archive.REVISION}
@@ -88,28 +93,67 @@ class Acquire(Job):
         reader = catalog()[self.source.reader]
         return {"reader": reader.revision, **unpacking, **versions(reader.libraries)}
 
+    def found(self, done: Done) -> str:
+        """The hash of what a finished job found: names, contents and cuts, and nothing of where they lie."""
+        files = [[file[key] for key in ("name", "size", "sha256", "first_part", "cuts")] for file in _files(done)]
+        files += [[file["version"]] for file in _files(done) if "version" in file]
+        described: Json = ["acquired", self.source.reader if self.source else None, cast(Json, files)]
+        return hashlib.sha256(canonical(cast(dict[str, Json], described)).encode()).hexdigest()
+
     def work(self, task: Task) -> None:
-        item = self.items[task.index]
-        files = [self._local(item)] if isinstance(item, LocalFile) else self._package(item, task)
-        task.facts["files"] = files  # type: ignore[assignment]
-        task.progress(len(files), sum(int(str(file["size"])) for file in files))
+        listed = task.index >= len(self.items)
+        item = self.lists[task.index - len(self.items)] if listed else self.items[task.index]
+        match item:
+            case LocalFile() | RemoteFile():
+                files = [self._single(item, task, cut=not listed)]
+            case Package():
+                files = self._package(item, task)
+            case Selection():
+                files = [self._selected(item, task)]
+        task.facts["files"] = cast(Json, files)
+        task.progress(len(files))
 
-    def _local(self, item: LocalFile) -> dict[str, Json]:
+    def _single(self, item: LocalFile | RemoteFile, task: Task, *, cut: bool) -> File:
+        if isinstance(item, RemoteFile) and self.source and self.source.stream and cut:
+            return {"name": item.name, "size": item.remote.size, "sha256": None, "first_part": item.first_part,
+                    "cuts": [], "version": item.remote.version}  # fmt: skip
+        path = self._at_hand(item, task)
+        sha256 = item.sha256 if isinstance(item, LocalFile) else sha256_file(path)
+        size = item.size if isinstance(item, LocalFile) else item.remote.size
+        return self._file(item.name, path, size, sha256, item.first_part, item.wanted if cut else ())
+
+    def _at_hand(self, item: LocalFile | RemoteFile, task: Task) -> Path:
+        """The file on this machine, as it was planned with."""
+        if isinstance(item, RemoteFile):
+            return client.fetch(item.remote, self.access, lambda size: task.progress(0, size))
         path = Path(item.path)
-        status = path.stat()
-        unchanged = (status.st_size, status.st_mtime_ns) == (item.size, item.modified_ns)
-        if not unchanged and sha256_file(path) != item.sha256:
+        if _changed(item) and sha256_file(path) != item.sha256:
             raise CorpusError(f"{path}: changed since the build began; build again to plan with the new content")
-        return self._file(item.name, path, item.size, item.sha256, item.first_part, item.wanted)
+        task.progress(0, item.size)
+        return path
 
-    def _package(self, item: Package, task: Task) -> list[dict[str, Json]]:
+    def _selected(self, item: Selection, task: Task) -> File:
+        assert self.source is not None
+        select = catalog()[self.source.reader].select
+        assert select is not None
+        product = f"files/{task.index:05d}/selected.warc.gz"
+        target = task.new(product)
+        select(self._at_hand(item.listed, task), self.source, self.access, target)
+        name = f"{item.listed.name}.selected.warc.gz"
+        found = self._file(name, target, target.stat().st_size, sha256_file(target), item.first_part, ())
+        return found | {"product": product}
+
+    def _package(self, item: Package, task: Task) -> list[File]:
         where = address.parse(item.address)
         assert where is not None
-        fetched = address.fetch(item.release, Path(self.cache), lambda size: task.progress(0, size))
+        fetched = address.fetch(item.release, self.access.cache, lambda size: task.progress(0, size))
         folder = f"files/{task.index:05d}/{where.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)
         members = archive.extract(fetched, where.pattern, root)
+        if self.files_of_a_package is not None:
+            chosen = sorted(members, key=lambda member: sample_key(member.name, self.seed))[: self.files_of_a_package]
+            members = [member for member in members if member in chosen]
         for member in members:
             task.new(f"{folder}/{member.name}")
         parts = parts_of([member.size for member in members], item.parts)
@@ -120,27 +164,19 @@ class Acquire(Job):
             for member, part in zip(members, parts, strict=True)
         ]  # fmt: skip
 
-    def _file(
-        self, name: str, path: Path, size: int, sha256: str, first_part: int, wanted: Sequence[int]
-    ) -> dict[str, Json]:
+    def _file(self, name: str, path: Path, size: int, sha256: str, first_part: int, wanted: Sequence[int]) -> File:
         cuts = catalog()[self.source.reader].cuts(path, wanted, self.source) if self.source and wanted else []
         return {"name": name, "size": size, "sha256": sha256, "first_part": first_part, "cuts": list(cuts)}
 
 
 def files_of(acquire: Job, done: Done) -> list[InputFile]:
-    """All files of an acquire job, in the order of its items."""
+    """All files of an acquire job that its reader reads, in the order of its items."""
     assert isinstance(acquire, Acquire)
-    found = []
-    for index, item in enumerate(acquire.items):
-        files = done.facts(index)["files"]
-        assert isinstance(files, list)
-        for file in files:
-            assert isinstance(file, dict)
-            path = Path(item.path) if isinstance(item, LocalFile) else done.path(str(file["product"]))
-            cuts = tuple(int(str(cut)) for cut in file["cuts"])  # type: ignore[union-attr]
-            size, first_part = int(str(file["size"])), int(str(file["first_part"]))
-            modified = item.modified_ns if isinstance(item, LocalFile) else None
-            found.append(InputFile(path, str(file["name"]), size, str(file["sha256"]), modified, first_part, cuts))
+    found = [
+        _input(file, item, done)
+        for index, item in enumerate(acquire.items)
+        for file in cast(list[File], done.facts(index)["files"])
+    ]
     for name, count in Counter(file.name for file in found).items():
         if count > 1:
             raise CorpusError(
@@ -149,16 +185,40 @@ def files_of(acquire: Job, done: Done) -> list[InputFile]:
     return found
 
 
-def shortest_names(paths: Sequence[Path]) -> list[str]:
-    """For each path the shortest end that no other path of the list has; no machine's folders stand in a corpus."""
-    depth, names = [1] * len(paths), [path.name for path in paths]
-    while True:
-        counts = Counter(names)
-        clashing = [
-            index for index, name in enumerate(names) if counts[name] > 1 and depth[index] < len(paths[index].parts)
-        ]
-        if not clashing:
-            return names
-        for index in clashing:
-            depth[index] += 1
-            names[index] = "/".join(paths[index].parts[-depth[index] :])
+def lists_of(acquire: Job, done: Done) -> list[InputFile]:
+    """The lists that the source's settings name, in the order of their names."""
+    assert isinstance(acquire, Acquire)
+    return [
+        _input(file, item, done)
+        for index, item in enumerate(acquire.lists, len(acquire.items))
+        for file in cast(list[File], done.facts(index)["files"])
+    ]
+
+
+def _input(file: File, item: Item, done: Done) -> InputFile:
+    cuts = tuple(cast(list[int], file["cuts"]))
+    size, first_part = cast(int, file["size"]), cast(int, file["first_part"])
+    sha256, product = cast(str | None, file["sha256"]), cast(str | None, file.get("product"))
+    return InputFile(str(file["name"]), size, sha256, first_part, cuts, item, done, product)
+
+
+def _files(done: Done) -> list[File]:
+    return [file for facts in done.all_facts() for file in cast(list[File], facts["files"])]
+
+
+def _described(item: Item) -> Json:
+    match item:
+        case LocalFile():
+            return [item.name, item.size, item.sha256, item.first_part, list(item.wanted)]
+        case RemoteFile():
+            known: list[Json] = [item.remote.url] if not item.remote.version.startswith("sha256:") else []
+            return [item.name, item.remote.size, item.remote.version, *known, item.first_part, list(item.wanted)]
+        case Package():
+            return [item.address, item.release.sha256, item.first_part, item.parts]
+        case Selection():
+            return ["select", _described(item.listed), item.first_part]
+
+
+def _changed(item: LocalFile) -> bool:
+    status = Path(item.path).stat()
+    return (status.st_size, status.st_mtime_ns) != (item.size, item.modified_ns)

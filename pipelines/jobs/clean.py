@@ -10,11 +10,14 @@ from corpus import document
 from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
 from corpus.errors import CorpusError
 from corpus.quality.catalog import select
+from corpus.quality.datatrove_chain import REVISION as CHAIN_REVISION
+from corpus.quality.datatrove_chain import Chain
+from corpus.quality.datatrove_steps import decided_by, load
 from corpus.quality.rule import Rule, failing
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
 from pipelines.job import Done, Job, versions
-from pipelines.jobs.acquire import InputFile, files_of
+from pipelines.jobs.acquire import InputFile, files_of, lists_of
 from pipelines.parts import ranges_of
 from pipelines.task import Task
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from corpus.store.text_shards import RowWriter
 
 SAMPLE_SHARE = 0.01  # of dropped documents whose text stays, where not all do
-NOT_DECIDING = {"share", "priority", "holdout", "max_failed", "paths"}  # what clean does not look at
+NOT_DECIDING = {"share", "priority", "holdout", "max_failed"}  # what clean does not look at
 SHOWN_FAILURES = 5
 
 
@@ -34,6 +37,7 @@ class Clean(Job):
     source: SourceSettings
     keep_dropped: Literal["all", "signals", "sample"]
     seed: int
+    sample_per_million: int | None  # of its records, where not its files were sampled
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -41,13 +45,16 @@ class Clean(Job):
         return select(self.source.rules, self.source.bounds)
 
     def settings(self) -> Json:
-        source = self.source.model_dump(mode="json", exclude=NOT_DECIDING | {"rules", "bounds"})
+        not_deciding = NOT_DECIDING | self.source.whereabouts | {"rules", "bounds", "steps"}
+        source = self.source.model_dump(mode="json", exclude=set(not_deciding))
         rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
-        return {"source": source, "rules": rules, "keep_dropped": self.keep_dropped, "seed": self._sample_seed}
+        steps: list[Json] = [each.json() for each in load(self.source.steps)]
+        return {"source": source, "rules": rules, "steps": steps, "keep_dropped": self.keep_dropped,
+                "seed": self._sample_seed, "sample_per_million": self.sample_per_million}  # fmt: skip
 
     @property
     def _sample_seed(self) -> int | None:
-        return self.seed if self.keep_dropped == "sample" else None
+        return self.seed if self.keep_dropped == "sample" or self.sample_per_million else None
 
     def deciders(self) -> Mapping[str, Json]:
         import unicodedata
@@ -66,6 +73,8 @@ class Clean(Job):
             from corpus.quality import language
 
             found |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
+        if self.source.steps:
+            found["steps"] = {"chain": CHAIN_REVISION, **decided_by(load(self.source.steps))}
         return found
 
     def work(self, task: Task) -> None:
@@ -80,10 +89,17 @@ class Clean(Job):
                 stack.enter_context(RowWriter(task.new(f"{name}-{part}"), each))
                 for name, each in (("kept", schema), ("dropped", schema), ("records", records_schema()))
             )
-            cleaner = _Cleaner(self, task, self._language_model(task), kept, dropped, records)
+            source, model, chain = self._with_lists(task), self._language_model(task), Chain(self.source.steps)
+            cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
             ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
             task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
+            chain.ask_again()
         task.facts["signals"] = [*SIGNALS, *STATED]
+
+    def _with_lists(self, task: Task) -> SourceSettings:
+        """The source's settings, with its lists as files of this machine."""
+        lists = tuple(each.path() for each in lists_of(self.inputs[0], task.input(self.inputs[0])))
+        return self.source.model_copy(update={"list_files": lists}) if lists else self.source
 
     def _language_model(self, task: Task) -> "LanguageModel | None":
         if not self.source.identify_language:
@@ -94,7 +110,7 @@ class Clean(Job):
         model = files_of(models, task.input(models))[0]
         if model.sha256 != MODEL_SHA256:
             raise CorpusError(f"{model.name}: its SHA-256 is {model.sha256}, not {MODEL_SHA256}: not the model we know")
-        return LanguageModel(model.path)
+        return LanguageModel(model.path())
 
     def check(self, done: Done) -> None:
         """Every file's spans add up to its size, and not too much of the source is unreadable."""
@@ -144,18 +160,20 @@ class _Cleaner:
     """What one task carries from record to record."""
 
     job: Clean
+    source: SourceSettings  # with its lists at hand
     task: Task
     model: "LanguageModel | None"
+    chain: Chain
     kept: "RowWriter"
     dropped: "RowWriter"
     records: "RowWriter"
 
     def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
         """Reads one range; returns what it covered."""
-        self._refuse_changed(file)
+        file.refuse_changed()
         reader = catalog()[self.job.source.reader]
         first, reached, count = start, start, 0
-        for found in reader.read(file.path, start, end, self.job.source):
+        for found in reader.read(file.path(), start, end, self.source):
             first = found.start if not count else first
             if (count and found.start != reached) or found.end < found.start:
                 raise CorpusError(
@@ -164,26 +182,15 @@ class _Cleaner:
             reached, count = found.end, count + 1
             self._book(file, found)
             self.task.progress(1, found.end - found.start)
-        self._refuse_changed(file)
+        file.refuse_changed()
         return {"file": file.name, "start": first, "end": reached, "records": count}
-
-    def _refuse_changed(self, file: InputFile) -> None:
-        if file.changed():
-            raise CorpusError(f"{file.path}: changed since the build began; build again to plan with its new content")
 
     def _book(self, file: InputFile, found: Found) -> None:
         outcome, reason, identity, size = self._fate(file, found)
         name = self.job.source.name
         self.task.ledger.add(name, outcome, reason, input_bytes=found.end - found.start, text_bytes=size)
-        row = {
-            "file": file.name,
-            "start": found.start,
-            "end": found.end,
-            "outcome": outcome,
-            "reason": reason,
-            "id": identity,
-        }
-        self.records.add(row)
+        span = {"file": file.name, "start": found.start, "end": found.end}
+        self.records.add({**span, "outcome": outcome, "reason": reason, "id": identity})
 
     def _fate(self, file: InputFile, found: Found) -> tuple[str, str, str | None, int]:
         """Outcome, reason, id and bytes of text."""
@@ -191,6 +198,8 @@ class _Cleaner:
             return "skipped", found.reason, None, 0
         if isinstance(found, Failed):
             return "failed", found.reason, None, 0
+        if not self._sampled(found):
+            return "skipped", "not_sampled", None, 0
         source = self.job.source
         try:
             made = catalog()[source.reader].text(found, source)
@@ -201,27 +210,49 @@ class _Cleaner:
             return "failed", "extractor_exhausted", None, 0
         except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
             return "failed", "extractor_error", None, 0
-        return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)))
+        try:
+            return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)))
+        except UnreadableError as error:  # of a datatrove step, which names itself
+            return "failed", error.reason, None, 0
+
+    def _sampled(self, record: Record) -> bool:
+        share = self.job.sample_per_million
+        if share is None:
+            return True
+        identity = document_id(self.job.source.name, record.identity, record.content)
+        return keyed_hash(self.job.seed, "sample", identity) * 1_000_000 < share * 2**64
 
     def _judge(self, file: InputFile, record: Record, extracted: Extracted) -> tuple[str, str, str, int]:
-        from corpus.quality.signals import STATED, measure
-
-        source, text = self.job.source, extracted.text
-        identity = document_id(source.name, record.identity, record.content)
-        row = self._row(file, record, extracted, identity)
-        signals = {**dict.fromkeys(STATED), **measure(text), **extracted.signals}
-        reasons = [rule.name for rule in failing(self.job.rules, signals)]
-        if not text:
-            reasons.insert(0, "empty")
-        if source.language and not _wanted(row, source):
-            reasons.insert(0, "language")
+        identity = document_id(self.job.source.name, record.identity, record.content)
+        extracted = extracted._replace(text=_encodable(self.chain.edit(extracted.text, identity)))
+        row, reasons = self._measured(file, record, extracted, identity)
         if not reasons:
-            self.kept.add({**row, **signals})
+            answer = self.chain.judge(extracted.text, row)
+            reasons, edited = [answer.dropped] if answer.dropped else [], _encodable(answer.text)
+            if edited != extracted.text:  # some filters edit what they keep: what stays is measured as it stays
+                row, reasons = self._measured(file, record, extracted._replace(text=edited), identity)
+        if not reasons:
+            self.kept.add(row)
             return "kept", "", identity, int(str(row["text_bytes"]))
         if not self._keeps_text(identity):
             row["text"] = None
-        self.dropped.add({**row, **signals, "rule": reasons[0], "failed_rules": reasons})
+        self.dropped.add({**row, "rule": reasons[0], "failed_rules": reasons})
         return "dropped", reasons[0], identity, int(str(row["text_bytes"]))
+
+    def _measured(
+        self, file: InputFile, record: Record, extracted: Extracted, identity: str
+    ) -> tuple[dict[str, object], list[str]]:
+        """A document's row with its signals, and which of our own rules refuse it."""
+        from corpus.quality.signals import STATED, measure
+
+        source, row = self.job.source, self._row(file, record, extracted, identity)
+        signals = {**dict.fromkeys(STATED), **measure(extracted.text), **extracted.signals}
+        reasons = [rule.name for rule in failing(self.job.rules, signals)]
+        if not extracted.text:
+            reasons.insert(0, "empty")
+        if source.language and not _wanted(row, source):
+            reasons.insert(0, "language")
+        return {**row, **signals}, reasons
 
     def _row(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> dict[str, object]:
         text = extracted.text

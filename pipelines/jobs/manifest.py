@@ -23,9 +23,10 @@ class ManifestJob(Job):
     recipe: Recipe
 
     def settings(self) -> Json:
-        recipe = self.recipe.model_dump(mode="json", exclude={"out"})
-        for source in recipe["sources"]:
-            del source["paths"]  # where files lie decides nothing; what they hold is in the inputs' fingerprints
+        recipe = self.recipe.model_dump(mode="json", exclude={"out", "contact"})
+        for source, settings in zip(recipe["sources"], self.recipe.sources, strict=True):
+            for name in settings.whereabouts:  # what the files hold is in the inputs' fingerprints
+                del source[name]
         del recipe["tokenizer"]["file"]
         return cast(Json, recipe)
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from corpus.fetch.access import Access
 from corpus.recipe import read_recipe
 from corpus.settings import Json
 from pipelines.executors import Place
@@ -96,11 +97,11 @@ def write_inputs(folder: Path) -> Path:
 
 def build(folder: Path) -> tuple[Plan, Path]:
     recipe = write_inputs(folder)
-    plan = make_plan(read_recipe(recipe), folder, folder / "cache")
+    plan = make_plan(read_recipe(recipe), folder, Access(folder / "cache"))
     out = folder / "out"
     out.mkdir()
     run_plan(plan, out, Place(workers=1), Console(quiet=True))
-    return plan, out
+    return plan.settled(out), out
 
 
 def digest(out: Path, job: Job) -> str:
