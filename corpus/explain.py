@@ -132,7 +132,11 @@ def _document(build: Build, spot: Spot, origin: dict[str, Json]) -> dict[str, Js
         "text_bytes": row["text_bytes"],
         "excerpt": text[:EXCERPT] if isinstance(text, str) else None,
         "signals": signals,
-        "verdicts": [*_gates(spot, row), *_verdicts(spot, cast(dict[str, float | None], signals))],
+        "verdicts": [
+            *_gates(spot, row),
+            *_verdicts(spot, cast(dict[str, float | None], signals)),
+            *_filters(spot, row),
+        ],
     }
     if spot.record["outcome"] == "kept":
         found |= fate(build, Kept(spot.clean.source, spot.task, number))
@@ -175,6 +179,20 @@ def _verdicts(spot: Spot, signals: dict[str, float | None]) -> list[Json]:
         found.append(
             row | {"signal": signal, "per": per, "published_bound": stated.bound if changed and stated else None}
         )
+    return found
+
+
+def _filters(spot: Spot, row: Row) -> list[Json]:
+    """What each of datatrove's filters said, up to the one that dropped it; they are asked of what the rules keep."""
+    steps = cast(list[list[str]], spot.clean.setting("steps") or [])
+    filters = [(name, use) for name, kind, use, _ in steps if kind == "filter"]
+    dropped, found = str(row["rule"] or ""), cast(list[Json], [])
+    refused = next((name for name, _ in filters if f"{dropped}.".startswith(f"{name}.")), None)
+    for name, use in filters if refused or not dropped else ():
+        reason = dropped.removeprefix(name).lstrip(".") if name == refused else ""
+        found.append(_verdict(name, reason or None, "its own", passed=name != refused, source=use))
+        if name == refused:
+            break
     return found
 
 

@@ -252,9 +252,8 @@ def allowed_names(model: type[BaseModel], loc: Path_) -> list[str]:
                 field = kind.model_fields.get(str(key))
                 following += _models(field.annotation) if field else ([kind] if key in _tags(kind) else [])
         here = following if isinstance(key, str) else here
-    return [
-        name for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel) for name in kind.model_fields
-    ]
+    models = [kind for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
 
 
 def _tags(kind: type[BaseModel]) -> list[object]:

@@ -1,0 +1,151 @@
+"""datatrove's steps at work: the verdicts of the filters themselves, and no trace of what came before."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from corpus.document import UnreadableError
+from corpus.errors import CorpusError
+from corpus.quality.datatrove_chain import ASKED_AGAIN, MAX_REASONS, Answer, Chain, snake_case
+from corpus.quality.datatrove_steps import Step
+
+FILTERS, FORMATTERS = "datatrove.pipeline.filters.", "datatrove.pipeline.formatters."
+MOST_CHARACTERS = 4_000  # spaCy reads 0.3 MB/s
+
+
+@pytest.fixture(scope="module")
+def texts(data: Path) -> list[str]:
+    """Real documents of many kinds."""
+    lines = [line for path in sorted((data / "records").glob("*.jsonl")) for line in path.open(encoding="utf-8")]
+    found = [json.loads(line)["text"][:MOST_CHARACTERS] for line in lines]
+    assert len(found) > 100
+    return found
+
+
+def step(use: str, **arguments: object) -> Step:
+    return Step.model_validate({"use": use, "with": arguments})
+
+
+def row(number: int, **more: object) -> dict[str, object]:
+    return {"id": f"{number:032x}", "url": None, "source": "records", **more}
+
+
+def verdicts(chain: Chain, texts: list[str], numbers: list[int] | None = None) -> dict[int, Answer]:
+    """What a chain says of each text, asked in this order."""
+    return {n: chain.judge(texts[n], row(n)) for n in numbers or range(len(texts))}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("GopherQualityFilter", {"min_doc_words": 40}),
+        ("GopherRepetitionFilter", {}),
+        ("C4QualityFilter", {}),
+        ("C4ParagraphFilter", {}),
+        ("FineWebQualityFilter", {"stop_chars": [".", "?", "!"]}),
+        ("RegexFilter", {"regex_exp": "[Jj]ava|\\$"}),
+    ],
+)
+def test_verdicts_and_texts_are_those_of_the_filter_in_its_own_pipeline(
+    texts: list[str], name: str, arguments: dict[str, object]
+) -> None:
+    pytest.importorskip("spacy", reason="datatrove cuts words with spaCy: pip install 'gristmill[dev]'")
+    import datatrove.pipeline.filters
+    from datatrove.data import Document
+
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    theirs = getattr(datatrove.pipeline.filters, name)(**given)
+    kept = {int(doc.id): doc.text for doc in theirs.run(Document(text=text, id=str(n)) for n, text in enumerate(texts))}
+    reasons = {key.removeprefix("dropped_"): int(value.total) for key, value in theirs.stats.stats.items()}
+
+    ours = verdicts(Chain([step(FILTERS + name, **arguments)]), texts)
+    assert {n: answer.text for n, answer in ours.items() if answer.dropped is None} == kept
+    assert 5 < len(kept) < len(texts) - 5, "a sample that nearly all pass or fail would show nothing"
+    dropped = [
+        answer.dropped.removeprefix(f"datatrove.{name}").lstrip(".") for answer in ours.values() if answer.dropped
+    ]
+    for reason in set(dropped) - {""}:
+        (told,) = [key for key in reasons if snake_case(key) == reason]
+        assert dropped.count(reason) == reasons[told]
+    assert len(dropped) == reasons["dropped"]
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("PIIFormatter", {"remove_ips": False}), ("SymbolLinesFormatter", {})])
+def test_formatters_edit_as_they_do_on_their_own(texts: list[str], name: str, arguments: dict[str, object]) -> None:
+    import datatrove.pipeline.formatters as formatters
+
+    chain, edited = Chain([step(FORMATTERS + name, **arguments)]), 0
+    for number, text in enumerate(texts):
+        ours = chain.edit(text, f"{number:032x}")
+        assert ours == getattr(formatters, name)(**arguments).format(text)  # a new one each time, for it takes turns
+        edited += ours != text
+    assert edited
+
+
+def test_no_verdict_rests_on_what_came_before(texts: list[str]) -> None:
+    steps = [step(FILTERS + "SamplerFilter", rate=0.4, seed=5), step(FORMATTERS + "PIIFormatter")]
+    chain = Chain(steps)
+    first = verdicts(chain, texts)
+    backwards = verdicts(chain, texts, list(reversed(range(len(texts)))))
+    assert first == backwards == verdicts(Chain(steps), texts)
+    assert 0.25 < sum(answer.dropped is None for answer in first.values()) / len(texts) < 0.55
+    other = verdicts(Chain([step(FILTERS + "SamplerFilter", rate=0.4, seed=6)]), texts)
+    assert other != first
+    mail = "Write to me@mills.net or to you@mills.net."
+    assert len({chain.edit(mail, f"{n:032x}") for n in range(3)}) == 1 and "mills" not in chain.edit(mail, "0" * 32)
+    chain.ask_again()
+
+
+def test_a_step_that_remembers_is_found_out() -> None:
+    chain = Chain([step("own_steps.Unseen")])
+    assert all(chain.judge(f"text {n}", row(n)).dropped is None for n in range(2 * ASKED_AGAIN))
+    with pytest.raises(CorpusError, match=r"own_steps\.Unseen.*answers otherwise when asked again"):
+        chain.ask_again()
+
+
+def test_steps_run_in_order_and_filters_see_what_earlier_ones_left() -> None:
+    chain = Chain(
+        [
+            step(FILTERS + "RegexFilter", regex_exp="[a-z]"),
+            step("own_steps.Loud"),
+            step("own_steps.LinesAtMost", lines=2),
+            step(FILTERS + "RegexFilter", regex_exp="SECOND"),
+        ]
+    )
+    text = chain.edit("first\nsecond", "0" * 32)
+    assert text == "FIRST\nSECOND"
+    assert chain.judge(text, row(1)) == Answer(text, "datatrove.RegexFilter_2")
+    assert chain.judge("A\nB\nC", row(2)).dropped == "datatrove.LinesAtMost.b_3_lines_b"
+    assert chain.judge("small", row(3)).dropped == "datatrove.RegexFilter"
+    assert chain.judge("FINE", row(4)) == Answer("FINE")
+
+
+def test_what_a_filter_is_told_of_a_document() -> None:
+    told = Chain([step("own_steps.Asks")]).judge(
+        "x", row(0, language="en", language_score=512, date=None, text_bytes=9)
+    )
+    assert told.dropped == "datatrove.Asks.0000_language_language_score_source"  # no key where nothing is known
+
+
+def test_an_error_loses_one_document_by_name() -> None:
+    chain = Chain([step("own_steps.Fragile", word="fragile")])
+    assert chain.judge("sound", row(1, url="https://x.example")).dropped is None
+    with pytest.raises(UnreadableError) as error:
+        chain.judge("fragile", row(2))
+    assert error.value.reason == "datatrove.Fragile.zero_division_error"
+    with pytest.raises(UnreadableError, match=r"datatrove\.Spoils\.type_error"):
+        Chain([step("own_steps.Spoils")]).edit("text", "0" * 32)
+
+
+def test_what_is_wrong_with_the_machine_stops() -> None:
+    with pytest.raises(CorpusError, match=r"own_steps\.Fragile.*ConnectionResetError"):
+        Chain([step("own_steps.Fragile", word="fragile", machine=True)]).judge("fragile", row(1))
+
+
+def test_reasons_are_short_names_and_few() -> None:
+    chain = Chain([step("own_steps.LinesAtMost", lines=0)])
+    told = {chain.judge("x\n" * n, row(n)).dropped for n in range(1, 3 * MAX_REASONS)}
+    assert len(told) == MAX_REASONS + 1 and "datatrove.LinesAtMost" in told
+    assert snake_case("< 3 paragraphs") == "3_paragraphs" and snake_case("ZeroDivisionError") == "zero_division_error"
+    assert len(snake_case("long " * 1000)) <= 60 and snake_case("\x1b[31m<script>") == "31m_script"

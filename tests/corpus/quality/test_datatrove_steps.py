@@ -1,0 +1,151 @@
+"""What of datatrove may stand in a recipe; mistakes are told when it is read, or before anything is built."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import InputError
+from corpus.quality.datatrove_chain import try_out
+from corpus.quality.datatrove_steps import Step, decided_by, load, problems
+from corpus.recipe import read_recipe
+
+FILTERS, FORMATTERS = "datatrove.pipeline.filters.", "datatrove.pipeline.formatters."
+
+
+def step(use: str, **arguments: object) -> Step:
+    return Step.model_validate({"use": use, "with": arguments})
+
+
+@pytest.mark.parametrize(
+    ("use", "arguments", "expected"),
+    [
+        ("os.system", {}, "Python's own library"),
+        ("../evil.py", {}, "no import path"),
+        ("C4QualityFilter", {}, "no import path"),
+        ("own_steps.not_a_class", {}, "no filter and no formatter"),
+        ("datatrove.data.Document", {}, "no filter and no formatter"),
+        ("datatrove.pipeline.dedup.MinhashDedupFilter", {}, "no filter and no formatter"),
+        ("own_steps.Stream", {}, "has a `run` of its own"),
+        (FILTERS + "C4QualtyFilter", {}, "did you mean `C4QualityFilter`?"),
+        ("no_such_module.Filter", {}, "No module named 'no_such_module'; install it"),
+        (FILTERS + "base_filter.BaseFilter", {}, "abstract"),
+        (FILTERS + "RegexFilter", {}, "`regex_exp` is required"),
+        (FILTERS + "RegexFilter", {"regex": "x"}, "has no argument `regex`; did you mean `regex_exp`?"),
+        (FILTERS + "C4QualityFilter", {"exclusion_writer": "x"}, "not for a recipe"),
+        (FILTERS + "LambdaFilter", {}, "a function, which YAML cannot hold"),
+        (FILTERS + "LambdaFilter", {"filter_function": "print"}, "a function, which YAML cannot hold"),
+        (FILTERS + "SamplerFilter", {"rate": 0.5}, "give a `seed`"),
+        (FILTERS + "GopherQualityFilter", {"language": "klingon"}, "klingon"),
+    ],
+)
+def test_what_cannot_stand_in_a_recipe(use: str, arguments: dict[str, object], expected: str) -> None:
+    found = problems(step(use, **arguments))
+    assert any(expected in line for line in found), found
+
+
+def test_what_is_not_installed_is_told_as_datatrove_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datatrove.pipeline.formatters import FTFYFormatter
+
+    monkeypatch.setattr(FTFYFormatter, "_requires_dependencies", ["no_such_library"])
+    (told,) = problems(step(FORMATTERS + "FTFYFormatter"))
+    assert "Please install `no_such_library` to use FTFYFormatter (`pip install no_such_library`)" in told
+
+
+@pytest.mark.parametrize(
+    ("use", "arguments", "expected"),
+    [
+        (FILTERS + "RegexFilter", {"regex_exp": "("}, "cannot be made: error: missing )"),
+        (FILTERS + "GopherRepetitionFilter", {"dup_line_frac": "lots"}, "type_error, of a plain document"),
+        ("own_steps.Spoils", {}, "type_error, of a plain document: the text became NoneType"),
+    ],
+)
+def test_what_only_shows_at_work_shows_before_the_build(use: str, arguments: dict[str, object], expected: str) -> None:
+    assert problems(step(use, **arguments)) == []
+    with pytest.raises(InputError) as error:
+        try_out("web", [step(use, **arguments)])
+    assert expected in str(error.value) and str(error.value).startswith("web: steps: ")
+
+
+def test_lists_come_as_the_class_takes_them() -> None:
+    (found,) = load([step("own_steps.Takes", pair=["a"], many=["b"], either=["c", "d"])])
+    assert found.kind(**found.arguments).kinds == ["tuple", "list", "list"]
+
+
+def test_what_decides_is_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import version
+
+    theirs = decided_by(load([step(FILTERS + "SamplerFilter", seed=1)]))
+    assert theirs["datatrove"] == version("datatrove") and theirs["numpy"] == version("numpy")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = shutil.copy(Path(__file__).with_name("own_steps.py"), tmp_path / "steps_that_change.py")
+    before = decided_by(load([step("steps_that_change.Loud")]))
+    own.write_text(own.read_text().replace("upper", "lower"))
+    after = decided_by(load([step("steps_that_change.Loud")]))
+    assert {key for key in before if before[key] != after[key]} == {"file of steps_that_change"}
+    model = tmp_path / "model.bin"
+    model.write_text("1")
+    named = [step(FILTERS + "RegexFilter", regex_exp=str(model))]  # any argument that is a file
+    first = decided_by(load(named))
+    model.write_text("2")
+    assert decided_by(load(named))[f"file of {model}"] != first[f"file of {model}"]
+
+
+RECIPE = """\
+format_version: 1
+name: steps
+sources:
+  - name: a
+    reader: records
+    paths: [a.jsonl]
+    share: 100%
+    license: cc0-1.0
+    identify_language: false
+    steps:
+      - datatrove.pipeline.filters.C4QualityFilter
+      - use: datatrove.pipeline.formatters.PIIFormatter
+        with: {remove_ips: false}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "a.jsonl").write_text("{}\n")
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_says_them_with_and_without_arguments(tmp_path: Path) -> None:
+    pytest.importorskip("spacy")
+    (source,) = read_recipe(write(tmp_path, RECIPE)).sources
+    assert [each.use.rpartition(".")[2] for each in source.steps] == ["C4QualityFilter", "PIIFormatter"]
+    written = source.model_dump(mode="json")["steps"]
+    assert written[1] == {"use": "datatrove.pipeline.formatters.PIIFormatter", "with": {"remove_ips": False}}
+    assert tuple(map(Step.model_validate, written)) == source.steps
+
+
+def test_mistakes_have_their_lines(tmp_path: Path) -> None:
+    text = RECIPE.replace("remove_ips", "remove_ipps").replace("C4Quality", "C4Qualty")
+    with pytest.raises(InputError) as error:
+        read_recipe(write(tmp_path, text))
+    rows = str(error.value).splitlines()
+    assert any("line 11" in row and "did you mean `C4QualityFilter`" in row for row in rows), rows
+    assert any("line 12" in row and "did you mean `remove_ips`" in row for row in rows), rows
+    with pytest.raises(InputError, match=r"line 13.*did you mean `with`"):
+        read_recipe(write(tmp_path, RECIPE.replace("with:", "wiht:")))
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_a_recipe_without_steps_loads_nothing_of_datatrove(tmp_path: Path, steps: bool) -> None:
+    path = write(
+        tmp_path, RECIPE.replace("C4QualityFilter", "RegexFilter") if steps else RECIPE.partition("    steps:")[0]
+    )
+    path.write_text(path.read_text().replace("filters.RegexFilter", "filters.C4ParagraphFilter"))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom corpus.recipe import read_recipe\n"
+        f"read_recipe(Path({str(path)!r}))\nprint('datatrove' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(steps)
