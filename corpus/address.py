@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
-from corpus.download import AbsentError, download, get
 from corpus.errors import CorpusError, InputError
+from corpus.fetch import client
+from corpus.fetch.access import Access
+from corpus.fetch.client import AbsentError, Remote, UnreachableError
 
 Kind = Literal["pypi", "pypi-sdist", "pypi-wheel"]
 _KINDS: Mapping[str, Kind] = {"pypi": "pypi", "pypi-sdist": "pypi-sdist", "pypi-wheel": "pypi-wheel"}
@@ -30,6 +32,7 @@ _UNIVERSAL = re.compile(r"-(py2\.)?py3-none-any\.whl$")
 _SDISTS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")  # in order of preference
 DEFAULT_INDEX = "https://pypi.org/simple"
 MAX_INDEX_BYTES = 100_000_000
+_MIRROR = "A mirror of the index can be named in GRISTMILL_INDEX"
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -116,13 +119,10 @@ def resolve(address: Address, cache: Path) -> Release:
     `pypi:` means the wheel if one serves every platform, else the sdist. Raises InputError for a package, version or
     kind of file that the index does not have, CorpusError if it cannot be reached or publishes no hash or size.
     """
-    index = index_url()
-    key = hashlib.sha256("\n".join((index, address.kind, address.package, address.version)).encode()).hexdigest()
-    known = cache / "releases" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or not whole
-        return _release(json.loads(known.read_bytes()))
-    url = f"{index}/{quote(address.package)}/"
-    release = _published(address, _chosen(address, _files(url, address)), url)
+    if found := resolved(address, cache):
+        return found
+    known, url = _known(address, cache), f"{index_url()}/{quote(address.package)}/"
+    release = _published(address, _chosen(address, _files(url, address, Access(cache))), url)
     known.parent.mkdir(parents=True, exist_ok=True)
     partial = known.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
     partial.write_text(json.dumps(asdict(release)))
@@ -130,20 +130,38 @@ def resolve(address: Address, cache: Path) -> Release:
     return release
 
 
+def resolved(address: Address, cache: Path) -> Release | None:
+    """The file of the release if it was asked for before; nothing is asked now."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or not whole
+        return _release(json.loads(_known(address, cache).read_bytes()))
+    return None
+
+
+def _known(address: Address, cache: Path) -> Path:
+    asked = "\n".join((index_url(), address.kind, address.package, address.version))
+    return cache / "releases" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+
+
 def fetch(release: Release, cache: Path, progress: Callable[[int], None]) -> Path:
-    """The file, hash-checked, in the cache; see `corpus.download.download`."""
+    """The file, hash-checked, in the cache; see `corpus.fetch.cache.fetched`."""
     target = cache / "sha256" / release.sha256[:2] / release.sha256 / release.filename
-    download(release.url, target, release.size, release.sha256, progress)
+    remote = Remote(release.url, release.size, f"sha256:{release.sha256}")
+    try:
+        client.fetch_to(target, remote, Access(cache), progress)
+    except UnreachableError as error:
+        raise CorpusError(f"{error}. {_MIRROR}") from None
     return target
 
 
-def _files(url: str, address: Address) -> list[dict[str, object]]:
+def _files(url: str, address: Address, access: Access) -> list[dict[str, object]]:
     """What the index lists for the package."""
     try:
-        answer = json.loads(get(url, _JSON, MAX_INDEX_BYTES))
+        answer = json.loads(client.read_small(url, access, MAX_INDEX_BYTES, accept=_JSON))
         files = [each for each in answer["files"] if _FILENAME.fullmatch(each["filename"])]
     except AbsentError:
         raise InputError(f"{address}: {url} does not exist: the index has no package `{address.package}`") from None
+    except UnreachableError as error:
+        raise CorpusError(f"{error}. {_MIRROR}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CorpusError(f"{url}: this index does not answer in JSON as PEP 691 says; name another one") from None
     return files

@@ -7,12 +7,12 @@ from corpus import address
 from corpus.archive import extract
 from corpus.errors import CorpusError
 from corpus.quality.language import MODEL
-from pipelines.executors import Place
+from pipelines.executors.local import Local
 
 
 def language_model() -> Path:
     """lid.176.ftz in the cache; fetched if it is not there. Raises CorpusError without a network."""
-    cache = Place().cache_folder
+    cache = Local().cache_folder
     folder = cache / "models"
     if not (folder / "lid.176.ftz").is_file():
         where = address.parse(MODEL)

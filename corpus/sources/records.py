@@ -1,4 +1,4 @@
-"""Data sets as they are published: JSON lines, plain or in gzip, zstd or bzip2, and Parquet, told by their first bytes.
+"""Data sets as they are published: JSON lines, plain or in gzip, zstd, bzip2 or xz, and Parquet, told by their first bytes.
 
 Which fields hold the text and what is known of it is set by the recipe; `meta.url` is the field `url` of `meta`.
 """
@@ -179,4 +179,4 @@ def _date(value: object) -> str | None:
     return _string(value)
 
 
-SOURCE = Source(RecordsSettings, read, cuts, text, revision=2, libraries=("pyarrow", "zstandard"))
+SOURCE = Source(RecordsSettings, read, cuts, text, revision=3, libraries=("pyarrow", "zstandard"))

@@ -68,7 +68,7 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
 def _opened(path: Path) -> "ParquetFile":
     from pyarrow.parquet import ParquetFile
 
-    return ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    return ParquetFile(path if isinstance(path, Path) else path.open("rb"), buffer_size=1 << 20, pre_buffer=False)
 
 
 def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:

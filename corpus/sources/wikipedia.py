@@ -155,4 +155,4 @@ def _fields(xml: bytes) -> dict[str, str] | None:
     return {name: "".join(parts) for name, parts in texts.items()}
 
 
-SOURCE = Source(WikipediaSettings, read, cuts, text, revision=2, libraries=("mwparserfromhell",))
+SOURCE = Source(WikipediaSettings, read, cuts, text, revision=3, libraries=("mwparserfromhell",))

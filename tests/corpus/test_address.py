@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from package_index import Index, serving, tar_gz, wheel
 
-from corpus import download
 from corpus.address import Address, Release, fetch, member_of, parse, resolve
 from corpus.errors import CorpusError, InputError
+from corpus.fetch import retry
 
 SDIST = tar_gz({"Some_Pkg-1.0/a.txt": b"a", "Some_Pkg-1.0/PKG-INFO": b"x"})
 WHEEL = wheel({"some_pkg/a.txt": b"a"})
@@ -21,7 +21,7 @@ WHEEL = wheel({"some_pkg/a.txt": b"a"})
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     with serving() as running:
         monkeypatch.setenv("GRISTMILL_INDEX", running.url)
-        monkeypatch.setattr(download, "BACKOFF_S", 0.001)
+        monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
         running.add("some-pkg", "Some_Pkg-0.9.tar.gz", b"old")
         running.add("some-pkg", "Some_Pkg-1.0.tar.gz", SDIST)
         running.add("some-pkg", "some_pkg-1.0-cp311-cp311-manylinux1_x86_64.whl", b"binary")
@@ -130,7 +130,7 @@ def test_yanked_releases_are_still_found(index: Index, tmp_path: Path) -> None:
 
 
 def test_no_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
     monkeypatch.setenv("GRISTMILL_INDEX", "http://127.0.0.1:9/simple")  # the discard port: nobody listens
     with pytest.raises(CorpusError, match="Is there a network"):
         asked("pypi:a==1/*", tmp_path)
@@ -179,7 +179,7 @@ def test_attempts_are_bounded_and_leave_nothing(index: Index, tmp_path: Path, fa
     with pytest.raises(CorpusError, match=says):
         fetch(release, tmp_path, lambda _: None)
     assert left(tmp_path) == []
-    assert index.asked.count("/files/Some_Pkg-1.0.tar.gz") == (1 if says == "refused" else download.ATTEMPTS)
+    assert index.asked.count("/files/Some_Pkg-1.0.tar.gz") == (1 if says == "refused" else retry.ATTEMPTS)
 
 
 def test_another_file_than_the_one_published_is_refused(index: Index, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Another attempt, and when: exponential backoff with full jitter, or what the server says.
+
+Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from corpus.fetch.answer import TransientError, UnreachableError
+
+ATTEMPTS = 6  # without any progress
+ATTEMPTS_IN_ALL = 100
+BACKOFF_S = 1.0  # at most, before the second attempt; doubled before each further one
+LONGEST_BACKOFF_S = 60.0
+T = TypeVar("T")
+
+
+def tried(what: str, attempt: Callable[[], T], reached: Callable[[], int] = lambda: 0) -> T:
+    """The result of the first attempt that succeeds; attempts that got farther than any before are not held against it.
+
+    Raises UnreachableError when there were too many.
+    """
+    best, failures, total = reached(), 0, 0
+    while True:
+        try:
+            return attempt()
+        except TransientError as error:
+            total += 1
+            failures = 1 if reached() > best else failures + 1
+            best = max(best, reached())
+            if failures >= ATTEMPTS or total >= ATTEMPTS_IN_ALL:
+                raise UnreachableError(
+                    f"{what}: could not be had in {total} attempts: {str(error)[:300]}. Is there a network, and does "
+                    "it reach this host? What has come is kept where it can be gone on from: build again"
+                ) from None
+            wait = random.uniform(0, min(BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S))
+            if error.wait is not None:
+                wait += error.wait
+            if error.host is not None:
+                error.host.cool(wait)
+            time.sleep(wait)

@@ -1,0 +1,293 @@
+"""Sizes without bodies, small files, ranges, and files that are read where they lie."""
+
+import gzip
+import io
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hostile_server import HostileServer, Mode, hostile_server
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.errors import CorpusError, InputError
+from corpus.fetch import http, retry
+from corpus.fetch.access import Access
+from corpus.fetch.client import (
+    AbsentError,
+    Remote,
+    UnreachableError,
+    describe,
+    expand,
+    fetch,
+    is_remote,
+    open_remote,
+    read_ranges,
+    read_small,
+)
+from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, merged
+from corpus.fetch.remote_file import FIRST_BYTES
+from corpus.fetch.remote_path import RemotePath
+from corpus.sources.base import SourceSettings, catalog
+
+BODY = random.Random(5).randbytes(3_000_000)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
+    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(http, "STALL_S", 0.3)
+    with hostile_server() as running:
+        running.add("/a", BODY)
+        yield running
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    return Access(tmp_path / "cache")
+
+
+def test_addresses_are_told_from_paths() -> None:
+    assert all(is_remote(f"{each}://x/y") for each in ("http", "https", "s3", "hf", "file", "HTTPS"))
+    assert not any(is_remote(each) for each in ("a/b", "/a", "pypi:a==1/*", "ftp://x", "C:/x", "data/s3:/x"))
+
+
+def test_files_are_described_in_their_order_and_no_body_is_fetched(server: HostileServer, access: Access) -> None:
+    urls = [server.add(f"/{number}", bytes(number)) for number in range(40)]
+    assert [each.size for each in describe(urls, access)] == list(range(40))
+    assert (server.count(method="HEAD"), server.count(), server.sent) == (40, 0, {})
+    assert server.most_at_once <= access.connections
+    assert describe([], access) == []
+
+
+@pytest.mark.parametrize("head", [Mode(status=405), Mode(status=403), Mode(status=501), Mode(no_length=True)])
+def test_a_server_that_knows_no_head_is_asked_for_a_byte(server: HostileServer, access: Access, head: Mode) -> None:
+    server.heads["/a"] = head
+    (remote,) = describe([server.url + "/a"], access)
+    assert remote == Remote(server.url + "/a", len(BODY), f"etag:{server.etags['/a'][1:-1]}")
+    assert server.ranges("/a") == ["bytes=0-0"] and server.sent["/a"] <= 1
+
+
+def test_a_server_that_ignores_the_range_is_not_read_for_its_size(server: HostileServer, access: Access) -> None:
+    server.heads["/a"] = Mode(status=405)
+    server.standing["/a"] = Mode(ignore_range=True, pace_s=0.01)
+    assert describe([server.url + "/a"], access)[0].size == len(BODY)
+    server.over.wait(0.1)
+    assert server.sent["/a"] < len(BODY)
+    server.heads["/a"] = server.standing["/a"] = Mode(no_length=True, ignore_range=True, pace_s=0.01)
+    with pytest.raises(CorpusError, match="does not say how large"):
+        describe([server.url + "/a"], access)
+
+
+def test_one_error_ends_the_describing(server: HostileServer, tmp_path: Path) -> None:
+    urls = [f"{server.url}/nothing/{number}" for number in range(200)]
+    with pytest.raises(AbsentError):
+        describe(urls, Access(tmp_path, connections=1))
+    assert len(server.asked) < 100
+
+
+def test_small_files_are_read_whole_or_not(server: HostileServer, access: Access, tmp_path: Path) -> None:
+    server.add("/s", b"small")
+    assert read_small(server.url + "/s", access, 5) == b"small"
+    server.script["/s"] = [Mode(truncate=2), Mode(status=500), Mode(reset=0), Mode(no_length=True)]
+    assert read_small(server.url + "/s", access, 5) == b"small"
+    with pytest.raises(CorpusError, match="over 4 bytes"):
+        read_small(server.url + "/s", access, 4)
+    server.standing["/s"] = Mode(no_length=True)
+    with pytest.raises(CorpusError, match="over 4 bytes"):
+        read_small(server.url + "/s", access, 4)
+    server.standing["/a"] = Mode(pace_s=0.01)
+    with pytest.raises(CorpusError, match="over 100 bytes"):
+        read_small(server.url + "/a", access, 100)
+    assert server.sent["/a"] < len(BODY)
+    here = tmp_path / "a%20b.txt"
+    here.write_bytes(b"here")
+    assert read_small(str(here), access, 4) == read_small(f"file://{tmp_path}/a%2520b.txt", access, 4) == b"here"
+    with pytest.raises(AbsentError):
+        read_small(str(tmp_path / "nothing"), access, 4)
+    with pytest.raises(CorpusError, match="over 3 bytes"):
+        read_small(str(here), access, 3)
+    with pytest.raises(InputError):
+        read_small(str(tmp_path), access, 3)
+
+
+def test_near_ranges_are_asked_for_together(server: HostileServer, access: Access, tmp_path: Path) -> None:
+    ranges = [(0, 10), (10, 10), (20, 90_000), (89_000, 89_500), (90_001, 90_002), (2_000_000, 2_900_000), (5, 6)]
+    wanted = [BODY[start:end] for start, end in ranges]
+    assert list(read_ranges(server.url + "/a", ranges, access)) == wanted
+    assert server.ranges("/a") == ["bytes=0-90001", "bytes=2000000-2899999", "bytes=5-5"]
+    (tmp_path / "here").write_bytes(BODY)
+    assert list(read_ranges(str(tmp_path / "here"), ranges, access)) == wanted
+    assert list(read_ranges(f"file://{tmp_path}/here", ranges, access)) == wanted
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**8), st.integers(0, 10**7)), max_size=30))
+def test_ranges_are_merged_in_order_and_within_bounds(spans: list[tuple[int, int]]) -> None:
+    ranges = [(start, start + size) for start, size in spans]
+    groups = list(merged(ranges))
+    assert [each for group in groups for each in group] == ranges
+    for group in groups:
+        starts = [start for start, _ in group]
+        assert starts == sorted(starts)
+        covered = max(end for _, end in group) - group[0][0]
+        assert len(group) == 1 or covered <= REQUEST_BYTES
+        asked_in_vain = covered - sum(max(0, end - start) for start, end in group)
+        assert asked_in_vain <= GAP_BYTES * (len(group) - 1)
+
+
+def test_a_range_larger_than_a_request_comes_in_several(server: HostileServer, access: Access) -> None:
+    body = BODY * 6
+    server.add("/large", body)
+    assert list(read_ranges(server.url + "/large", [(1, len(body))], access)) == [body[1:]]
+    assert server.count("/large") == 3
+
+
+@pytest.mark.parametrize("fault", [Mode(truncate=10), Mode(stall=10), Mode(reset=10), Mode(status=503)])
+def test_ranges_are_tried_again(server: HostileServer, access: Access, fault: Mode) -> None:
+    server.script["/a"] = [fault]
+    assert list(read_ranges(server.url + "/a", [(100, 900), (950, 1000)], access)) == [BODY[100:900], BODY[950:1000]]
+    assert server.ranges("/a") == ["bytes=100-999"] * 2
+
+
+def test_ranges_that_lie_are_refused(
+    server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(retry, "ATTEMPTS", 3)
+    server.standing["/a"] = Mode(content_range="bytes 0-99/3000000")
+    with pytest.raises(UnreachableError, match="other bytes"):
+        list(read_ranges(server.url + "/a", [(100, 200)], access))
+    assert server.count("/a") == 3
+    server.standing.clear()
+    for start, end in ((len(BODY) - 10, len(BODY) + 1), (len(BODY) + 5, len(BODY) + 9)):
+        with pytest.raises(CorpusError, match="shorter than what points into it"):
+            list(read_ranges(server.url + "/a", [(start, end)], access))
+    (tmp_path / "here").write_bytes(b"abc")
+    with pytest.raises(CorpusError, match="shorter than what points into it"):
+        list(read_ranges(str(tmp_path / "here"), [(2, 4)], access))
+    server.flapping.add("/a")
+    with pytest.raises(CorpusError, match="changed on the server while"):
+        list(read_ranges(server.url + "/a", [(0, 10), (1_000_000, 1_000_010)], access))
+
+
+def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server: HostileServer, access: Access) -> None:
+    server.standing["*"] = Mode(ignore_range=True, pace_s=0.005)
+    large = server.add("/large", bytes(REQUEST_BYTES + 1))
+    with pytest.raises(CorpusError, match="ignores Range"):
+        list(read_ranges(large, [(100, 200)], access))
+    server.over.wait(0.05)
+    assert server.count("/large") == 1 and server.sent["/large"] < REQUEST_BYTES // 2
+    server.standing["*"] = Mode(ignore_range=True)
+    assert list(read_ranges(server.url + "/a", [(100, 200)], access)) == [BODY[100:200]]  # small enough to be whole
+
+
+def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    choice, here = random.Random(6), io.BytesIO(BODY)
+    with open_remote(remote, access) as there:
+        for _ in range(60):
+            whence = choice.choice([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END])
+            base = {io.SEEK_SET: 0, io.SEEK_CUR: here.tell(), io.SEEK_END: len(BODY)}[whence]
+            offset = choice.randrange(len(BODY) + 100) - base
+            assert there.seek(offset, whence) == here.seek(offset, whence)
+            count = choice.choice([0, 1, 100, 5000, 400_000])
+            assert there.read(count) == here.read(count) and there.tell() == here.tell()
+        assert there.seek(0) == 0 and there.read() == BODY
+
+
+def test_reading_in_order_reads_ahead_ever_farther(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    with open_remote(remote, access) as file:
+        assert b"".join(iter(lambda: file.read(10_000), b"")) == BODY
+    sizes = [int(end) - int(start) + 1 for start, end in
+             (str(each).removeprefix("bytes=").split("-") for each in server.ranges("/a"))]  # fmt: skip
+    assert sizes[:5] == [FIRST_BYTES << step for step in range(5)] and sum(sizes) == len(BODY)
+
+
+def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    server.add("/a", BODY[::-1])
+    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+        file.read(1)
+
+
+def parquet() -> bytes:
+    table = pyarrow.table({"text": [f"row {number} " + "word " * 20 for number in range(3000)]})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, row_group_size=500)
+    return buffer.getvalue()
+
+
+LINES = b"".join(json.dumps({"text": f"line {number} " + "x" * 50}).encode() + b"\n" for number in range(3000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.jsonl", LINES), ("a.jsonl.gz", gzip.compress(LINES)), ("a.parquet", parquet())]
+)
+def test_records_are_read_where_they_lie(
+    server: HostileServer, access: Access, tmp_path: Path, name: str, content: bytes
+) -> None:
+    settings = {"name": "a", "reader": "records", "paths": ["x"], "share": 1.0, "license": "unknown"}
+    assert_same_records("records", settings, server, access, tmp_path, name, content)
+
+
+def test_warc_and_wikipedia_are_read_where_they_lie(
+    server: HostileServer, access: Access, tmp_path: Path, data: Path
+) -> None:
+    for reader, pattern in (("common_crawl", "**/*.warc.gz"), ("wikipedia", "**/*pages-articles*.bz2")):
+        path = min((each for each in data.glob(pattern) if each.is_file()), key=lambda each: each.stat().st_size)
+        content = path.read_bytes()
+        settings = {"name": "a", "reader": reader, "paths": ["x"], "share": 1.0, "license": "unknown"}
+        assert_same_records(reader, settings, server, access, tmp_path, path.name, content)
+
+
+def assert_same_records(
+    reader: str, told: object, server: HostileServer, access: Access, folder: Path, name: str, content: bytes
+) -> None:
+    """Cuts and records are those of a local copy, and no copy is made."""
+    source = catalog()[reader]
+    settings = cast(SourceSettings, source.settings.model_validate_json(json.dumps(told)))
+    (folder / name).write_bytes(content)
+    (remote,) = describe([server.add(f"/{name}", content)], access)
+    path = RemotePath(remote, access)
+    assert (path.name, path.suffix, path.stat().st_size) == (name, Path(name).suffix, len(content))
+    assert path.read_bytes() == content and str(path) == remote.url
+    wanted = [len(content) * part // 3 for part in range(1, 3)]
+    here, there = folder / name, cast(Path, path)
+    cuts = source.cuts(here, wanted, settings)
+    assert source.cuts(there, wanted, settings) == cuts
+    for start, end in zip([0, *cuts], [*cuts, len(content)], strict=True):
+        assert list(source.read(there, start, end, settings)) == list(source.read(here, start, end, settings))
+    assert not [each for each in access.cache.rglob("*") if each.is_file() and each.parent.parent.name != "hosts"]
+
+
+def test_local_addresses_are_read_where_they_lie(access: Access, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b c.txt", "a%41.txt", "sub/d.txt"):
+        (tmp_path / name).write_text(name)
+    found = expand(f"FILE://{tmp_path}/**/*.txt", access)
+    assert found == [f"file://{tmp_path}/{each}" for each in ("a%2541.txt", "b%20c.txt", "sub/d.txt")]
+    remotes = describe(found, access)
+    assert [each.size for each in remotes] == [8, 7, 9] and all(each.version.startswith("etag:") for each in remotes)
+    assert fetch(remotes[0], access, lambda _: None) == tmp_path / "a%41.txt"
+    assert not access.cache.exists()
+    with open_remote(remotes[1], access) as file:
+        assert file.read() == b"b c.txt"
+    (tmp_path / "b c.txt").write_text("other")
+    with pytest.raises(CorpusError, match="changed since the plan"):
+        fetch(remotes[1], access, lambda _: None)
+    with pytest.raises(InputError, match="matches no file"):
+        expand(f"file://{tmp_path}/*.gz", access)
+    with pytest.raises(AbsentError):
+        describe([f"file://{tmp_path}/nothing"], access)
+    for odd in ("file://host/x", "file://x", "file:///a%00b", f"file://{tmp_path}"):
+        with pytest.raises(CorpusError):
+            describe([odd], access)
+
+
+def test_an_address_of_http_is_itself(access: Access) -> None:
+    assert expand("HTTPS://h/a?b=*", access) == ["https://h/a?b=*"]

@@ -1,0 +1,228 @@
+"""A web server on loopback that does what the worst ones do, and counts what it was asked and what it sent."""
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+_BLOCK_BYTES = 1 << 16
+_LONGEST_S = 10.0  # that a stalled answer is kept open
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a request is answered; by default as it should be."""
+
+    status: int | None = None
+    retry_after: str | None = None
+    says: str = ""  # the body of a refusal
+    location: str | None = None  # with a status of 3xx
+    truncate: int | None = None  # closes the connection after so many bytes of the body
+    stall: int | None = None  # sends nothing more after them
+    reset: int | None = None  # resets the connection after them
+    pace_s: float = 0.0  # rests so long between blocks
+    length: int | None = None  # Content-Length, whatever the body's is
+    no_length: bool = False
+    extra: bytes = b""  # sent behind the body
+    ignore_range: bool = False
+    ignore_condition: bool = False  # sends a part of whatever it has now, If-Range or not
+    content_range: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+GOOD = Mode()
+
+
+class Request(NamedTuple):
+    """What was asked."""
+
+    method: str
+    path: str
+    range: str | None
+    headers: Mapping[str, str]
+
+
+class HostileServer:
+    """Files, and how requests for them are answered: the next ones by `script`, then by `standing`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.files: dict[str, bytes] = {}
+        self.etags: dict[str, str] = {}
+        self.flapping: set[str] = set()  # paths whose entity tag is another at each request
+        self.script: dict[str, list[Mode]] = {}  # of GET
+        self.standing: dict[str, Mode] = {}  # of GET; "*" for all
+        self.heads: dict[str, Mode] = {}  # of HEAD
+        self.forbidden_after: int | None = None  # requests
+        self.closed_s: float | None = None  # answers GETs with 429 for so long from the first on
+        self.asked: list[Request] = []
+        self.sent: Counter[str] = Counter()  # bytes of bodies
+        self.most_at_once = 0
+        self.over = threading.Event()
+        self._now, self._opens = 0, 0.0
+        self._guard = threading.Lock()
+
+    def add(self, path: str, body: bytes, etag: str | None = "auto") -> str:
+        """Serves a file; its address."""
+        self.files[path] = body
+        if etag:
+            self.etags[path] = f'"{len(self.etags)}-{len(body)}"' if etag == "auto" else etag
+        return self.url + path
+
+    def count(self, path: str | None = None, method: str = "GET") -> int:
+        """How many requests there were."""
+        return sum(each.method == method and path in (None, each.path) for each in self.asked)
+
+    def ranges(self, path: str) -> list[str | None]:
+        """The Range headers of the GETs."""
+        return [each.range for each in self.asked if each.path == path and each.method == "GET"]
+
+    def mode(self, method: str, path: str) -> Mode:
+        """How this request is answered."""
+        with self._guard:
+            if self.forbidden_after is not None and len(self.asked) > self.forbidden_after:
+                return Mode(status=403, says="<h1>Enough!</h1>\n\x1b[31mYou ask too much")
+            if method == "HEAD":
+                return self.heads.get(path, GOOD)
+            if self.closed_s is not None:
+                self._opens = self._opens or time.monotonic() + self.closed_s
+                if time.monotonic() < self._opens:
+                    return Mode(status=429, retry_after="1")
+            queue = self.script.get(path, [])
+            return queue.pop(0) if queue else self.standing.get(path, self.standing.get("*", GOOD))
+
+    def busy(self, more: int) -> None:
+        """Counts the requests that are answered at once."""
+        with self._guard:
+            self._now += more
+            self.most_at_once = max(self.most_at_once, self._now)
+
+
+@contextmanager
+def hostile_server() -> Iterator[HostileServer]:
+    """A server that answers until the context ends."""
+    state = HostileServer()
+    handler = type("Handler", (_Handler,), {"state": state})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield state
+    finally:
+        state.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: HostileServer
+    protocol_version = "HTTP/1.1"
+    timeout = 1.0  # of an idle connection: none outlives its test by more
+
+    def do_GET(self) -> None:
+        self.state.busy(+1)
+        self._counted = True
+        with contextlib.suppress(ConnectionError):
+            self._answer()
+        self._leave()
+
+    do_HEAD = do_GET
+
+    def _leave(self) -> None:
+        """Is called before the last bytes are sent: the next request may come before we know that these arrived."""
+        if self._counted:
+            self.state.busy(-1)
+        self._counted = False
+
+    def _answer(self) -> None:
+        state = self.state
+        path = self.path.partition("?")[0]
+        state.asked.append(Request(self.command, path, self.headers["Range"], dict(self.headers)))
+        mode = state.mode(self.command, path)
+        body = state.files.get(path)
+        if body is None or mode.status is not None:
+            self._refuse(mode, 404 if body is None and mode.status is None else mode.status or 404)
+            return
+        tag = f'"{len(state.asked)}"' if path in state.flapping else state.etags.get(path)
+        start, end = self._span(mode, tag, len(body))
+        if start >= len(body) > 0:
+            self._refuse(mode, 416)
+            return
+        whole = (start, end) == (0, len(body)) and "Range" not in self.headers
+        partial = not whole and not mode.ignore_range and self._asks_for_part(mode, tag)
+        self.send_response(206 if partial else 200)
+        if partial:
+            self.send_header("Content-Range", mode.content_range or f"bytes {start}-{end - 1}/{len(body)}")
+        if not mode.no_length:
+            self.send_header("Content-Length", str(end - start if mode.length is None else mode.length))
+        if mode.no_length or mode.extra:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        if tag:
+            self.send_header("ETag", tag)
+        for name, value in mode.headers.items():
+            self.send_header(name, value)
+        if self.command == "HEAD":
+            self._leave()
+        self.end_headers()
+        if self.command == "GET":
+            self._send(path, body[start:end] + mode.extra, mode)
+
+    def _asks_for_part(self, mode: Mode, tag: str | None) -> bool:
+        condition = self.headers["If-Range"]
+        met = condition is None or mode.ignore_condition or condition in (tag, mode.headers.get("Last-Modified"))
+        return "Range" in self.headers and met
+
+    def _span(self, mode: Mode, tag: str | None, size: int) -> tuple[int, int]:
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
+        if match is None or mode.ignore_range or not self._asks_for_part(mode, tag):
+            return 0, size
+        return int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
+
+    def _refuse(self, mode: Mode, status: int) -> None:
+        said = mode.says.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(said)))
+        if mode.retry_after is not None:
+            self.send_header("Retry-After", mode.retry_after)
+        if mode.location is not None:
+            self.send_header("Location", mode.location)
+        self._leave()
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(said)
+
+    def _send(self, path: str, data: bytes, mode: Mode) -> None:
+        ends = [each for each in (mode.truncate, mode.stall, mode.reset) if each is not None]
+        stop = min(ends, default=len(data))
+        for at in range(0, min(stop, len(data)), _BLOCK_BYTES):
+            block = data[at : min(at + _BLOCK_BYTES, stop)]
+            if at + len(block) >= len(data):
+                self._leave()
+            self.wfile.write(block)
+            self.state.sent[path] += len(block)
+            if mode.pace_s:
+                time.sleep(mode.pace_s)
+        if not ends and mode.length in (None, len(data)):
+            return
+        self.close_connection = True
+        self.wfile.flush()
+        if mode.stall is not None:
+            self.state.over.wait(_LONGEST_S)
+        if mode.reset is not None:
+            time.sleep(0.05)  # what was sent arrives before the reset takes it back
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        pass
