@@ -26,6 +26,7 @@ class Record(NamedTuple):
     date: str | None = None  # ISO 8601
     license: str | None = None  # where the record itself states one; else the source's
     language: str | None = None  # where the record itself states one
+    signals: Mapping[str, int] = MappingProxyType({})  # what its carrier says of it (an HTTP header), as in Extracted
 
 
 class Skipped(NamedTuple):

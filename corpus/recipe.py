@@ -121,7 +121,7 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
 
 def _states_language(source: SourceSettings) -> bool:
     """Whether the records themselves may say which language they are in."""
-    return getattr(source, "language_field", None) is not None
+    return getattr(source, "language_field", None) is not None or getattr(source, "files", None) == "wet"
 
 
 def _path_problem(written: str, folder: Path) -> str | None:

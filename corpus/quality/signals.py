@@ -44,12 +44,13 @@ SIGNALS = (
     "duplicate_10_gram_characters",
 )
 
-STATED = (  # what a record says of itself, 0 or 1; null where its source does not look for it
+STATED = (  # what a record says of itself, a count or 0 or 1; null where its source does not look for it
     "robots_noai",  # X-Robots-Tag or meta robots: noai or noimageai
     "robots_noindex",
     "generated",  # code that a program wrote, and says so
     "minified",
     "vendored",  # code of others that a repository carries along
+    "missing_inputs",  # files that a LaTeX submission names and does not hold
 )
 
 

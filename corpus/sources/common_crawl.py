@@ -1,10 +1,11 @@
-"""Web pages out of WARC files.
+"""Web pages: the crawls of Common Crawl by their ids, or any WARC, WET and ARC files.
 
-Documents are `response` records of status 200 whose Content-Type is HTML, and `resource` records whose own is.
+Documents are `response` records of status 200 whose Content-Type is HTML, and `resource` records whose own is; with
+`files: wet`, `conversion` records of plain text.
 
-Skipped: arc (the whole file), padding (a member that holds no record), the record types warcinfo request metadata
-revisit conversion continuation other_type, then not_http redirect not_200 not_html empty too_large content_encoding
-(one that is not known).
+Skipped: padding (a member that holds no record), the record types warcinfo request metadata revisit conversion
+response resource continuation other_type, then not_http redirect not_200 not_html not_text opt_out truncated_payload
+(so says the crawler) empty too_large content_encoding (one that is not known).
 
 Failed, one row for each record of sound extent: bad_http (a head that is not HTTP), bad_content_encoding, no_uri.
 Failed, one row for each contiguous span: not_warc (what a file begins with), bad_header, bad_length (what follows the
@@ -13,60 +14,121 @@ compressed size).
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal
 
-from corpus.document import Failed, Found, Record, Skipped
-from corpus.sources import http_response, warc
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from corpus import units
+from corpus.document import Extracted, Failed, Found, Record, Skipped
+from corpus.errors import InputError
+from corpus.extract.page_claims import claims
+from corpus.fetch import client
+from corpus.fetch.access import Access
+from corpus.sources import arc, captures, crawl_index, crawl_listing, opt_out, warc
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.warc_streams import Body
+from corpus.sources.warc_format import WARC
 
-_TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation"}
-_HEAD_BYTES = 1 << 16
+CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
+
+
+def _number_or_share(value: object) -> object:
+    """`100` as 100 files, `1%` and `0.01` as a hundredth of them."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, str | float):
+        try:
+            if share := units.share(value):
+                return share
+        except InputError:
+            pass
+    raise ValueError(f"expected a number of files, such as 100, or a share of them, such as 1%; found {value!r}")
+
+
+def _address(at: str) -> str:
+    if client.is_remote(at) or at.startswith("/"):
+        return at.rstrip("/")
+    raise ValueError(f"expected an address such as s3://commoncrawl, or a folder from / on; found {at!r}")
 
 
 class CommonCrawlSettings(SourceSettings):
-    """Web pages: WARC files, compressed by record or not."""
+    """Web pages: a crawl by its id, or files, compressed by record or not."""
 
     reader: Literal["common_crawl"]
+    paths: tuple[str, ...] = ()
+    crawl: CrawlId | tuple[CrawlId, ...] = ()  # in place of paths
+    at: Annotated[str, AfterValidator(_address)] = "https://data.commoncrawl.org"
+    files: Literal["warc", "wet"] = "warc"
+    segments: Annotated[int | float | None, BeforeValidator(_number_or_share)] = None
+    segments_seed: Annotated[int, Field(ge=0)] = 1
+    select: crawl_index.Select | None = None
+    opt_out: tuple[str, ...] = ()
     extract: Literal["main_content", "full_text"] = "main_content"
+    list_files: Annotated[tuple[Path, ...], Field(exclude=True, repr=False)] = ()  # of `opt_out`, once they are there
+
+    @model_validator(mode="after")
+    def _paths_or_crawl(self) -> "CommonCrawlSettings":
+        if bool(self.paths) == bool(self.crawl):
+            raise ValueError("expected either `paths` or `crawl`, such as CC-MAIN-2024-22")
+        if self.paths and (self.segments is not None or self.select is not None):
+            raise ValueError("`segments` and `select` choose from a crawl; name it as `crawl`, in place of `paths`")
+        if self.select is not None and self.files != "warc":
+            raise ValueError("`select` finds records of WARC files; leave out `files: wet`")
+        return self
+
+    @property
+    def crawls(self) -> tuple[str, ...]:
+        """The ids of the crawls, sorted."""
+        return (self.crawl,) if isinstance(self.crawl, str) else tuple(sorted(set(self.crawl)))
+
+    @property
+    def whereabouts(self) -> frozenset[str]:
+        """See SourceSettings."""
+        return super().whereabouts | {"at", "opt_out"}
+
+    @property
+    def selects(self) -> bool:
+        """See SourceSettings."""
+        return self.select is not None
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """See SourceSettings."""
+        return self.opt_out
 
 
-class _Page(NamedTuple):
-    identity: str
-    content: bytes
-    charset: str | None
-    url: str
-    date: str | None
+def listing(settings: SourceSettings, access: Access) -> list[str]:
+    """See Source.listing: the chosen files of the crawls, or, to select from, of their indexes."""
+    assert isinstance(settings, CommonCrawlSettings)
+    if not settings.crawls:
+        return []
+    kind: crawl_listing.Listed = "cc-index-table" if settings.select else settings.files
+    names = crawl_listing.files_of(settings.at, settings.crawls, kind, access)
+    return crawl_listing.full(settings.at, crawl_listing.chosen(names, settings.segments, settings.segments_seed))
 
 
-class _Skip(NamedTuple):
-    reason: str
-
-
-class _Failure(NamedTuple):
-    reason: str
-
-
-_Taken = _Page | _Skip | _Failure
+def select(index: Path, settings: SourceSettings, access: Access, target: Path) -> None:
+    """See Source.select."""
+    assert isinstance(settings, CommonCrawlSettings) and settings.select
+    with index.open("rb") as file:
+        crawl_index.select(file, str(index), settings.select, settings.at, access, target)
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
     """The records that begin in bytes [start, end) of a file. See Source.read."""
-    if warc.is_arc(path):
-        size = path.stat().st_size
-        if start < size:
-            yield Skipped(start, size, "arc")
-        return
-    limit = settings.max_record_bytes
-    for span in warc.walk(path, start, end, lambda header, body: _take(header, body, limit)):
+    assert isinstance(settings, CommonCrawlSettings)
+    wanted = captures.Wanted(settings.files == "wet", settings.max_record_bytes, opt_out.opted_out(settings.list_files))
+    form = arc.ARC if arc.is_arc(path) else WARC
+    for span in warc.walk(path, start, end, lambda header, body: captures.take(header, body, wanted), form):
         match span.taken:
-            case _Page() as page:
-                yield Record(span.start, span.end, page.identity, page.content, page.charset, page.url, page.date)
-            case _Skip(reason):
+            case captures.Page() as page:
+                yield Record(
+                    span.start, span.end, page.identity, page.content, page.charset, page.url, page.date,
+                    language=page.language, signals=page.signals,
+                )  # fmt: skip
+            case captures.Skip(reason):
                 yield Skipped(span.start, span.end, reason)
-            case _Failure(reason):
+            case captures.Failure(reason):
                 yield Failed(span.start, span.end, reason)
             case None if span.failure is not None:
                 yield Failed(span.start, span.end, span.failure)
@@ -76,78 +138,18 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
     """See Source.cuts. Exact, so it inflates a compressed file up to the last wanted offset."""
-    if warc.is_arc(path):
-        return [0 if offset <= 0 else path.stat().st_size for offset in wanted]
-    return warc.cuts(path, wanted)
+    return warc.cuts(path, wanted, arc.ARC if arc.is_arc(path) else WARC)
 
 
-def text(record: Record, settings: SourceSettings) -> str:
-    """The page's text. Raises UnreadableError."""
+def text(record: Record, settings: SourceSettings) -> Extracted:
+    """The page's text and what it says of itself, or the text as WET has it. Raises UnreadableError."""
+    assert isinstance(settings, CommonCrawlSettings)
+    if settings.files == "wet":
+        return Extracted(record.content.decode("utf-8", "replace"))
     from corpus.extract.html import html_text
 
-    assert isinstance(settings, CommonCrawlSettings)
-    return html_text(record.content, record.charset, main_content=settings.extract == "main_content")
-
-
-def _take(header: warc.Header, body: Body, limit: int) -> _Taken:
-    kind = header[b"warc-type"].lower()
-    if kind in _TYPES:
-        return _Skip(kind.decode())
-    if kind == b"response":
-        return _response(header, body, limit)
-    if kind != b"resource":
-        return _Skip("other_type")
-    content_type = header.get(b"content-type", b"").decode("latin-1")
-    if not http_response.is_html(content_type):
-        return _Skip("not_html")
-    return _page(header, body, content_type, {}, limit)
-
-
-def _response(header: warc.Header, body: Body, limit: int) -> _Taken:
-    if body.peek(5) != b"HTTP/":
-        return _Skip("empty" if body.size == 0 else "not_http")
-    data = body.peek(1 << 12)
-    head = http_response.parse_head(data, whole=body.size == len(data))
-    if head is None:
-        data = body.peek(_HEAD_BYTES)
-        head = http_response.parse_head(data, whole=body.size == len(data))
-    if head is None:
-        return _Failure("bad_http")
-    if head.status != 200:
-        return _Skip("redirect" if 300 <= head.status < 400 else "not_200")
-    content_type = head.headers.get("content-type", "")
-    if not http_response.is_html(content_type):
-        return _Skip("not_html")
-    body.skip(head.size)
-    return _page(header, body, content_type, head.headers, limit)
-
-
-def _page(header: warc.Header, body: Body, content_type: str, headers: http_response.Headers, limit: int) -> _Taken:
-    url = header.get(b"warc-target-uri", b"").decode("utf-8", "replace").strip().removeprefix("<").removesuffix(">")
-    date = header.get(b"warc-date", b"").decode("utf-8", "replace")
-    if not url:
-        return _Failure("no_uri")
-    if body.size > limit:
-        return _Skip("too_large")
-    try:
-        content = http_response.decoded(body.read(), headers, limit)
-    except http_response.TooLargeError:
-        return _Skip("too_large")
-    except http_response.UnknownCodingError:
-        return _Skip("content_encoding")
-    except http_response.BadCodingError:
-        return _Failure("bad_content_encoding")
-    if not content.strip():
-        return _Skip("empty")
-    return _Page(f"{url} {date}", content, http_response.charset(content_type), url, _iso_date(date))
-
-
-def _iso_date(date: str) -> str | None:
-    try:
-        datetime.fromisoformat(date)
-    except ValueError:
-        return None
-    return date
+    page = html_text(record.content, record.charset, main_content=settings.extract == "main_content")
+    return claims(record.content, record.signals)._replace(text=page)
 
 
 SOURCE = Source(
@@ -155,6 +157,8 @@ SOURCE = Source(
     read=read,
     cuts=cuts,
     text=text,
-    revision=1,
-    libraries=("fastwarc", "resiliparse"),
+    revision=2,
+    libraries=("fastwarc", "resiliparse", "warcio"),
+    listing=listing,
+    select=select,
 )

@@ -17,7 +17,8 @@ _HTML = ("text/html", "application/xhtml+xml")
 _PIECE_BYTES = 1 << 18
 
 
-Headers = Mapping[str, str]  # by lower-case name; of several, the first
+Headers = Mapping[str, str]  # by lower-case name; of several, the first, but of _EACH all of them, a line each
+_EACH = {"x-robots-tag"}
 
 
 class Head(NamedTuple):
@@ -50,8 +51,11 @@ def parse_head(data: bytes, *, whole: bool) -> Head | None:
     headers: dict[str, str] = {}
     for line in data[:end].decode("latin-1").split("\n")[1:]:
         name, colon, value = line.partition(":")
-        if colon:
-            headers.setdefault(name.strip().lower(), value.strip())
+        name, value = name.strip().lower(), value.strip()
+        if name in _EACH and name in headers:
+            headers[name] += f"\n{value}"
+        elif colon:
+            headers.setdefault(name, value)
     return Head(int(status[1]), headers, blank.end() if blank else len(data))
 
 

@@ -1,4 +1,4 @@
-"""Walks the records of a WARC file, whatever its container and however damaged.
+"""Walks the records of a WARC file (or of another Format), whatever its container and however damaged.
 
 The container (gzip, LZ4 or none) is told by the file's first bytes, or, if those are damaged, by the bytes at each
 place where reading resumes. A record is sound if its header has a type and a length, its content is all there, what
@@ -11,22 +11,19 @@ is never mistaken for records. Inside a damaged stretch there is no telling.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from corpus.sources.warc_members import RECORD, BrokenError, FileBytes, GzipMember, Lz4Frame
+from corpus.sources.warc_format import HEADER_BYTES, WARC, Format, Header
+from corpus.sources.warc_members import BrokenError, FileBytes, GzipMember, Lz4Frame
 from corpus.sources.warc_streams import Body, InflatedStream, PlainStream, Stream, going_back_bytes
 
 Taken = TypeVar("Taken")
-Header = Mapping[bytes, bytes]  # by lower-case name; of several, the first
 
-HEADER_BYTES = 1 << 16
 _NEWLINE_BYTES = 1 << 12  # more between two records is not padding
 _SEARCH_BYTES = 1 << 18
-_VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n")
-_BLANK_LINE = re.compile(rb"\n\r?\n")
-_VERSION_BYTES = 64  # no version line that is read is longer
+_OPENING_BYTES = 64  # no opening that is looked for is longer
 
 
 class Span(NamedTuple, Generic[Taken]):
@@ -40,14 +37,16 @@ class Span(NamedTuple, Generic[Taken]):
     clean: bool = False  # whether it is sound, and nothing before it that was given up reaches into it
 
 
-def walk(path: Path, start: int, end: int, take: Callable[[Header, Body], Taken]) -> Iterator[Span[Taken]]:
+def walk(
+    path: Path, start: int, end: int, take: Callable[[Header, Body], Taken], form: Format = WARC
+) -> Iterator[Span[Taken]]:
     """What begins in bytes [start, end), as contiguous spans; `start` is 0 or one of `cuts`.
 
     `take` makes what is wanted of a record as the walk passes it; it is thrown away if the record proves unsound.
     """
     with path.open("rb") as handle:
         failed: Span[Taken] | None = None
-        for span in _Walk(FileBytes(handle), take).spans(start):
+        for span in _Walk(FileBytes(handle), take, form).spans(start):
             if span.failure is not None and failed is not None:
                 failed = failed._replace(end=span.end)
                 continue
@@ -64,7 +63,7 @@ def walk(path: Path, start: int, end: int, take: Callable[[Header, Body], Taken]
             yield failed
 
 
-def cuts(path: Path, wanted: Sequence[int]) -> list[int]:
+def cuts(path: Path, wanted: Sequence[int], form: Format = WARC) -> list[int]:
     """For each wanted offset the first at or after it at which reading may begin: the start of a sound record.
 
     Whatever is before them is walked, so this costs as much as reading does (in a plain file: as reading headers).
@@ -73,42 +72,14 @@ def cuts(path: Path, wanted: Sequence[int]) -> list[int]:
         file = FileBytes(handle)
         found = {offset: 0 if offset <= 0 else file.size for offset in wanted}
         left = sorted(offset for offset in found if 0 < offset < file.size)
-        spans = _Walk(file, lambda header, body: None).spans(0) if left else iter(())
-        for span in spans:
-            if span.clean and span.start >= left[0] and _of_record(file, span.start):
+        walk = _Walk(file, lambda header, body: None, form)
+        for span in walk.spans(0) if left else ():
+            if span.clean and span.start >= left[0] and walk.begins_record(span.start):
                 while left and left[0] <= span.start:
                     found[left.pop(0)] = span.start
                 if not left:
                     break
         return [found[offset] for offset in wanted]
-
-
-def is_arc(path: Path) -> bool:
-    """Whether a file is in ARC, the format before WARC."""
-    with path.open("rb") as handle:
-        file = FileBytes(handle)
-        heads = (bytes(file.at(0, 9)), GzipMember.head(file, 0), Lz4Frame.head(file, 0))
-        return any(head is not None and head.startswith(b"filedesc:") for head in heads)
-
-
-def parse_header(data: bytes, at: int = 0) -> tuple[Header, int, int] | None:
-    """The WARC header that stands at `at`, its length, and that of the content; None if there is none."""
-    version = _VERSION.match(data, at)
-    if version is None:
-        return None
-    another = _VERSION.search(data, version.end(), at + HEADER_BYTES)
-    blank = _BLANK_LINE.search(data, version.end() - 1, another.start() if another else at + HEADER_BYTES)
-    if blank is None:
-        return None
-    fields: dict[bytes, bytes] = {}
-    for line in data[version.end() : blank.start()].split(b"\n"):
-        name, colon, value = line.partition(b":")
-        if colon:
-            fields.setdefault(name.strip().lower(), value.strip())
-    size = fields.get(b"content-length", b"")
-    if b"warc-type" not in fields or not size.isdigit() or len(size) > 18:
-        return None
-    return fields, blank.end() - at, int(size)
 
 
 class _Container(NamedTuple):
@@ -118,43 +89,36 @@ class _Container(NamedTuple):
     open: Callable[[FileBytes, int], Stream]
 
 
-def _begins_plain(file: FileBytes, at: int) -> bool:
-    return parse_header(bytes(file.at(at, HEADER_BYTES))) is not None
-
-
-def _compressed(kind: type[GzipMember] | type[Lz4Frame]) -> _Container:
+def _compressed(kind: type[GzipMember] | type[Lz4Frame], form: Format) -> _Container:
     def begins(file: FileBytes, at: int) -> bool:
-        return RECORD.match(kind.head(file, at) or b"") is not None
+        return form.member.match(kind.head(file, at) or b"") is not None
 
     def inflates(file: FileBytes, at: int) -> bool:
         return kind.head(file, at) is not None
 
-    return _Container(kind.pattern, begins, inflates, lambda file, at: InflatedStream(file, at, kind, kind.head))
+    def opened(file: FileBytes, at: int) -> Stream:
+        return InflatedStream(file, at, kind, kind.head, form.member)
+
+    return _Container(kind.pattern, begins, inflates, opened)
 
 
-_PLAIN = _Container(_VERSION.pattern, _begins_plain, _begins_plain, PlainStream)
-_CONTAINERS = (_compressed(GzipMember), _compressed(Lz4Frame), _PLAIN)
+def _plain(form: Format) -> _Container:
+    def begins(file: FileBytes, at: int) -> bool:
+        data = bytes(file.at(at, 1 << 12))
+        if form.parse(data, 0) is None and not form.ending.search(data):
+            data = bytes(file.at(at, HEADER_BYTES))
+        return form.parse(data, 0) is not None
 
-
-def _of_record(file: FileBytes, at: int) -> _Container | None:
-    """The container, if any, of the record that begins at `at`."""
-    return next((container for container in _standing(file, at) if container.begins(file, at)), None)
-
-
-def _of_file(file: FileBytes) -> _Container | None:
-    """The container of the file, unless its first bytes are damaged."""
-    return next((container for container in _standing(file, 0) if container.inflates(file, 0)), None)
-
-
-def _standing(file: FileBytes, at: int) -> list[_Container]:
-    return [each for each in _CONTAINERS if re.match(each.pattern, file.at(at, _VERSION_BYTES))]
+    return _Container(form.opening.pattern, begins, begins, PlainStream)
 
 
 class _Walk(Generic[Taken]):
-    def __init__(self, file: FileBytes, take: Callable[[Header, Body], Taken]) -> None:
-        self._file, self._take = file, take
-        self._container = _of_file(file)
-        self._containers = (self._container,) if self._container else _CONTAINERS
+    def __init__(self, file: FileBytes, take: Callable[[Header, Body], Taken], form: Format) -> None:
+        self._file, self._take, self._form = file, take, form
+        self._containers = [_compressed(GzipMember, form), _compressed(Lz4Frame, form), _plain(form)]
+        self._container = next((each for each in self._standing(0) if each.inflates(file, 0)), None)
+        if self._container:  # else the file's first bytes are damaged
+            self._containers = [self._container]
         self._next = 0
         # The tangle: bytes that an attempt which failed has looked at. Cuts lie outside it.
         self._tangle_start = self._tangle_end = self._tangle_inflated = 0
@@ -164,9 +128,16 @@ class _Walk(Generic[Taken]):
         if start or not self._container:
             self._next = self._locate(start)
         if self._next > start:
-            yield Span(start, self._next, None, "not_warc", first=True)
+            yield Span(start, self._next, None, self._form.strange, first=True)
         while self._next < self._file.size:
             yield from self._member(self._next)
+
+    def begins_record(self, at: int) -> bool:
+        """Whether a record begins at `at`, and with it a member or a record of a plain file."""
+        return any(container.begins(self._file, at) for container in self._standing(at))
+
+    def _standing(self, at: int) -> list[_Container]:
+        return [each for each in self._containers if re.match(each.pattern, self._file.at(at, _OPENING_BYTES))]
 
     def _member(self, start: int) -> Iterator[Span[Taken]]:
         """The records of a member, or of the rest of a plain file; sets `_next`."""
@@ -185,8 +156,8 @@ class _Walk(Generic[Taken]):
             except BrokenError as broken:
                 failure = (stream.broken or broken).reason
                 if begin == 0 and failure == "bad_header":
-                    failure = "not_warc"
-                more = failure != "bomb" and _search(stream)
+                    failure = self._form.strange
+                more = failure != "bomb" and _search(stream, self._form)
                 if not more:
                     break
             end = stream.offset(stream.position) if more else stream.end
@@ -202,25 +173,31 @@ class _Walk(Generic[Taken]):
     def _record(self, stream: Stream) -> Taken:
         """Takes the record at the stream's position and steps past its content. Raises BrokenError."""
         data = stream.peek(1 << 12)
-        parsed = parse_header(data)
-        if parsed is None and _VERSION.match(data):
-            parsed = parse_header(data := stream.peek(HEADER_BYTES))
+        form = self._form
+        parsed = form.parse(data, 0)
+        if parsed is None and form.opening.match(data):
+            parsed = form.parse(data := stream.peek(HEADER_BYTES), 0)
         if parsed is None:
-            cut_short = len(data) < HEADER_BYTES and _VERSION.match(data) and not _BLANK_LINE.search(data)
+            cut_short = len(data) < HEADER_BYTES and form.opening.match(data) and not form.ending.search(data)
             raise BrokenError("truncated" if cut_short else "bad_header")
         header, header_size, size = parsed
         if stream.seekable:  # its content is worth reading only if something sound follows it
             stream.step(header_size)
             Body(stream, size).finish()
-            _check_what_follows(stream)
+            self._check_what_follows(stream)
             stream.step(-size)
         else:
             stream.step(header_size)
         body = Body(stream, size)
         taken = self._take(header, body)
         body.finish()
-        _check_what_follows(stream)
+        self._check_what_follows(stream)
         return taken
+
+    def _check_what_follows(self, stream: Stream) -> None:
+        """Raises BrokenError unless a record may end here."""
+        if not self._form.may_follow(stream.peek(64)):
+            raise BrokenError("bad_length")
 
     def _resume(self, start: int, begin: int, stream: Stream) -> int:
         """Where reading goes on after a failure that begins at `begin` in the member at `start`."""
@@ -247,11 +224,11 @@ class _Walk(Generic[Taken]):
                     return at + found.start()
             if len(window) < _SEARCH_BYTES:
                 break
-            at += len(window) - _VERSION_BYTES
+            at += len(window) - _OPENING_BYTES
         return self._file.size
 
 
-def _search(stream: Stream) -> bool:
+def _search(stream: Stream, form: Format) -> bool:
     """After a failure: moves on to the next header in the same stream, if there is one."""
     stream.go_back()
     while True:
@@ -259,13 +236,13 @@ def _search(stream: Stream) -> bool:
         last = len(data) < _SEARCH_BYTES
         # What begins near the end of these bytes may be a header that goes on behind them.
         sure = len(data) if last else len(data) - HEADER_BYTES
-        for found in _VERSION.finditer(data, 0, sure):
-            if parse_header(data, found.start()):
+        for found in form.opening.finditer(data, 0, sure):
+            if form.parse(data, found.start()):
                 stream.step(found.start())
                 return True
         if last:
             return False
-        stream.step(sure - _VERSION_BYTES)
+        stream.step(sure - _OPENING_BYTES)
 
 
 def _skip_newlines(stream: Stream) -> bool:
@@ -276,10 +253,3 @@ def _skip_newlines(stream: Stream) -> bool:
     rest = data.lstrip(b"\r\n")
     stream.step(len(data) - len(rest))
     return bool(stream.peek(1))
-
-
-def _check_what_follows(stream: Stream) -> None:
-    """Raises BrokenError unless a record may end here."""
-    data = stream.peek(16)
-    if not data.startswith(b"\r\n\r\n") and not b"WARC/".startswith(data.lstrip(b"\r\n")[:5]):
-        raise BrokenError("bad_length")

@@ -4,11 +4,9 @@ Only bytes decide here: nothing is read ahead of what is asked for, and no membe
 """
 
 import os
-import re
 import zlib
 from typing import BinaryIO, Protocol
 
-RECORD = re.compile(rb"[\r\n]*WARC/\d\.\d")
 _WINDOW_BYTES = 1 << 18
 _STEP_BYTES = 1 << 15  # compressed bytes given to the inflater at a time
 _PIECE_BYTES = 1 << 18  # inflated bytes taken from it at a time
@@ -27,8 +25,8 @@ class FileBytes:
     """A file's bytes by offset, through one window."""
 
     def __init__(self, handle: BinaryIO) -> None:
-        self._descriptor = handle.fileno()
-        self.size = os.fstat(self._descriptor).st_size
+        self._handle = handle
+        self.size = handle.seek(0, os.SEEK_END)
         self._window, self._start = memoryview(b""), 0
 
     def at(self, offset: int, count: int) -> memoryview:
@@ -36,7 +34,8 @@ class FileBytes:
         count = max(0, min(count, self.size - offset))
         begin = offset - self._start
         if begin < 0 or begin + count > len(self._window):
-            self._window = memoryview(os.pread(self._descriptor, max(count, _WINDOW_BYTES), offset))
+            self._handle.seek(offset)
+            self._window = memoryview(self._handle.read(max(count, _WINDOW_BYTES)))
             self._start, begin = offset, 0
         return self._window[begin : begin + count]
 

@@ -4,11 +4,12 @@ A position counts the stream's own bytes; `offset` gives the file's. In a plain 
 that holds several records, offsets are interpolated between the points at which compressed bytes were consumed.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Protocol
 
-from corpus.sources.warc_members import RECORD, BrokenError, FileBytes, Member
+from corpus.sources.warc_members import BrokenError, FileBytes, Member
 
 _RETAIN_BYTES = 1 << 20  # kept behind the position, so that most ways back need no second inflating
 _BOMB_BYTES, _BOMB_RATIO = 1 << 26, 200
@@ -127,8 +128,9 @@ class InflatedStream:
         start: int,
         member: Callable[[FileBytes, int], Member],
         head: Callable[[FileBytes, int], bytes | None],
+        record: re.Pattern[bytes],
     ) -> None:
-        self._file, self._start, self._open_member, self._head = file, start, member, head
+        self._file, self._start, self._open_member, self._head, self._record = file, start, member, head, record
         self.inflated = 0
         self.reach = start
         self._reopened = False
@@ -221,7 +223,7 @@ class InflatedStream:
         try:
             while not (piece := self._member.piece()):
                 following = self._head(self._file, self._member.at) if in_record else None
-                if not following or RECORD.match(following):
+                if not following or self._record.match(following):
                     self.end = self._member.at
                     return b""
                 self._member = self._open_member(self._file, self._member.at)

@@ -1,0 +1,11 @@
+"""What a page asks of robots, in X-Robots-Tag or in its meta tags."""
+
+from corpus.quality.rule import Rule
+
+_NOAI = "DeviantArt, November 2022, as img2dataset and others honour it: noai, noimageai"
+_NOINDEX = "Google Search Central, Robots meta tag and X-Robots-Tag specifications: noindex, none"
+
+RULES = (
+    Rule("robots.noai", "robots_noai", at_most=0, source=_NOAI),
+    Rule("robots.noindex", "robots_noindex", at_most=0, source=_NOINDEX),
+)

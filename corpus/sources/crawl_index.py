@@ -1,0 +1,171 @@
+"""Selection by the columnar index of a crawl: which records, and those records alone.
+
+Source of its columns: https://github.com/commoncrawl/cc-index-table, cc-index-schema-flat.json.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
+
+from corpus.errors import InputError
+from corpus.fetch import client
+from corpus.fetch.access import Access
+from corpus.settings import Strict
+from corpus.sources.crawl_listing import check_name
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+_RECORD_BYTES = 1 << 26  # a record is 1 MiB at most, since March 2025 5 MiB, before it is compressed
+_BATCH_ROWS = 1 << 16
+_CHUNK_BYTES = 1 << 31  # a column of a row group, unpacked
+_PLACE = ("warc_filename", "warc_record_offset", "warc_record_length")
+
+
+def _domain(name: str) -> str:
+    name = name.lower().strip(".")
+    if not re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z][a-z0-9-]{1,62}", name) or len(name) > 253:
+        raise ValueError(f"expected a domain such as example.org or de (beyond ASCII: as xn--…); found {name!r}")
+    return name
+
+
+class Select(Strict):
+    """Which records of a crawl: those that meet all that is given here."""
+
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{3}$")], ...] = ()  # ISO 639-3; a page's main one counts
+    domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()  # with all below them
+    mime: tuple[str, ...] = ()  # as detected from the content
+    status: tuple[Annotated[int, Field(ge=100, le=999)], ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Select":
+        if not (self.languages or self.domains or self.mime or self.status):
+            raise ValueError("expected at least one of languages, domains, mime, status")
+        return self
+
+
+class Place(NamedTuple):
+    """Where a record lies: bytes [start, end) of a WARC file."""
+
+    name: str
+    start: int
+    end: int
+
+
+def select(index: BinaryIO, where: str, wanted: Select, at: str, access: Access, target: Path) -> None:
+    """Writes the records that `index` has and `wanted` asks for into `target`, one behind the other, by file and place.
+
+    The index is read by column and row group. Raises InputError if it is none, and what the client raises.
+    """
+    with target.open("wb") as file:
+        for name, places in groupby(places_of(index, where, wanted), key=itemgetter(0)):
+            ranges = [(place.start, place.end) for place in places]
+            for record in client.read_ranges(f"{at}/{name}", ranges, access):
+                file.write(record)
+
+
+def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[Place]:
+    """Where the records lie that the index has and `wanted` asks for: in order, none twice or into another."""
+    import pyarrow
+
+    try:
+        names, files, offsets, lengths = _matches(index, wanted)
+    except (pyarrow.ArrowException, OSError, KeyError, OverflowError) as error:
+        raise InputError(f"{where}: not a columnar index of a crawl: {str(error)[:200]}") from None
+    ranks = np.argsort(np.argsort(np.array(names)))[files] if names else files
+    last = Place("", 0, 0)
+    for row in np.lexsort((lengths, offsets, ranks)):
+        place = Place(names[files[row]], int(offsets[row]), int(offsets[row] + lengths[row]))
+        if place == last:
+            continue
+        if place.start < 0 or not 0 < place.end - place.start <= _RECORD_BYTES:
+            raise InputError(f"{where}: has a record at {place.start}..{place.end} of {place.name}: a damaged index")
+        if place.name != last.name:
+            check_name(place.name, where)
+        elif place.start < last.end:
+            raise InputError(f"{where}: has two records in one place, {place.start} of {place.name}: a damaged index")
+        yield place
+        last = place
+
+
+Rows = tuple[list[str], np.ndarray, np.ndarray, np.ndarray]
+
+
+def _matches(index: BinaryIO, wanted: Select) -> Rows:
+    """Names of files, and for each record that is wanted the number of its file, its offset and its length."""
+    from pyarrow import parquet
+
+    numbers: dict[str, int] = {}
+    found: list[np.ndarray] = [np.empty((3, 0), np.int64)]
+    tests = _tests(wanted)
+    table = parquet.ParquetFile(index)
+    for group in range(table.num_row_groups):
+        if not _may_hold(table, group, wanted):
+            continue
+        for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[*tests, *_PLACE]):
+            for column, passes in tests.items():
+                batch = batch.filter(_mask(batch.column(column), passes))
+            if len(batch):
+                name = batch.column(_PLACE[0]).dictionary_encode()
+                ids = [numbers.setdefault(each, len(numbers)) for each in map(str, name.dictionary.to_pylist())]
+                files = np.array(ids, np.int64)[name.indices.to_numpy()]
+                found.append(np.stack([files, *(batch.column(each).to_numpy() for each in _PLACE[1:])]))
+    files, offsets, lengths = np.concatenate(found, axis=1)
+    return list(numbers), files, offsets, lengths
+
+
+def _tests(wanted: Select) -> dict[str, Callable[[object], bool]]:
+    """By column, what its values must meet."""
+    tests: dict[str, Callable[[object], bool]] = {}
+    if wanted.languages:
+        tests["content_languages"] = lambda value: str(value).partition(",")[0] in wanted.languages
+    if wanted.domains:
+        domains = frozenset(wanted.domains)
+        tests["url_host_name"] = lambda value: _lies_in(str(value), domains)
+    if wanted.mime:
+        tests["content_mime_detected"] = lambda value: value in wanted.mime
+    if wanted.status:
+        tests["fetch_status"] = lambda value: value in wanted.status
+    return tests
+
+
+def _mask(column: "pyarrow.Array", passes: Callable[[object], bool]) -> "pyarrow.BooleanArray":
+    """Which values pass; each distinct one is looked at once."""
+    import pyarrow
+
+    encoded = column.dictionary_encode()
+    passing = pyarrow.array([value is not None and passes(value) for value in encoded.dictionary.to_pylist()], "bool")
+    return passing.take(encoded.indices).fill_null(False)
+
+
+def _lies_in(host: str, domains: frozenset[str]) -> bool:
+    labels = host.split(".")
+    return any(".".join(labels[first:]) in domains for first in range(len(labels)))
+
+
+def _may_hold(table: "ParquetFile", group: int, wanted: Select) -> bool:
+    """Whether a row group may have a record that is wanted, by its least and greatest URL key: the table is sorted."""
+    about = table.metadata.row_group(group)
+    for number in range(about.num_columns):
+        column = about.column(number)
+        if column.total_uncompressed_size > _CHUNK_BYTES:
+            raise OverflowError(f"{column.total_uncompressed_size} bytes in one column of a row group")
+        statistics = column.statistics
+        if column.path_in_schema == "url_surtkey" and wanted.domains and statistics and statistics.has_min_max:
+            return any(statistics.min <= last and first <= statistics.max for first, last in map(_keys, wanted.domains))
+    return True
+
+
+@lru_cache(maxsize=1 << 16)
+def _keys(domain: str) -> tuple[str, str]:
+    """Between what URL keys all of a domain lies: from `org,example`, and what goes on with `)`, `,` or `:`, to `;`."""
+    key = ",".join(reversed(re.sub(r"^www\d*\.", "", domain).split(".")))
+    return key, f"{key};"

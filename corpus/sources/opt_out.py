@@ -1,0 +1,101 @@
+"""Lists of domains whose owners want no part of this: one a line, as people and blockers write them.
+
+A line is a domain, `*.domain`, or an address and domains as in a hosts file; `#` begins a comment. A domain stands for
+itself and all below it. A list may be gzipped.
+"""
+
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from corpus.document import Failed
+from corpus.errors import InputError
+from corpus.sources.containers import container
+from corpus.sources.lines import lines
+
+_LINE_BYTES = 1 << 12
+_MOST_DOMAINS = 1 << 26
+_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f]*:[0-9a-f:.]*")
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}([^/\\?#]*)")
+
+
+class Domains:
+    """The domains of some lists, as sorted 64-bit hashes: 8 bytes each. Raises InputError for what is no such list."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        found = array("Q")
+        for path in paths:
+            before = len(found)
+            for domain in _domains(path):
+                found.append(_hash(domain))
+                if len(found) > _MOST_DOMAINS:
+                    raise InputError(f"{path}: more than {_MOST_DOMAINS} domains in the opt-out lists")
+            if len(found) == before:
+                raise InputError(f"{path}: no domain in it; an opt-out list has one domain a line")
+        self._hashes = np.unique(np.frombuffer(found, np.uint64)) if found else np.empty(0, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def covers(self, url: str) -> bool:
+        """Whether the host of a URL, or a domain that it lies in, is on a list."""
+        host = host_of(url)
+        if host is None or not len(self._hashes):
+            return False
+        labels = host.split(".")
+        hashes = np.array([_hash(".".join(labels[first:])) for first in range(len(labels))], np.uint64)
+        at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        return bool((self._hashes[at] == hashes).any())
+
+
+def opted_out(paths: tuple[Path, ...]) -> Callable[[str], bool]:
+    """Whether a URL is covered by the lists; they are read once a process, as long as they stay the same."""
+    if not paths:
+        return lambda url: False
+    return _read(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)).covers
+
+
+@lru_cache(maxsize=2)
+def _read(files: tuple[tuple[Path, int, int], ...]) -> Domains:
+    return Domains([path for path, _, _ in files])
+
+
+def host_of(url: str) -> str | None:
+    """The host of a URL in lower case, as the DNS knows it; None if it has none."""
+    authority = _AUTHORITY.match(url)
+    if authority is None:
+        return None
+    host = authority[1].rpartition("@")[2]
+    return _as_dns(host if host.startswith("[") else host.partition(":")[0])
+
+
+def _as_dns(name: str) -> str | None:
+    """A name in lower case without its last dot, its letters beyond ASCII as the DNS has them (`xn--`)."""
+    name = name.strip().rstrip(".").lower()
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return name[:253] or None
+
+
+def _domains(path: Path) -> Iterator[str]:
+    for line in lines(path, 0, path.stat().st_size, container(path), _LINE_BYTES):
+        if isinstance(line, Failed):
+            raise InputError(f"{path}: this opt-out list cannot be read: {line.reason} at byte {line.start}")
+        words = (line.data or b"").decode("utf-8", "replace").partition("#")[0].split()
+        for word in words[1:] if len(words) > 1 and _ADDRESS.fullmatch(words[0]) else words[:1]:
+            name = _as_dns(word.removeprefix("*").removeprefix("."))
+            if name and _DOMAIN.fullmatch(name):
+                yield name
+
+
+def _hash(domain: str) -> int:
+    return int.from_bytes(blake2b(domain.encode(), digest_size=8).digest(), "little")

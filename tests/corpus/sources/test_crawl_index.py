@@ -1,0 +1,201 @@
+"""Selection by the columnar index: the right records, those alone, and no more read than they need.
+
+Planted once: the bound of a domain's URL keys put before its subdomains (their row groups were passed over).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from warc_files import found, urls
+
+from corpus.errors import InputError
+from corpus.fetch.access import Access
+from corpus.sources import common_crawl
+from corpus.sources.common_crawl import CommonCrawlSettings
+from corpus.sources.crawl_index import Select, places_of
+from tests.fake_crawl import CRAWL, LANGUAGES, SCHEMA, Member, Served, http_server, make, members_of, surt
+
+
+@pytest.fixture(scope="module")
+def members(data: Path) -> list[Member]:
+    return members_of(data / "web/pages-00000.warc.gz")[:60]
+
+
+@pytest.fixture(scope="module")
+def crawl(members: list[Member], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crawl")
+    make(folder, members)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(crawl: Path) -> Iterator[Served]:
+    with http_server(crawl) as served:
+        yield served
+
+
+def settings(at: str, **select: object) -> CommonCrawlSettings:
+    given = {"name": "web", "reader": "common_crawl", "share": 1.0, "license": "unknown", "crawl": CRAWL, "at": at}
+    return CommonCrawlSettings.model_validate({**given, "select": Select.model_validate(select)})
+
+
+def selected(at: str, folder: Path, crawl: Path, **select: object) -> bytes:
+    """The files made of all the indexes, one behind the other."""
+    folder.mkdir(exist_ok=True)
+    given, data = settings(at, **select), b""
+    for index in common_crawl.listing(settings(str(crawl), **select), Access(folder)):
+        common_crawl.select(Path(index), given, Access(folder), folder / "selected")
+        data += (folder / "selected").read_bytes()
+    return data
+
+
+def languages(members: Sequence[Member], files: int = 4) -> dict[str, str | None]:
+    """What language the fake crawl says that each page is in."""
+    return {
+        member.url: LANGUAGES[(number % files + number // files) % len(LANGUAGES)]
+        for number, member in enumerate(members)
+    }
+
+
+def expected(members: Sequence[Member], select: Mapping[str, Sequence[object]]) -> set[str]:
+    """The same by the plainest code."""
+    said = languages(members)
+    found = set()
+    for member in members:
+        host = member.url.split("/")[2]
+        tests = {
+            "languages": (said[member.url] or "").split(",")[0],
+            "mime": "application/xhtml+xml" if member.url.endswith("/") else "text/html",
+            "status": 200,
+        }
+        near = any(f".{host}".endswith(f".{domain}") for domain in select.get("domains", [host]))
+        if near and all(value in select.get(name, [value]) for name, value in tests.items()):
+            found.add(member.url)
+    return found
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        {"languages": ("eng",)},
+        {"languages": ("eng", "nld")},
+        {"languages": ("spa",)},
+        {"status": (200,)},
+        {"status": (404,)},
+        {"mime": ("text/html",)},
+        {"domains": ("chefkoch.de", "kochbar.de")},
+        {"domains": ("www.chefkoch.de",)},
+        {"domains": ("koch.de",)},
+        {"domains": ("de", "co.uk", "uk.com")},
+        {"domains": ("au",), "languages": ("eng", "deu"), "mime": ("application/xhtml+xml",)},
+    ],
+)
+def test_what_is_selected_is_what_was_asked_for(
+    select: dict[str, tuple[object, ...]], members: list[Member], crawl: Path, server: Served, tmp_path: Path
+) -> None:
+    data = selected(str(crawl), tmp_path / "a", crawl, **select)
+    assert selected(server.url, tmp_path / "b", crawl, **select) == data  # wherever it lies
+    path = tmp_path / "all"
+    path.write_bytes(data)
+    pages = found(path)  # each a sound gzip member; those of one index by file and place
+    assert sorted(map(str, urls(pages))) == sorted(expected(members, select))
+    packed = {member.url: member.packed for member in members}
+    assert sum(len(packed[str(url)]) for url in urls(pages)) == len(data)  # and nothing else
+
+
+def test_only_those_records_are_fetched(members: list[Member], crawl: Path, server: Served, tmp_path: Path) -> None:
+    server.asked.clear()
+    server.sent_bytes = 0
+    data = selected(server.url, tmp_path / "a", crawl, domains=("chefkoch.de", "kochbar.de"))
+    asked = [(path, span) for method, path, span in server.asked if method == "GET"]
+    assert data and len(asked) <= 2 and all(span and "/warc/" in path for path, span in asked)
+    assert server.sent_bytes == len(data)
+
+
+def test_row_groups_without_the_domain_are_not_read(
+    crawl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    batches = parquet.ParquetFile.iter_batches
+
+    def noted(table: parquet.ParquetFile, *args: object, row_groups: list[int], **kwargs: object) -> object:
+        read.extend(row_groups)
+        return batches(table, *args, row_groups=row_groups, **kwargs)
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", noted)
+    assert selected(str(crawl), tmp_path / "a", crawl, domains=("chefkoch.de",))
+    groups = sum(parquet.ParquetFile(path).num_row_groups for path in crawl.rglob("subset=warc/*.parquet"))
+    assert groups == 8 and len(read) == 1
+
+
+def test_nothing_selected_is_an_empty_file_that_is_read(crawl: Path, tmp_path: Path) -> None:
+    assert selected(str(crawl), tmp_path / "a", crawl, languages=("zul",)) == b""
+    assert found(tmp_path / "a/selected") == []
+    assert common_crawl.cuts(tmp_path / "a/selected", [0, 5], settings("s3://x", status=(200,))) == [0, 0]
+
+
+def test_keys_of_urls_are_those_that_the_index_has() -> None:
+    assert surt("https://www.Example.org/Path?q=1") == "org,example)/path?q=1"  # Source: the schema's own example
+
+
+ROW = {
+    "url_surtkey": "org,mill)/",
+    "url_host_name": "mill.org",
+    "fetch_status": 200,
+    "warc_filename": "crawl-data/x/segments/1/warc/a.warc.gz",
+    "warc_record_offset": 100,
+    "warc_record_length": 50,
+}
+
+
+def index(*rows: Mapping[str, object], schema: pa.Schema = SCHEMA) -> BytesIO:
+    target = BytesIO()
+    parquet.write_table(pa.Table.from_pylist([{**ROW, **row} for row in rows], schema), target)
+    return target
+
+
+def test_one_place_comes_once_and_in_order() -> None:
+    rows = index(
+        {"warc_record_offset": 900}, {}, {"warc_filename": "crawl-data/b.warc.gz"}, {"warc_record_offset": 150}, {}
+    )
+    places = [tuple(place)[1:] for place in places_of(rows, "x", Select(status=(200,)))]
+    assert places == [(100, 150), (100, 150), (150, 200), (900, 950)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"warc_record_offset": -1},
+        {"warc_record_length": 0},
+        {"warc_record_length": -50},
+        {"warc_record_length": 2**31 - 1},
+        {"warc_record_offset": 120},  # inside the one before
+        {"warc_filename": "../../etc/passwd"},
+        {"warc_filename": "https://elsewhere.example/a.warc.gz"},
+        {"warc_filename": None},
+        {"warc_record_offset": None},
+    ],
+)
+def test_a_hostile_index_is_refused(row: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"x\.parquet: "):
+        list(places_of(index({}, row), "x.parquet", Select(status=(200,))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PAR1" + bytes(100) + b"PAR1",
+        b"<html>",
+        index({}).getvalue()[:-20],
+        index({}, schema=pa.schema([field for field in SCHEMA if field.name != "warc_filename"])).getvalue(),
+        index({}, schema=pa.schema([field for field in SCHEMA if field.name != "fetch_status"])).getvalue(),
+    ],
+)  # fmt: skip
+def test_what_is_no_index_is_refused(content: bytes) -> None:
+    with pytest.raises(InputError, match="not a columnar index of a crawl"):
+        list(places_of(BytesIO(content), "x", Select(status=(200,))))

@@ -1,0 +1,122 @@
+"""Opt-out lists: how they are written, what they cover, and how little they take.
+
+Planted once: parents not looked at (what lies below a listed domain was read).
+"""
+
+import gzip
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from warc_files import GOOD, SETTINGS, found, outcomes, packed
+
+from corpus.document import Skipped
+from corpus.errors import InputError
+from corpus.sources.opt_out import Domains, host_of
+
+LIST = """\ufeff# domains whose owners said no
+mill.example
+  *.Stars.example   # and all below
+.dot.example.
+0.0.0.0 hosts.example other.hosts.example
+::1 ip6.example
+127.0.0.1 localhost
+192.0.2.7
+
+bücher.example
+not a domain at all
+com
+https://url.example/
+"""
+
+
+def domains(folder: Path, text: str | bytes = LIST, name: str = "list.txt") -> Domains:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Domains([path])
+
+
+@pytest.mark.parametrize(
+    ("url", "covered"),
+    [
+        ("https://mill.example/page", True),
+        ("http://www.MILL.example:8080/?x=y", True),
+        ("https://a.b.c.mill.example.", True),
+        ("https://user:word@mill.example/", True),
+        ("https://mill.example@other.example/", False),
+        ("https://other.example/mill.example", False),
+        ("https://windmill.example/", False),
+        ("https://mill.example.org/", False),
+        ("https://stars.example/", True),
+        ("https://x.stars.example/", True),
+        ("https://x.dot.example/", True),
+        ("https://hosts.example/", True),
+        ("https://other.hosts.example/", True),
+        ("https://ip6.example/", True),
+        ("http://192.0.2.7/", True),
+        ("http://192.0.2.8/", False),
+        ("https://xn--bcher-kva.example/", True),
+        ("https://www.bücher.example/", True),
+        ("https://not.example.com/", False),
+        ("https://a/", False),
+        ("http://[::1]/", False),
+        ("dns:mill.example", False),
+        ("", False),
+    ],
+)
+def test_what_a_list_covers(tmp_path: Path, url: str, covered: bool) -> None:
+    assert domains(tmp_path).covers(url) is covered
+
+
+def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(gzip.compress(b"a.example\n" * 3))
+    (tmp_path / "b").write_text("b.example\r\na.example")
+    both = Domains([tmp_path / "a", tmp_path / "b"])
+    assert len(both) == 2 and both.covers("http://a.example/") and both.covers("http://x.b.example/")
+    assert not Domains([]).covers("http://a.example/")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"# nothing\n\n",
+        b"<html><p>Not found</html>",
+        bytes(5000),
+        gzip.compress(b"a.example\n")[:-9],
+        b"x" * 10**6,
+    ],
+)
+def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(InputError, match=r"list\.txt: (no domain in it|this opt-out list cannot be read)"):
+        domains(tmp_path, content)
+
+
+def test_many_domains_take_few_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "list.gz"
+    path.write_bytes(gzip.compress("".join(f"d{number}.example\n" for number in range(50_000)).encode()))
+    tracemalloc.start()
+    found = Domains([path])
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 50_000 and found.covers("http://www.d49999.example/")
+    assert held < 500_000 and peak < 6_000_000  # 400,000 bytes of them; and its list as it is unpacked
+
+
+def test_records_of_a_listed_domain_are_skipped_unread(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("good.example\n")
+    path = tmp_path / "x"
+    path.write_bytes(packed("gz", GOOD[:20]) + b"damaged")
+    settings = SETTINGS.model_copy(update={"list_files": (tmp_path / "list",)})
+    spans = found(path, settings)
+    assert outcomes(spans) == {"skipped(opt_out)": 20, "failed(bad_gzip)": 1}
+    (tmp_path / "list").write_text("better.example\n# another\n")
+    assert not any(isinstance(span, Skipped) for span in found(path, settings))  # a list that changed is read again
+
+
+@given(st.text(max_size=80))
+def test_any_url_has_a_host_or_none(url: str) -> None:
+    for text in (url, f"http://{url}", f"http://{url}/"):
+        assert host_of(text) is None or host_of(text) == host_of(text.upper()) or not text.isascii()
