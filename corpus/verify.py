@@ -182,8 +182,12 @@ def _task(files: Files, path: Path, job: JobFile | None, number: int) -> TaskFil
 
 
 def _chain(files: Files) -> Iterator[str]:
-    """Each job's inputs are jobs of this build."""
-    fingerprints = {job.name: job.file.fingerprint for job in files.jobs}
+    """Each job's inputs are jobs of this build, and those of clean have found what they say."""
+    try:
+        fingerprints = {job.name: job.identity for job in files.jobs}
+    except (KeyError, TypeError, AttributeError):
+        yield f"{files.folder / 'jobs'}: an acquire job's task does not say what it found"
+        return
     for job in files.jobs:
         for name, fingerprint in job.file.description.inputs.items():
             if fingerprints.get(name) != fingerprint:

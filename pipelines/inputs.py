@@ -96,8 +96,12 @@ class Addresses:
 class Lister:
     """Looks up what the addresses of a recipe stand for; package releases of all sources are asked for at once."""
 
-    def __init__(self, recipe: Recipe, folder: Path, access: Access, digests: Digests) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, access: Access, digests: Digests, remote_to_sample: int = FILES_TO_SAMPLE
+    ) -> None:
+        """From `remote_to_sample` remote files on, a share is taken of a source's files, as from 100 of any kind."""
         self._recipe, self._folder, self._access, self._digests = recipe, folder, access, digests
+        self._remote_to_sample = remote_to_sample
         self._releases: Mapping[str, address.Release] = {}
         self.sampled_by_file: set[str] = set()
 
@@ -112,8 +116,8 @@ class Lister:
         """The files, packages or indexes of a source, whatever order they were written in, each with its parts."""
         found = addresses_of(source, self._folder, self._access)
         sample = self._recipe.sample
-        files = len(found.local) + len(found.remote)
-        by_file = sample is not None and (bool(sample.files) or (files >= FILES_TO_SAMPLE and not found.packages))
+        many = len(found.local) + len(found.remote) >= FILES_TO_SAMPLE or len(found.remote) >= self._remote_to_sample
+        by_file = sample is not None and (bool(sample.files) or (many and not found.packages))
         if by_file:
             self.sampled_by_file.add(source.name)
         if source.selects:

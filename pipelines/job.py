@@ -12,6 +12,7 @@ from typing import ClassVar
 from corpus.errors import CorpusError
 from corpus.settings import Json
 from corpus.store.ledger import Ledger
+from corpus.store.mirror import mirror_of
 from corpus.store.products import Product, canonical, read_json, sha256_file, write_text
 from pipelines.task import Task
 
@@ -97,23 +98,33 @@ class Job(ABC):
 
 
 class Done:
-    """What a job has written so far: the manifests of the tasks that are whole, and of the job if it is."""
+    """What a job has written so far: the manifests of the tasks that are whole, and of the job if it is.
+
+    Of an output on object storage what lies there counts; what is asked for is brought here.
+    """
 
     def __init__(self, out: Path, job: Job) -> None:
         self.job, self.folder = job, out / job.folder
+        self._mirror = mirror_of(out)
 
     @property
     def whole(self) -> bool:
         """Whether the job's own manifest, which is written last of all, is there."""
-        return (self.folder / "job.json").is_file()
+        return self._here(self.folder / "job.json")
 
     def missing(self) -> list[int]:
         """The tasks that have no manifest."""
-        return [index for index in range(self.job.tasks) if not self.manifest_path(index).is_file()]
+        names = [f"{index:05d}.json" for index in range(self.job.tasks)]
+        there = self._mirror.sizes(self.folder / "tasks") if self._mirror else None
+        return [
+            index
+            for index, name in enumerate(names)
+            if not (name in there if there is not None else (self.folder / "tasks" / name).is_file())
+        ]
 
     def manifest_path(self, index: int) -> Path:
         """Where a task's manifest lies."""
-        return self.folder / "tasks" / f"{index:05d}.json"
+        return self.path(f"tasks/{index:05d}.json")
 
     def facts(self, index: int = 0) -> dict[str, Json]:
         """What a task noted beside its products."""
@@ -133,7 +144,14 @@ class Done:
 
     def path(self, product: str) -> Path:
         """A product's place."""
+        self._here(self.folder / product)
         return self.folder / product
+
+    def bring(self) -> None:
+        """Brings all products here, for what reads them by their names alone."""
+        for index in range(self.job.tasks):
+            for product in self.products(index):
+                self.path(product.name)
 
     def ledger(self) -> Ledger:
         """The sum of the tasks' ledgers."""
@@ -142,20 +160,37 @@ class Done:
 
     def forget_damaged(self) -> None:
         """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
+        there = self._mirror.sizes(self.folder) if self._mirror else None
         for index in range(self.job.tasks):
-            manifest = self.manifest_path(index)
-            if not manifest.is_file() or not all(self._stands(product) for product in self.products(index)):
-                (self.folder / "job.json").unlink(missing_ok=True)
-                manifest.unlink(missing_ok=True)
+            name = f"tasks/{index:05d}.json"
+            if there is not None and name not in there:
+                (self.folder / name).unlink(missing_ok=True)  # what lies here alone does not count
+            elif self.manifest_path(index).is_file() and all(self._stands(each, there) for each in self.products(index)):
+                continue
+            for path in (self.folder / "job.json", self.folder / name):
+                self._forget(path, there)
 
-    def _stands(self, product: Product) -> bool:
-        path = self.path(product.name)
-        return path.is_file() and path.stat().st_size == product.bytes
+    def _stands(self, product: Product, there: Mapping[str, int] | None) -> bool:
+        path = self.folder / product.name
+        here = path.stat().st_size if path.is_file() else None
+        if there is None:
+            return here == product.bytes
+        if here not in (None, product.bytes):
+            path.unlink()  # it will be brought anew
+        return there.get(product.name) == product.bytes
+
+    def _forget(self, path: Path, there: Mapping[str, int] | None) -> None:
+        path.unlink(missing_ok=True)
+        if self._mirror and there and path.relative_to(self.folder).as_posix() in there:
+            self._mirror.remove(path)
+
+    def _here(self, path: Path) -> bool:
+        return self._mirror.pull(path) if self._mirror else path.is_file()
 
     def close(self) -> None:
         """Checks the job and writes its manifest: from now on it is whole. Raises CorpusError."""
-        if self.missing():
-            raise CorpusError(f"job {self.job.name}: {len(self.missing())} of {self.job.tasks} tasks did not finish")
+        if missing := self.missing():
+            raise CorpusError(f"job {self.job.name}: {len(missing)} of {self.job.tasks} tasks did not finish")
         self.job.check(self)
         manifest: dict[str, Json] = {
             "format_version": FORMAT_VERSION,
@@ -165,6 +200,8 @@ class Done:
             "ledger": self.ledger().json(),
             "task_manifests": [sha256_file(self.manifest_path(index)) for index in range(self.job.tasks)],
         }
+        if self._mirror:
+            self._mirror.write(self.folder / "job.json", canonical(manifest))
         write_text(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
 
 

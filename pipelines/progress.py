@@ -13,6 +13,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from corpus.store.mirror import mirror_of
 from corpus.units import human_bytes, human_count
 from pipelines.job import Done, Job
 
@@ -22,8 +23,8 @@ MIN_FREE_BYTES = 200_000_000
 class Watch:
     """A context within which the progress of a wave is shown; `problem` holds what stopped it, if it had to."""
 
-    def __init__(self, out: Path, jobs: Sequence[Job], console: Console) -> None:
-        self._out, self._jobs, self._console = out, jobs, console
+    def __init__(self, out: Path, jobs: Sequence[Job], console: Console, *, here: bool) -> None:
+        self._out, self._jobs, self._here = out, jobs, here
         self._bars = Progress(
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),
@@ -56,7 +57,7 @@ class Watch:
         import _thread
 
         dead: set[int] = set()
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(0.5 if mirror_of(self._out) is None else 5):
             self._update()
             still, dead = dead, self._dead_workers()
             self.problem = _killed(still & dead) or _full_disk(self._out)
@@ -65,9 +66,9 @@ class Watch:
                 return
 
     def _dead_workers(self) -> set[int]:
-        """Processes that have gone, and left a task's temporary folder behind."""
+        """Processes of this machine that have gone, and left a task's temporary folder behind."""
         found = set()
-        for job in self._jobs:
+        for job in self._jobs if self._here else ():  # elsewhere the executor sees it
             for folder in (self._out / job.folder / "tmp").glob("[0-9]*.[0-9]*"):
                 pid = int(folder.suffix[1:])
                 if not _alive(pid):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -19,11 +20,13 @@ from rich.console import Console
 from corpus.errors import CorpusError, InputError
 from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
+from corpus.store.mirror import mirror_of, working_copy
 from corpus.store.products import canonical, write_text
 from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.executors import Place, run_wave
+from pipelines.executors.base import Wave, run_wave
 from pipelines.inputs import size_of
 from pipelines.job import Done, Job
+from pipelines.place import Place, read_place
 from pipelines.plan import Plan, make_plan
 from pipelines.progress import Stopwatch, Watch, counts, peak_memory_bytes
 
@@ -33,7 +36,7 @@ PUBLISHED = {"manifest": ("manifest.json", "recipe.json"), "report": ("report.ht
 def build(
     recipe: Path,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     place: Place | None = None,
     assignments: Sequence[str] = (),
     console: Console | None = None,
@@ -42,25 +45,35 @@ def build(
 
     Raises InputError (nothing was written) or CorpusError (what was finished is kept; the same call goes on).
     """
-    place, console = place or Place(), console or Console(stderr=True)
+    place, console = place or read_place(None), console or Console(stderr=True)
     checked = read_recipe(recipe, assignments)
-    folder = out_folder(checked, out)
+    folder = out_folder(checked, out, place)
+    place.check(folder)
     plan = make_plan(checked, recipe.parent, place.access(checked.contact))
-    with locked(folder), stoppable():
+    with locked(folder), stoppable(), place.opened():
         _check_disk(plan, folder)
         return run_plan(plan, folder, place, console)
 
 
-def out_folder(recipe: Recipe, out: Path | None) -> Path:
+def out_folder(recipe: Recipe, out: Path | str | None, place: Place | None = None) -> Path:
     """Where a recipe's corpus is built: as asked, as the recipe says, or build/<name>; `~` is one's home.
 
-    Raises InputError if no folder can have that name.
+    Of an address on object storage, its working copy in the cache. Raises InputError if no folder can have that name.
     """
     asked = str(out or recipe.out or f"build/{recipe.name}")
+    if asked.startswith("s3://"):
+        place = place or read_place(None)
+        return working_copy(asked, place.cache_folder, place.s3)
     try:
         return Path(os.path.expanduser(asked)).resolve()  # noqa: PTH111  (an unknown user's is left as it is)
     except (ValueError, RuntimeError) as error:  # a NUL or what is not text in it; links in a circle
         raise InputError(f"the output folder {asked[:300]!a}: {error}; choose another with --out") from None
+
+
+def shown(folder: Path) -> str:
+    """An output folder as its user knows it."""
+    mirror = mirror_of(folder)
+    return mirror.url if mirror else str(folder)
 
 
 def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
@@ -76,23 +89,24 @@ def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
             if job not in jobs:
                 job.check(Done(folder, job))
         if jobs:
-            waves.append(_run_jobs(jobs, folder, place, console))
+            waves.append(run_jobs(jobs, folder, place, console))
             ran += len(jobs)
         if number == 0:
             plan = plan.settled(folder)  # all acquire jobs are in the first wave
     _publish(plan, folder)
     if not waves:
-        console.print(f"All {len(plan.jobs)} jobs are up to date in {folder}", highlight=False, soft_wrap=True)
+        console.print(f"All {len(plan.jobs)} jobs are up to date in {shown(folder)}", highlight=False, soft_wrap=True)
         return folder
     seconds = watch.seconds()
     console.print(
-        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {folder}", highlight=False, soft_wrap=True
+        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {shown(folder)}", highlight=False, soft_wrap=True
     )
     _note_run(folder, place, waves, seconds)
     return folder
 
 
-def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> dict[str, object]:
+def run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> dict[str, object]:
+    """Runs jobs that do not wait for each other, and closes them; returns what run.json says of them."""
     work = []
     for job in jobs:
         done = Done(folder, job)
@@ -100,11 +114,12 @@ def _run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> 
         work += [(job, index) for index in done.missing()]
     stopwatch = Stopwatch()
     if work:
+        say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
         name = hashlib.sha256("".join(sorted(job.fingerprint for job in jobs)).encode()).hexdigest()[:12]
-        watch = Watch(folder, jobs, console)
+        watch = Watch(folder, jobs, console, here=place.here)
         try:
             with watch:
-                run_wave(place, folder, folder / "logs" / f"wave-{name}", work)
+                run_wave(place, Wave(folder, folder / "logs" / f"wave-{name}", work, say))
         except KeyboardInterrupt:
             if watch.problem:
                 raise CorpusError(watch.problem) from None
@@ -139,15 +154,19 @@ def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> No
 
 def _publish(plan: Plan, folder: Path) -> None:
     """Copies what people and the trainer open to the top of the folder, each file whole or not at all."""
+    index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
+    texts = {"build.json": index}
     for job_name, files in PUBLISHED.items():
         done = Done(folder, plan.job(job_name))
-        for file in files:
-            made, top = done.path(file).read_bytes(), folder / file
-            if not top.is_file() or top.read_bytes() != made:
-                write_text(top, made.decode(), folder / "logs")
-    index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
-    if not (folder / "build.json").is_file() or (folder / "build.json").read_text() != index:
-        write_text(folder / "build.json", index, folder / "logs")
+        texts |= {file: done.path(file).read_text(encoding="utf-8") for file in files}
+    mirror = mirror_of(folder)
+    there = mirror.sizes(folder, deep=False) if mirror else {}
+    for name, text in texts.items():
+        top = folder / name
+        if not top.is_file() or top.read_text(encoding="utf-8") != text or (mirror and name not in there):
+            write_text(top, text, folder / "logs")
+            if mirror:
+                mirror.push([top])
 
 
 def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:
@@ -157,6 +176,7 @@ def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], second
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(),
+        "executor": place.executor,
         "workers": place.worker_count,
         "machine": machine,
         "waves": waves,
@@ -195,8 +215,9 @@ def stoppable() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        raise CorpusError("stopped; what was finished is kept: build again to go on") from None
+    except KeyboardInterrupt as stopped:
+        told = "; ".join(["stopped", *map(str, stopped.args)])
+        raise CorpusError(f"{told}; what was finished is kept: build again to go on") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from corpus.settings import Json
 from corpus.store.ledger import Ledger
+from corpus.store.mirror import mirror_of
 from corpus.store.products import Product, canonical, publish, sha256_file, write_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Task:
 
     def run(self) -> None:
         """Does the work and commits it, unless that was done before."""
-        manifest = self.folder / "tasks" / f"{self.index:05d}.json"
+        manifest = self.input(self.job).manifest_path(self.index)
         if manifest.is_file():
             return
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -74,6 +75,9 @@ class Task:
             "ledger": self.ledger.json(),
             "facts": self.facts,
         }
+        if mirror := mirror_of(self.out):
+            mirror.push(self.folder / product.name for product in products)
+            mirror.write(manifest, canonical(body))
         write_text(manifest, canonical(body), self.temporary)
 
 

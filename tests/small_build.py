@@ -84,12 +84,12 @@ def write_recipe(folder: Path) -> Path:
 @lru_cache(maxsize=1)
 def built(base: Path) -> Path:
     """The folder of the finished build, made once below `base`; whoever changes anything in it works on a copy."""
-    from pipelines.executors import Place
+    from pipelines.executors.local import Local
     from pipelines.run import build
 
     folder = base / "small-build"
     write_sources(folder / "files")
-    place = Place(workers=1, cache=str(folder / "cache"))
+    place = Local(workers=1, cache=str(folder / "cache"))
     return build(write_recipe(folder), out=folder / "out", place=place, console=Console(quiet=True))
 
 

@@ -7,8 +7,14 @@ from corpus.errors import InputError
 DEFAULT = Path("build")
 
 
-def build_folder(path: Path | None) -> Path:
-    """The folder given, or the only build below ./build. Raises InputError if it is none, or not the only one."""
+def build_folder(written: str | Path | None) -> Path:
+    """The folder given, or the only build below ./build. Raises InputError if it is none, or not the only one.
+
+    Of a build at `s3://…` all of it is brought here first, and its working copy is the folder.
+    """
+    if written is not None and str(written).startswith("s3://"):
+        return _brought(str(written))
+    path = Path(written) if written is not None else None
     if path is not None:
         if is_build(path):
             return path
@@ -21,6 +27,19 @@ def build_folder(path: Path | None) -> Path:
     if not found:
         raise InputError("no build below ./build; name a build's folder, or make one with `corpus build RECIPE`")
     raise InputError(f"{len(found)} builds below ./build; name one{_listed(found)}")
+
+
+def _brought(url: str) -> Path:
+    from corpus.fetch.access import S3, default_cache
+    from corpus.store.mirror import mirror_of, working_copy
+
+    folder = working_copy(url, default_cache(), S3())  # the server, if it is not AWS: AWS_ENDPOINT_URL
+    mirror = mirror_of(folder)
+    assert mirror is not None
+    if not any(name.startswith(("build.json", "jobs/")) for name in mirror.sizes(folder)):
+        raise InputError(f"{url}: holds no build (no build.json, no jobs/)")
+    mirror.pull_all()
+    return folder
 
 
 def is_build(path: Path) -> bool:

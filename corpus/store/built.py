@@ -6,12 +6,13 @@ Format: docs/formats.md. pydantic alone is imported.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from corpus.errors import CorpusError, InputError
 from corpus.settings import Json
+from corpus.store import contents
 from corpus.store.manifest import Count, Hex
 
 
@@ -81,7 +82,7 @@ class Description(_Row):
     tasks: Count
     settings: JsonValue
     deciders: dict[str, JsonValue]
-    inputs: dict[str, Hex]  # fingerprints by the jobs' names
+    inputs: dict[str, Hex]  # what stands for them, by the jobs' names
 
 
 class JobFile(_Booked):
@@ -121,6 +122,15 @@ class BuiltJob:
     def source(self) -> str:
         """The source it works on, or nothing."""
         return self.name.partition(".")[2]
+
+    @property
+    def identity(self) -> str:
+        """What stands for it in the fingerprints of the jobs behind it: of acquire what it found."""
+        if self.kind != "acquire":
+            return self.file.fingerprint
+        reader = self.setting("reader")
+        listed = [file for task in self.tasks for file in cast(list[dict[str, Json]], task.facts["files"])]
+        return contents.identity(reader if isinstance(reader, str) else None, listed)
 
     def setting(self, *keys: str) -> JsonValue:
         """A value inside its settings; None where there is none."""

@@ -1,6 +1,5 @@
 """acquire: the files of a source, fetched, checked, and cut where its reader may begin."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
-from corpus.store.products import canonical, sha256_file
+from corpus.store import contents
+from corpus.store.products import sha256_file
 from pipelines.inputs import Item, LocalFile, Package, RemoteFile, Selection, parts_behind, sample_key
 from pipelines.job import Done, Job, versions
 from pipelines.parts import parts_of
@@ -43,9 +43,7 @@ class InputFile:
             return Path(self.item.path)
         assert isinstance(self.item, RemoteFile) and isinstance(self.done.job, Acquire)
         if self.sha256 is None:
-            from corpus.fetch.remote_path import RemotePath
-
-            return cast(Path, RemotePath(self.item.remote, self.done.job.access))
+            return _in_place(self.item, self.done.job.access)
         return client.fetch(self.item.remote, self.done.job.access, lambda size: None)
 
     def refuse_changed(self) -> None:
@@ -79,10 +77,11 @@ class Acquire(Job):
 
     def settings(self) -> Json:
         described: list[Json] = [_described(item) for item in (*self.items, *self.lists)]
+        source = self.source
         return {
-            "reader": self.source.reader if self.source else None,
+            "reader": source.reader if source else None,
             "items": described,
-            "selects": self.source.model_dump(mode="json") if self.source and self.source.selects else None,
+            "selects": source.model_dump(mode="json", include={"select"}) if source and source.selects else None,
             "files_of_a_package": [self.files_of_a_package, self.seed] if self.files_of_a_package else None,
         }
 
@@ -95,10 +94,7 @@ class Acquire(Job):
 
     def found(self, done: Done) -> str:
         """The hash of what a finished job found: names, contents and cuts, and nothing of where they lie."""
-        files = [[file[key] for key in ("name", "size", "sha256", "first_part", "cuts")] for file in _files(done)]
-        files += [[file["version"]] for file in _files(done) if "version" in file]
-        described: Json = ["acquired", self.source.reader if self.source else None, cast(Json, files)]
-        return hashlib.sha256(canonical(cast(dict[str, Json], described)).encode()).hexdigest()
+        return contents.identity(self.source.reader if self.source else None, _files(done))
 
     def work(self, task: Task) -> None:
         listed = task.index >= len(self.items)
@@ -138,7 +134,9 @@ class Acquire(Job):
         assert select is not None
         product = f"files/{task.index:05d}/selected.warc.gz"
         target = task.new(product)
-        select(self._at_hand(item.listed, task), self.source, self.access, target)
+        listed = item.listed
+        index = self._at_hand(listed, task) if isinstance(listed, LocalFile) else _in_place(listed, self.access)
+        select(index, self.source, self.access, target)  # of an index elsewhere only what is asked for is read
         name = f"{item.listed.name}.selected.warc.gz"
         found = self._file(name, target, target.stat().st_size, sha256_file(target), item.first_part, ())
         return found | {"product": product}
@@ -217,6 +215,13 @@ def _described(item: Item) -> Json:
             return [item.address, item.release.sha256, item.first_part, item.parts]
         case Selection():
             return ["select", _described(item.listed), item.first_part]
+
+
+def _in_place(item: RemoteFile, access: Access) -> Path:
+    """A file elsewhere, read by range: what readers need of a path."""
+    from corpus.fetch.remote_path import RemotePath
+
+    return cast(Path, RemotePath(item.remote, access))
 
 
 def _changed(item: LocalFile) -> bool:

@@ -21,7 +21,7 @@ from rich.console import Console
 from corpus.fetch.access import Access
 from corpus.recipe import read_recipe
 from corpus.settings import Json
-from pipelines.executors import Place
+from pipelines.executors.local import Local
 from pipelines.job import Done, Job
 from pipelines.plan import Plan, make_plan
 from pipelines.run import run_plan
@@ -100,7 +100,7 @@ def build(folder: Path) -> tuple[Plan, Path]:
     plan = make_plan(read_recipe(recipe), folder, Access(folder / "cache"))
     out = folder / "out"
     out.mkdir()
-    run_plan(plan, out, Place(workers=1), Console(quiet=True))
+    run_plan(plan, out, Local(workers=1), Console(quiet=True))
     return plan.settled(out), out
 
 

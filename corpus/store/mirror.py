@@ -1,0 +1,142 @@
+"""An output folder on object storage: a working copy on this machine's disk, and what of it is whole there.
+
+`mirror.json` in the working copy says which address it is a copy of. What is pushed is whole (an object appears at once
+or not at all) and never changes under its name, so whatever lies here need not be pulled again.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from corpus.errors import CorpusError, InputError
+from corpus.fetch.access import S3
+from corpus.settings import Strict
+from corpus.store.products import canonical, write_text
+
+if TYPE_CHECKING:
+    from s3fs import S3FileSystem
+
+MARKER = "mirror.json"
+T = TypeVar("T")
+
+
+class _AbsentError(CorpusError):
+    """There is no such object, or bucket."""
+
+
+class _Marker(Strict):
+    url: str
+    s3: S3
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Pushes files of a working copy to its address, and pulls what is there and not here."""
+
+    folder: Path
+    url: str  # s3://bucket/prefix, without a slash at its end
+    s3: S3
+
+    def push(self, paths: Iterable[Path]) -> None:
+        """Copies files there. Raises CorpusError."""
+        local = [str(path) for path in paths]
+        there = [self._there(Path(path)) for path in local]
+        if local:
+            self._told(lambda system: system.put(local, there))
+
+    def write(self, path: Path, text: str) -> None:
+        """Writes a small file there, not here. Raises CorpusError."""
+        self._told(lambda system: system.pipe_file(self._there(path), text.encode()))
+
+    def pull(self, path: Path) -> bool:
+        """Whether a file is here, after it was brought here if it is only there. Raises CorpusError."""
+        if path.is_file():
+            return True
+        partial = path.with_name(f".{path.name}.{os.getpid()}.pull")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._told(lambda system: system.get_file(self._there(path), str(partial)))
+            partial.replace(path)
+        except _AbsentError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    def remove(self, path: Path) -> None:
+        """Takes a file away there and here, if there is one."""
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(_AbsentError):
+            self._told(lambda system: system.rm_file(self._there(path)))
+
+    def sizes(self, folder: Path, *, deep: bool = True) -> dict[str, int]:
+        """The files below a folder there (not `deep`: right in it), by their names seen from it, with their sizes."""
+        root = self._there(folder)
+        found = self._told(lambda system: system.find(root, detail=True, maxdepth=None if deep else 1))
+        return {name[len(root) + 1 :]: int(info["size"]) for name, info in found.items() if name.startswith(f"{root}/")}
+
+    def pull_all(self) -> None:
+        """Brings everything here."""
+        for name in self.sizes(self.folder):
+            self.pull(self.folder / name)
+
+    def _there(self, path: Path) -> str:
+        inside = path.relative_to(self.folder).as_posix()
+        return self.url.removeprefix("s3://") + ("" if inside == "." else f"/{inside}")
+
+    def _told(self, ask: Callable[["S3FileSystem"], T]) -> T:
+        try:
+            return ask(_system(self.s3))
+        except Exception as error:  # what s3fs raises has no common base
+            kind = _AbsentError if isinstance(error, FileNotFoundError) else CorpusError
+            raise kind(
+                f"{self.url}: {type(error).__name__}: {str(error)[:200]}; is there such a bucket, and may you use it? "
+                "What was finished is kept: build again to go on"
+            ) from None
+
+
+def mirror_of(folder: Path) -> Mirror | None:
+    """What a folder is the working copy of, if it is one."""
+    return _read(folder) if (folder / MARKER).is_file() else None
+
+
+def working_copy(url: str, cache: Path, s3: S3) -> Path:
+    """The folder on this machine that is the working copy of an output at `s3://…`; made if it is not there."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not bucket or any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
+        raise InputError(f"{url}: expected s3://BUCKET/FOLDER, such as s3://corpora/web_books_code")
+    url = url.rstrip("/")
+    key = hashlib.sha256(f"{url}\n{s3.endpoint}".encode()).hexdigest()[:12]
+    folder = (cache / "outputs" / f"{url.rpartition('/')[2]}-{key}").resolve()
+    marker = canonical({"url": url, "s3": s3.model_dump(mode="json")})
+    if not (folder / MARKER).is_file() or (folder / MARKER).read_text() != marker:
+        try:
+            write_text(folder / MARKER, marker, folder / "logs")
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror}; name another cache in a place") from None
+        _read.cache_clear()
+    return folder
+
+
+@lru_cache(maxsize=64)
+def _read(folder: Path) -> Mirror:
+    marker = _Marker.model_validate_json((folder / MARKER).read_bytes())
+    return Mirror(folder, marker.url, marker.s3)
+
+
+def _system(s3: S3) -> "S3FileSystem":
+    try:
+        from s3fs import S3FileSystem
+    except ImportError:
+        raise InputError("an output at s3:// needs s3fs: pip install 'gristmill[s3]'") from None
+    return S3FileSystem(
+        anon=s3.sign == "never",
+        requester_pays=s3.requester_pays,
+        endpoint_url=s3.endpoint or os.environ.get("AWS_ENDPOINT_URL"),
+        use_listings_cache=False,
+    )

@@ -1,0 +1,114 @@
+"""A build whose output lies on S3: the same bytes as on a disk, whatever is lost here or there in between.
+
+Planted once: a task's manifest written here before it was written there (a killed task was taken for done); products
+believed without asking there (one deleted there was missing for ever).
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from corpus.store.mirror import working_copy
+from pipelines.executors.local import Local
+from pipelines.run import build
+from tests.end_to_end.builds import NOT_PRODUCTS, finish, kill_inside, products, start
+from tests.s3_server import s3_server
+from tests.small_build import write_recipe, write_sources
+
+URL = "s3://corpora/tiny"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with s3_server(monkeypatch, "corpora") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    write_sources(folder / "files")
+    return write_recipe(folder)
+
+
+@pytest.fixture(scope="module")
+def on_disk(recipe: Path) -> dict[str, str]:
+    out = recipe.parent / "out"
+    build(recipe, out=out, place=place(recipe), console=Console(quiet=True))
+    return products(out)
+
+
+def place(recipe: Path) -> Local:
+    return Local(workers=1, cache=str(recipe.parent / "cache"))
+
+
+def objects(server: str) -> dict[str, str]:
+    """Every product in the bucket, with its SHA-256."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=server)
+    found = {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="corpora", Prefix="tiny/"):
+        for each in page.get("Contents", []):
+            name = each["Key"].removeprefix("tiny/")
+            if name.partition("/")[0] not in NOT_PRODUCTS:
+                body = client.get_object(Bucket="corpora", Key=each["Key"])["Body"].read()
+                found[name] = hashlib.sha256(body).hexdigest()
+    return found
+
+
+def test_on_s3_lie_the_bytes_of_a_build_on_disk(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    copy = build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    assert objects(server) == on_disk
+    shutil.rmtree(copy)  # another machine goes on
+    console = Console(record=True, width=200, quiet=False, file=(recipe.parent / "log").open("w"))
+    build(recipe, out=URL, place=place(recipe), console=console)
+    assert f"up to date in {URL}" in console.export_text()
+    assert objects(server) == on_disk
+
+
+def test_what_is_lost_there_is_made_again(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    import boto3
+
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    lost = [name for name in on_disk if name.endswith((".arrow", "text-00000.parquet", "manifest.json"))]
+    for name in lost:
+        boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{name}")
+    assert len(objects(server)) < len(on_disk)
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    assert objects(server) == on_disk
+
+
+@pytest.mark.parametrize("job", ["clean.web", "dedup", "report"])
+def test_a_killed_build_goes_on(job: str, recipe: Path, on_disk: dict[str, str], server: str, tmp_path: Path) -> None:
+    out = URL
+    process = start(recipe, out)  # type: ignore[arg-type]
+    cache = tmp_path / "cache" / "gristmill"
+    from corpus.fetch.access import S3
+
+    killed = kill_inside(process, working_copy(out, cache, S3()), job)
+    assert killed, process.communicate()
+    finish(start(recipe, out))  # type: ignore[arg-type]
+    assert objects(server) == on_disk
+
+
+def test_commands_read_a_build_on_s3(recipe: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from corpus.cli import app
+
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    with pytest.raises(SystemExit) as stopped:
+        app(["verify", URL], standalone_mode=True)
+    assert not stopped.value.code
+    assert "all well" in capsys.readouterr().out
+
+
+def test_a_bucket_that_is_not_there_is_one_clear_error(recipe: Path, server: str) -> None:
+    from corpus.errors import CorpusError
+
+    with pytest.raises(CorpusError, match="is there such a bucket"):
+        build(recipe, out="s3://nowhere/tiny", place=place(recipe), console=Console(quiet=True))
