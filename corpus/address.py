@@ -144,13 +144,18 @@ def _known(address: Address, cache: Path) -> Path:
 
 def fetch(release: Release, cache: Path, progress: Callable[[int], None]) -> Path:
     """The file, hash-checked, in the cache; see `corpus.fetch.cache.fetched`."""
-    target = cache / "sha256" / release.sha256[:2] / release.sha256 / release.filename
+    target = fetched(release, cache)
     remote = Remote(release.url, release.size, f"sha256:{release.sha256}")
     try:
         client.fetch_to(target, remote, Access(cache), progress)
     except UnreachableError as error:
         raise CorpusError(f"{error}. {_MIRROR}") from None
     return target
+
+
+def fetched(release: Release, cache: Path) -> Path:
+    """Where its file lies in the cache once it was fetched."""
+    return cache / "sha256" / release.sha256[:2] / release.sha256 / release.filename
 
 
 def _files(url: str, address: Address, access: Access) -> list[dict[str, object]]:

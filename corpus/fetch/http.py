@@ -80,7 +80,7 @@ class HttpStore:
         """Size and version. Raises CorpusError if the server tells no size."""
         with asked(self, "HEAD", url, also=_NO_HEAD) as answer:
             size = published.length(answer.headers)
-            if answer.status == 200 and size is not None:
+            if answer.status == 200 and size:  # some say 0 of all that they have
                 return Remote(url, size, published.version(answer.headers))
         with asked(self, "GET", url, {"Range": "bytes=0-0"}, also=(416,)) as answer:
             span = published.content_range(answer.headers)

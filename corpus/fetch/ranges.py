@@ -5,7 +5,7 @@ from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.fetch import published
-from corpus.fetch.answer import ChangedError, Store, TransientError, shown
+from corpus.fetch.answer import AbsentError, ChangedError, Store, TransientError, shown
 from corpus.fetch.asking import asked
 from corpus.fetch.retry import tried
 
@@ -69,7 +69,11 @@ def from_parts(parts: Parts, ranges: Sequence[Range]) -> Iterator[bytes]:
 
 def from_file(path: Path, ranges: Sequence[Range]) -> Iterator[bytes]:
     """The same of a local file."""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise AbsentError(f"{path}: cannot be read ({error.strerror})") from None
+    with file:
         for start, end in ranges:
             file.seek(start)
             data = file.read(end - start)

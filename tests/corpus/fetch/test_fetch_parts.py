@@ -1,15 +1,9 @@
 """Sizes without bodies, small files, ranges, and files that are read where they lie."""
 
-import gzip
-import io
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from hostile_server import HostileServer, Mode, hostile_server
 from hypothesis import given
@@ -31,9 +25,6 @@ from corpus.fetch.client import (
     read_small,
 )
 from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, merged
-from corpus.fetch.remote_file import FIRST_BYTES
-from corpus.fetch.remote_path import RemotePath
-from corpus.sources.base import SourceSettings, catalog
 
 BODY = random.Random(5).randbytes(3_000_000)
 
@@ -58,14 +49,16 @@ def test_addresses_are_told_from_paths() -> None:
 
 
 def test_files_are_described_in_their_order_and_no_body_is_fetched(server: HostileServer, access: Access) -> None:
-    urls = [server.add(f"/{number}", bytes(number)) for number in range(40)]
-    assert [each.size for each in describe(urls, access)] == list(range(40))
+    urls = [server.add(f"/{number}", bytes(number)) for number in range(1, 41)]
+    assert [each.size for each in describe(urls, access)] == list(range(1, 41))
     assert (server.count(method="HEAD"), server.count(), server.sent) == (40, 0, {})
     assert server.most_at_once <= access.connections
     assert describe([], access) == []
 
 
-@pytest.mark.parametrize("head", [Mode(status=405), Mode(status=403), Mode(status=501), Mode(no_length=True)])
+@pytest.mark.parametrize(
+    "head", [Mode(status=405), Mode(status=403), Mode(status=501), Mode(no_length=True), Mode(length=0)]
+)
 def test_a_server_that_knows_no_head_is_asked_for_a_byte(server: HostileServer, access: Access, head: Mode) -> None:
     server.heads["/a"] = head
     (remote,) = describe([server.url + "/a"], access)
@@ -94,7 +87,9 @@ def test_one_error_ends_the_describing(server: HostileServer, tmp_path: Path) ->
 def test_small_files_are_read_whole_or_not(server: HostileServer, access: Access, tmp_path: Path) -> None:
     server.add("/s", b"small")
     assert read_small(server.url + "/s", access, 5) == b"small"
-    server.script["/s"] = [Mode(truncate=2), Mode(status=500), Mode(reset=0), Mode(no_length=True)]
+    server.script["/s"] = [Mode(truncate=2), Mode(status=500), Mode(reset=0), Mode(chunked=True, truncate=3)]
+    assert read_small(server.url + "/s", access, 5) == b"small"
+    server.script["/s"] = [Mode(chunked=True)]
     assert read_small(server.url + "/s", access, 5) == b"small"
     with pytest.raises(CorpusError, match="over 4 bytes"):
         read_small(server.url + "/s", access, 4)
@@ -114,6 +109,8 @@ def test_small_files_are_read_whole_or_not(server: HostileServer, access: Access
         read_small(str(here), access, 3)
     with pytest.raises(InputError):
         read_small(str(tmp_path), access, 3)
+    with pytest.raises(AbsentError):
+        list(read_ranges(str(tmp_path / "nothing"), [(0, 1)], access))
 
 
 def test_near_ranges_are_asked_for_together(server: HostileServer, access: Access, tmp_path: Path) -> None:
@@ -183,86 +180,6 @@ def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server: HostileServ
     assert server.count("/large") == 1 and server.sent["/large"] < REQUEST_BYTES // 2
     server.standing["*"] = Mode(ignore_range=True)
     assert list(read_ranges(server.url + "/a", [(100, 200)], access)) == [BODY[100:200]]  # small enough to be whole
-
-
-def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Access) -> None:
-    (remote,) = describe([server.url + "/a"], access)
-    choice, here = random.Random(6), io.BytesIO(BODY)
-    with open_remote(remote, access) as there:
-        for _ in range(60):
-            whence = choice.choice([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END])
-            base = {io.SEEK_SET: 0, io.SEEK_CUR: here.tell(), io.SEEK_END: len(BODY)}[whence]
-            offset = choice.randrange(len(BODY) + 100) - base
-            assert there.seek(offset, whence) == here.seek(offset, whence)
-            count = choice.choice([0, 1, 100, 5000, 400_000])
-            assert there.read(count) == here.read(count) and there.tell() == here.tell()
-        assert there.seek(0) == 0 and there.read() == BODY
-
-
-def test_reading_in_order_reads_ahead_ever_farther(server: HostileServer, access: Access) -> None:
-    (remote,) = describe([server.url + "/a"], access)
-    with open_remote(remote, access) as file:
-        assert b"".join(iter(lambda: file.read(10_000), b"")) == BODY
-    sizes = [int(end) - int(start) + 1 for start, end in
-             (str(each).removeprefix("bytes=").split("-") for each in server.ranges("/a"))]  # fmt: skip
-    assert sizes[:5] == [FIRST_BYTES << step for step in range(5)] and sum(sizes) == len(BODY)
-
-
-def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: Access) -> None:
-    (remote,) = describe([server.url + "/a"], access)
-    server.add("/a", BODY[::-1])
-    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
-        file.read(1)
-
-
-def parquet() -> bytes:
-    table = pyarrow.table({"text": [f"row {number} " + "word " * 20 for number in range(3000)]})
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer, row_group_size=500)
-    return buffer.getvalue()
-
-
-LINES = b"".join(json.dumps({"text": f"line {number} " + "x" * 50}).encode() + b"\n" for number in range(3000))
-
-
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.jsonl", LINES), ("a.jsonl.gz", gzip.compress(LINES)), ("a.parquet", parquet())]
-)
-def test_records_are_read_where_they_lie(
-    server: HostileServer, access: Access, tmp_path: Path, name: str, content: bytes
-) -> None:
-    settings = {"name": "a", "reader": "records", "paths": ["x"], "share": 1.0, "license": "unknown"}
-    assert_same_records("records", settings, server, access, tmp_path, name, content)
-
-
-def test_warc_and_wikipedia_are_read_where_they_lie(
-    server: HostileServer, access: Access, tmp_path: Path, data: Path
-) -> None:
-    for reader, pattern in (("common_crawl", "**/*.warc.gz"), ("wikipedia", "**/*pages-articles*.bz2")):
-        path = min((each for each in data.glob(pattern) if each.is_file()), key=lambda each: each.stat().st_size)
-        content = path.read_bytes()
-        settings = {"name": "a", "reader": reader, "paths": ["x"], "share": 1.0, "license": "unknown"}
-        assert_same_records(reader, settings, server, access, tmp_path, path.name, content)
-
-
-def assert_same_records(
-    reader: str, told: object, server: HostileServer, access: Access, folder: Path, name: str, content: bytes
-) -> None:
-    """Cuts and records are those of a local copy, and no copy is made."""
-    source = catalog()[reader]
-    settings = cast(SourceSettings, source.settings.model_validate_json(json.dumps(told)))
-    (folder / name).write_bytes(content)
-    (remote,) = describe([server.add(f"/{name}", content)], access)
-    path = RemotePath(remote, access)
-    assert (path.name, path.suffix, path.stat().st_size) == (name, Path(name).suffix, len(content))
-    assert path.read_bytes() == content and str(path) == remote.url
-    wanted = [len(content) * part // 3 for part in range(1, 3)]
-    here, there = folder / name, cast(Path, path)
-    cuts = source.cuts(here, wanted, settings)
-    assert source.cuts(there, wanted, settings) == cuts
-    for start, end in zip([0, *cuts], [*cuts, len(content)], strict=True):
-        assert list(source.read(there, start, end, settings)) == list(source.read(here, start, end, settings))
-    assert not [each for each in access.cache.rglob("*") if each.is_file() and each.parent.parent.name != "hosts"]
 
 
 def test_local_addresses_are_read_where_they_lie(access: Access, tmp_path: Path) -> None:

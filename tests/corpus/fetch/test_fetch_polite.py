@@ -165,7 +165,7 @@ def test_redirects_are_followed_but_not_for_ever(server: HostileServer, access: 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/x", "s3://b/k", "javascript:1"])
 def test_redirects_lead_to_web_servers_alone(server: HostileServer, access: Access, location: str) -> None:
     server.standing["/x"] = Mode(status=302, location=location)
-    with pytest.raises(CorpusError, match="no web address"):
+    with pytest.raises(CorpusError, match=r"redirects to .* no web address"):
         read_small(server.url + "/x", access, 10)
     assert server.count() == 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_server import Mode, hostile_server
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import retry, s3
@@ -219,6 +220,27 @@ def test_a_refusal_stops_with_what_may_help(server: Bucket, tmp_path: Path, monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert read_small(url, access, len(BODY)) == BODY  # at once: it is another who asks
+
+
+def test_a_storm_meets_few_requests_and_what_breaks_off_is_gone_on_from(tmp_path: Path) -> None:
+    slow = Mode(
+        status=503, says="<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+    )
+    with hostile_server() as worst:
+        access = Access(tmp_path, s3=S3(endpoint=worst.url))
+        worst.add("/texts/a", BODY)
+        worst.standing["/texts/a"] = slow
+        with pytest.raises(UnreachableError, match="status 503"):
+            read_small("s3://texts/a", access, len(BODY))
+        assert worst.count() == retry.ATTEMPTS
+        worst.standing.clear()
+        (remote,) = describe(["s3://texts/a"], access)
+        worst.asked.clear()
+        worst.script["/texts/a"] = [Mode(truncate=300_000, pace_s=0.05), slow]
+        assert fetch(remote, access, lambda _: None).read_bytes() == BODY
+        first, second, third = worst.ranges("/texts/a")
+        assert first is None and second == third is not None  # from where, depends on what its client had in hand
+        assert worst.asked[-1].headers["If-Match"] == worst.etags["/texts/a"]
 
 
 def test_nobody_there_is_told_after_a_few_attempts(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Files that are read where they lie, by range: file objects, and the readers over them."""
+
+import bz2
+import gzip
+import io
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hostile_server import HostileServer, hostile_server
+
+from corpus.errors import CorpusError
+from corpus.fetch import retry
+from corpus.fetch.access import Access
+from corpus.fetch.client import describe, open_remote
+from corpus.fetch.remote_file import FIRST_BYTES
+from corpus.fetch.remote_path import RemotePath
+from corpus.sources.base import SourceSettings, catalog
+
+BODY = random.Random(9).randbytes(3_000_000)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
+    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
+    with hostile_server() as running:
+        running.add("/a", BODY)
+        yield running
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    return Access(tmp_path / "cache")
+
+
+def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    choice, here = random.Random(6), io.BytesIO(BODY)
+    with open_remote(remote, access) as there:
+        for _ in range(60):
+            whence = choice.choice([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END])
+            base = {io.SEEK_SET: 0, io.SEEK_CUR: here.tell(), io.SEEK_END: len(BODY)}[whence]
+            offset = choice.randrange(len(BODY) + 100) - base
+            assert there.seek(offset, whence) == here.seek(offset, whence)
+            count = choice.choice([0, 1, 100, 5000, 400_000])
+            assert there.read(count) == here.read(count) and there.tell() == here.tell()
+        assert there.seek(0) == 0 and there.read() == BODY
+
+
+def test_reading_in_order_reads_ahead_ever_farther(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    with open_remote(remote, access) as file:
+        assert b"".join(iter(lambda: file.read(10_000), b"")) == BODY
+    sizes = [int(end) - int(start) + 1 for start, end in
+             (str(each).removeprefix("bytes=").split("-") for each in server.ranges("/a"))]  # fmt: skip
+    assert sizes[:5] == [FIRST_BYTES << step for step in range(5)] and sum(sizes) == len(BODY)
+
+
+def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: Access) -> None:
+    (remote,) = describe([server.url + "/a"], access)
+    server.add("/a", BODY[::-1])
+    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+        file.read(1)
+
+
+def parquet() -> bytes:
+    table = pyarrow.table({"text": [f"row {number} " + "word " * 20 for number in range(3000)]})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, row_group_size=500)
+    return buffer.getvalue()
+
+
+LINES = b"".join(json.dumps({"text": f"line {number} " + "x" * 50}).encode() + b"\n" for number in range(3000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", LINES),
+        ("a.jsonl.gz", gzip.compress(LINES)),
+        ("cut.jsonl.gz", gzip.compress(LINES)[:-2000]),
+        ("cut.jsonl.bz2", bz2.compress(LINES)[:-2000]),
+        ("torn.jsonl.gz", gzip.compress(LINES)[:3000] + bytes(1000) + gzip.compress(LINES)),
+        ("a.parquet", parquet()),
+        ("cut.parquet", parquet()[:-2000]),
+        ("empty.jsonl", b""),
+    ],
+)
+def test_records_are_read_where_they_lie(
+    server: HostileServer, access: Access, tmp_path: Path, name: str, content: bytes
+) -> None:
+    settings = {"name": "a", "reader": "records", "paths": ["x"], "share": 1.0, "license": "unknown"}
+    assert_same_records("records", settings, server, access, tmp_path, name, content)
+
+
+def test_warc_and_wikipedia_are_read_where_they_lie(
+    server: HostileServer, access: Access, tmp_path: Path, data: Path
+) -> None:
+    for reader, pattern in (("common_crawl", "**/*.warc.gz"), ("wikipedia", "**/*pages-articles*.bz2")):
+        path = min((each for each in data.glob(pattern) if each.is_file()), key=lambda each: each.stat().st_size)
+        content = path.read_bytes()
+        settings = {"name": "a", "reader": reader, "paths": ["x"], "share": 1.0, "license": "unknown"}
+        assert_same_records(reader, settings, server, access, tmp_path, path.name, content)
+
+
+def assert_same_records(
+    reader: str, told: object, server: HostileServer, access: Access, folder: Path, name: str, content: bytes
+) -> None:
+    """Cuts and records are those of a local copy, and no copy is made."""
+    source = catalog()[reader]
+    settings = cast(SourceSettings, source.settings.model_validate_json(json.dumps(told)))
+    (folder / name).write_bytes(content)
+    (remote,) = describe([server.add(f"/{name}", content)], access)
+    path = RemotePath(remote, access)
+    assert (path.name, path.suffix, path.stat().st_size) == (name, Path(name).suffix, len(content))
+    assert path.read_bytes() == content and str(path) == remote.url
+    wanted = [len(content) * part // 3 for part in range(1, 3)]
+    here, there = folder / name, cast(Path, path)
+    cuts = source.cuts(here, wanted, settings)
+    assert source.cuts(there, wanted, settings) == cuts
+    for start, end in zip([0, *cuts], [*cuts, len(content)], strict=True):
+        assert list(source.read(there, start, end, settings)) == list(source.read(here, start, end, settings))
+    assert not [each for each in access.cache.rglob("*") if each.is_file() and each.parent.parent.name != "hosts"]
