@@ -74,6 +74,11 @@ class Job(ABC):
         return hashlib.sha256(canonical(self.description).encode()).hexdigest()
 
     @property
+    def fetched_bytes(self) -> int:
+        """How much it fetches or checks, where that is known before; 0: it cannot be said."""
+        return 0
+
+    @property
     def identity(self) -> str:
         """What stands for this job in the fingerprints of those behind it."""
         return self.fingerprint
@@ -165,7 +170,9 @@ class Done:
             name = f"tasks/{index:05d}.json"
             if there is not None and name not in there:
                 (self.folder / name).unlink(missing_ok=True)  # what lies here alone does not count
-            elif self.manifest_path(index).is_file() and all(self._stands(each, there) for each in self.products(index)):
+            elif self.manifest_path(index).is_file() and all(
+                self._stands(each, there) for each in self.products(index)
+            ):
                 continue
             for path in (self.folder / "job.json", self.folder / name):
                 self._forget(path, there)

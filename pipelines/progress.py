@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from corpus.store.mirror import mirror_of
-from corpus.units import human_bytes, human_count
+from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.job import Done, Job
 
 MIN_FREE_BYTES = 200_000_000
@@ -36,6 +37,7 @@ class Watch:
             disable=not console.is_terminal,
         )
         self._rows: dict[str, TaskID] = {}
+        self._rates = {job.name: Rate() for job in jobs}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
@@ -80,8 +82,27 @@ class Watch:
             done = Done(self._out, job)
             documents, size = counts(self._out, job)
             shown = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
+            if job.fetched_bytes:
+                shown = self._rates[job.name].told(size, job.fetched_bytes, time.monotonic())
             finished = job.tasks - len(done.missing()) if done.folder.is_dir() else 0
             self._bars.update(self._rows[job.name], completed=finished, counts=shown)
+
+
+class Rate:
+    """How fast bytes arrive, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=20)
+
+    def told(self, size: int, total: int, now_s: float) -> str:
+        """`1.2 GB of 20 GB, 35 MB/s, 9 min 02 s left`."""
+        self._seen.append((now_s, size))
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        shown = f"{human_bytes(size)} of {human_bytes(total)}"
+        if last_s == first_s or last <= first:
+            return shown
+        rate = (last - first) / (last_s - first_s)
+        return f"{shown}, {human_bytes(rate)}/s, {human_seconds(max(0, total - size) / rate)} left"
 
 
 def counts(out: Path, job: Job) -> tuple[int, int]:

@@ -99,7 +99,9 @@ def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
         return folder
     seconds = watch.seconds()
     console.print(
-        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {shown(folder)}", highlight=False, soft_wrap=True
+        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {shown(folder)}",
+        highlight=False,
+        soft_wrap=True,
     )
     _note_run(folder, place, waves, seconds)
     return folder

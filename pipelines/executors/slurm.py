@@ -77,7 +77,7 @@ class Slurm(Place):
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
         quiet()
-        name = _name(wave.out)
+        name = arrays_name(wave.out)
         _cancel(name)  # what a build left that was killed: we hold the folder's lock
         shutil.rmtree(_log_folder(wave), ignore_errors=True)
         ids = _Ids()
@@ -108,12 +108,13 @@ class Slurm(Place):
             executor.launch_job()
             _ids_file(wave).write_text(" ".join(ids))
             _wait(wave, name)
-        except subprocess.CalledProcessError:
+        except BaseException as stopped:
             _cancel(name)
-            raise CorpusError("sbatch did not take the array; what it said stands above") from None
-        except KeyboardInterrupt:
-            _cancel(name)
-            raise KeyboardInterrupt(f"Slurm's array {', '.join(ids)} was cancelled") from None
+            if isinstance(stopped, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"Slurm's array {', '.join(ids)} was cancelled") from None
+            if isinstance(stopped, subprocess.CalledProcessError):
+                raise CorpusError("sbatch did not take the array; what it said stands above") from None
+            raise
 
     def told(self, wave: Wave, rank: int) -> list[str]:
         ids = _ids_file(wave).read_text().split()
@@ -142,7 +143,7 @@ def _nothing() -> None:
     pass
 
 
-def _name(out: Path) -> str:
+def arrays_name(out: Path) -> str:
     """What all arrays of an output folder are called, and no others."""
     return f"gristmill-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}"
 

@@ -14,7 +14,7 @@ from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
 from corpus.store import contents
 from corpus.store.products import sha256_file
-from pipelines.inputs import Item, LocalFile, Package, RemoteFile, Selection, parts_behind, sample_key
+from pipelines.inputs import Item, LocalFile, Package, RemoteFile, Selection, parts_behind, sample_key, size_of
 from pipelines.job import Done, Job, versions
 from pipelines.parts import parts_of
 from pipelines.task import Task
@@ -69,6 +69,10 @@ class Acquire(Job):
     @property
     def identity(self) -> str:
         return self.content or self.fingerprint
+
+    @property
+    def fetched_bytes(self) -> int:
+        return sum(size_of(item) or 0 for item in (*self.items, *self.lists))
 
     @property
     def parts(self) -> int:

@@ -32,7 +32,9 @@ def bucket(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def behind_acquire(out: Path) -> dict[str, str]:
-    return {name: digest for name, digest in products(out).items() if not name.startswith(("jobs/acquire.", "build.json"))}
+    return {
+        name: digest for name, digest in products(out).items() if not name.startswith(("jobs/acquire.", "build.json"))
+    }
 
 
 def built(recipe: Path, out: Path, *assignments: str) -> dict[str, str]:

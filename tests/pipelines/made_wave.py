@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Fated(Job):
                 raise ValueError("the wheel is broken")
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "wait":
+                time.sleep(300)
             case "die once" if runs.read_text().count("\n") == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
         task.new(f"product-{task.index}").write_text("flour")

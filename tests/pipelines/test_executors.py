@@ -1,10 +1,16 @@
 """What every executor does with tasks that succeed, fail, or are killed: on this machine, on Ray and on Slurm.
 
-Planted once, each found here: failures taken from exceptions alone (Ray's never come); all tasks of a wave run again for
-one that was killed; datatrove's pool kept in Ray's actors (it waits for ever for a killed process).
+Planted once, each found here: failures taken from exceptions alone (Ray's never come); all tasks of a wave run again
+for one that was killed; datatrove's pool kept in Ray's actors, and its clean-up (they wait for ever: for a killed
+process, for room on the cluster).
 """
 
+import _thread
 import os
+import pickle
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +22,7 @@ from pipelines.executors.base import last_line, run_wave, same_command
 from pipelines.executors.local import Local
 from pipelines.executors.ray import Ray
 from pipelines.executors.slurm import Slurm
-from pipelines.executors.local import Local, catalog, read_place
+from pipelines.place import Place, catalog, read_place
 from tests.slurm_here import SLURM_PLACE, why_no_slurm
 
 ROOT = Path(__file__).parents[2]
@@ -37,30 +43,31 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(reason)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent}")
+        patch.setattr("pipelines.executors.slurm.LAG_S", 0.5)  # this disk shows at once what was written
         yield Slurm.model_validate(SLURM_PLACE)
 
 
 @pytest.fixture(params=["local", "ray", "slurm"])
-def place(request: pytest.FixtureRequest) -> Local:
+def place(request: pytest.FixtureRequest) -> Place:
     return Local(workers=2) if request.param == "local" else request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
 def test_all_tasks_run_once(place: Place, tmp_path: Path) -> None:
-    made, said = wave(tmp_path, *["grind"] * 5)
+    made, said = wave(tmp_path, *["grind"] * 3)
     run_wave(place, made)
-    assert runs(tmp_path, 5) == [1] * 5 and made.left() == [] and said == []
+    assert runs(tmp_path, 3) == [1] * 3 and made.left() == [] and said == []
 
 
 def test_a_task_that_refuses_says_why_once(place: Place, tmp_path: Path) -> None:
-    made, _ = wave(tmp_path, "grind", "refuse", "grind", "grind")
+    made, _ = wave(tmp_path, "grind", "refuse", "grind")
     with pytest.raises(CorpusError) as failed:
         run_wave(place, made)
     told = str(failed.value)
     assert told.startswith("grind, task 1: the mill's gate is shut; open it\n")
     assert told.count("the mill's gate is shut") == 1 and told.endswith("the same call runs what is left")
-    assert "traceback" not in told and runs(tmp_path, 4)[1] == 1  # it will not change its mind
+    assert "traceback" not in told and runs(tmp_path, 3)[1] == 1  # it will not change its mind
     if not isinstance(place, Local):
-        assert "rank 1 of 4" in told and made.left() == [1]  # the others do not suffer
+        assert "rank 1 of 3" in told and made.left() == [1]  # the others do not suffer
 
 
 def test_a_bug_names_its_traceback(place: Place, tmp_path: Path) -> None:
@@ -77,6 +84,7 @@ def test_a_killed_task_is_run_again_alone(executor: str, request: pytest.Fixture
     run_wave(request.getfixturevalue(executor), made)
     assert runs(tmp_path, 3) == [1, 2, 1] and made.left() == []
     assert said == ["1 of 3 tasks were killed from outside; they are run again"]
+    assert len(pickle.loads((made.logs / "again" / "work.pickle").read_bytes())) == 1
 
 
 @pytest.mark.parametrize("executor", ["ray", "slurm"])
@@ -113,7 +121,7 @@ def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None
 
 def test_slurm_is_asked_whether_it_takes_the_place(slurm: Slurm, tmp_path: Path) -> None:
     slurm.check(tmp_path)
-    with pytest.raises(InputError, match="Slurm does not take this place.*partition"):
+    with pytest.raises(InputError, match=r"Slurm does not take this place.*partition"):
         slurm.model_copy(update={"partition": "nowhere"}).check(tmp_path)
     with pytest.raises(InputError, match="in a path; choose another --out"):
         slurm.check(tmp_path / "two words")
@@ -144,6 +152,27 @@ def test_ray_reports_nothing_to_anyone(ray: Ray, tmp_path: Path) -> None:
 
     assert library.is_initialized() and not usage_lib.usage_stats_enabled()
     assert library._private.worker._global_node.address_info["webui_url"] in (None, "")  # no dashboard
+
+
+def test_a_build_that_is_stopped_does_not_wait_for_room_on_ray(ray: Ray, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, *["wait"] * 12)  # of which two have room
+
+    def stop() -> None:
+        while not any(runs(tmp_path, 12)):
+            time.sleep(0.1)
+        _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        threading.Thread(target=stop, daemon=True).start()
+        run_wave(ray.model_copy(update={"workers": 12}), made)
+    sys.modules["ray"].shutdown()  # as the place does; the next test starts another
+    assert sum(runs(tmp_path, 12)) <= 2
+
+
+def test_every_setting_stands_on_its_page() -> None:
+    page = (ROOT / "docs" / "many_machines.md").read_text()
+    fields = {name for place in catalog().values() for name in place.model_fields}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
 def test_the_command_to_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
