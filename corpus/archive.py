@@ -180,14 +180,24 @@ def _bomb(archive: Path) -> CorpusError:
 
 def _name(archive: Path, raw: str) -> str:
     """The member's name within the release; "" if it is not text. Raises CorpusError if it leads elsewhere."""
-    if raw.startswith(("/", "\\")) or "\0" in raw or ".." in re.split(r"[/\\]", raw):
+    if leads_out(raw):
         raise CorpusError(f"{archive.name}: refused: the member name {raw[:200]!a} leads out of its folder")
     parts = [part for part in raw.split("/") if part not in ("", ".")]
     top = top_folder(archive.name)
     if top and len(parts) > 1 and re.sub(r"[-_.]+", "-", parts[0]).lower() == top:
         parts = parts[1:]
     name = "/".join(parts)
-    return "" if _NOT_TEXT.search(name) else name
+    return name if spelt_as_text(name) else ""
+
+
+def leads_out(name: str) -> bool:
+    """Whether a member of this name would lie, for one system or another, outside the folder it is unpacked to."""
+    return name.startswith(("/", "\\")) or "\0" in name or ".." in re.split(r"[/\\]", name)
+
+
+def spelt_as_text(name: str) -> bool:
+    """Whether the name holds neither control characters nor bytes that are not UTF-8 (as surrogates)."""
+    return not _NOT_TEXT.search(name)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Compressed and plain files as pieces of data, each with the bytes of the file that it came from.
 
-A stream is a gzip member, a zstd frame or a bzip2 stream. Input is fed in blocks of a fixed size that start anew with
-each stream, so what is yielded for a stream does not depend on where reading began.
+A stream is a gzip member, a zstd frame, a bzip2 or an xz stream. Input is fed in blocks of a fixed size that start
+anew with each stream, so what is yielded for a stream does not depend on where reading began.
 """
 
 import bz2
+import lzma
 import os
 import re
 import zlib
@@ -12,25 +13,29 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
-Container = Literal["plain", "gzip", "zstd", "bz2"]
+Container = Literal["plain", "gzip", "zstd", "bz2", "xz"]
 
 BLOCK_BYTES = 1 << 16  # compressed input fed at a time
 OUTPUT_BYTES = 1 << 22  # decompressed output held at a time (zstd: and what one slice of input gives)
-ZSTD_SLICE_BYTES = 1 << 11  # a zstd block is 4 bytes or more for up to 128 KiB: at most 64 MiB from one slice
+ZSTD_SLICE_BYTES = 1 << 9  # a zstd block is 4 bytes or more for up to 128 KiB: at most 16 MiB from one slice
+XZ_MEMORY_BYTES = 100_000_000  # `xz -9`, the most that it makes of itself, takes 65 MiB to read
 SCAN_BYTES = 1 << 20
 
 # Where a stream may begin. gzip: deflate, no reserved flag, a known XFL and OS, so that chance hits are rare (5e-12 a
-# byte). Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1; bzip2's magic and its first block's (pi).
+# byte). Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1; bzip2's magic and its first block's (pi); the .xz
+# file format, section 2.1.1.
 _MAGIC = {
     "gzip": re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]", re.DOTALL),
     "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
     "bz2": re.compile(rb"BZh[1-9]1AY&SY"),
+    "xz": re.compile(rb"\xfd7zXZ\x00\x00[\x00\x01\x04\x0a]"),
 }
 _MAGIC_BYTES = 10  # the longest of them
 _HEADS = (
     ("gzip", re.compile(rb"\x1f\x8b")),
     ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),  # or a skippable frame
     ("bz2", re.compile(rb"BZh[1-9]")),
+    ("xz", re.compile(rb"\xfd7zXZ\x00")),
 )
 
 
@@ -155,7 +160,7 @@ def _stream(file: BinaryIO, start: int, stop: int, kind: Container) -> Generator
     if last is not None:
         last = last._replace(end=min(last.end, end))
         yield last
-    reason = f"bad_{kind}" if broken or end < os.fstat(file.fileno()).st_size else "truncated"
+    reason = f"bad_{kind}" if broken or end < file.seek(0, os.SEEK_END) else "truncated"
     yield Damage(start if last is None else last.end, end, reason, last is None)
     return end
 
@@ -177,10 +182,16 @@ class _Decompressor(Protocol):
 class _Limited:
     """A decompressor that gives no more than it is asked for; zlib's hands back what it did not read."""
 
-    errors = (zlib.error, OSError, ValueError, EOFError)
+    errors = (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError)
 
     def __init__(self, kind: Container) -> None:
-        self._inner = zlib.decompressobj(wbits=31) if kind == "gzip" else bz2.BZ2Decompressor()
+        self._inner = (
+            zlib.decompressobj(wbits=31)
+            if kind == "gzip"
+            else bz2.BZ2Decompressor()
+            if kind == "bz2"
+            else lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+        )
 
     @property
     def eof(self) -> bool:

@@ -1,4 +1,4 @@
-"""Data sets as they are published: JSON lines, plain or in gzip, zstd, bzip2 or xz, and Parquet, told by their first bytes.
+"""Data sets as they are published: JSON lines (plain, gzip, zstd, bzip2, xz) and Parquet, told by their first bytes.
 
 Which fields hold the text and what is known of it is set by the recipe; `meta.url` is the field `url` of `meta`.
 """
@@ -13,7 +13,7 @@ from corpus.document import Failed, Found, Record, Skipped
 from corpus.sources.base import Source, SourceSettings
 from corpus.sources.containers import container
 from corpus.sources.lines import Line, line_start, lines, whole
-from corpus.sources.rows import group_starts, rows
+from corpus.sources.rows import group_cuts, is_parquet, rows
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -36,16 +36,15 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     stop = cuts(path, [end], settings)[0]
     if start >= stop:
         return
-    found = _from_rows if _is_parquet(path) else _from_lines
+    found = _from_rows if is_parquet(path) else _from_lines
     yield from whole(found(path, start, stop, settings), start, stop)
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
     """Lines of a plain file, row groups of a Parquet file; a compressed file is one piece."""
     size = path.stat().st_size
-    if _is_parquet(path):
-        starts = group_starts(path) or [0, size]
-        return [min((each for each in starts if each >= offset), default=size) for offset in wanted]
+    if is_parquet(path):
+        return group_cuts(path, wanted)
     if container(path) == "plain":
         return [line_start(path, offset) for offset in wanted]
     return [0 if offset <= 0 else size for offset in wanted]
@@ -54,11 +53,6 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
 def text(record: Record, settings: SourceSettings) -> str:
     """The text as it was published."""
     return record.content.decode()
-
-
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
 
 
 def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Found]:

@@ -23,6 +23,19 @@ class Row(NamedTuple):
     values: Mapping[str, object] | None
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet does."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def group_cuts(path: Path, wanted: Sequence[int]) -> list[int]:
+    """For each wanted offset the first row group at or behind it; the file's size if there is none. See Source.cuts."""
+    size = path.stat().st_size
+    starts = group_starts(path) or [0, size]
+    return [min((each for each in starts if each >= offset), default=size) for offset in wanted]
+
+
 def group_starts(path: Path) -> list[int] | None:
     """Where each row group begins, the first at 0, and the file's size; None if the file cannot be read."""
     import pyarrow

@@ -1,0 +1,145 @@
+"""The language of a source file: by its name, else by the interpreter that its first line asks for."""
+
+import re
+
+# By Linguist's names in small letters; those of `_BESIDES` are read only where a recipe asks for them.
+_EXTENSIONS = {
+    "ada": "adb ads",
+    "assembly": "asm s",
+    "awk": "awk",
+    "batchfile": "bat cmd",
+    "c": "c h",
+    "c#": "cs csx",
+    "c++": "cc cpp cxx c++ hh hpp hxx h++ inl ipp tpp",
+    "clojure": "clj cljc cljs",
+    "cmake": "cmake",
+    "cobol": "cob cbl",
+    "coffeescript": "coffee",
+    "common lisp": "lisp lsp",
+    "crystal": "cr",
+    "css": "css",
+    "cuda": "cu cuh",
+    "cython": "pyx pxd pxi",
+    "d": "d di",
+    "dart": "dart",
+    "dockerfile": "dockerfile",
+    "elixir": "ex exs",
+    "elm": "elm",
+    "emacs lisp": "el",
+    "erlang": "erl hrl",
+    "f#": "fs fsi fsx",
+    "fortran": "f f77 f90 f95 f03 f08 for",
+    "glsl": "glsl vert frag comp",
+    "go": "go",
+    "groovy": "groovy gradle",
+    "haskell": "hs lhs",
+    "hcl": "tf hcl",
+    "html": "html htm xhtml",
+    "java": "java",
+    "javascript": "js cjs mjs jsx",
+    "julia": "jl",
+    "kotlin": "kt kts",
+    "less": "less",
+    "lex": "l lex",
+    "lua": "lua",
+    "makefile": "mk mak",
+    "meson": "",
+    "nim": "nim nims",
+    "nix": "nix",
+    "objective-c": "m mm",  # so is MATLAB's
+    "ocaml": "ml mli mll mly",
+    "pascal": "pas pp dpr lpr",
+    "perl": "pl pm t",
+    "php": "php phtml",
+    "powershell": "ps1 psm1 psd1",
+    "prolog": "prolog",
+    "protocol buffer": "proto",
+    "python": "py pyi pyw",
+    "r": "r",
+    "racket": "rkt",
+    "ruby": "rb rake gemspec",
+    "rust": "rs",
+    "scala": "scala sc sbt",
+    "scheme": "scm ss sld",
+    "scss": "scss sass",
+    "shell": "sh bash zsh ksh fish",
+    "solidity": "sol",
+    "sql": "sql",
+    "standard ml": "sml sig",
+    "swift": "swift",
+    "systemverilog": "sv svh",
+    "tcl": "tcl tk",
+    "tex": "tex sty cls",
+    "thrift": "thrift",
+    "typescript": "ts tsx mts cts",
+    "verilog": "v vh",
+    "vhdl": "vhd vhdl",
+    "vim script": "vim",
+    "visual basic": "vb bas",
+    "vue": "vue svelte",
+    "yacc": "y yacc yy",
+    "zig": "zig",
+}
+_BESIDES = {  # data and prose
+    "ini": "ini cfg conf",
+    "json": "json json5 jsonc",
+    "markdown": "md markdown",
+    "restructuredtext": "rst",
+    "toml": "toml",
+    "xml": "xml xsd xslt xsl",
+    "yaml": "yaml yml",
+}
+_NAMES = {
+    "makefile": "makefile gnumakefile makefile.am makefile.in",
+    "dockerfile": "dockerfile containerfile",
+    "cmake": "cmakelists.txt",
+    "meson": "meson.build meson_options.txt",
+    "ruby": "rakefile gemfile vagrantfile podfile",
+    "groovy": "jenkinsfile",
+    "python": "sconstruct sconscript wscript build.bazel workspace.bazel",
+    "shell": "configure.ac pkgbuild .bashrc .profile .zshrc",
+    "vim script": ".vimrc vimrc",
+    "emacs lisp": ".emacs",
+}
+_INTERPRETERS = {
+    "awk": "awk gawk mawk",
+    "groovy": "groovy",
+    "javascript": "node nodejs deno",
+    "lua": "lua luajit",
+    "makefile": "make",
+    "perl": "perl",
+    "php": "php",
+    "python": "python pypy",
+    "r": "rscript",
+    "ruby": "ruby",
+    "shell": "sh bash dash zsh ksh fish ash",
+    "tcl": "tclsh wish expect",
+}
+
+
+def _by_word(table: dict[str, str]) -> dict[str, str]:
+    return {word: language for language, words in table.items() for word in words.split()}
+
+
+LANGUAGES = frozenset(_EXTENSIONS)  # all that a recipe need not name
+NAMED = frozenset(_EXTENSIONS | _BESIDES)  # all that it may
+_BY_EXTENSION, _BY_NAME = _by_word(_EXTENSIONS | _BESIDES), _by_word(_NAMES)
+_BY_INTERPRETER = _by_word(_INTERPRETERS)
+_SHEBANG = re.compile(rb"#![ \t]*(?:\S*/)?env(?:[ \t]+-\S+)*[ \t]+(?:\S*/)?([A-Za-z]+)|#![ \t]*(?:\S*/)?([A-Za-z]+)")
+
+
+def language_of_name(name: str) -> str | None:
+    """The language of a file of this name; "" if only its first line can say; None if it is no source file."""
+    base = name.rpartition("/")[2].lower()
+    if base in _BY_NAME:
+        return _BY_NAME[base]
+    stem, dot, extension = base.rpartition(".")
+    if dot and stem:
+        return _BY_EXTENSION.get(extension)
+    return None if dot else ""
+
+
+def language_of_script(content: bytes) -> str | None:
+    """The language of a file without an extension, by its `#!`; None if it has none that we know."""
+    shebang = _SHEBANG.match(content[:200])
+    return _BY_INTERPRETER.get((shebang[1] or shebang[2]).decode().lower()) if shebang else None

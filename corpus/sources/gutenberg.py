@@ -1,0 +1,128 @@
+"""Books as Project Gutenberg publishes them in plain text: `1342-0.txt`, or that in a zip; a document a book.
+
+Parquet files whose column `text` holds such books, as data sets of them do, are read too.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from corpus.document import Failed, Found, Record, Skipped
+from corpus.extract.charsets import decodes, head, known_charset, marked_charset
+from corpus.extract.licenses import UNKNOWN
+from corpus.sources.archives import members
+from corpus.sources.base import Source, SourceSettings
+from corpus.sources.lines import whole
+from corpus.sources.member import Member
+from corpus.sources.rows import group_cuts, is_parquet, rows
+from corpus.sources.zip_members import is_zip
+
+_HEAD_BYTES = 100_000  # in which a header is looked for
+_MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
+
+
+class GutenbergSettings(SourceSettings):
+    """Books of Project Gutenberg."""
+
+    reader: Literal["gutenberg"]
+
+
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
+    """A record for the book; of a zip, for each text in it; of Parquet, for each row. See Source.
+
+    Its identity is the book's number, else title and author, else the file's name.
+    """
+    size = path.stat().st_size
+    if is_parquet(path):
+        stop = group_cuts(path, [end])[0]
+        if start < stop:
+            yield from whole(_rows(path, start, stop, settings.max_record_bytes), start, stop)
+        return
+    if start > 0 or (end == 0 and size):
+        return
+    with path.open("rb") as file:
+        zipped = is_zip(file.read(4))
+    if zipped:
+        yield from whole(_members(path, settings.max_record_bytes), 0, size)
+    elif size > settings.max_record_bytes:
+        yield Skipped(0, size, "too_large")
+    else:
+        yield _found(0, size, path.name, path.read_bytes())
+
+
+def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
+    """A book is never cut; Parquet is, at row groups."""
+    if is_parquet(path):
+        return group_cuts(path, wanted)
+    size = path.stat().st_size
+    return [0 if offset <= 0 else size for offset in wanted]
+
+
+def text(record: Record, settings: SourceSettings) -> str:
+    """The book without what Project Gutenberg put around it."""
+    from corpus.extract.gutenberg import book_text
+
+    return book_text(record.content.decode(record.charset or "utf-8"))
+
+
+def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Found]:
+    for row in rows(path, start, stop, ["text", "id"]):
+        if isinstance(row, Failed | Skipped):
+            yield row
+        elif row.values is None:
+            yield Failed(row.start, row.end, "bad_utf8")
+        elif not isinstance(book := row.values.get("text"), str):
+            yield Skipped(row.start, row.end, "no_text")
+        elif len(content := book.encode("utf-8", "replace")) > limit:
+            yield Skipped(row.start, row.end, "too_large")
+        else:
+            yield _found(row.start, row.end, str(row.values.get("id") or path.name), content)
+
+
+def _members(path: Path, limit: int) -> Iterator[Found]:
+    for found in members(path, lambda name, size: name.lower().endswith(".txt") and size <= limit):
+        if not isinstance(found, Member):
+            yield found
+        elif found.content is not None:
+            yield _found(found.start, found.end, found.name, found.content)
+        else:
+            yield Skipped(found.start, found.end, "too_large" if found.size > limit else "not_text")
+
+
+def _found(start: int, end: int, name: str, content: bytes) -> Found:
+    from corpus.extract.gutenberg_header import header_of
+
+    if not content.strip():
+        return Skipped(start, end, "empty")
+    if content[:100].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP):
+        return Skipped(start, end, "not_text")
+    marked = marked_charset(content)
+    if marked is None and b"\0" in content:
+        return Skipped(start, end, "binary")
+    header = header_of(content[:_HEAD_BYTES].decode(marked or "latin-1", "replace"))
+    charset = marked or _charset(content, header.charset)
+    if not decodes(content, charset):
+        return Failed(start, end, "bad_encoding")
+    header = header_of(head(content, charset, _HEAD_BYTES))
+    named = " by ".join(each for each in (header.title, header.author) if each)
+    return Record(
+        start,
+        end,
+        identity=f"ebook {header.number}" if header.number else named or name.rpartition("/")[2],
+        content=content,
+        charset=charset,
+        url=f"https://www.gutenberg.org/ebooks/{header.number}" if header.number else None,
+        date=header.date,
+        license=UNKNOWN if header.copyrighted else None,
+        language=header.language,
+    )
+
+
+def _charset(content: bytes, claimed: str | None) -> str:
+    """UTF-8 if it is that, which no other text ever is; else what the header claims; else Latin-1, with its quotes."""
+    name = claimed or ""
+    known = known_charset(name) or ("iso8859-1" if "8859-1" in name or "latin" in name.lower() else None)
+    return next((each for each in ("utf-8", known, "cp1252") if each and decodes(content, each)), "iso8859-1")
+
+
+SOURCE = Source(GutenbergSettings, read, cuts, text, revision=1, libraries=("pyarrow",))
