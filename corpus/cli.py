@@ -1,4 +1,4 @@
-"""The command `corpus`: plan, build, verify, stats, report, explain."""
+"""The command `corpus`: plan, build, verify, stats, report, explain, diff, prune."""
 
 import sys
 from pathlib import Path
@@ -16,11 +16,17 @@ app = typer.Typer(
 )
 
 
-def _folder(written: str) -> Path:
+def _folder(written: str) -> str:
     """An empty name (of a variable that is not set) would stand for the current folder."""
     if not written.strip():
         raise InputError("--out: the name is empty; name a folder (the current one is `.`), or leave --out away")
-    return Path(written)
+    return written
+
+
+def _local(written: str | None) -> Path | None:
+    from corpus.report.find import build_folder
+
+    return build_folder(written) if written and written.startswith("s3://") else Path(written) if written else None
 
 
 def _assigned(assignments: list[str] | None, sample: str | None) -> list[str]:
@@ -43,14 +49,16 @@ SampleOf = Annotated[
     str | None, typer.Option("--sample", help="Only so many files a source, or a share such as 5%.", metavar="N|N%")
 ]
 Out = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        parser=_folder, help="The output folder. (default: the recipe's `out`, or build/<name>)", metavar="PATH"
+        parser=_folder,
+        help="The output folder, or s3://BUCKET/FOLDER. (default: the recipe's `out`, or build/<name>)",
+        metavar="PATH",
     ),
 ]
 On = Annotated[str | None, typer.Option("--on", help="The place: a file, or a name in recipes/on/.", metavar="PLACE")]
 Built = Annotated[
-    Path | None, typer.Argument(help="A build's folder. (default: the only one under build/)", metavar="OUT")
+    str | None, typer.Argument(help="A build's folder. (default: the only one under build/)", metavar="OUT")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -65,11 +73,33 @@ def common(
 
 
 @app.command()
-def plan(recipe: RecipeFile, out: Out = None, on: On = None, assignments: Set = None, sample: SampleOf = None) -> None:
-    """Show the jobs of a recipe, their fingerprints, and which are done."""
+def plan(
+    recipe: RecipeFile,
+    out: Out = None,
+    on: On = None,
+    assignments: Set = None,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Build a small sample, and say what the whole will hold and take.")
+    ] = False,
+    sample: Annotated[
+        str | None, typer.Option("--sample", help="Forecast from this share of each source, such as 5%.", metavar="N%")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say where everything would come from; open no socket, read no source.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the jobs of a recipe, which are done, and what the build will hold and take."""
+    if dry_run:
+        from pipelines.dry_run import show_dry_run
+
+        if forecast or sample is not None:
+            raise InputError("--dry-run fetches nothing, and a forecast needs a sample; give just one of them")
+        show_dry_run(recipe, on, assignments or [], as_json)
+        return
     from pipelines.show import show_plan
 
-    show_plan(recipe, out, on, _assigned(assignments, sample))
+    show_plan(recipe, out, on, assignments or [], forecast=forecast, sample=sample, as_json=as_json)
 
 
 @app.command()
@@ -82,7 +112,7 @@ def build(
     sample: SampleOf = None,
 ) -> None:
     """Build a recipe's corpus, or what is left of it."""
-    from pipelines.executors import read_place
+    from pipelines.place import read_place
     from pipelines.run import build as build_corpus
 
     place = read_place(on)
@@ -106,13 +136,13 @@ def verify(out: Built = None) -> None:
 
 @app.command()
 def stats(
-    path: Annotated[Path | None, typer.Argument(help="A build's folder, or one shard.", metavar="OUT|SHARD")] = None,
+    path: Annotated[str | None, typer.Argument(help="A build's folder, or one shard.", metavar="OUT|SHARD")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a build's funnel and shards, or what one shard holds."""
     from corpus.report.tables import show_stats
 
-    show_stats(path, as_json)
+    show_stats(_local(path), as_json)
 
 
 @app.command()
@@ -128,7 +158,7 @@ def report(out: Built = None) -> None:
 
 @app.command()
 def explain(
-    out: Annotated[Path, typer.Argument(help="A build's folder.", metavar="OUT")],
+    out: Annotated[str, typer.Argument(help="A build's folder.", metavar="OUT")],
     what: Annotated[str, typer.Argument(help="A document's id, or FILE@OFFSET.", metavar="ID|FILE@OFFSET")],
     as_json: AsJson = False,
 ) -> None:
@@ -137,6 +167,38 @@ def explain(
     from corpus.report.find import build_folder
 
     show_explanation(build_folder(out), what, as_json)
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A build's folder.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Another's.", metavar="B")],
+    as_json: AsJson = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write it as a page, too.", metavar="FILE.html", dir_okay=False)
+    ] = None,
+) -> None:
+    """Tell what two builds differ by: settings, rules, what became of documents, tokens."""
+    from corpus.report.diff_tables import show_diff
+    from corpus.report.find import build_folder
+
+    show_diff(build_folder(a), build_folder(b), as_json, page)
+
+
+@app.command()
+def prune(
+    out: Built = None,
+    recipes: Annotated[
+        list[Path] | None, typer.Option("--recipe", help="Keep what this recipe needs, too.", metavar="RECIPE")
+    ] = None,
+    on: On = None,
+    assignments: Set = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them without asking.")] = False,
+) -> None:
+    """Remove the job folders that no plan needs, after saying which and how much."""
+    from pipelines.prune import show_prune
+
+    show_prune(out, recipes or [], on, assignments or [], yes)
 
 
 def main() -> None:

@@ -15,15 +15,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
+from corpus.page_style import INK, REST, SERIES, STEPS, colour_class, style
 from corpus.settings import Json
 
-SERIES = ("#2a78d6", "#eb6834", "#1baf7a", "#eda100", "#e87ba4", "#008300", "#4a3aa7", "#e34948")  # in this order
-STEPS = ("#c9c6bd", "#9ec5f4", "#5598e7", "#1c5cab")  # from what came in to what is left
-REST = "#a8a59c"  # all others
-INK = "#1d1c19"
-_DARK_SERIES = ("#3987e5", "#d95926", "#199e70", "#c98500", "#d55181", "#008300", "#9085e9", "#e66767")
-_DARK_STEPS = ("#55534d", "#1c5cab", "#3987e5", "#9ec5f4")
-_DARK = dict(zip((*SERIES, *STEPS, REST, INK), (*_DARK_SERIES, *_DARK_STEPS, "#706e67", "#f0eee8"), strict=True))
+__all__ = ["INK", "REST", "SERIES", "STEPS"]
+
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -38,13 +34,18 @@ def escape(text: str) -> Html:
     return Html(html.escape(_UNSHOWN.sub("\ufffd", text), quote=True))
 
 
-def heading(text: str, level: int = 2) -> Html:
-    """A heading."""
-    return Html(f"<h{level}>{escape(text)}</h{level}>")
+def heading(text: str, level: int = 2, *, name: str = "") -> Html:
+    """A heading; by its `name` the page's `contents` lead to it."""
+    return Html(f"<h{level}{_named(name)}>{escape(text)}</h{level}>")
+
+
+def contents(names: Mapping[str, str]) -> Html:
+    """Links to the headings of these names, with their texts."""
+    return Html(f"<nav>{''.join(_link(name, text) for name, text in names.items())}</nav>\n")
 
 
 def paragraph(*parts: str, kind: str = "") -> Html:
-    """A paragraph of text and markup; `kind` is `lead`, `note` or nothing."""
+    """A paragraph of text and markup; `kind` is `over`, `lead`, `note` or nothing."""
     named = f' class="{escape(kind)}"' if kind else ""
     return Html(f"<p{named}>{''.join(map(_markup, parts))}</p>")
 
@@ -59,6 +60,33 @@ def foreign(text: str) -> Html:
     return Html(f'<bdi dir="auto">{escape(text)}</bdi>')
 
 
+def strong(text: str) -> Html:
+    """What to read if nothing else."""
+    return Html(f"<b>{escape(text)}</b>")
+
+
+def passage(pieces: Sequence[tuple[str, bool]]) -> Html:
+    """Somebody else's text with its line breaks, in pieces of which some are marked."""
+    shown = ((Html("\n".join(map(escape, re.split("\r\n?|\n", text)))), marked) for text, marked in pieces)
+    inside = "".join(f"<mark>{text}</mark>" if marked else text for text, marked in shown)
+    return Html(f'<bdi dir="auto" class="passage">{inside}</bdi>')
+
+
+def card(head: Html, body: Html, foot: Html) -> Html:
+    """A document, or a piece of one, with what is said of it."""
+    return Html(f'<article class="card"><header>{head}</header>{body}<footer>{foot}</footer></article>\n')
+
+
+def cards(*parts: Html) -> Html:
+    """Cards beside each other, as many as the width allows."""
+    return Html(f'<div class="cards">{"".join(parts)}</div>')
+
+
+def pair(left: Html, right: Html) -> Html:
+    """Two cards side by side; on a phone one below the other."""
+    return Html(f'<div class="pair">{left}{right}</div>')
+
+
 def section(*parts: Html) -> Html:
     """What stays together."""
     return Html(f"<section>{''.join(parts)}</section>\n")
@@ -69,14 +97,16 @@ def grid(*parts: Html) -> Html:
     return Html(f'<div class="grid">{"".join(parts)}</div>')
 
 
-def details(summary: str, *parts: Html) -> Html:
+def details(summary: str, *parts: Html, unfolded: bool = False) -> Html:
     """What is folded away until asked for; printing unfolds it. Charts in it must state their width."""
-    return Html(f"<details><summary>{_markup(summary)}</summary>{''.join(parts)}</details>")
+    return Html(
+        f"<details{' open' if unfolded else ''}><summary>{_markup(summary)}</summary>{''.join(parts)}</details>"
+    )
 
 
 def legend(names: Mapping[str, str]) -> Html:
     """What the colours of charts stand for: names to colours of ours. It wraps where a chart's own would not."""
-    keys = (f'<span><i class="{_colour_class(colour)}"></i>{escape(name)}</span>' for name, colour in names.items())
+    keys = (f'<span><i class="{colour_class(colour)}"></i>{escape(name)}</span>' for name, colour in names.items())
     return Html(f'<p class="legend">{"".join(keys)}</p>')
 
 
@@ -117,7 +147,7 @@ def page(title: str, *sections: Html) -> str:
     policy = {
         "default-src": "'none'",
         "script-src": " ".join(map(_hash, scripts)) or "'none'",
-        "style-src": _hash(_style()),
+        "style-src": _hash(style()),
         "connect-src": "'none'",
         "base-uri": "'none'",
         "form-action": "'none'",
@@ -128,7 +158,7 @@ def page(title: str, *sections: Html) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(f"{k} {v}" for k, v in policy.items())}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">',
-            f"<title>{escape(title)}</title>\n<style>{_style()}</style>\n</head>\n<body>\n<main>{body}</main>",
+            f"<title>{escape(title)}</title>\n<style>{style()}</style>\n</head>\n<body>\n<main>{body}</main>",
             *(f"<script>{script}</script>" for script in scripts),
             "</body>\n</html>\n",
         ]
@@ -139,13 +169,18 @@ def _markup(text: str) -> Html:
     return text if isinstance(text, Html) else escape(text)
 
 
+def _named(name: str) -> str:
+    assert re.fullmatch(r"[a-z-]*", name), name
+    return f' id="{name}"' if name else ""
+
+
+def _link(name: str, text: str) -> Html:
+    assert re.fullmatch(r"[a-z-]+", name), name
+    return Html(f'<a href="#{name}">{escape(text)}</a>')
+
+
 def _cell(cell: str | int) -> Html:
     return Html(f"{cell:,}") if isinstance(cell, int) else _markup(cell)
-
-
-def _colour_class(colour: str) -> str:
-    assert colour in _DARK, colour
-    return f"k{colour[1:]}"
 
 
 def _script_json(value: Mapping[str, Json]) -> str:
@@ -203,63 +238,3 @@ _DRAW = """
   document.documentElement.dataset.drawn = "yes";
 })();
 """
-
-_FRAME_STYLE = """
-:root{color-scheme:light dark;--paper:#fcfbf8;--card:#fff;--ink:#1d1c19;--soft:#6b6862;--line:#e4e1d9;--accent:#8a5a12}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:74rem;margin:0 auto;padding:2rem 1.25rem 4rem}
-h1{font-size:2rem;line-height:1.15;margin:0 0 .25rem;letter-spacing:-.015em;overflow-wrap:anywhere}
-h2{font-size:1.3rem;margin:2.5rem 0 .25rem;padding-top:1.25rem;border-top:1px solid var(--line)}
-h3{font-size:1.02rem;margin:1.75rem 0 .25rem}
-p{margin:.35rem 0 1rem;max-width:46rem}
-p.lead{font-size:1.1rem;color:var(--soft)} p.note,.note,figcaption{color:var(--soft);font-size:.88rem}
-code{font:.86em ui-monospace,SFMono-Regular,Menlo,monospace;white-space:nowrap}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:1px;margin:1.5rem 0;
-  background:var(--line);border:1px solid var(--line);border-radius:8px;overflow:hidden}
-.tiles div{background:var(--card);padding:.8rem 1rem}.tiles dt{color:var(--soft);font-size:.84rem}
-.tiles dd{margin:0;font-size:1.65rem;line-height:1.25;font-weight:600;letter-spacing:-.01em}
-.tiles small{display:block;font-size:.8rem;font-weight:400;color:var(--soft);letter-spacing:0;line-height:1.35}
-figure{margin:1rem 0 1.25rem}figcaption{margin-bottom:.35rem;max-width:46rem;overflow-wrap:anywhere}
-.plot{width:100%;min-height:20px}.plot svg{display:block;max-width:100%;height:auto;overflow:visible}
-.legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;margin:.25rem 0 .5rem;max-width:none;font-size:.8rem;
-  color:var(--soft)}
-.legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:2px;margin-right:.4rem;vertical-align:-.05rem}
-.legend i{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:.5rem 1.5rem}
-.grid figure{margin:.5rem 0;min-width:0}.grid .plot svg{width:100%}
-.grid figcaption{min-height:2.7em;line-height:1.35;margin-bottom:.25rem;color:var(--ink)}
-.grid figcaption small{color:var(--soft);display:block;font-size:.8rem}
-.scroll{overflow-x:auto;margin:.75rem 0 1.25rem}
-table{border-collapse:collapse;font-size:.88rem;line-height:1.4;min-width:min(100%,28rem)}
-th,td{text-align:left;padding:.32rem 1.1rem .32rem 0;vertical-align:top;border-bottom:1px solid var(--line)}
-th{font-weight:500;color:var(--soft);white-space:nowrap}td:last-child,th:last-child{padding-right:0}
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-tbody tr:last-child td{border-bottom:0}
-details{margin:.25rem 0}summary{cursor:pointer;padding:.35rem 0;font-weight:500}
-.pill{display:inline-block;padding:0 .5em;border:1px solid;border-radius:1em;font-size:.78rem;color:var(--accent)}
-.list{min-width:7rem}.excerpt{min-width:18rem;max-width:44rem;overflow-wrap:anywhere}
-#tip{position:fixed;z-index:9;max-width:22rem;padding:.4rem .6rem;border-radius:6px;background:var(--ink);
-  color:var(--paper);font-size:.8rem;line-height:1.45;pointer-events:none;overflow-wrap:anywhere}
-#tip[hidden]{display:none}
-.plot svg text{fill:var(--soft)}.plot svg .role-mark text{fill:var(--ink)}
-.plot svg .role-axis-grid line{stroke:var(--line)}
-@media(max-width:40rem){main{padding:1.25rem 1rem 3rem}h1{font-size:1.6rem}.tiles{grid-template-columns:1fr 1fr}
-  .tiles dd{font-size:1.35rem}}
-@media print{body{font-size:11pt;background:#fff}main{max-width:none;padding:0}.scroll{overflow:visible}
-  figure,tr,.tiles{break-inside:avoid}h2,h3{break-after:avoid}#tip{display:none}}
-"""
-
-
-@cache
-def _style() -> str:
-    def roles(colours: Mapping[str, str]) -> str:
-        return "".join(
-            f'.plot svg [fill="{name}"]{{fill:{colour}}}.plot svg [stroke="{name}"]{{stroke:{colour}}}'
-            f".{_colour_class(name)}{{background:{colour}}}"
-            for name, colour in colours.items()
-        )
-
-    dark = "--paper:#191815;--card:#211f1c;--ink:#f0eee8;--soft:#a5a29a;--line:#3a3833;--accent:#e0b060"
-    light = roles({colour: colour for colour in _DARK})
-    return f"{_FRAME_STYLE}{light}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}{roles(_DARK)}}}\n"

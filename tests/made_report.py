@@ -24,13 +24,16 @@ PROSE = (
 LIGHT = (Rule("light.words", "words", at_least=10, source="Ours"),)
 RULE_SETS = {"light": LIGHT, "prose": PROSE}
 HOSTILE = "<script>window.pwned=1</script>"
+HOSTS = ("example.org", "WWW.Example.org", "user@books.example:8080", "<b>evil</b>")
 SEED = 7
 PARTS = range(2)  # tasks of clean
 
 
 def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), documents: int = 120) -> Evidence:
     """Sources of made documents: most are kept, some dropped, some skipped, some duplicates of the first source's."""
-    made = [_Made(folder, number, name, documents, names[0]) for number, name in enumerate(names)]
+    made: list[_Made] = []
+    for number, name in enumerate(names):
+        made.append(_Made(folder, number, name, documents, made[0] if made else None))
     tokens = sum(each.train_tokens for each in made)
     manifest = Manifest(
         name="made",
@@ -58,20 +61,23 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
         rules={each.name: PROSE for each in made},
         rule_sets=RULE_SETS,
         files=dict.fromkeys(names, 2),
+        ngram_words=5,
         dedup_counts={"exact": sum(each.merged for each in made), "near": 0, "candidates": 12},
     )
 
 
 class _Made:
-    def __init__(self, folder: Path, number: int, name: str, documents: int, first: str) -> None:
+    def __init__(self, folder: Path, number: int, name: str, documents: int, first: "_Made | None") -> None:
         self.folder, self.number, self.name, self.merged = folder, number, name, 0
         self.ledgers = {stage: Ledger() for stage in ("clean", "text", "mix")}
         self.random = random.Random(f"{SEED}:{number}")
         self.shards: list[Shard] = []
+        self.stayed: list[str] = []  # ids
+        self.first = first or self
         stay: list[tuple[dict[str, object], str]] = []
         for part in PARTS:
             rows = [self._row(index) for index in range(documents) if index % len(PARTS) == part]
-            stay += self._dedup(self._clean(rows, part), first, part)
+            stay += self._dedup(self._clean(rows, part), part)
         self.ledgers["clean"].add(self.name, "skipped", f"redirect {HOSTILE}", records=5, input_bytes=500)
         self.ledgers["clean"].add(self.name, "failed", "truncated", records=1, input_bytes=77)
         self._tokens(stay)
@@ -89,7 +95,7 @@ class _Made:
         return {
             "id": hashlib.sha256(f"{self.number}:{index}".encode()).hexdigest()[:32],
             "text": text,
-            "url": f"https://example.org/{HOSTILE}" if index % 2 else None,
+            "url": f"https://{HOSTS[index % 7 // 2]}/{HOSTILE}" if index % 2 else None,
             "language": [None, "en", "en", "en", "de", "fr"][index % 6] if self.number else "en",
             "source": self.name,
             "origin_file": "pages.warc.gz",
@@ -120,7 +126,7 @@ class _Made:
                     ledger.add(self.name, "kept", "", input_bytes=1000, text_bytes=size)
         return kept
 
-    def _dedup(self, kept: list[dict[str, object]], first: str, part: int) -> list[tuple[dict[str, object], str]]:
+    def _dedup(self, kept: list[dict[str, object]], part: int) -> list[tuple[dict[str, object], str]]:
         decisions, stay = [], []
         for index, row in enumerate(kept):
             size = int(str(row["text_bytes"]))
@@ -130,8 +136,10 @@ class _Made:
                 {
                     "id": row["id"],
                     "split": split,
-                    "survivor": "0" * 32 if copy else None,
-                    "survivor_source": first if copy else None,
+                    "survivor": self.first.stayed[index // 9] if copy else None,
+                    "survivor_source": self.first.name if copy else None,
+                    "intersection": 4 if copy else None,
+                    "union": 5 if copy else None,
                     "reason": ("near" if index % 2 else "exact") if copy else None,
                 }
             )
@@ -140,9 +148,10 @@ class _Made:
                 self.ledgers["text"].add(self.name, "merged", str(decisions[-1]["reason"]), text_bytes=size)
             else:
                 stay.append((row, split))
+                self.stayed.append(str(row["id"]))
                 self.ledgers["text"].add(self.name, "kept", split, text_bytes=size)
-        columns = ("id", "split", "survivor", "survivor_source", "reason")
-        schema = pa.schema([(name, pa.string()) for name in columns])
+        counts = dict.fromkeys(("intersection", "union"), pa.int64())
+        schema = pa.schema([(name, counts.get(name, pa.string())) for name in decisions[0]])
         pq.write_table(pa.Table.from_pylist(decisions, schema=schema), self.path("decisions", part))
         return stay
 

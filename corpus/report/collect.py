@@ -11,26 +11,18 @@ import pyarrow.parquet as pq
 
 from corpus.errors import CorpusError
 from corpus.quality.rule import Rule
-from corpus.report.examples import dropped_examples, kept_examples
+from corpus.report.duplicates import duplicate_pairs
+from corpus.report.examples import kept_examples
+from corpus.report.hosts import hosts
+from corpus.report.outliers import of_parts, of_shards
+from corpus.report.parts import UNKNOWN_LANGUAGE, DuplicatePair, Fate, LengthBucket, Merge, Stage
+from corpus.report.rules import rule_counts, rule_pairs
 from corpus.report.signals import Measured, histograms, rule_set_counts
-from corpus.report.summary import (
-    UNKNOWN_LANGUAGE,
-    Example,
-    Fate,
-    LengthBucket,
-    Merge,
-    RuleCount,
-    ShardRow,
-    SourceSummary,
-    Stage,
-    Summary,
-)
+from corpus.report.summary import ShardRow, SourceSummary, Summary
 from corpus.store.ledger import Ledger
 from corpus.store.manifest import Manifest, Source
 from corpus.store.token_shards import open_token_shard
 from corpus.tokens.shares import apportion, exact
-
-GATES = {"empty": "no text was left after extraction", "language": "the language that the recipe asks of this source"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,7 @@ class Evidence:
     rule_sets: Mapping[str, Sequence[Rule]]  # all there are, by name, with published bounds
     files: Mapping[str, int]
     dedup_counts: Mapping[str, int]
+    ngram_words: int  # by which dedup compared
 
 
 def collect(evidence: Evidence) -> Summary:
@@ -54,7 +47,11 @@ def collect(evidence: Evidence) -> Summary:
     asked = None
     if manifest.tokens_asked is not None:
         asked = apportion(manifest.tokens_asked, exact({each.name: each.share_asked for each in manifest.sources}))
-    sources = tuple(_source(evidence, each, asked[each.name] if asked else None) for each in manifest.sources)
+    kept = {name: [path for path, _ in shards] for name, shards in evidence.clean_shards.items()}
+    pairs = duplicate_pairs(kept, evidence.decisions, evidence.ngram_words)
+    sources = tuple(
+        _source(evidence, each, asked[each.name] if asked else None, pairs[each.name]) for each in manifest.sources
+    )
     merges = tuple(merge for each in manifest.sources for merge in _merges(each.name, evidence.decisions[each.name]))
     summary = Summary(
         name=manifest.name,
@@ -74,7 +71,9 @@ def collect(evidence: Evidence) -> Summary:
     return summary
 
 
-def _source(evidence: Evidence, source: Source, tokens_asked: int | None) -> SourceSummary:
+def _source(
+    evidence: Evidence, source: Source, tokens_asked: int | None, duplicates: tuple[DuplicatePair, ...]
+) -> SourceSummary:
     name = source.name
     shards = evidence.clean_shards[name]
     rules = evidence.rules[name]
@@ -85,17 +84,24 @@ def _source(evidence: Evidence, source: Source, tokens_asked: int | None) -> Sou
         for entry in evidence.ledgers[f"{stage}.{name}"].entries()
         if entry.source == name
     ]
+    counts = rule_counts(rules, fates, measured.dropped)
+    parts_compared, outlying = of_parts(shards)
     return SourceSummary(
         name=name,
         license=source.license,
         priority=source.priority,
         files=evidence.files[name],
         fates=tuple(fates),
-        rules=_rules(rules, fates, measured.dropped),
+        rules=counts,
+        together=rule_pairs({rule.name: place for place, rule in enumerate(counts)}, measured.dropped),
         rule_sets=rule_set_counts(measured, evidence.rule_sets, rules),
         signals=histograms(measured, rules),
         languages=_languages(measured.kept),
+        hosts=hosts(measured),
         kept_examples=kept_examples(measured.kept),
+        duplicates=duplicates,
+        parts_compared=parts_compared,
+        outlying_parts=outlying,
         share_asked=source.share_asked,
         share_got=source.share_got,
         tokens_asked=tokens_asked,
@@ -103,34 +109,6 @@ def _source(evidence: Evidence, source: Source, tokens_asked: int | None) -> Sou
         holdout=source.holdout,
         holdout_thin=source.holdout_thin,
         lengths=_lengths(source, evidence.root),
-    )
-
-
-def _rules(rules: Sequence[Rule], fates: Sequence[Fate], dropped: Sequence[Path]) -> tuple[RuleCount, ...]:
-    """Gates first, then the recipe's rules in its order, each with what it dropped; also those that dropped nothing."""
-    credited = {fate.reason: fate.records for fate in fates if fate.stage == "clean" and fate.outcome == "dropped"}
-    failing: dict[str, int] = {}
-    for path in dropped:
-        names = pc.list_flatten(pq.read_table(path, columns=["failed_rules"])["failed_rules"])
-        for row in pc.value_counts(names).to_pylist():
-            failing[row["values"]] = failing.get(row["values"], 0) + row["counts"]
-    examples = dropped_examples(dropped, {rule.name: rule for rule in rules})
-    stated = {rule.name: (rule.bound, rule.source) for rule in rules}
-    gates = {name: ("", GATES.get(name, "")) for name in sorted({*credited, *failing}) if name not in stated}
-
-    def shown(name: str) -> tuple[Example, ...]:
-        return (examples[name],) if name in examples else ()
-
-    return tuple(
-        RuleCount(
-            name=name,
-            bound=bound,
-            stated_by=source,
-            dropped=credited.get(name, 0),
-            failing=failing.get(name, 0),
-            examples=shown(name),
-        )
-        for name, (bound, source) in {**gates, **stated}.items()
     )
 
 
@@ -175,15 +153,21 @@ def _merges(source: str, decisions: Sequence[Path]) -> list[Merge]:
 
 def _shards(source: Source) -> list[ShardRow]:
     whole = {"train": source.train.tokens, "holdout": source.holdout.tokens}
-    return [
-        ShardRow(
-            **shard.model_dump(exclude={"length_quantiles"}),
-            length_quantiles=shard.length_quantiles,
-            source=source.name,
-            share_of_split=shard.tokens / whole[shard.split] if whole[shard.split] else 0.0,
-        )
-        for shard in source.shards
-    ]
+    rows = []
+    for split, tokens in whole.items():
+        shards = [shard for shard in source.shards if shard.split == split]
+        rows += [
+            ShardRow(
+                **shard.model_dump(exclude={"length_quantiles"}),
+                length_quantiles=shard.length_quantiles,
+                source=source.name,
+                share_of_split=shard.tokens / tokens if tokens else 0.0,
+                compared=outliers is not None,
+                outliers=outliers or (),
+            )
+            for shard, outliers in zip(shards, of_shards(shards), strict=True)
+        ]
+    return rows
 
 
 def _check(summary: Summary) -> None:

@@ -1,9 +1,14 @@
 """The report's second half: what the corpus holds."""
 
+from collections.abc import Sequence
+
 from corpus import page
 from corpus.page import Html
-from corpus.report import charts
-from corpus.report.summary import Example, Summary
+from corpus.report import charts, small_charts
+from corpus.report.drawing import FATES, SPLITS
+from corpus.report.outliers import BEYOND, FEWEST_DOCUMENTS, FEWEST_PARTS
+from corpus.report.parts import Outlier
+from corpus.report.summary import Summary
 from corpus.units import human_bytes
 
 SHOWN_LANGUAGES = 10
@@ -36,7 +41,7 @@ def shares(summary: Summary) -> Html:
         "Documents that are never trained on, and have no duplicate there. A thin holdout is too small to measure by."
     )
     return page.section(
-        page.heading("Shares asked and got"),
+        page.heading("Shares asked and got", name="shares"),
         page.paragraph(f"Shares are of training tokens. The shortfall rule is “{summary.shortfall}”: {policy}."),
         page.chart("shares", charts.shares(summary), caption, charts.SHARES),
         page.table(["source", "asked", "got", "tokens asked", "tokens got", "tokens short"], rows),
@@ -54,7 +59,7 @@ def languages(summary: Summary) -> Html:
         rows.append([page.foreign(source.name), len(source.languages), page.foreign(text)])
     caption = "Documents by language, as a share of their source."
     return page.section(
-        page.heading("Languages"),
+        page.heading("Languages", name="languages"),
         page.paragraph("Of the documents that passed the rules; “und” is where no language was identified."),
         page.chart("languages", charts.languages(summary), caption, charts.language_key(summary)),
         page.table(["source", "languages", "documents"], rows, text=(0, 2)),
@@ -71,38 +76,46 @@ def lengths(summary: Summary) -> Html:
             continue
         mean = f"{documents:,} documents, mean {tokens / documents:,.0f} tokens"
         caption = Html(f"{page.foreign(source.name)}<small>{mean}</small>")
-        figures.append(page.chart(f"lengths-{number}", charts.lengths(source), caption))
+        figures.append(page.chart(f"lengths-{number}", small_charts.lengths(source), caption))
     text = "Documents in the shards by length in tokens, end mark included; each bar reaches twice as far as the last."
-    return page.section(page.heading("Lengths"), page.paragraph(text), page.legend(charts.SPLITS), page.grid(*figures))
-
-
-def examples(summary: Summary) -> Html:
-    """Documents to look at, folded away by source."""
-    parts = []
-    for source in summary.sources:
-        pairs = [("kept", each) for each in source.kept_examples]
-        pairs += [(rule.name, each) for rule in source.rules for each in rule.examples]
-        table = page.table(["fate", "value", "document"], [_example(*pair) for pair in pairs], text=(0, 2))
-        if pairs:
-            parts.append(page.details(Html(f"{page.foreign(source.name)}: {len(pairs)}"), table))
-    text = (
-        "A few that were kept, and one for each rule that dropped any: those of the smallest id, which is a hash and "
-        "so picks without favour. All of a document is told by "
+    return page.section(
+        page.heading("Lengths", name="lengths"), page.paragraph(text), page.legend(SPLITS), page.grid(*figures)
     )
-    hint = page.paragraph(text, page.code("corpus explain"), ".")
-    return page.section(page.heading("Documents to look at"), hint, *parts)
 
 
-def _example(fate: str, example: Example) -> list[str | int]:
-    where = page.foreign(example.url or example.origin)
-    text = page.foreign(example.excerpt) if example.excerpt is not None else Html("<i>its text was not kept</i>")
-    note = Html(f'<span class="note">{page.code(example.id)} {page.foreign(example.language)} {where}</span>')
-    value = "" if example.value is None else f"{example.value:.4g}"
-    return [page.code(fate), value, Html(f'<div class="excerpt">{text}<br>{note}</div>')]
+def hosts(summary: Summary) -> Html:
+    """Where documents are from, of sources whose documents state addresses."""
+    figures = []
+    rows: Rows = []
+    for number, source in enumerate(summary.sources):
+        if source.hosts is None:
+            continue
+        found, name = source.hosts, page.foreign(source.name)
+        whole = found.kept + found.dropped
+        different = "very many" if found.different is None else f"{found.different:,}"
+        plural = "" if found.different == 1 else "s"
+        caption = Html(f"{name}<small>{whole:,} documents of {different} host{plural}</small>")
+        figures.append(page.chart(f"hosts-{number}", small_charts.hosts(found), caption))
+        for each in found.top:
+            sums = (each.kept + each.dropped, each.kept, each.dropped)
+            share = f"{sums[0] / whole:.1%}"
+            rows.append([name, page.foreign(each.host), *sums, f"{each.kept / sums[0]:.1%}", share])
+    if not figures:
+        return Html("")
+    text = "The hosts of the documents' addresses, by how many documents they gave, and what the rules kept of them."
+    columns = ["source", "host", "documents", "kept", "dropped", "share kept", "of its source"]
+    table = page.details("As a table, up to 20 of a source", page.table(columns, rows, text=(0, 1)))
+    return page.section(
+        page.heading("Where documents are from", name="hosts"),
+        page.paragraph(text),
+        page.legend(FATES),
+        page.grid(*figures),
+        table,
+    )
 
 
 def shards(summary: Summary) -> Html:
-    """The files that a trainer reads."""
+    """The files that a trainer reads, and which of them stand out."""
     rows: Rows = []
     for shard in summary.shards:
         q = shard.length_quantiles
@@ -110,15 +123,50 @@ def shards(summary: Summary) -> Html:
         sizes = (shard.documents, shard.tokens, human_bytes(shard.bytes))
         lengths = (f"{q.p5:,} · {q.p50:,} · {q.p95:,}", q.p100, f"{shard.share_of_split:.1%}")
         top = Html(f'<div class="list">{page.foreign(_counts(shard.languages, SHOWN_SHARD_LANGUAGES))}</div>')
-        rows.append([*named, *sizes, *lengths, top, page.code(f"{shard.sha256[:10]}…")])
-    columns = ["shard", "split", "documents", "tokens", "text", "length 5 · 50 · 95 %", "longest"]
+        rows.append([*named, _outlying(shard.outliers), *sizes, *lengths, top, page.code(f"{shard.sha256[:10]}…")])
+    columns = ["shard", "split", "stands out", "documents", "tokens", "text", "length 5 · 50 · 95 %", "longest"]
     columns += ["of its split", "languages", "SHA-256"]
     text = (
         "The files that a trainer reads. Lengths are in tokens, as quantiles; “of its split” is the share of its "
         "source's tokens in that split. Paths and whole hashes are in manifest.json."
     )
-    table = page.table(columns, rows, text=(0, 1, 8, 9))
-    return page.section(page.heading("Token shards"), page.paragraph(text), table)
+    return page.section(
+        page.heading("Token shards", name="shards"),
+        page.paragraph(text),
+        page.table(columns, rows, text=(0, 1, 2, 9, 10)),
+        page.heading("Shards and files that stand out", 3),
+        *_standing_out(summary),
+    )
+
+
+def _standing_out(summary: Summary) -> list[Html]:
+    text = (
+        "Shards are compared with the others of their source and split by mean length, bytes a token and share of the "
+        "main language, and the parts of a source's input by what the rules kept of them. One stands out where its "
+        f"robust z-score, 0.6745 × (value − median) / MAD, is beyond {BEYOND:g}. The spread is taken as at least 2 % "
+        f"of the median and a share's own sampling error; parts of under {FEWEST_DOCUMENTS} documents, or under half "
+        f"as many as is usual, are left out, and fewer than {FEWEST_PARTS} are not compared."
+    )
+    compared = sum(shard.compared for shard in summary.shards)
+    marked = sum(bool(shard.outliers) for shard in summary.shards)
+    parts = sum(source.parts_compared for source in summary.sources)
+    rows: Rows = [
+        [page.foreign(source.name), each.part, each.documents, _outlying(each.outliers)]
+        for source in summary.sources
+        for each in source.outlying_parts
+    ]
+    said = (
+        f"{compared:,} of {len(summary.shards):,} shards could be compared; {marked:,} stand out. Of {parts:,} parts "
+        f"of the input that could be compared, {len(rows):,} stand out."
+    )
+    found = [page.paragraph(said), page.paragraph(text, kind="note")]
+    return [*found, page.table(["source", "part", "documents", "stands out"], rows, text=(0, 3))] if rows else found
+
+
+def _outlying(outliers: Sequence[Outlier]) -> Html:
+    """Each measure that stands out, with its value against the median."""
+    said = (f"{each.measure} {each.value:.4g}, median {each.median:.4g}, z {each.score:+.1f}" for each in outliers)
+    return Html(" ".join(f'<span class="pill">{page.escape(text)}</span>' for text in said))
 
 
 def provenance(summary: Summary) -> Html:
@@ -131,7 +179,7 @@ def provenance(summary: Summary) -> Html:
         ["seed", str(summary.seed)],
     ]
     return page.section(
-        page.heading("Where it comes from"),
+        page.heading("Licenses and identity", name="identity"),
         page.table(["source", "license", "priority"], sources, text=(0, 1)),
         page.table(["", ""], facts, text=(0, 1)),
     )

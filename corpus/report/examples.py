@@ -1,4 +1,4 @@
-"""Documents to look at: for each fate the one of the smallest id, which is a hash and so picks without favour."""
+"""Documents to look at: for each fate those of the smallest ids, which is a hash and so picks without favour."""
 
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.quality.rule import Rule
-from corpus.report.summary import UNKNOWN_LANGUAGE, Example
+from corpus.report.parts import UNKNOWN_LANGUAGE, Example
 from corpus.store.tables import row_of
 
 EXCERPT_CHARACTERS = 280
-KEPT_EXAMPLES = 2
+KEPT_EXAMPLES = 3
+DROPPED_EXAMPLES = 2  # of a rule
 
 Found = tuple[str, Path, int]  # id, shard, row
 
@@ -24,21 +25,25 @@ def kept_examples(shards: Sequence[Path]) -> tuple[Example, ...]:
         ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
         rows = nsmallest(KEPT_EXAMPLES, zip(ids, range(len(ids)), strict=True))
         found += [(identity, path, row) for identity, row in rows]
-    return tuple(_example(each, None, "") for each in sorted(found)[:KEPT_EXAMPLES])
+    return tuple(example_of(each, None, "") for each in sorted(found)[:KEPT_EXAMPLES])
 
 
-def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[str, Example]:
-    """A document for each reason that dropped one."""
-    found: dict[str, Found] = {}
+def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[str, tuple[Example, ...]]:
+    """A few documents for each reason that dropped any."""
+    found: dict[str, list[Found]] = {}
     for path in shards:
         table = pq.read_table(path, columns=["id", "rule"])
-        for row in table.group_by("rule").aggregate([("id", "min")]).to_pylist():
-            here = (row["id_min"], path, pc.index(table["id"], row["id_min"]).as_py())
-            found[row["rule"]] = min(here, found.get(row["rule"], here))
-    return {reason: _example(each, rules.get(reason), reason) for reason, each in sorted(found.items())}
+        for reason in pc.unique(table["rule"]).to_pylist():
+            rows = pc.indices_nonzero(pc.equal(table["rule"], reason)).to_pylist()
+            here = ((table["id"][row].as_py(), path, row) for row in rows)
+            found[reason] = nsmallest(DROPPED_EXAMPLES, [*found.get(reason, []), *here])
+    return {
+        reason: tuple(example_of(each, rules.get(reason), reason) for each in chosen)
+        for reason, chosen in sorted(found.items())
+    }
 
 
-def _example(found: Found, rule: Rule | None, reason: str) -> Example:
+def example_of(found: Found, rule: Rule | None, reason: str) -> Example:
     identity, path, number = found
     row = row_of(path, number)
     value = None

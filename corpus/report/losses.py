@@ -2,12 +2,30 @@
 
 from corpus import page
 from corpus.page import Html
-from corpus.report import charts
-from corpus.report.summary import Histogram, Summary
+from corpus.report import charts, gallery, small_charts
+from corpus.report.drawing import FATES
+from corpus.report.parts import Histogram
+from corpus.report.summary import Summary
 from corpus.units import human_bytes
 
 STAGE_NAMES = {"clean": "reading and rules", "text": "duplicates", "mix": "mix"}
+SHOWN_SIGNALS = 8
 Rows = list[list[str | int]]
+
+
+def whole(summary: Summary) -> Html:
+    """The whole corpus at a glance."""
+    text = (
+        "Every record that was read, and what took it away: first what is out of scope or could not be read, then the "
+        "rules, then duplicates, then what is more than a source's share asks for. What is left is in the shards."
+    )
+    caption = "All sources together; each bar begins where the last one ends."
+    key = {name: charts.ENDS[name] for name in ("training shards", "holdout shards")}
+    return page.section(
+        page.heading("From records to shards", name="whole"),
+        page.paragraph(text),
+        page.chart("whole", charts.whole(summary), caption, key),
+    )
 
 
 def funnel(summary: Summary) -> Html:
@@ -27,7 +45,7 @@ def funnel(summary: Summary) -> Html:
     columns = ["source", "files", "input", "text kept", *charts.STAGES, "of read", "tokens"]
     caption = "Documents that are left after each step, as a share of the records read from the source's files."
     return page.section(
-        page.heading("How much is left of each source"),
+        page.heading("How much is left of each source", name="sources"),
         page.paragraph(text),
         page.chart("funnel", charts.funnel(summary), caption, charts.STAGES),
         page.table(columns, rows),
@@ -55,7 +73,7 @@ def ends(summary: Summary) -> Html:
     entries = ["source", "at", "outcome", "reason", "records", "input", "text"]
     caption = "The same records by where they ended, as a share of their source."
     return page.section(
-        page.heading("Where each record ended"),
+        page.heading("Where each record ended", name="ends"),
         page.paragraph(text),
         page.chart("ends", charts.ends(summary), caption, charts.ENDS),
         page.table(["source", *charts.ENDS, "sum = read"], counts),
@@ -64,25 +82,34 @@ def ends(summary: Summary) -> Html:
 
 
 def drops(summary: Summary) -> Html:
-    """What each rule of the recipe refused."""
-    rows: Rows = [
-        [page.foreign(source.name), page.code(rule.name), rule.bound, rule.dropped, rule.failing, rule.stated_by]
-        for source in summary.sources
-        for rule in source.rules
-    ]
+    """What each rule of the recipe refused, alone and with others."""
+    rows: Rows = []
+    together: Rows = []
+    for source in summary.sources:
+        name = page.foreign(source.name)
+        for rule in source.rules:
+            counts = (rule.dropped, rule.alone, rule.failing)
+            stated = Html(f'<div class="wide">{page.escape(rule.stated_by)}</div>')
+            rows.append([name, page.code(rule.name), rule.bound, *counts, stated])
+        together += [[name, page.code(each.first), page.code(each.second), each.documents] for each in source.together]
     text = (
         "A rule is a bound on something measured. A document that several rules refuse is credited to the first of "
-        "them in the recipe's order (dropped); each rule that refused it counts it as well (refused)."
+        "them in the recipe's order; each rule that refused it counts it as well. What a rule refused alone is what "
+        "would come back without it."
     )
-    picture = page.paragraph("No rule dropped anything.", kind="note")
+    parts = [page.paragraph("No rule dropped anything.", kind="note")]
     if any(rule.dropped for source in summary.sources for rule in source.rules):
-        picture = page.chart("drops", charts.drops(summary), "Documents dropped, by source and rule.")
-    columns = ["source", "rule", "bound", "dropped", "refused", "where the bound is from"]
+        caption = "Documents that a rule refused; the figure is how many are credited to it, of how many it refused."
+        parts = [page.chart("drops", charts.drops(summary), caption, charts.REFUSALS)]
+    if together:
+        shared = page.table(["source", "rule", "and rule", "documents"], together, text=(0, 1, 2))
+        parts.append(page.details("Rules that refuse the same documents", shared))
+    columns = ["source", "rule", "bound", "credited", "alone", "refused", "where the bound is from"]
     return page.section(
-        page.heading("What the rules dropped"),
+        page.heading("What the rules took", name="rules"),
         page.paragraph(text),
-        picture,
-        page.details("All rules, also those that dropped nothing", page.table(columns, rows, text=(0, 1, 2, 5))),
+        *parts,
+        page.details("All rules, also those that dropped nothing", page.table(columns, rows, text=(0, 1, 2, 6))),
     )
 
 
@@ -97,12 +124,13 @@ def rule_sets(summary: Summary) -> Html:
     text = (
         "All signals are measured of every document, so rules that a source does not use can be asked all the same: a "
         "set that would drop nearly all of a source does not suit it. ✓ marks sets that the source uses, (✓) those of "
-        "which it uses some rules. Bounds are the published ones, so a recipe's own bounds may drop more or less."
+        "which it uses some rules, and – those that ask for something nobody looked for there. Bounds are the "
+        "published ones, so a recipe's own bounds may drop more or less."
     )
     caption = "Share of a source's documents, kept and dropped alike, that each rule set refuses."
     columns = ["source", "rule set", "rules in use", "documents measured", "would drop", "share"]
     return page.section(
-        page.heading("What other rules would have dropped"),
+        page.heading("What other rules would have dropped", name="rule-sets"),
         page.paragraph(text),
         page.chart("rule-sets", charts.rule_sets(summary), caption),
         page.details("As a table", page.table(columns, rows, text=(0, 1))),
@@ -110,31 +138,47 @@ def rule_sets(summary: Summary) -> Html:
 
 
 def signals(summary: Summary) -> Html:
-    """A histogram for each rule of each source, folded away."""
+    """A histogram for each rule of each source: those that dropped most in sight, the others folded away."""
     text = (
         "What each rule of the recipe measures, over all documents: those that were kept, and above them those that "
-        "any rule dropped. Dashed lines are the rule's bounds; the outermost bars hold all that lies beyond them."
+        "any rule dropped. Dashed lines are the rule's bounds, and what lies in the shade is refused; the outermost "
+        "bars hold all that lies beyond them."
     )
-    parts = []
+    dropped = {(source.name, rule.name): rule.dropped for source in summary.sources for rule in source.rules}
+    most = sorted((count, *names) for names, count in dropped.items() if count)[-SHOWN_SIGNALS:]
+    first: list[tuple[int, Html]] = []
+    folded = []
     for number, source in enumerate(summary.sources):
+        hidden: list[tuple[int, Html]] = []
         drawn = [each for each in source.signals if sum(each.kept) + sum(each.dropped)]
-        figures = (_signal(f"signal-{number}-{index}", each) for index, each in enumerate(drawn))
-        if drawn:
-            title = Html(f"{page.foreign(source.name)}: {len(drawn)} measured")
-            parts.append(page.details(title, page.grid(*figures)))
+        for index, each in enumerate(drawn):
+            count = dropped.get((source.name, each.rule), 0)
+            figure = _signal(f"signal-{number}-{index}", source.name, each, count)
+            (first if (count, source.name, each.rule) in most else hidden).append((-count, figure))
+        if hidden:
+            title = Html(f"{page.foreign(source.name)}: {len(hidden)} more")
+            folded.append(page.details(title, page.grid(*(figure for _, figure in hidden))))
+    shown = [page.grid(*(figure for _, figure in sorted(first, key=lambda each: each[0])))] if first else []
     none = page.paragraph("There are no rules, or nothing was measured.", kind="note")
     return page.section(
-        page.heading("Signals and their bounds", 3), page.paragraph(text), page.legend(charts.FATES), *(parts or [none])
+        page.heading("Signals and their bounds", name="signals"),
+        page.paragraph(text),
+        page.legend(FATES),
+        *shown,
+        *(folded if folded or shown else [none]),
     )
 
 
-def _signal(name: str, histogram: Histogram) -> Html:
+def _signal(name: str, source: str, histogram: Histogram, dropped: int) -> Html:
     bounds = [("at least", histogram.at_least), ("at most", histogram.at_most)]
     said = ", ".join(f"{word} {bound:,g}" for word, bound in bounds if bound is not None)
+    if histogram.yes_or_no:
+        said = "stated by the record"
     missing = f"; {histogram.not_measured:,} not measured" if histogram.not_measured else ""
     rule = histogram.rule.replace(".", ".\u200b").replace("_", "_\u200b")  # where a narrow column may break it
-    caption = Html(f"{page.escape(rule)}<small>{page.escape(said + missing)}</small>")
-    return page.chart(name, charts.signal(histogram), caption)
+    head = f"{page.foreign(source)} · {page.escape(rule)}"
+    caption = Html(f"{head}<small>{page.escape(f'{said}; {dropped:,} credited{missing}')}</small>")
+    return page.chart(name, small_charts.signal(histogram), caption)
 
 
 def duplicates(summary: Summary) -> Html:
@@ -156,4 +200,5 @@ def duplicates(summary: Summary) -> Html:
             page.table(["removed from", "stays in", "reason", "documents"], rows, text=(0, 1, 2)),
         ]
     compared = page.details("What was compared", page.table(["count", "number"], counters))
-    return page.section(page.heading("Duplicates"), page.paragraph(text), *parts, compared)
+    head = page.heading("Duplicates", name="duplicates")
+    return page.section(head, page.paragraph(text), *parts, compared, gallery.pairs(summary))

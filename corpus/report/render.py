@@ -2,32 +2,55 @@
 
 from corpus import page
 from corpus.page import Html
-from corpus.report import contents, losses
+from corpus.report import contents, gallery, losses
 from corpus.report.summary import Summary
 from corpus.units import human_bytes, human_count
+
+CONTENTS = {  # what the head of the page leads to
+    "sources": "Sources",
+    "rules": "Rules",
+    "signals": "Signals",
+    "duplicates": "Duplicates",
+    "documents": "Documents",
+    "shares": "Shares",
+    "hosts": "Hosts",
+    "languages": "Languages",
+    "lengths": "Lengths",
+    "shards": "Shards",
+    "identity": "Licenses",
+}
+TAKEN_IN_WORDS = {
+    "skipped": "were out of scope",
+    "failed": "could not be read",
+    "dropped by a rule": "were dropped by a rule",
+    "duplicate": "were duplicates",
+    "over quota": "are more than was asked for",
+}
 
 
 def render(summary: Summary) -> str:
     """The whole page."""
-    return page.page(
-        f"{summary.name}: corpus report",
-        _headline(summary),
-        losses.funnel(summary),
-        losses.ends(summary),
-        losses.drops(summary),
-        losses.rule_sets(summary),
-        losses.signals(summary),
-        losses.duplicates(summary),
-        contents.shares(summary),
-        contents.languages(summary),
-        contents.lengths(summary),
-        contents.examples(summary),
-        contents.shards(summary),
-        contents.provenance(summary),
-    )
+    parts = {
+        "whole": losses.whole(summary),
+        "sources": losses.funnel(summary),
+        "ends": losses.ends(summary),
+        "rules": losses.drops(summary),
+        "signals": losses.signals(summary),
+        "rule-sets": losses.rule_sets(summary),
+        "duplicates": losses.duplicates(summary),
+        "documents": gallery.examples(summary),
+        "shares": contents.shares(summary),
+        "hosts": contents.hosts(summary),
+        "languages": contents.languages(summary),
+        "lengths": contents.lengths(summary),
+        "shards": contents.shards(summary),
+        "identity": contents.provenance(summary),
+    }
+    links = page.contents({name: text for name, text in CONTENTS.items() if parts[name]})
+    return page.page(f"{summary.name}: corpus report", _headline(summary, links), *parts.values())
 
 
-def _headline(summary: Summary) -> Html:
+def _headline(summary: Summary, links: Html) -> Html:
     totals = summary.total()
     train = sum(source.train.documents for source in summary.sources)
     text_bytes = sum(source.train.bytes for source in summary.sources)
@@ -44,5 +67,25 @@ def _headline(summary: Summary) -> Html:
         ("Ended in shards", used, "of the records read"),
         ("Token shards", f"{len(summary.shards):,}", sources),
     ]
-    lead = "What went into this corpus, what stayed behind and why, and what came out."
-    return Html(page.heading(summary.name, 1) + page.paragraph(lead, kind="lead") + page.tiles(figures))
+    return Html(
+        page.paragraph("Corpus report", kind="over")
+        + page.heading(summary.name, 1)
+        + page.paragraph(*_in_words(summary), kind="lead")
+        + page.tiles(figures)
+        + links
+    )
+
+
+def _in_words(summary: Summary) -> list[str]:
+    """What happened, in a sentence or two."""
+    ends: dict[str, int] = {}
+    for source in summary.sources:
+        for name, count in source.ends():
+            ends[name] = ends.get(name, 0) + count
+    read = summary.total()["records_read"]
+    made = [page.strong(f"{read:,} records"), " became ", page.strong(f"{human_count(summary.tokens_got)} tokens")]
+    made.append(f" to train on, in {ends['training shards']:,} documents")
+    taken = [f"{ends[end]:,} {name}" for end, name in TAKEN_IN_WORDS.items() if ends[end]]
+    rest = f", and {ends['holdout shards']:,} to measure by. "
+    last = f"The others: {', '.join(taken)}." if taken else "Nothing was left behind."
+    return [*made, rest, last]

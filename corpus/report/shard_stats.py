@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from corpus.errors import CorpusError, InputError
-from corpus.report.summary import UNKNOWN_LANGUAGE
+from corpus.report.parts import UNKNOWN_LANGUAGE
 from corpus.settings import Json
 from corpus.store.manifest import FILE_NAME, Manifest, Shard, length_quantiles, open_manifest
 

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.quality.rule import Rule
-from corpus.report.summary import Histogram, RuleSetCount
+from corpus.quality.signals import STATED
+from corpus.report.parts import Histogram, RuleSetCount
 
 BINS = 40
+YES_OR_NO = (-0.5, 0.5, 1.5)  # edges, where a signal is 0 or 1
 SAMPLE_A_SHARD = 5000  # values that a histogram's range is chosen by
 TAIL = 0.005  # of the documents at either end that may fall into the outer bins
 FAR = 5  # a linear axis ends at this many times the upper bound, however far the tail reaches
@@ -64,26 +66,27 @@ def says_no(rule: Rule, values: Values) -> NDArray[np.bool_]:
 def rule_set_counts(
     measured: Measured, rule_sets: Mapping[str, Sequence[Rule]], in_use: Sequence[Rule]
 ) -> tuple[RuleSetCount, ...]:
-    """What each rule set would have dropped of all documents that were measured, kept and dropped alike."""
+    """What each rule set would have dropped of all documents of which it could say anything, kept and dropped alike."""
     everything = list({rule.name: rule for rules in rule_sets.values() for rule in rules}.values())
     used = {rule.name for rule in in_use}
-    documents, would_drop = 0, dict.fromkeys(sorted(rule_sets), 0)
+    documents, would_drop = (dict.fromkeys(sorted(rule_sets), 0) for _ in range(2))
     for path, _ in measured.shards():
         rows = pq.read_metadata(path).num_rows
         values = values_of(path, everything)
-        documents += rows
         for name in would_drop:
-            failing = np.zeros(rows, np.bool_)
+            failing, known = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
             for rule in rule_sets[name]:
                 if rule.name in values:
                     failing |= says_no(rule, values[rule.name])
+                    known |= ~np.isnan(values[rule.name])
             would_drop[name] += int(failing.sum())
+            documents[name] += int(known.sum())
     return tuple(
         RuleSetCount(
             name=name,
             rules=len(rule_sets[name]),
             rules_in_use=sum(rule.name in used for rule in rule_sets[name]),
-            documents=documents,
+            documents=documents[name],
             would_drop=count,
         )
         for name, count in would_drop.items()
@@ -97,20 +100,22 @@ def histograms(measured: Measured, rules: Sequence[Rule]) -> tuple[Histogram, ..
         for name, values in values_of(path, rules).items():
             samples[name].append(values[:: max(1, -(-len(values) // SAMPLE_A_SHARD))])
     drawn = {rule.name: _edges(rule, np.concatenate([np.empty(0), *samples[rule.name]])) for rule in rules}
-    counts = {(rule.name, kept): np.zeros(BINS, np.int64) for rule in rules for kept in (True, False)}
+    bins = {name: len(edges) - 1 for name, (_, edges) in drawn.items()}
+    counts = {(rule.name, kept): np.zeros(bins[rule.name], np.int64) for rule in rules for kept in (True, False)}
     missing = dict.fromkeys(drawn, 0)
     for path, kept in measured.shards():
         for name, values in values_of(path, rules).items():
             real = values[~np.isnan(values)]
             missing[name] += len(values) - len(real)
             inner = drawn[name][1][1:-1]  # what lies beyond the outer edges falls into the outer bins
-            counts[name, kept] += np.bincount(np.searchsorted(inner, real, side="right"), minlength=BINS)
+            counts[name, kept] += np.bincount(np.searchsorted(inner, real, side="right"), minlength=bins[name])
     return tuple(
         Histogram(
             rule=rule.name,
             at_least=None if rule.at_least is None else float(rule.at_least),
             at_most=None if rule.at_most is None else float(rule.at_most),
             logarithmic=drawn[rule.name][0],
+            yes_or_no=_yes_or_no(rule),
             edges=tuple(drawn[rule.name][1].tolist()),
             kept=tuple(counts[rule.name, True].tolist()),
             dropped=tuple(counts[rule.name, False].tolist()),
@@ -120,8 +125,14 @@ def histograms(measured: Measured, rules: Sequence[Rule]) -> tuple[Histogram, ..
     )
 
 
+def _yes_or_no(rule: Rule) -> bool:
+    return rule.signal in STATED and rule.per is None
+
+
 def _edges(rule: Rule, sample: Values) -> tuple[bool, Values]:
     """Whether the axis is logarithmic, and BINS + 1 edges that show nearly all of the sample, and the bounds."""
+    if _yes_or_no(rule):
+        return False, np.array(YES_OR_NO)
     sample = sample[~np.isnan(sample)]
     bounds = [float(bound) for bound in (rule.at_least, rule.at_most) if bound is not None]
     low, high = np.quantile(sample, [TAIL, 1 - TAIL]).tolist() if len(sample) else (min(bounds), max(bounds))

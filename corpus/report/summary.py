@@ -7,106 +7,33 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from corpus.errors import InputError
-from corpus.store.ledger import Entry
+from corpus.report.parts import (
+    DuplicatePair,
+    Example,
+    Fate,
+    Histogram,
+    Hosts,
+    LengthBucket,
+    Merge,
+    Model,
+    Outlier,
+    OutlyingPart,
+    RuleCount,
+    RulePair,
+    RuleSetCount,
+)
 from corpus.store.manifest import Shard, Totals
 from corpus.store.products import canonical
 
-REVISION = 1  # raise it when a summary or the page of one changes
-FORMAT_VERSION = 1
+REVISION = 2  # raise it when a summary or the page of one changes
+FORMAT_VERSION: Literal[2] = 2
 FILE_NAME = "summary.json"
-UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
 
 
-Stage = Literal["clean", "text", "mix"]  # jobs with a ledger by source
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Fate(_Model):
-    """An entry of one of the source's ledgers, as it stands there. `input_bytes` count in clean alone."""
-
-    stage: Stage
-    outcome: str
-    reason: str
-    records: int
-    input_bytes: int
-    text_bytes: int
-
-    @classmethod
-    def of(cls, stage: Stage, entry: Entry) -> "Fate":
-        """The same entry, less its source."""
-        return cls(stage=stage, **{name: value for name, value in entry._asdict().items() if name != "source"})
-
-
-class Example(_Model):
-    """A document to look at: of all that met this fate, the one of the smallest id."""
-
-    id: str
-    reason: str  # "" for a kept one
-    value: float | None
-    url: str | None
-    origin: str  # file@offset
-    language: str
-    excerpt: str | None  # None: the text was not kept
-
-
-class RuleCount(_Model):
-    """What a rule of the recipe did, or (without a bound) a gate before the rules."""
-
-    name: str
-    bound: str
-    stated_by: str
-    dropped: int  # credited to it: the first to say no
-    failing: int  # all documents that it said no to
-    examples: tuple[Example, ...]
-
-
-class RuleSetCount(_Model):
-    """What a rule set, with its published bounds, says of all documents that were measured."""
-
-    name: str
-    rules: int
-    rules_in_use: int  # by this source's recipe, there maybe with other bounds
-    documents: int
-    would_drop: int
-
-
-class Histogram(_Model):
-    """Values of a rule's signal; bin i is [edges[i], edges[i + 1]), and the outer bins hold what lies beyond."""
-
-    rule: str
-    at_least: float | None
-    at_most: float | None
-    logarithmic: bool
-    edges: tuple[float, ...]
-    kept: tuple[int, ...]
-    dropped: tuple[int, ...]
-    not_measured: int
-
-
-class LengthBucket(_Model):
-    """Documents of at least this many tokens and less than twice as many."""
-
-    at_least: int
-    train: int
-    holdout: int
-
-
-class Merge(_Model):
-    """Duplicates of one source that were removed for documents of another (or the same) that stay."""
-
-    source: str
-    survivor_source: str
-    reason: str  # exact or near
-    documents: int
-
-
-class SourceSummary(_Model):
+class SourceSummary(Model):
     """All of one source, in the order in which data passes."""
 
     name: str
@@ -115,10 +42,15 @@ class SourceSummary(_Model):
     files: int
     fates: tuple[Fate, ...]
     rules: tuple[RuleCount, ...]
+    together: tuple[RulePair, ...] = ()  # the pairs that most often said no together
     rule_sets: tuple[RuleSetCount, ...]
     signals: tuple[Histogram, ...]
     languages: dict[str, int]  # of the documents that the rules kept
+    hosts: Hosts | None = None  # None: no document of it states an address
     kept_examples: tuple[Example, ...]
+    duplicates: tuple[DuplicatePair, ...] = ()  # removed from this source
+    parts_compared: int = 0  # of its input; 0: too few, or too small, to tell an outlier
+    outlying_parts: tuple[OutlyingPart, ...] = ()
     share_asked: float
     share_got: float
     tokens_asked: int | None  # None: all there are
@@ -183,12 +115,14 @@ class ShardRow(Shard):
 
     source: str
     share_of_split: float  # of the tokens
+    compared: bool = False  # with the other shards of its split
+    outliers: tuple[Outlier, ...] = ()
 
 
-class Summary(_Model):
+class Summary(Model):
     """A build."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT_VERSION
     name: str
     recipe: str
     seed: int
@@ -222,4 +156,6 @@ def read_summary(folder: Path) -> Summary:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: not a summary of format_version {FORMAT_VERSION}: {where}: {first['msg']}") from None
+        raise InputError(
+            f"{path}: not a summary of format_version 1 to {FORMAT_VERSION}: {where}: {first['msg']}"
+        ) from None

@@ -28,7 +28,7 @@ ON_A_LINE = 10  # numbers by name
 
 def show_build(folder: Path) -> None:
     """Prints the funnel, the shards and where the report lies. Raises InputError if the build did not reach its end."""
-    summary, console = read_summary(folder), _console()
+    summary, console = read_summary(folder), plain_console()
     _funnel(console, summary)
     _shards(console, summary)
     page = folder / "report.html"
@@ -41,26 +41,26 @@ def show_stats(path: Path | None, as_json: bool) -> None:
     """Prints what a build's folder (None: the only one there is) or a shard holds, as tables or as JSON."""
     if path is not None and not path.is_dir():
         facts = shard_stats(path)
-        print(to_json(facts)) if as_json else _facts(_console(), facts)
+        print(to_json(facts)) if as_json else _facts(plain_console(), facts)
         return
     folder = build_folder(path)
     summary = read_summary(folder)
     if as_json:
         print(to_json(cast(Facts, json.loads(summary.text()))))
         return
-    console = _console()
+    console = plain_console()
     for part in (_funnel, _ends, _rules, _languages, _shares, _lengths, _shards):
         part(console, summary)
     console.print(Text(f"As JSON: {folder / FILE_NAME}"), soft_wrap=True)
 
 
-def _console() -> Console:
+def plain_console() -> Console:
     """Plain and 100 columns wide, or as wide as a narrower terminal is."""
     console = Console(highlight=False, markup=False)
     return Console(highlight=False, markup=False, width=min(WIDTH, console.width) if console.is_terminal else WIDTH)
 
 
-def _table(console: Console, title: str, columns: Sequence[str], rows: Rows, text: Collection[int] = (0,)) -> None:
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Rows, text: Collection[int] = (0,)) -> None:
     """Columns not in `text` are figures. Names of things are never broken, nor are figures."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.padding = (0, 1, 0, 0)
@@ -80,7 +80,7 @@ def _funnel(console: Console, summary: Summary) -> None:
         made = (human_bytes(train.bytes), human_count(train.tokens), f"{source.share_got:.1%}")
         rows.append([source.name, human_bytes(source.input_bytes), *steps, *made])
     columns = ["source", "input", "read", "passed", "unique", "train", "holdout", "text", "tokens", "share"]
-    _table(console, "Documents left after each step", columns, rows)
+    print_table(console, "Documents left after each step", columns, rows)
 
 
 def _ends(console: Console, summary: Summary) -> None:
@@ -90,29 +90,31 @@ def _ends(console: Console, summary: Summary) -> None:
         for fate in source.fates
         if fate.outcome in ("skipped", "failed", "merged")
     ]
-    _table(console, "Skipped, failed and merged", ["source", "outcome", "reason", "records"], rows, (0, 1, 2))
+    print_table(console, "Skipped, failed and merged", ["source", "outcome", "reason", "records"], rows, (0, 1, 2))
 
 
 def _rules(console: Console, summary: Summary) -> None:
     rows: Rows = [
-        [source.name, rule.name, rule.bound, rule.dropped, rule.failing]
+        [source.name, rule.name, rule.bound, rule.dropped, rule.failing, rule.alone]
         for source in summary.sources
         for rule in source.rules
         if rule.failing or rule.dropped
     ]
-    _table(console, "Dropped by rules", ["source", "rule", "bound", "dropped", "refused"], rows, (0, 1, 2))
+    print_table(
+        console, "Dropped by rules", ["source", "rule", "bound", "dropped", "refused", "alone"], rows, (0, 1, 2)
+    )
     sets = [each.name for each in summary.sources[0].rule_sets] if summary.sources else []
     shares: Rows = []
     for source in summary.sources:
         would = (f"{each.would_drop / each.documents:.1%}" if each.documents else "–" for each in source.rule_sets)
         shares.append([source.name, *would])
     if sets:
-        _table(console, "What each rule set would drop", ["source", *sets], shares)
+        print_table(console, "What each rule set would drop", ["source", *sets], shares)
 
 
 def _languages(console: Console, summary: Summary) -> None:
     rows: Rows = [[source.name, _counts(source.languages)] for source in summary.sources]
-    _table(console, "Languages of what passed the rules", ["source", "documents"], rows, (0, 1))
+    print_table(console, "Languages of what passed the rules", ["source", "documents"], rows, (0, 1))
 
 
 def _shares(console: Console, summary: Summary) -> None:
@@ -124,7 +126,7 @@ def _shares(console: Console, summary: Summary) -> None:
         held = "thin" if source.holdout_thin else ""
         rows.append([source.name, *shares, asked, source.train.tokens, short, source.holdout.tokens, held])
     columns = ["source", "asked", "got", "tokens asked", "tokens got", "short", "holdout", ""]
-    _table(console, f"Shares of training tokens (shortfall: {summary.shortfall})", columns, rows)
+    print_table(console, f"Shares of training tokens (shortfall: {summary.shortfall})", columns, rows)
 
 
 def _lengths(console: Console, summary: Summary) -> None:
@@ -132,7 +134,7 @@ def _lengths(console: Console, summary: Summary) -> None:
     counts = [{each.at_least: each.train + each.holdout for each in source.lengths} for source in summary.sources]
     rows: Rows = [[f"{start:,}", *(count.get(start, 0) for count in counts)] for start in starts]
     columns = ["tokens, at least", *(visible(source.name) for source in summary.sources)]
-    _table(console, "Documents by length", columns, rows)
+    print_table(console, "Documents by length", columns, rows)
 
 
 def _shards(console: Console, summary: Summary) -> None:
@@ -143,7 +145,7 @@ def _shards(console: Console, summary: Summary) -> None:
         sizes = (shard.documents, human_count(shard.tokens))
         rows.append([name, shard.sha256[:8], *sizes, q.p50, q.p95, share, _counts(shard.languages, 2)])
     columns = ["shard", "sha256", "documents", "tokens", "median", "95 %", "share", "languages"]
-    _table(console, "Token shards: lengths in tokens, shares of their source's split", columns, rows, (0, 7))
+    print_table(console, "Token shards: lengths in tokens, shares of their source's split", columns, rows, (0, 7))
     more = len(summary.shards) - len(rows)
     if more > 0:
         console.print(f"… and {more:,} more: `corpus stats --json` lists all\n")

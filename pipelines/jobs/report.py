@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from corpus.dedup.settings import Near
 from corpus.quality.catalog import rule_sets
 from corpus.recipe import Recipe
 from corpus.report.summary import REVISION
@@ -46,6 +47,8 @@ class ReportJob(Job):
         cleans = {job.of_source: cast(Clean, job) for job in self.inputs_of("clean")}
         dedup = task.input(self.input("dedup"))
         booked = [job for kind in ("clean", "text", "mix") for job in self.inputs_of(kind)]
+        for mix in self.inputs_of("mix"):
+            task.input(mix).bring()  # the manifest names them from the output folder
         acquires = {name: self.input(f"acquire.{name}") for name in cleans}
         return Evidence(
             manifest=open_manifest(task.input(self.input("manifest")).path("manifest.json")),
@@ -67,4 +70,5 @@ class ReportJob(Job):
             rule_sets=rule_sets(),
             files={name: len(files_of(job, task.input(job))) for name, job in acquires.items()},
             dedup_counts=cast(dict[str, int], dedup.facts()["counts"]),
+            ngram_words=(self.recipe.dedup.near or Near()).ngram_words,
         )

@@ -53,6 +53,9 @@ def test_nothing_is_loaded_by_address() -> None:
         page.foreign(HOSTILE),
         page.code(HOSTILE),
         page.details(HOSTILE),
+        page.strong(HOSTILE),
+        page.contents({"a": HOSTILE}),
+        page.card(page.strong(HOSTILE), page.passage([(HOSTILE, True), (HOSTILE, False)]), page.foreign(HOSTILE)),
         page.legend({HOSTILE: page.INK}),
         page.tiles([(HOSTILE, HOSTILE, HOSTILE)]),
         page.table([HOSTILE], [[HOSTILE]]),
@@ -79,6 +82,19 @@ def test_control_characters_are_shown_as_replaced() -> None:
 def test_table_aligns_figures_and_groups_thousands() -> None:
     markup = page.table(["name", "count"], [["a", 1234567]])
     assert '<td>a</td><td class="n">1,234,567</td>' in markup
+
+
+def test_a_passage_keeps_its_lines_and_marks() -> None:
+    shown = page.passage([("a\r\nb\rc", True), ("\td\n", False)])
+    assert shown == '<bdi dir="auto" class="passage"><mark>a\nb\nc</mark>\ufffdd\n</bdi>'
+
+
+def test_contents_lead_to_headings_and_nowhere_else() -> None:
+    assert page.heading("One & all", name="one") == '<h2 id="one">One &amp; all</h2>'
+    assert page.contents({"one": "One"}) == '<nav><a href="#one">One</a></nav>\n'
+    for name in ("", "javascript:", 'a" onclick="b', "//x"):
+        with pytest.raises(AssertionError):
+            page.contents({name: "x"})
 
 
 def test_the_library_is_in_the_page_once() -> None:

@@ -2,32 +2,34 @@
 
 import json
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Opened, needs_chromium, open_page
 from made_report import HOSTILE, make_evidence
+from small_build import built
 
 from corpus.report.collect import collect
 from corpus.report.render import render
 from corpus.report.summary import SourceSummary, Summary, read_summary
 from corpus.store.ledger import Ledger
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install gristmill[dev]")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
 HOVERED = 1  # the source of that bar
+UNSHOWN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 HOSTILE_SOURCE = f"evil{HOSTILE}<img src=x onerror=window.pwned=2>"
 
 
-@pytest.fixture(scope="module")
-def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with report.html and summary.json. A real build's folder serves as well."""
+@pytest.fixture(scope="module", params=["made", "small"])
+def report_page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with report.html and summary.json: of made sources with hostile names, and of the small build."""
+    if request.param == "small":
+        return built(tmp_path_factory.getbasetemp())
     folder = tmp_path_factory.mktemp("report")
     evidence = make_evidence(folder, ("books", HOSTILE_SOURCE, "web"), 100)
     ledgers = {name: Ledger.of([ledger.json()]) for name, ledger in evidence.ledgers.items()}
@@ -38,55 +40,9 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass
-class Opened:
-    """What a browser saw."""
-
-    requests: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    specs: dict[str, Any] = field(default_factory=dict)
-    drawn: dict[str, int] = field(default_factory=dict)  # marks by chart
-    labels: dict[str, list[str]] = field(default_factory=dict)  # texts by chart
-    text: str = ""
-    tip: str = ""  # what hovering a bar shows
-    pwned: object = None
-    elements: Counter[str] = field(default_factory=Counter)
-    wide: dict[int, int] = field(default_factory=dict)  # the page's width by the screen's
-
-
 @pytest.fixture(scope="module")
-def opened(report_page: Path) -> Iterator[Opened]:
-    seen = Opened()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1200, "height": 900})
-        tab.on("request", lambda request: seen.requests.append(request.url))
-        tab.on("console", lambda message: seen.messages.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: seen.messages.append(str(error)))
-        tab.goto((report_page / "report.html").as_uri())
-        tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'", timeout=60_000)
-        figures = "Array.from(document.querySelectorAll('figure.chart'))"
-        seen.specs = tab.evaluate(
-            f"Object.fromEntries({figures}.map(f => [f.id, JSON.parse(f.querySelector('script').textContent)]))"
-        )
-        marks = "f.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
-        seen.drawn = tab.evaluate(f"Object.fromEntries({figures}.map(f => [f.id, {marks}]))")
-        texts = "Array.from(f.querySelectorAll('svg text')).map(t => t.textContent)"
-        seen.labels = tab.evaluate(f"Object.fromEntries({figures}.map(f => [f.id, {texts}]))")
-        seen.text = tab.evaluate("document.querySelector('main').textContent")
-        bar = tab.locator("#funnel svg .mark-rect path").nth(4 * HOVERED)
-        bar.scroll_into_view_if_needed()
-        tab.wait_for_timeout(300)  # scrolling, which hides what is shown, ends
-        bar.hover()
-        tab.wait_for_selector("#tip:not([hidden])")
-        seen.tip = tab.evaluate("document.querySelector('#tip').textContent")
-        seen.pwned = tab.evaluate("window.pwned ?? null")
-        seen.elements = Counter(tab.evaluate("Array.from(document.querySelectorAll('*')).map(e => e.localName)"))
-        for width in (1200, 390):
-            tab.set_viewport_size({"width": width, "height": 900})
-            seen.wide[width] = tab.evaluate("document.documentElement.scrollWidth")
-        browser.close()
-    yield seen
+def opened(report_page: Path) -> Opened:
+    return open_page(report_page / "report.html", hovered="#funnel svg .mark-rect path", number=4 * HOVERED)
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +56,12 @@ def test_it_asks_for_itself_only_and_complains_of_nothing(opened: Opened, report
 
 
 def test_every_chart_is_drawn(opened: Opened, summary: Summary) -> None:
-    expected = {"funnel", "ends", "rule-sets", "shares", "languages"}
+    expected = {"whole", "funnel", "ends", "rule-sets", "shares", "languages"}
     expected |= {"drops"} if any(rule.dropped for source in summary.sources for rule in source.rules) else set()
     expected |= {"merges"} if summary.merges else set()
     for number, source in enumerate(summary.sources):
         expected |= {f"lengths-{number}"} if source.lengths else set()
+        expected |= {f"hosts-{number}"} if source.hosts else set()
         drawn = [each for each in source.signals if sum(each.kept) + sum(each.dropped)]
         expected |= {f"signal-{number}-{index}" for index in range(len(drawn))}
     assert set(opened.specs) == expected
@@ -113,7 +70,8 @@ def test_every_chart_is_drawn(opened: Opened, summary: Summary) -> None:
 
 def test_nothing_foreign_ran_or_became_markup(opened: Opened, summary: Summary) -> None:
     assert opened.pwned is None
-    assert {"img", "iframe", "object", "embed", "link", "a"} & set(opened.elements) == set()
+    assert {"img", "iframe", "object", "embed", "link"} & set(opened.elements) == set()
+    assert opened.links and opened.lost == [] and all(link.startswith("#") for link in opened.links)
     assert opened.elements["script"] == len(opened.specs) + 2
 
 
@@ -123,8 +81,12 @@ def test_foreign_text_is_shown_as_it_is(opened: Opened, summary: Summary) -> Non
         shown |= {fate.reason for fate in source.fates if fate.outcome in ("skipped", "failed")}
         for example in [*source.kept_examples, *(each for rule in source.rules for each in rule.examples)]:
             shown |= {example.excerpt or "", example.url or example.origin}
-    assert {text for text in shown if text not in opened.text} == set()
-    if any(HOSTILE in text for text in shown):
+        for side in (side for pair in source.duplicates for side in (pair.removed, pair.survivor)):
+            shown |= {text for text, _ in side.pieces} | {side.id, side.url or side.origin}
+        shown |= {each.host for each in source.hosts.top} if source.hosts else set()
+    seen = re.sub(r"\s+", " ", opened.text)
+    assert {text for text in shown if re.sub(r"\s+", " ", UNSHOWN.sub("\ufffd", text)) not in seen} == set()
+    if HOSTILE_SOURCE in shown:
         assert any(HOSTILE[:8] in label for label in opened.labels["funnel"]), "a name on an axis"
         assert any(HOSTILE in label for label in opened.labels["drops"]) or "drops" not in opened.specs
 
@@ -135,8 +97,18 @@ def test_hovering_shows_a_bars_numbers_as_text(opened: Opened, summary: Summary)
         assert text in opened.tip
 
 
-def test_page_fits_the_screen(opened: Opened) -> None:
-    assert opened.wide == {1200: 1200, 390: 390}
+def test_page_fits_the_screen_and_the_paper(opened: Opened) -> None:
+    assert opened.too_wide == {}
+
+
+def test_it_prints_unfolded(opened: Opened) -> None:
+    assert opened.sheets > 4 and opened.folded_when_printed == 0
+
+
+def test_spans_that_duplicates_share_are_marked(opened: Opened, summary: Summary) -> None:
+    pairs = [pair for source in summary.sources for pair in source.duplicates]
+    shared = sum(marked for pair in pairs for side in (pair.removed, pair.survivor) for _, marked in side.pieces)
+    assert pairs and opened.elements["mark"] == shared + 1  # and the one that explains
 
 
 def values(spec: Mapping[str, Any], layer: int | None = None) -> list[dict[str, Any]]:
@@ -166,6 +138,24 @@ def test_funnel_and_ends_show_the_ledgers_numbers(opened: Opened, summary: Summa
     assert set(opened.labels["funnel"]) >= {f"{count:,}" for count in expected.values()}
 
 
+def test_the_whole_is_the_ledgers_sums(opened: Opened, summary: Summary) -> None:
+    rows = values(opened.specs["whole"], 0)
+    found = {row["end"]: row["records"] for row in rows}
+    assert all(row["to"] - row["from"] == row["records"] for row in rows)
+    expected: Counter[str] = Counter()
+    for source in summary.sources:
+        expected["records read"] += records(source, "clean")
+        expected["training shards"] += source.train.documents
+        expected["holdout shards"] += source.holdout.documents
+        expected["over quota"] += records(source, "mix", "skipped")
+        expected["duplicate"] += records(source, "text", "merged")
+        for end, outcome in (("dropped by a rule", "dropped"), ("skipped", "skipped"), ("failed", "failed")):
+            expected[end] += records(source, "clean", outcome)
+    assert found == +expected
+    label = f"{expected['records read']:,} · 100.0%"
+    assert label in opened.labels["whole"]
+
+
 def records(source: SourceSummary, stage: str, outcome: str | None = None) -> int:
     """A sum over the entries that the summary took over from the ledgers."""
     return sum(fate.records for fate in source.fates if fate.stage == stage and outcome in (None, fate.outcome))
@@ -179,7 +169,15 @@ def test_drops_and_merges_show_the_ledgers_numbers(opened: Opened, summary: Summ
         if (fate.stage, fate.outcome) == ("clean", "dropped")
     }
     if dropped:
-        assert {(row["source"], row["rule"]): row["documents"] for row in values(opened.specs["drops"])} == dropped
+        credited: Counter[tuple[str, str]] = Counter()
+        for row in values(opened.specs["drops"], 0):
+            credited[row["source"], row["rule"]] += row["documents"] * (row["order"] < 2)
+        assert credited == dropped
+        for source in summary.sources:
+            for rule in (rule for rule in source.rules if rule.dropped):
+                told = [row for row in values(opened.specs["drops"], 0) if row["rule"] == rule.name]
+                told = [row["documents"] for row in told if row["source"] == source.name]
+                assert told == [rule.alone, rule.dropped - rule.alone, max(rule.failing - rule.dropped, 0)]
     merged: Counter[tuple[str, str]] = Counter()
     for row in values(opened.specs["merges"]) if summary.merges else []:
         merged[row["source"], row["reason"]] += row["documents"]
@@ -228,9 +226,19 @@ def test_histograms_show_every_bar_and_bound(opened: Opened, summary: Summary) -
             )
             assert found == +expected
             bounds = [bound for bound in (signal.at_least, signal.at_most) if bound is not None]
-            shown = [row["bound"] for row in values(spec, 1)]
+            shown = [row["bound"] for row in values(spec, 2)]
             assert shown == [bound for bound in bounds if signal.edges[0] <= bound <= signal.edges[-1]]
             assert shown, "at least one bound is in sight"
+            for bound in shown:
+                assert any(f"{bound:,g}" in text for text in opened.labels[f"signal-{number}-{index}"])
+
+
+def test_hosts_show_the_summarys_numbers(opened: Opened, summary: Summary) -> None:
+    for number, source in enumerate(summary.sources):
+        if source.hosts:
+            found = {(row["what"], row["fate"]): row["documents"] for row in values(opened.specs[f"hosts-{number}"], 0)}
+            expected = {(each.host, "kept"): each.kept for each in source.hosts.top[:10]}
+            assert found == expected | {(each.host, "dropped"): each.dropped for each in source.hosts.top[:10]}
 
 
 def test_page_is_small_and_the_same_each_time(report_page: Path, summary: Summary) -> None:

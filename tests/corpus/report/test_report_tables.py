@@ -11,7 +11,8 @@ import pytest
 from corpus.errors import CorpusError, InputError
 from corpus.report.collect import Evidence
 from corpus.report.find import build_folder
-from corpus.report.summary import Fate, Summary
+from corpus.report.parts import Fate
+from corpus.report.summary import Summary
 from corpus.report.tables import show_build, show_stats
 
 
