@@ -1,0 +1,79 @@
+"""Characters that LaTeX spells with commands: accents, letters of other alphabets, punctuation."""
+
+import re
+import unicodedata
+
+ACCENTS = {  # the command, and the combining character. Source: The LaTeX Companion, 3rd ed., table 9.6 (encoding T1)
+    "\\`": "\u0300",
+    "\\'": "\u0301",
+    "\\^": "\u0302",
+    "\\~": "\u0303",
+    '\\"': "\u0308",
+    "\\=": "\u0304",
+    "\\.": "\u0307",
+    "\\u": "\u0306",
+    "\\v": "\u030c",
+    "\\H": "\u030b",
+    "\\r": "\u030a",
+    "\\c": "\u0327",
+    "\\k": "\u0328",
+    "\\d": "\u0323",
+    "\\b": "\u0331",
+    "\\t": "\u0361",
+    "\\textcommabelow": "\u0326",
+}
+_ALONE = {"\u0300": "`", "\u0301": "´", "\u0302": "^", "\u0303": "~", "\u0308": "¨"}
+_DOTLESS = {"\\i": "i", "\\j": "j", "\\imath": "i", "\\jmath": "j", "ı": "i", "ȷ": "j"}
+
+_SPACES = "quad qquad space enspace thinspace enskip nobreakspace medspace thickspace hfill hfil hss dotfill hrulefill"
+SPACES = frozenset(f"\\{name}" for name in (" ", "\n", "\t", ",", ";", ":", ">", *_SPACES.split()))
+
+_NAMED = r"""
+    ss ß SS SS o ø O Ø l ł L Ł ae æ AE Æ oe œ OE Œ aa å AA Å i ı j ȷ dh ð DH Ð th þ TH Þ dj đ DJ Đ ng ŋ NG Ŋ ij ĳ
+    IJ Ĳ textordfeminine ª textordmasculine º S § P ¶ textsection § textparagraph ¶ copyright © textcopyright ©
+    pounds £ textsterling £ euro € texteuro € EUR € textyen ¥ textcent ¢ dag † ddag ‡ textdagger † textdaggerdbl ‡
+    dots … ldots … textellipsis … textendash – textemdash — endash – emdash — textbullet • textperiodcentered ·
+    textquoteleft ‘ textquoteright ’ textquotedblleft “ textquotedblright ” lq ‘ rq ’ textquotedbl "
+    textquotesingle ' quotesinglbase ‚ quotedblbase „ glqq „ grqq “ glq ‚ grq ‘ flqq « frqq » flq ‹ frq ›
+    guillemotleft « guillemotright » guilsinglleft ‹ guilsinglright › textbackslash \ textasciitilde ~
+    textasciicircum ^ textasciigrave ` texttildelow ~ textless < textgreater > textbar | textunderscore _
+    textdollar $ textpercent % lbrack [ textbraceleft { textbraceright } textnumbersign # textampersand & rbrack ]
+    textdegree ° degree ° textcelsius ℃ textmu µ textmicro µ texttimes × textpm ± textdiv ÷ textregistered ®
+    texttrademark ™ textnumero № textonehalf ½ textonequarter ¼ textthreequarters ¾ textonesuperior ¹
+    texttwosuperior ² textthreesuperior ³ textminus − textrightarrow → textleftarrow ← textapprox ≈
+    textquestiondown ¿ textexclamdown ¡ textvisiblespace ␣ slash / textslash / textinterrobang ‽
+    textreferencemark ※ textohm Ω textperthousand ‰ textasteriskcentered * TeX TeX LaTeX LaTeX LaTeXe LaTeX2e
+    BibTeX BibTeX AmS AMS & & % % $ $ # # _ _ { { } }
+"""
+_NAMES_AND_CHARACTERS = _NAMED.split()
+SYMBOLS = {
+    f"\\{name}": character
+    for name, character in zip(_NAMES_AND_CHARACTERS[::2], _NAMES_AND_CHARACTERS[1::2], strict=True)
+}
+SYMBOLS |= {
+    "\\og": "« ",
+    "\\fg": " »",
+    **dict.fromkeys(("\\nobreakdash", "\\-", "\\/", "\\@", "\\!", "\\*", "\\|", "\\+", "\\<"), ""),
+}
+
+_LIGATURES = (("---", "—"), ("--", "–"), ("!`", "¡"), ("?`", "¿"), ("``", "“"), ("''", "”"), ("`", "‘"), ("'", "’"))
+_LIGATURE = re.compile(r"[-`']")
+
+
+def accented(accent: str, letter: str) -> str:
+    """The letter with its accent, or the accent by itself where there is no letter."""
+    combining = ACCENTS[accent]
+    letter = _DOTLESS.get(letter, SYMBOLS.get(letter, letter))
+    if letter.startswith("\\") and len(letter) > 1:
+        return ""
+    if not letter.strip():
+        return _ALONE.get(combining, "")
+    return unicodedata.normalize("NFC", letter[0] + combining + letter[1:])
+
+
+def ligated(run: str) -> str:
+    """A run of text with the quotes and dashes that TeX sets for it."""
+    if _LIGATURE.search(run):
+        for spelt, character in _LIGATURES:
+            run = run.replace(spelt, character)
+    return run

@@ -1,0 +1,159 @@
+"""LaTeX that means harm: it ends, in bounded memory, with text or with a reason."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.document import UnreadableError
+from corpus.extract.latex import latex_text
+from corpus.extract.tex import tokens
+from corpus.extract.tex.commands import COMMANDS
+
+
+def shown(source: str, **files: str) -> str:
+    encoded = {name.replace("_", "."): content.encode() for name, content in files.items()}
+    return latex_text({"main.tex": source.encode(), **encoded}, "main.tex").text
+
+
+DOUBLING = "".join(
+    rf"\def\{a}{{\{b}\{b}}}" for a, b in zip("abcdefghijklmnopqrstuvwxy", "bcdefghijklmnopqrstuvwxyz", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        DOUBLING + r"\a",
+        r"\def\a{\a}\a",
+        r"\def\a{x\a}\a",
+        r"\def\a{\b}\def\b{\a}$\a$",
+        r"\def\a#1{\a{#1#1}}\a{x}",
+        r"\def\a{\a\a}\a",
+        r"\def\a#1{" + "#1" * 100_000 + r"}\a{" + "xy{z}" * 10_000 + "}",
+        r"\newenvironment{a}{\begin{a}}{}\begin{a}",
+        r"\section{" * 100_000,
+        r"\footnote{" * 100_000,
+        r"\begin{table}" * 100_000,
+        r"\begin{x}" * 100_000,
+        r"\iftrue " * 100_000,
+        "".join(
+            rf"\newif\if{'ab'[n % 2]}{chr(97 + n % 26)}{n:b}".replace("0", "c").replace("1", "d") for n in range(70_000)
+        ),
+        "".join(rf"\def\{f'{n:b}'.replace('0', 'c').replace('1', 'd')}{{}}" for n in range(70_000)),
+        r"\newcommand{\f}[1]{#1}" + r"\f{" * 100_000,
+    ],
+    ids=lambda source: source[:24],
+)
+def test_what_would_not_end_is_too_complex(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(tokens, "MAX_PUSHED", 50_000)
+    with pytest.raises(UnreadableError, match="too_complex"):
+        shown(source)
+
+
+def test_files_that_name_each_other_without_end_are_cut() -> None:
+    parts = {f"p{n}_tex": rf"{n} \input{{p{n + 1}}}\input{{p{n + 1}}}" for n in range(60)}
+    with pytest.raises(UnreadableError, match="too_complex"):
+        shown(r"\input{p0}", **parts)
+
+
+N = 200_000
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{" * N,
+        "{" * N + "}" * N,
+        "}" * N,
+        "$" * N,
+        "$x " * N,
+        "${" * N,
+        "(" * N,
+        r"(\ref{x} " * N,
+        r"\ref{x}," * N,
+        r"(\ref{x}, " * N + ")" * N,
+        "§" * N + r"\ref{a}" + "§ " * N,
+        "(" + "see " * N + r"\ref{x}",
+        "a" + " " * N + r"\ref{x}",
+        "\n" * N + "x",
+        "\n " * N + "x",
+        "a\n" + " " * N + "x",
+        "%\n" * N,
+        "ab\n\n" * N,
+        "".join(rf"\verb{chr(0x4E00 + n % 20_000)}" for n in range(N // 4)),
+        r"\begin{verbatim}" * (2 * N),
+        r"\begin{align}" * (N // 4),
+        r"\url{" * N,
+        r"\iffalse " * N,
+        r"\'" * N,
+        r"\csname " * N,
+        r"\newcommand" * N,
+        r"\input{x}" * (N // 4),
+        r"\input{main}" * (N // 4),
+        r"\title{x}" * (N // 4),
+        r"\foo[" * (N // 40),
+        r"\NewDocumentCommand\f{" + "o" * N + "}{}",
+        r"\count" + "-%\n" * N,
+        "\\",
+        "\\begin{",
+        "\\verb",
+        "",
+    ],
+    ids=lambda source: f"{source[:16]!r}",
+)
+def test_repeated_without_end_it_takes_time_in_proportion(source: str) -> None:
+    """Were it to take the square, these would take hours."""
+    try:
+        assert isinstance(shown(source), str)
+    except UnreadableError as error:
+        assert error.reason == "too_complex"
+
+
+_SPELT = r"""
+    { } [ ] $ $$ ( ) * = & ~ ^ _ # #1 ##1 \a \b \\ \( \) \[ \] \begin{a} \end{a} \begin{b} \end{b} \item \or
+    \begin{align} \end{align} \begin{itemize} \end{itemize} \begin{table} \end{table} \begin{document} \fi
+    \end{document} \documentclass \def \let \newcommand \newenvironment \newif \ifx \ifnum \ifcase \else
+    \unless \iftrue \ifa \atrue \csname \endcsname \catcode \char \input{main} \input \input{b} \footnote
+    \caption \section \title \abstract \cite \ref \verb| \begin{verbatim} \end{verbatim} \ensuremath
+    \xspace \' \c \i \NewDocumentCommand \IfBooleanTF \ifthenelse \makeatletter @ \newtheorem \advance
+"""
+PIECES = [*_SPELT.split(), "%", "\n", "\n\n", " ", "x", "12", "3pt", "\\", "\0", "\1", "é", "😀", r"\usepackage{p}"]
+PIECES += sorted(COMMANDS)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+    st.lists(st.sampled_from(PIECES), max_size=9).map("".join),
+)
+def test_any_mixture_is_text_or_too_complex(source: str, other: str) -> None:
+    try:
+        assert "\0" not in shown(source, b_tex=other, p_sty=other)
+    except UnreadableError as error:
+        assert error.reason == "too_complex"
+
+
+MEASURED = r"""
+import resource, sys
+from corpus.extract.latex import latex_text
+from corpus.document import UnreadableError
+latex_text({"main.tex": b"warm"}, "main.tex")
+idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for source in ("(" + "see " * 2_000_000 + r"\ref{x}", "ab{cd}" * 300_000, "{" * 2_000_000, "$x " * 300_000,
+               r"\def\a#1{" + "#1" * 500_000 + r"}\a{" + "xy{z}" * 100_000 + "}", "\U0001f600a{b} " * 200_000):
+    try:
+        latex_text({"main.tex": source.encode()}, "main.tex")
+    except UnreadableError:
+        pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) // 1024)
+"""
+
+
+def test_memory_is_bounded() -> None:
+    """The worst that we know, as large as a submission may be, or large enough to tell."""
+    found = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True, env=os.environ)
+    assert int(found.stdout) < 300
