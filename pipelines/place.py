@@ -55,8 +55,8 @@ class Place(Strict, ABC):
         """Raises InputError if nothing can run here, or into this folder; nothing was written yet."""
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
-        """A context around all waves of a build; what the executor started for them ends with it."""
+    def opened(self, out: Path) -> Iterator[None]:
+        """A context around all waves of a build, which holds the folder; what the executor started ends with it."""
         yield
 
     @abstractmethod

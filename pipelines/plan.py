@@ -11,7 +11,7 @@ from corpus.quality import language
 from corpus.quality.datatrove_chain import try_out
 from corpus.recipe import Recipe
 from pipelines.digests import Digests
-from pipelines.inputs import Lister, size_of
+from pipelines.inputs import FILES_TO_SAMPLE, Lister, size_of
 from pipelines.job import Done, Job
 from pipelines.jobs.acquire import Acquire
 from pipelines.jobs.clean import Clean
@@ -70,10 +70,11 @@ class Plan:
         return next(job for job in self.jobs if job.name == name)
 
 
-def make_plan(recipe: Recipe, folder: Path, access: Access) -> Plan:
+def make_plan(recipe: Recipe, folder: Path, access: Access, remote_to_sample: int = FILES_TO_SAMPLE) -> Plan:
     """Looks up what the recipe's addresses stand for and how large its files are, and plans from that alone.
 
-    `folder` is what relative paths are seen from. Raises InputError or CorpusError if something cannot be found.
+    `folder` is what relative paths are seen from, `remote_to_sample` is for Lister. Raises InputError or CorpusError if
+    something cannot be found.
     """
     try:
         access.cache.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,7 @@ def make_plan(recipe: Recipe, folder: Path, access: Access) -> Plan:
     for source in recipe.sources:
         try_out(source.name, source.steps)
     digests = Digests(access.cache)
-    lister = Lister(recipe, folder, access, digests)
+    lister = Lister(recipe, folder, access, digests, remote_to_sample)
     asks_language = any(source.identify_language for source in recipe.sources)
     lister.resolve([*(path for source in recipe.sources for path in source.paths), *([language.MODEL] * asks_language)])
     sample = recipe.sample.files if recipe.sample else None

@@ -50,7 +50,7 @@ def build(
     folder = out_folder(checked, out, place)
     place.check(folder)
     plan = make_plan(checked, recipe.parent, place.access(checked.contact))
-    with locked(folder), stoppable(), place.opened():
+    with locked(folder), stoppable(), place.opened(folder):
         _check_disk(plan, folder)
         return run_plan(plan, folder, place, console)
 

@@ -48,7 +48,7 @@ class Ray(Place):
             raise InputError("executor ray: Ray is not installed; run pip install 'gristmill[ray]'")
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
+    def opened(self, out: Path) -> Iterator[None]:
         theirs = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # of a program that called us
         try:
             yield

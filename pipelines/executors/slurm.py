@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,8 +21,10 @@ from pipelines.place import Place
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
-POLL_S = (0.5, 20.0)  # between looks at the queue: at first, and at most
+LOOK_S = 0.5  # between looks at the manifests
+ASK_S = (1.0, 20.0)  # between questions to Slurm: at first, and at most
 LAG_S = 5.0  # in which a shared disk shows what a node wrote
+ENDING_S = 60.0  # in which elements that are cancelled end; Slurm's KillWait is 30
 WAITING_S = 60.0  # in the queue, before the user is told why
 _OPTION = re.compile(r"[a-z][a-z-]*")
 _PLAIN = re.compile(r"[\w./@:+=-]+")  # datatrove's script quotes no path, and Slurm reads % in names of logs
@@ -73,12 +76,19 @@ class Slurm(Place):
         if asked.returncode:
             raise InputError(f"Slurm does not take this place: {_said(asked)}")
 
+    @contextmanager
+    def opened(self, out: Path) -> Iterator[None]:
+        name, deadline = arrays_name(out), time.monotonic() + ENDING_S
+        _cancel(name)  # what a build left that was killed
+        while _queue(name) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        yield
+
     def run(self, wave: Wave) -> None:
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
         quiet()
         name = arrays_name(wave.out)
-        _cancel(name)  # what a build left that was killed: we hold the folder's lock
         shutil.rmtree(_log_folder(wave), ignore_errors=True)
         ids = _Ids()
         executor = SlurmPipelineExecutor(
@@ -181,17 +191,19 @@ def _queue(name: str) -> Sequence[tuple[str, str]] | str:
 
 def _wait(wave: Wave, name: str) -> None:
     """Returns when all is done, or nothing is left in the queue."""
-    pause, told, began = POLL_S[0], False, time.monotonic()
+    began = asked = time.monotonic()
+    pause, told = ASK_S[0], False
     while wave.left():
-        queue = _queue(name)
-        if isinstance(queue, str) or (queue and all(state == "PENDING" for state, _ in queue)):
-            if not told and time.monotonic() - began > WAITING_S:  # the controller restarts, or the cluster is full
-                wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
-                told = True
-        elif not queue:
+        time.sleep(LOOK_S)
+        if time.monotonic() - asked < pause:
+            continue
+        asked, pause, queue = time.monotonic(), min(pause * 1.5, ASK_S[1]), _queue(name)
+        if queue == []:
             break
-        time.sleep(pause)
-        pause = min(pause * 1.3, POLL_S[1])
+        stuck = isinstance(queue, str) or all(state == "PENDING" for state, _ in queue)
+        if stuck and not told and asked - began > WAITING_S:  # the controller restarts, or the cluster is full
+            wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
+            told = True
     deadline = time.monotonic() + LAG_S
     while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in wave.left()):
         time.sleep(0.5)

@@ -77,6 +77,11 @@ class Clean(Job):
             found["steps"] = {"chain": CHAIN_REVISION, **decided_by(load(self.source.steps))}
         return found
 
+    def takes(self, identity: str) -> bool:
+        """Whether the record that has this id is one of the sample."""
+        share = self.sample_per_million
+        return share is None or keyed_hash(self.seed, "sample", identity) * 1_000_000 < share * 2**64
+
     def work(self, task: Task) -> None:
         from corpus.quality.signals import SIGNALS, STATED
         from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, records_schema, shard_schema
@@ -198,8 +203,9 @@ class _Cleaner:
             return "skipped", found.reason, None, 0
         if isinstance(found, Failed):
             return "failed", found.reason, None, 0
-        if not self._sampled(found):
-            return "skipped", "not_sampled", None, 0
+        identity = document_id(self.job.source.name, found.identity, found.content)
+        if not self.job.takes(identity):
+            return "skipped", "not_sampled", identity, 0
         source = self.job.source
         try:
             made = catalog()[source.reader].text(found, source)
@@ -211,19 +217,11 @@ class _Cleaner:
         except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
             return "failed", "extractor_error", None, 0
         try:
-            return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)))
+            return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)), identity)
         except UnreadableError as error:  # of a datatrove step, which names itself
             return "failed", error.reason, None, 0
 
-    def _sampled(self, record: Record) -> bool:
-        share = self.job.sample_per_million
-        if share is None:
-            return True
-        identity = document_id(self.job.source.name, record.identity, record.content)
-        return keyed_hash(self.job.seed, "sample", identity) * 1_000_000 < share * 2**64
-
-    def _judge(self, file: InputFile, record: Record, extracted: Extracted) -> tuple[str, str, str, int]:
-        identity = document_id(self.job.source.name, record.identity, record.content)
+    def _judge(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> tuple[str, str, str, int]:
         extracted = extracted._replace(text=_encodable(self.chain.edit(extracted.text, identity)))
         row, reasons = self._measured(file, record, extracted, identity)
         if not reasons:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 def ray() -> Iterator[Ray]:
     pytest.importorskip("ray")
     place = Ray(workers=2, memory_per_cpu=1)
-    with pytest.MonkeyPatch.context() as patch, place.opened():
+    with pytest.MonkeyPatch.context() as patch, place.opened(ROOT):
         patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent}")
         yield place
 

@@ -1,0 +1,128 @@
+"""The same bytes on many machines: the quickstart on Ray and on Slurm, and a build on Slurm whose elements are killed.
+
+Tried on purpose, and found here: elements that were killed are not run again; a build that was killed leaves its array
+running beside the next.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from builds import finish, kill_group, products, start, write_recipe
+
+from corpus import address
+from corpus.quality.language import MODEL
+from pipelines.executors.local import Local
+from pipelines.executors.slurm import arrays_name
+from tests.slurm_here import SLURM_PLACE, why_no_slurm
+
+QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+RAY_PLACE: dict[str, object] = {"executor": "ray", "workers": 2, "memory_per_cpu": 1}
+
+
+def begin(recipe: Path, out: Path, place: dict[str, object]) -> subprocess.Popen[bytes]:
+    """`corpus build --on` a place of these settings."""
+    file = out.with_suffix(".place.yaml")
+    file.write_text(json.dumps(place))
+    command = [sys.executable, "-m", "corpus", "build", str(recipe), "--out", str(out), "--on", str(file)]
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture
+def slurm() -> None:
+    if reason := why_no_slurm():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The products of recipes/quickstart.yaml from two workers of this machine."""
+    paths = [path for source in yaml.safe_load(QUICKSTART.read_text())["sources"] for path in source["paths"]]
+    cache = Local().cache_folder
+    for where in [address.parse(path) for path in [*paths, MODEL]]:
+        assert where is not None
+        if (release := address.resolved(where, cache)) is None or not address.fetched(release, cache).is_file():
+            pytest.skip(f"needs the quickstart's packages in {cache}: run python -m tests.fetch_models")
+    out = tmp_path_factory.mktemp("quickstart") / "out"
+    finish(start(QUICKSTART, out))
+    return products(out)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_quickstart_by_other_numbers_of_workers(quickstart: dict[str, str], tmp_path: Path, workers: int) -> None:
+    finish(start(QUICKSTART, tmp_path / "out", workers=workers))
+    assert products(tmp_path / "out") == quickstart
+
+
+def test_the_quickstart_on_ray(quickstart: dict[str, str], tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    finish(begin(QUICKSTART, tmp_path / "out", RAY_PLACE))
+    assert products(tmp_path / "out") == quickstart
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_quickstart_on_slurm(quickstart: dict[str, str], tmp_path: Path) -> None:
+    finish(begin(QUICKSTART, tmp_path / "out", {**SLURM_PLACE, "tasks_per_job": 11}))  # 22 tasks: two elements
+    assert products(tmp_path / "out") == quickstart
+
+
+def in_the_queue(out: Path) -> Sequence[str]:
+    """The ids of a build's elements that wait or run."""
+    asked = ["squeue", "-h", "-r", f"--name={arrays_name(out)}", "-o", "%i"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+
+
+def gone(out: Path, ids: Sequence[str]) -> bool:
+    """Whether these elements leave the queue."""
+    deadline = time.monotonic() + 60
+    while (waiting := set(ids) & set(in_the_queue(out))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not waiting
+
+
+def at_work(process: subprocess.Popen[bytes], out: Path, job: str) -> int:
+    """The process of a task of this job, once there is one: what a build that was stopped left behind is none."""
+    while process.poll() is None:
+        for folder in out.glob(f"jobs/{job}-*/tmp/[0-9]*.[0-9]*"):
+            with contextlib.suppress(OSError):
+                if b"launch_pickled_pipeline" in Path(f"/proc/{folder.suffix[1:]}/cmdline").read_bytes():
+                    return int(folder.suffix[1:])
+        time.sleep(0.01)
+    raise AssertionError(f"the build ended before {job}")
+
+
+@pytest.mark.usefixtures("slurm")
+def test_elements_that_are_killed_and_a_build_that_is_stopped(data: Path, tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path, data), tmp_path / "out"
+    finish(start(recipe, tmp_path / "here"))
+    place = {**SLURM_PLACE, "tasks_per_job": 3}
+
+    process = begin(recipe, out, place)
+    at_work(process, out, "clean.records")
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 1 and "was cancelled; what was finished is kept" in told
+    assert gone(out, in_the_queue(out))
+
+    process = begin(recipe, out, place)
+    at_work(process, out, "clean.records")
+    kill_group(process)  # it cannot cancel anything now: the next one does
+    left = in_the_queue(out)
+    assert left
+
+    process = begin(recipe, out, place)
+    assert gone(out, left)
+    os.kill(at_work(process, out, "clean.records"), signal.SIGKILL)
+    subprocess.run(["scancel", in_the_queue(out)[-1]], check=True)
+    (killed,) = re.findall(r"(\d+) of \d+ tasks were killed from outside; they are run again", finish(process))
+    assert int(killed) >= 2
+    assert products(out) == products(tmp_path / "here")
