@@ -110,6 +110,10 @@ def _further(recipe: Recipe, document: Document, path: Path) -> list[tuple[Path_
         for number, written in enumerate(source.paths):
             if text := _path_problem(written, path.parent):
                 problems.append(((*place, "paths", number), f"`{source.name}`: {text}"))
+        for written in source.lists:
+            text = "a list is a file or an address, not of a package" if written.startswith("pypi") else None
+            if text := text or _path_problem(written, path.parent):
+                problems.append((place, f"`{source.name}`: {written}: {text}"))
     if not recipe.dedup.exact and recipe.holdout.share:
         told = "without exact dedup, copies of held-out documents would be trained on; set holdout.share to 0"
         problems.append((("dedup", "exact"), told))

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from corpus import address
 from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.fetch.client import Remote
+from corpus.fetch.local import local_path
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog
 from pipelines.digests import Digests
@@ -168,17 +169,21 @@ class Lister:
 
 def addresses_of(source: SourceSettings, folder: Path, access: Access) -> Addresses:
     """What the paths of a source, and the listing of its reader, stand for."""
+    found = _told_apart(source.paths, folder, access)
     listing = catalog()[source.reader].listing
     listed = listing(source, access) if listing else ()
-    return _told_apart((*source.paths, *listed), folder, access)
+    local = {Path(text) for text in listed if not client.is_remote(text)}  # whole names, and no patterns
+    remote = {text for text in listed if client.is_remote(text)}
+    return Addresses(tuple(sorted({*found.local, *local})), tuple(sorted({*found.remote, *remote})), found.packages)
 
 
 def _told_apart(written: Sequence[str], folder: Path, access: Access) -> Addresses:
     packages = {text for text in written if address.parse(text)}
-    remote = {url for text in written if client.is_remote(text) for url in client.expand(text, access)}
+    found = {url for text in written if client.is_remote(text) for url in client.expand(text, access)}
+    here = {url: path for url in found if (path := local_path(url))}  # file:// is a path
     others = [text for text in written if text not in packages and not client.is_remote(text)]
-    local = {path for text in others for path in local_files(text, folder)}
-    return Addresses(tuple(sorted(local)), tuple(sorted(remote)), tuple(sorted(packages)))
+    local = {path for text in others for path in local_files(text, folder)} | {each.resolve() for each in here.values()}
+    return Addresses(tuple(sorted(local)), tuple(sorted(found - set(here))), tuple(sorted(packages)))
 
 
 def _sampled(named: list[tuple[str, int]], sample: Sample, seed: int) -> list[tuple[str, int]]:
@@ -197,7 +202,7 @@ def _parts(where: Path | str) -> tuple[str, ...]:
     if isinstance(where, Path):
         return where.parts
     split = urlsplit(where)
-    return (split.netloc, *PurePosixPath(split.path.lstrip("/") or "file").parts)
+    return (split.netloc, *PurePosixPath(unquote(split.path).lstrip("/").replace("\0", "") or "file").parts)
 
 
 def shortest_names(paths: Sequence[tuple[str, ...]]) -> list[str]:

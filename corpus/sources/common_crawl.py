@@ -70,8 +70,10 @@ class CommonCrawlSettings(SourceSettings):
     def _paths_or_crawl(self) -> "CommonCrawlSettings":
         if bool(self.paths) == bool(self.crawl):
             raise ValueError("expected either `paths` or `crawl`, such as CC-MAIN-2024-22")
-        if self.paths and (self.segments is not None or self.select is not None):
-            raise ValueError("`segments` and `select` choose from a crawl; name it as `crawl`, in place of `paths`")
+        if self.paths and (given := {"segments", "segments_seed", "select", "at"} & self.model_fields_set):
+            raise ValueError(f"`{min(given)}` is said of a crawl; name it as `crawl`, in place of `paths`")
+        if self.list_files:
+            raise ValueError("`list_files` is filled by the build; name lists under `opt_out`")
         if self.select is not None and self.files != "warc":
             raise ValueError("`select` finds records of WARC files; leave out `files: wet`")
         return self

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from corpus.settings import Json
 from corpus.store.products import canonical
 
-DECIDING = ("name", "size", "sha256", "first_part", "cuts", "version")  # a version stands for what is read elsewhere
+DECIDING = ("name", "size", "sha256", "first_part", "cuts", "version", "role")  # a version: of what is read elsewhere
 
 
 def identity(reader: str | None, files: Iterable[Mapping[str, Json]]) -> str:

@@ -1,8 +1,10 @@
 """acquire: the files of a source, fetched, checked, and cut where its reader may begin."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +12,8 @@ from corpus import address, archive
 from corpus.errors import CorpusError
 from corpus.fetch import client
 from corpus.fetch.access import Access
+from corpus.fetch.answer import shown
+from corpus.fetch.client import Remote
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
 from corpus.store import contents
@@ -44,7 +48,14 @@ class InputFile:
         assert isinstance(self.item, RemoteFile) and isinstance(self.done.job, Acquire)
         if self.sha256 is None:
             return _in_place(self.item, self.done.job.access)
-        return client.fetch(self.item.remote, self.done.job.access, lambda size: None)
+        path = client.fetch(self.item.remote, self.done.job.access, lambda size: None)
+        status = path.stat()
+        if _sha256(path, status.st_size, status.st_mtime_ns) != self.sha256:
+            raise CorpusError(
+                f"{path}: not what acquire fetched from {shown(self.item.remote.url)}: that has changed, or this copy "
+                f"is damaged; delete it and {self.done.folder}, and build again"
+            )
+        return path
 
     def refuse_changed(self) -> None:
         """Raises CorpusError if it is a local file and no longer the one that was planned with."""
@@ -80,11 +91,12 @@ class Acquire(Job):
         return parts_behind(self.items)
 
     def settings(self) -> Json:
-        described: list[Json] = [_described(item) for item in (*self.items, *self.lists)]
         source = self.source
         return {
             "reader": source.reader if source else None,
-            "items": described,
+            "items": [_described(item) for item in self.items],
+            "lists": [_described(item) for item in self.lists],
+            "stream": bool(source and source.stream and any(isinstance(each, RemoteFile) for each in self.items)),
             "selects": source.model_dump(mode="json", include={"select"}) if source and source.selects else None,
             "files_of_a_package": [self.files_of_a_package, self.seed] if self.files_of_a_package else None,
         }
@@ -105,7 +117,7 @@ class Acquire(Job):
         item = self.lists[task.index - len(self.items)] if listed else self.items[task.index]
         match item:
             case LocalFile() | RemoteFile():
-                files = [self._single(item, task, cut=not listed)]
+                files = [self._single(item, task, cut=not listed) | ({"role": "list"} if listed else {})]
             case Package():
                 files = self._package(item, task)
             case Selection():
@@ -116,7 +128,7 @@ class Acquire(Job):
     def _single(self, item: LocalFile | RemoteFile, task: Task, *, cut: bool) -> File:
         if isinstance(item, RemoteFile) and self.source and self.source.stream and cut:
             return {"name": item.name, "size": item.remote.size, "sha256": None, "first_part": item.first_part,
-                    "cuts": [], "version": item.remote.version}  # fmt: skip
+                    "cuts": [], "version": " ".join(_known_as(item.remote))}  # fmt: skip
         path = self._at_hand(item, task)
         sha256 = item.sha256 if isinstance(item, LocalFile) else sha256_file(path)
         size = item.size if isinstance(item, LocalFile) else item.remote.size
@@ -213,8 +225,7 @@ def _described(item: Item) -> Json:
         case LocalFile():
             return [item.name, item.size, item.sha256, item.first_part, list(item.wanted)]
         case RemoteFile():
-            known: list[Json] = [item.remote.url] if not item.remote.version.startswith("sha256:") else []
-            return [item.name, item.remote.size, item.remote.version, *known, item.first_part, list(item.wanted)]
+            return [item.name, item.remote.size, *_known_as(item.remote), item.first_part, list(item.wanted)]
         case Package():
             return [item.address, item.release.sha256, item.first_part, item.parts]
         case Selection():
@@ -226,6 +237,22 @@ def _in_place(item: RemoteFile, access: Access) -> Path:
     from corpus.fetch.remote_path import RemotePath
 
     return cast(Path, RemotePath(item.remote, access))
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    return sha256_file(path)
+
+
+def _known_as(remote: Remote) -> list[str]:
+    """What a file elsewhere is known by before it is read: a digest, else its version and address.
+
+    Of a query, which may hold a signature, only a hash.
+    """
+    if remote.version.startswith("sha256:"):
+        return [remote.version]
+    base, mark, query = remote.url.partition("?")
+    return [remote.version, base + mark + (hashlib.sha256(query.encode()).hexdigest()[:12] if mark else "")]
 
 
 def _changed(item: LocalFile) -> bool:

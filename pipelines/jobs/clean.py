@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from corpus import document
@@ -178,7 +179,7 @@ class _Cleaner:
         file.refuse_changed()
         reader = catalog()[self.job.source.reader]
         first, reached, count = start, start, 0
-        for found in reader.read(file.path(), start, end, self.source):
+        for found in reader.read(self._named(file), start, end, self.source):
             first = found.start if not count else first
             if (count and found.start != reached) or found.end < found.start:
                 raise CorpusError(
@@ -189,6 +190,17 @@ class _Cleaner:
             self.task.progress(1, found.end - found.start)
         file.refuse_changed()
         return {"file": file.name, "start": first, "end": reached, "records": count}
+
+    def _named(self, file: InputFile) -> Path:
+        """The file under its own name, by which some readers know a document: the cache's copy may have another."""
+        path, name = file.path(), PurePosixPath(file.name).name
+        if path.name == name or not isinstance(path, Path):
+            return path
+        link = self.task.temporary / "named" / name
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.resolve())
+        return link
 
     def _book(self, file: InputFile, found: Found) -> None:
         outcome, reason, identity, size = self._fate(file, found)
