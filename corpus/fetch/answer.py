@@ -38,8 +38,8 @@ class UnreachableError(CorpusError):
     """All attempts failed."""
 
 
-class ChangedError(Exception):
-    """The server no longer has the bytes that we began to fetch."""
+class ChangedError(CorpusError):
+    """The server no longer has the bytes that were asked for."""
 
 
 class TransientError(Exception):

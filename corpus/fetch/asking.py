@@ -48,7 +48,10 @@ def judge(answer: Answer, what: str, host: Host, advice: str) -> None:
     if status in (404, 410):
         raise AbsentError(f"{what}: the server has no such thing (status {status})")
     if status in (412, 416):
-        raise ChangedError(f"status {status}")
+        raise ChangedError(
+            f"{what}: the server has not, or no longer, what it was asked for (status {status}). Build again; if it "
+            "stays so, name a mirror"
+        )
     if status in (401, 403):
         said = _said(answer)
         said = f", and said: {said}" if said else ""

@@ -90,7 +90,7 @@ def fetch(remote: Remote, access: Access, progress: Callable[[int], None]) -> Pa
     path = local.local_path(remote.url)
     if path is not None:
         if local.describe(remote.url) != remote:
-            raise CorpusError(f"{remote.url}: changed since the plan was made. Build again")
+            raise local.changed(remote)
         return path
     target = target_of(remote, access.cache)
     fetched(_store(remote.url, access), remote, target, progress)
@@ -147,11 +147,9 @@ def open_remote(remote: Remote, access: Access) -> BinaryIO:
 
 def pieces_of(remote: Remote, access: Access) -> Pieces:
     """A file's bytes by range, all of the version that was described."""
-    path = local.local_path(remote.url)
-    if path is not None:
-        return Pieces(local.LocalParts(path), remote.size)
-    kind, _, tag = remote.version.partition(":")
-    return Pieces(Parts(_store(remote.url, access), remote.url, tag if kind == "etag" else None), remote.size)
+    if local.local_path(remote.url) is not None:
+        return Pieces(local.LocalParts(remote), remote.size)
+    return Pieces(Parts(_store(remote.url, access), remote.url, remote), remote.size)
 
 
 def _described(store: Store | None, url: str) -> Remote:

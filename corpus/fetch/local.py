@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from corpus.errors import InputError
+from corpus.errors import CorpusError, InputError
 from corpus.fetch.answer import AbsentError, Remote
 from corpus.fetch.ranges import from_file
 
@@ -43,11 +43,24 @@ def expand(pattern: str) -> list[str]:
 
 
 class LocalParts:
-    """Like Parts, of a local file."""
+    """Like Parts, of a local file. Raises CorpusError if it is not as it was described."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, remote: Remote) -> None:
+        self._remote, self._path = remote, local_path(remote.url)
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes [start, end), which must all be there."""
-        return next(from_file(self._path, [(start, end)]))
+        assert self._path is not None
+        self._check()
+        data = next(from_file(self._path, [(start, end)]))
+        self._check()
+        return data
+
+    def _check(self) -> None:
+        if describe(self._remote.url) != self._remote:
+            raise changed(self._remote)
+
+
+def changed(remote: Remote) -> CorpusError:
+    """What is raised of a file that is no longer as it was described."""
+    return CorpusError(f"{remote.url}: changed since the plan was made. Build again")

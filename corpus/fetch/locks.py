@@ -34,15 +34,22 @@ class Lock:
         self._path, self._descriptor = str(path), -1
 
     def acquire(self) -> bool:
-        """Takes it if it is free. Raises CorpusError where files cannot be locked."""
+        """Takes it if it is free. Raises CorpusError where files cannot be written or locked."""
         with _guard:
             if self._path in _taken:
                 return False
             _taken.add(self._path)
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            self.release()
+            raise CorpusError(
+                f"{self._path}: cannot be opened to lock it ({error.strerror}); name a `cache` in the place that is "
+                "yours to write to"
+            ) from None
+        try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
+        except (BlockingIOError, PermissionError):  # POSIX has both for a lock that another holds
             self.release()
             return False
         except OSError as error:

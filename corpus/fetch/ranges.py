@@ -5,7 +5,7 @@ from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.fetch import published
-from corpus.fetch.answer import AbsentError, ChangedError, Store, TransientError, shown
+from corpus.fetch.answer import AbsentError, Answer, ChangedError, Remote, Store, TransientError, shown
 from corpus.fetch.asking import asked
 from corpus.fetch.retry import tried
 
@@ -15,25 +15,33 @@ Range = tuple[int, int]
 
 
 class Parts:
-    """The bytes of one file elsewhere, by range; all of one version. Raises CorpusError if it changes under way."""
+    """The bytes of one file elsewhere, by range; all of one version, if `remote` is given of that one.
 
-    def __init__(self, store: Store, url: str, etag: str | None = None) -> None:
-        self._store, self._url, self._etag = store, url, etag
+    Raises CorpusError if the file changes under way.
+    """
+
+    def __init__(self, store: Store, url: str, remote: Remote | None = None) -> None:
+        self._store, self._url, self._remote = store, url, remote
+        kind, _, told = remote.version.partition(":") if remote else ("", "", "")
+        self._etag = told if kind == "etag" else None
+        self._sha256 = told if kind == "sha256" else None
+        self._sure = kind != "sha256"  # whether what is read now is known to be of the digest
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes [start, end), which must all be there."""
         spans = [(at, min(at + REQUEST_BYTES, end)) for at in range(start, end, REQUEST_BYTES)]
-        return b"".join(tried(shown(self._url), lambda span=span: self._request(*span)) for span in spans)  # type: ignore[misc]
+        found = b"".join(tried(shown(self._url), lambda span=span: self._request(*span)) for span in spans)  # type: ignore[misc]
+        if not self._sure:  # few servers tell a digest beside a part
+            if tried(shown(self._url), lambda: self._store.describe(self._url)) != self._remote:
+                raise self._changed()
+            self._sure = True
+        return found
 
     def _request(self, start: int, end: int) -> bytes:
         what = shown(self._url)
         short = CorpusError(f"{what}: has no bytes {start} to {end}; it is shorter than what points into it says")
         try:
             with asked(self._store, "GET", self._url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
-                tag = published.etag(answer.headers)
-                if tag and self._etag and tag != self._etag:
-                    raise CorpusError(f"{what}: changed on the server while it was read. Build again")
-                self._etag = tag or self._etag
                 span = published.content_range(answer.headers)
                 if answer.status == 200:
                     before, size = start, published.length(answer.headers)
@@ -46,16 +54,33 @@ class Parts:
                     raise TransientError("it answered with other bytes than it was asked for")
                 else:
                     before, size = 0, span.size
+                self._compare(answer, size)
                 if size is not None and size < end:
                     raise short
                 found = bytearray()
                 while len(found) < before + end - start and (block := answer.read(before + end - start - len(found))):
                     found += block
         except ChangedError:
-            raise short from None
+            raise (self._changed() if self._remote else short) from None
         if len(found) < before + end - start:
             raise TransientError(f"it ended after {len(found)} of {before + end - start} bytes")
         return bytes(found[before:])
+
+    def _compare(self, answer: Answer, size: int | None) -> None:
+        """Raises CorpusError if the answer, about a file of `size` bytes, is of another version than ours."""
+        tag, sha256 = published.etag(answer.headers), published.digests(answer.headers, whole=False).get("sha256")
+        if (
+            (tag and self._etag and tag != self._etag)
+            or (sha256 and self._sha256 and sha256 != self._sha256)
+            or (size is not None and self._remote and size != self._remote.size)
+        ):
+            raise self._changed()
+        self._etag = tag or self._etag
+        self._sure = self._sure or sha256 is not None
+
+    def _changed(self) -> CorpusError:
+        what = shown(self._url)
+        return CorpusError(f"{what}: changed on the server while it was read, or since the plan was made. Build again")
 
 
 def from_parts(parts: Parts, ranges: Sequence[Range]) -> Iterator[bytes]:

@@ -116,6 +116,13 @@ def _refusals(use: str, kind: type) -> Iterator[str]:
 def _arguments_problems(step: Step, kind: type) -> Iterator[str]:
     parameters = _parameters(kind)
     catches_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    for name, value in step.arguments.items():
+        for text in _texts(value):
+            if (path := _file(text)) and not path.is_absolute():
+                yield (
+                    f"`{step.use}`: `{name}` names the file {text!r} by a path that depends on the folder one is in; "
+                    "give it from / or from ~ on (if no file is meant: there is one of that name here)"
+                )
     named = {key: each for key, each in parameters.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
     writer = "exclusion_writer"
     for name in step.arguments:
@@ -162,7 +169,7 @@ def decided_by(steps: Sequence[Loaded]) -> dict[str, Json]:
     """What decides their answers beside their arguments: versions of distributions, and digests of files.
 
     The files are the modules that the classes and their bases are written in (not what those import), and those that
-    an argument names by an absolute path.
+    an argument names, at any depth: by an absolute path, or one from ~ on.
     """
     from importlib.metadata import packages_distributions
 
@@ -175,10 +182,32 @@ def decided_by(steps: Sequence[Loaded]) -> dict[str, Json]:
             if top not in sys.stdlib_module_names and source:
                 libraries.update(owners.get(top, ()))
                 files[name] = Path(source)
-        paths = [value for value in step.arguments.values() if isinstance(value, str) and value.startswith("/")]
-        files.update({path: Path(path) for path in paths if "\0" not in path and Path(path).is_file()})
+        for text in _texts(step.written):
+            if path := _file(text):
+                files[text] = path
         libraries |= _needed(step.kind)
     return {**_versions(libraries), **_digests(files)}
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All strings in what YAML holds, names of its maps among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in (*value, *value.values()):
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _file(text: str) -> Path | None:
+    """The file that a text names, if there is one."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):  # too long for a path; a home of nobody's
+        return None
 
 
 def _needed(kind: type) -> set[str]:

@@ -28,6 +28,7 @@ _RECORD_BYTES = 1 << 26  # a record is 1 MiB at most, since March 2025 5 MiB, be
 _BATCH_ROWS = 1 << 16
 _CHUNK_BYTES = 1 << 31  # a column of a row group, unpacked
 _PLACE = ("warc_filename", "warc_record_offset", "warc_record_length")
+_WHOLE = {"fetch_status", *_PLACE[1:]}
 
 
 def _domain(name: str) -> str:
@@ -78,7 +79,7 @@ def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[Place]:
 
     try:
         names, files, offsets, lengths = _matches(index, wanted)
-    except (pyarrow.ArrowException, OSError, KeyError, OverflowError) as error:
+    except (pyarrow.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not a columnar index of a crawl: {str(error)[:200]}") from None
     ranks = np.argsort(np.argsort(np.array(names)))[files] if names else files
     last = Place("", 0, 0)
@@ -107,6 +108,7 @@ def _matches(index: BinaryIO, wanted: Select) -> Rows:
     found: list[np.ndarray] = [np.empty((3, 0), np.int64)]
     tests = _tests(wanted)
     table = parquet.ParquetFile(index)
+    _check_columns(table, [*tests, *_PLACE])
     for group in range(table.num_row_groups):
         if not _may_hold(table, group, wanted):
             continue
@@ -117,9 +119,26 @@ def _matches(index: BinaryIO, wanted: Select) -> Rows:
                 name = batch.column(_PLACE[0]).dictionary_encode()
                 ids = [numbers.setdefault(each, len(numbers)) for each in map(str, name.dictionary.to_pylist())]
                 files = np.array(ids, np.int64)[name.indices.to_numpy()]
-                found.append(np.stack([files, *(batch.column(each).to_numpy() for each in _PLACE[1:])]))
+                found.append(np.stack([files, *(batch.column(each).cast("int64").to_numpy() for each in _PLACE[1:])]))
     files, offsets, lengths = np.concatenate(found, axis=1)
     return list(numbers), files, offsets, lengths
+
+
+def _check_columns(table: "ParquetFile", names: list[str]) -> None:
+    """Raises ArrowInvalid unless all of them are there, and hold text or whole numbers as the schema has it."""
+    import pyarrow
+
+    schema = table.schema_arrow
+    for name in names:
+        at = schema.get_field_index(name)
+        if at < 0:
+            raise pyarrow.ArrowInvalid(f"it has no column {name}, or several")
+        kind = schema.field(at).type
+        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        whole = name in _WHOLE
+        fits = pyarrow.types.is_integer if whole else lambda each: each in (pyarrow.string(), pyarrow.large_string())
+        if not fits(kind):
+            raise pyarrow.ArrowInvalid(f"its column {name} holds {kind}, not {'whole numbers' if whole else 'text'}")
 
 
 def _tests(wanted: Select) -> dict[str, Callable[[object], bool]]:
@@ -153,15 +172,20 @@ def _lies_in(host: str, domains: frozenset[str]) -> bool:
 
 def _may_hold(table: "ParquetFile", group: int, wanted: Select) -> bool:
     """Whether a row group may have a record that is wanted, by its least and greatest URL key: the table is sorted."""
-    about = table.metadata.row_group(group)
+    import pyarrow
+
+    about, may = table.metadata.row_group(group), True
     for number in range(about.num_columns):
         column = about.column(number)
         if column.total_uncompressed_size > _CHUNK_BYTES:
             raise OverflowError(f"{column.total_uncompressed_size} bytes in one column of a row group")
         statistics = column.statistics
         if column.path_in_schema == "url_surtkey" and wanted.domains and statistics and statistics.has_min_max:
-            return any(statistics.min <= last and first <= statistics.max for first, last in map(_keys, wanted.domains))
-    return True
+            least, greatest = statistics.min, statistics.max
+            if not isinstance(least, str) or not isinstance(greatest, str):
+                raise pyarrow.ArrowInvalid("its column url_surtkey does not hold text")
+            may = any(least <= last and first <= greatest for first, last in map(_keys, wanted.domains))
+    return may
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,7 +1,8 @@
 """Lists of domains whose owners want no part of this: one a line, as people and blockers write them.
 
-A line is a domain, `*.domain`, or an address and domains as in a hosts file; `#` begins a comment. A domain stands for
-itself and all below it. A list may be gzipped.
+A line is a domain, `*.domain`, a URL (which stands for its host), `||domain^`, or an address and domains as in a hosts
+file; `#` begins a comment, `!` a line of comment. A domain stands for itself and all below it. A list may be
+gzipped. What another line may mean is not guessed: passed over, it would have its owner read against their will.
 """
 
 import re
@@ -21,7 +22,10 @@ from corpus.sources.lines import lines
 _LINE_BYTES = 1 << 12
 _MOST_DOMAINS = 1 << 26
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f]*:[0-9a-f:.]*")
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\S+)?")
+_BLOCKED = re.compile(r"\|\|([^|^/$]+)\^")
+_LOCAL_NAME = re.compile(r"[A-Za-z0-9_-]+")  # localhost, and what else a hosts file calls this machine
+_MOST_TOLD = 5
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}([^/\\?#]*)")
 
 
@@ -87,14 +91,45 @@ def _as_dns(name: str) -> str | None:
 
 
 def _domains(path: Path) -> Iterator[str]:
-    for line in lines(path, 0, path.stat().st_size, container(path), _LINE_BYTES):
+    odd: list[str] = []
+    for number, line in enumerate(lines(path, 0, path.stat().st_size, container(path), _LINE_BYTES), 1):
         if isinstance(line, Failed):
             raise InputError(f"{path}: this opt-out list cannot be read: {line.reason} at byte {line.start}")
-        words = (line.data or b"").decode("utf-8", "replace").partition("#")[0].split()
-        for word in words[1:] if len(words) > 1 and _ADDRESS.fullmatch(words[0]) else words[:1]:
-            name = _as_dns(word.removeprefix("*").removeprefix("."))
-            if name and _DOMAIN.fullmatch(name):
-                yield name
+        text = "\0" if line.data is None else line.data.decode("utf-8", "replace").removeprefix("\ufeff")
+        names = _names(text)
+        if names is not None:
+            yield from names
+        elif len(odd) < _MOST_TOLD:
+            shown = "a long line" if line.data is None else repr(text.strip()[:60])
+            odd.append(f"line {number}: {shown}")
+        else:
+            odd.append("and more")
+            break
+    if odd:
+        raise InputError(
+            f"{path}: not understood: {'; '.join(odd)}. An opt-out list has one domain a line, such as site.example; "
+            "also read are *.site.example, https://site.example/, ||site.example^ and lines of a hosts file"
+        )
+
+
+def _names(text: str) -> list[str] | None:
+    """The domains that a line names; None if it is not understood."""
+    words = [] if text.lstrip().startswith(("!", "[Adblock")) else text.partition("#")[0].split()
+    if len(words) > 1 and _ADDRESS.fullmatch(words[0]):
+        words = [word for word in words[1:] if not _LOCAL_NAME.fullmatch(word)]
+    elif len(words) > 1:
+        return None
+    names = [_name(word) for word in words]
+    return None if None in names else [name for name in names if name]
+
+
+def _name(word: str) -> str | None:
+    """The domain that a word names."""
+    if blocked := _BLOCKED.fullmatch(word):
+        word = blocked[1]
+    name = host_of(word) if _AUTHORITY.match(word) else _as_dns(word)
+    name = (name or "").removeprefix("*").removeprefix(".")
+    return name if _DOMAIN.fullmatch(name) else None
 
 
 def _hash(domain: str) -> int:

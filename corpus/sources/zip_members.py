@@ -44,7 +44,7 @@ def zip_members(path: Path, wanted: Wanted) -> Walk:
                 if offset < reached:
                     yield Failed(told, told, "overlapping")
                     continue
-                begin = _data_start(file, offset, entry)
+                begin = _data_start(file, offset, entry) if offset < directory.start else 0
                 end = begin + entry.packed if begin else offset
                 reached = min(end, directory.start)
                 if entry.name.endswith(b"/"):

@@ -1,9 +1,12 @@
 """Files that are read where they lie, by range: file objects, and the readers over them."""
 
+import base64
 import bz2
 import gzip
+import hashlib
 import io
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import cast
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hostile_server import HostileServer, hostile_server
+from hostile_server import GOOD, HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError
 from corpus.fetch import retry
@@ -66,6 +69,57 @@ def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: A
     server.add("/a", BODY[::-1])
     with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
         file.read(1)
+
+
+def digest(body: bytes) -> Mode:
+    return Mode(headers={"Repr-Digest": f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"})
+
+
+@pytest.mark.parametrize("beside_parts", [True, False])
+def test_a_published_digest_holds_for_parts(server: HostileServer, access: Access, beside_parts: bool) -> None:
+    url = server.add("/b", BODY, etag=None)
+
+    def publish(body: bytes) -> None:
+        server.add("/b", body, etag=None)
+        server.heads["/b"] = digest(body)
+        server.standing["/b"] = digest(body) if beside_parts else GOOD
+
+    publish(BODY)
+    (remote,) = describe([url], access)
+    assert remote.version.startswith("sha256:")
+    with open_remote(remote, access) as file:
+        assert file.read() == BODY
+    assert server.count("/b", "HEAD") == (1 if beside_parts else 2)  # asked again but once
+    publish(BODY[::-1])
+    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+        file.read(1)
+
+
+@pytest.mark.parametrize("body", [BODY + b"x", BODY[:-1], BODY[:10], b""])
+def test_a_remote_file_of_another_size_is_not_read(server: HostileServer, access: Access, body: bytes) -> None:
+    url = server.add("/b", BODY, etag=None)
+    (remote,) = describe([url], access)
+    assert remote.version == "size"
+    server.files["/b"] = body
+    with open_remote(remote, access) as file, pytest.raises(CorpusError, match=r"changed on the server.*Build again"):
+        file.seek(100)
+        file.read(1)
+
+
+def test_a_local_file_that_changed_is_not_read(access: Access, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(BODY)
+    (remote,) = describe([f"file://{path}"], access)
+    with open_remote(remote, access) as file:
+        assert file.read(10) == BODY[:10]
+        path.write_bytes(BODY[::-1])
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(CorpusError, match=r"changed since the plan was made\. Build again"):
+            file.seek(-10, io.SEEK_END)
+            file.read(1)
+        path.write_bytes(b"")
+        with pytest.raises(CorpusError, match=r"changed since the plan was made\. Build again"):
+            file.read(1)
 
 
 def parquet() -> bytes:

@@ -171,6 +171,15 @@ def test_ranges_that_lie_are_refused(
         list(read_ranges(server.url + "/a", [(0, 10), (1_000_000, 1_000_010)], access))
 
 
+@pytest.mark.parametrize("status", [412, 416])
+def test_an_odd_refusal_is_told(server: HostileServer, access: Access, status: int) -> None:
+    server.standing["/a"] = server.heads["/a"] = Mode(status=status)
+    with pytest.raises(CorpusError, match=f"/a: .*status {status}.*Build again"):
+        read_small(server.url + "/a", access, len(BODY))
+    with pytest.raises(CorpusError, match=f"/a: .*status {status}.*Build again"):
+        describe([server.url + "/a"], access)
+
+
 def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server: HostileServer, access: Access) -> None:
     server.standing["*"] = Mode(ignore_range=True, pace_s=0.005)
     large = server.add("/large", bytes(REQUEST_BYTES + 1))

@@ -93,6 +93,30 @@ def test_what_decides_is_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.
     assert decided_by(load(named))[f"file of {model}"] != first[f"file of {model}"]
 
 
+def test_files_at_any_depth_are_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = ["listed", "mapped", "home", "key"]
+    for name in names:
+        (tmp_path / name).write_text("1")
+    written = ["~/home", "~nobody-at-all/x", "/" + "x" * 300, "/\0", {"a": {str(tmp_path / "key"): 1}}]
+    steps = load([step("own_steps.Takes", pair=[str(tmp_path / "listed")], many=[{"x": [str(tmp_path / "mapped")]}],
+                       either=written)])  # fmt: skip
+    for name in names:
+        before = decided_by(steps)
+        (tmp_path / name).write_text("2")
+        changed = {key for key, value in decided_by(steps).items() if before[key] != value}
+        assert len(changed) == 1 and changed.pop().endswith(f"/{name}")
+
+
+def test_a_file_by_a_relative_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = step("own_steps.Takes", pair=[], many=[{"x": "words.txt"}], either=[])
+    assert problems(given) == []
+    (tmp_path / "words.txt").write_text("1")
+    (told,) = problems(given)
+    assert "`many` names the file 'words.txt'" in told
+
+
 RECIPE = """\
 format_version: 1
 name: steps

@@ -196,6 +196,14 @@ def test_a_zip_that_lies_is_told(tmp_path: Path) -> None:
     assert told(tmp_path, stored[:-6] + b"\xff\xff\xff\x7f\0\0") == {"bad_directory": 1}
 
 
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**62, 10**6])
+def test_a_zip_that_points_behind_itself_is_told(tmp_path: Path, offset: int) -> None:
+    body, extra = local(b"a/x.py"), struct.pack("<HHQ", 1, 8, offset)
+    far = bytearray(entry(b"a/x.py", 0, 0, 0, 0xFFFFFFFF) + extra)
+    struct.pack_into("<H", far, 30, len(extra))
+    assert told(tmp_path, body + end(bytes(far), 1, len(body))) == {"bad_header": 1}
+
+
 def test_headers_that_only_describe_are_bounded(tmp_path: Path) -> None:
     comment = tarfile.TarInfo("a/x.py")
     comment.pax_headers = {"comment": random.Random(1).randbytes(20_000_000).hex()}

@@ -14,7 +14,7 @@ from warc_files import found, urls
 
 from corpus.errors import InputError
 from corpus.fetch.access import Access
-from corpus.sources import common_crawl
+from corpus.sources import common_crawl, crawl_index
 from corpus.sources.common_crawl import CommonCrawlSettings
 from corpus.sources.crawl_index import Select, places_of
 from tests.fake_crawl import CRAWL, LANGUAGES, SCHEMA, Member, Served, http_server, make, members_of, surt
@@ -183,6 +183,42 @@ def test_one_place_comes_once_and_in_order() -> None:
 def test_a_hostile_index_is_refused(row: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"x\.parquet: "):
         list(places_of(index({}, row), "x.parquet", Select(status=(200,))))
+
+
+def retyped(**kinds: pa.DataType) -> pa.Schema:
+    return pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in SCHEMA])
+
+
+@pytest.mark.parametrize(
+    ("row", "kinds"),
+    [
+        ({"url_surtkey": b"org,mill)/"}, {"url_surtkey": pa.binary()}),
+        ({"url_surtkey": 7}, {"url_surtkey": pa.int32()}),
+        ({"url_host_name": b"mill.org"}, {"url_host_name": pa.binary()}),
+        ({"fetch_status": 200.0}, {"fetch_status": pa.float64()}),
+        ({"warc_filename": b"a"}, {"warc_filename": pa.binary()}),
+        ({"warc_record_offset": 100.0}, {"warc_record_offset": pa.float32()}),
+        ({"warc_record_length": "50"}, {"warc_record_length": pa.string()}),
+        ({"warc_record_offset": 2**64 - 1}, {"warc_record_offset": pa.uint64()}),
+    ],
+)
+def test_columns_of_other_types_are_refused(row: dict[str, object], kinds: dict[str, pa.DataType]) -> None:
+    wanted = Select(status=(200,), domains=("mill.org",))
+    with pytest.raises(InputError, match="not a columnar index of a crawl"):
+        list(places_of(index(row, schema=retyped(**kinds)), "x", wanted))
+
+
+def test_columns_of_like_types_are_read() -> None:
+    kinds = {"warc_record_offset": pa.uint64(), "warc_filename": pa.dictionary(pa.int32(), pa.string())}
+    places = list(places_of(index({}, schema=retyped(**kinds)), "x", Select(status=(200,), domains=("mill.org",))))
+    assert [tuple(place)[1:] for place in places] == [(100, 150)]
+
+
+def test_columns_behind_the_key_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crawl_index, "_CHUNK_BYTES", 10_000)
+    large = index({"warc_segment": "".join(map(str, range(5000)))})
+    with pytest.raises(InputError, match="bytes in one column"):
+        list(places_of(large, "x", Select(domains=("mill.org",))))
 
 
 @pytest.mark.parametrize(

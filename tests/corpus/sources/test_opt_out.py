@@ -24,11 +24,12 @@ mill.example
 ::1 ip6.example
 127.0.0.1 localhost
 192.0.2.7
+fe80::1%lo0 localhost
 
 bücher.example
-not a domain at all
-com
-https://url.example/
+! as blockers comment
+https://me@url.example:8080/page#part
+||ads.example^
 """
 
 
@@ -56,6 +57,9 @@ def domains(folder: Path, text: str | bytes = LIST, name: str = "list.txt") -> D
         ("https://other.hosts.example/", True),
         ("https://ip6.example/", True),
         ("http://192.0.2.7/", True),
+        ("https://www.url.example/", True),
+        ("https://ads.example/", True),
+        ("http://localhost/", False),
         ("http://192.0.2.8/", False),
         ("https://xn--bcher-kva.example/", True),
         ("https://www.bücher.example/", True),
@@ -83,6 +87,7 @@ def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
     [
         b"",
         b"# nothing\n\n",
+        b"\xff\xfe\n",
         b"<html><p>Not found</html>",
         bytes(5000),
         gzip.compress(b"a.example\n")[:-9],
@@ -90,8 +95,27 @@ def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match=r"list\.txt: (no domain in it|this opt-out list cannot be read)"):
+    with pytest.raises(
+        InputError, match=r"list\.txt: (no domain in it|not understood: line 1|this opt-out list cannot)"
+    ):
         domains(tmp_path, content)
+
+
+ODD = [
+    "site.example/path", "a.example,b.example", "com", "not a domain at all", "||site.example^$third-party",
+    "@@||site.example^", "a.example b.example", "https://com/", "https://[::1]/", "0.0.0.0 a/b.example", "x" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_a_line_that_is_not_understood_is_told(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"list\.txt: not understood: line 3: [^;]*\. An opt-out list"):
+        domains(tmp_path, f"# list\nmill.example\n{line}\nstars.example\n")
+
+
+def test_five_such_lines_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 1: 'com'; line 2: .*line 5: 'com'; and more\. An opt"):
+        domains(tmp_path, "com\n" * 9)
 
 
 def test_many_domains_take_few_bytes(tmp_path: Path) -> None:
