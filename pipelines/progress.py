@@ -1,5 +1,6 @@
 """Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,9 +15,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from corpus.errors import CorpusError
 from corpus.store.mirror import mirror_of
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.job import Done, Job
+from pipelines.task import HOST
 
 MIN_FREE_BYTES = 200_000_000
 
@@ -71,13 +74,19 @@ class Watch:
         """Processes of this machine that have gone, and left a task's temporary folder behind."""
         found = set()
         for job in self._jobs if self._here else ():  # elsewhere the executor sees it
-            for folder in (self._out / job.folder / "tmp").glob("[0-9]*.[0-9]*"):
+            for folder in (self._out / job.folder / "tmp").glob("[0-9]*-*.[0-9]*"):
+                if folder.stem.partition("-")[2] != HOST:
+                    continue
                 pid = int(folder.suffix[1:])
                 if not _alive(pid):
                     found.add(pid)
         return found
 
     def _update(self) -> None:
+        with contextlib.suppress(CorpusError):  # storage that does not answer for once: shown the next time
+            self._show()
+
+    def _show(self) -> None:
         for job in self._jobs:
             done = Done(self._out, job)
             documents, size = counts(self._out, job)

@@ -157,18 +157,18 @@ def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> No
 def _publish(plan: Plan, folder: Path) -> None:
     """Copies what people and the trainer open to the top of the folder, each file whole or not at all."""
     index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
-    texts = {"build.json": index}
+    texts: dict[str, str] = {}
     for job_name, files in PUBLISHED.items():
         done = Done(folder, plan.job(job_name))
         texts |= {file: done.path(file).read_text(encoding="utf-8") for file in files}
+    texts["build.json"] = index  # last: it names what the others are of
     mirror = mirror_of(folder)
-    there = mirror.sizes(folder, deep=False) if mirror else {}
     for name, text in texts.items():
         top = folder / name
-        if not top.is_file() or top.read_text(encoding="utf-8") != text or (mirror and name not in there):
+        if mirror:
+            mirror.write(top, text)  # always: another machine may have built another recipe there since
+        if not top.is_file() or top.read_text(encoding="utf-8") != text:
             write_text(top, text, folder / "logs")
-            if mirror:
-                mirror.push([top])
 
 
 def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:

@@ -1,6 +1,7 @@
 """A task: products under temporary names, then renamed, then its manifest. What exists is whole."""
 
 import os
+import platform
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.job import Done, Job
 
 REPORT_EVERY_S = 0.3
+HOST = platform.node()  # several may share a disk, and have processes of one number
 
 
 class Task:
@@ -26,7 +28,7 @@ class Task:
         self.ledger = Ledger()
         self.facts: dict[str, Json] = {}
         self._products: list[str] = []
-        self.temporary = self.folder / "tmp" / f"{index:05d}.{os.getpid()}"
+        self.temporary = self.folder / "tmp" / f"{index:05d}-{HOST}.{os.getpid()}"
         self._progress = _Progress(out, job, index)
 
     def new(self, name: str) -> Path:
@@ -98,6 +100,6 @@ class _Progress:
     def write(self) -> None:
         self._next = time.monotonic() + REPORT_EVERY_S
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        temporary = self._path.with_name(f".{self._path.name}.{HOST}.{os.getpid()}")
         temporary.write_text(f"{self._documents} {self._bytes}")
         temporary.replace(self._path)

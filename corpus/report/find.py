@@ -10,7 +10,7 @@ DEFAULT = Path("build")
 def build_folder(written: str | Path | None) -> Path:
     """The folder given, or the only build below ./build. Raises InputError if it is none, or not the only one.
 
-    Of a build at `s3://…` all of it is brought here first, and its working copy is the folder.
+    Of a build at `s3://…` the working copy is the folder, made the same as what lies there.
     """
     if written is not None and str(written).startswith("s3://"):
         return _brought(str(written))

@@ -1,12 +1,14 @@
 """An output folder on object storage: a working copy on this machine's disk, and what of it is whole there.
 
 `mirror.json` in the working copy says which address it is a copy of. What is pushed is whole (an object appears at once
-or not at all) and never changes under its name, so whatever lies here need not be pulled again.
+or not at all) and a build never changes it under its name, so a build need not pull again what lies here. Who checks a
+build makes the copy the same as what lies there first.
 """
 
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 MARKER = "mirror.json"
+ONLY_HERE = (MARKER, ".lock", "logs", "run.json")  # and temporary folders: what is never pushed
 T = TypeVar("T")
 
 
@@ -57,7 +60,10 @@ class Mirror:
         """Whether a file is here, after it was brought here if it is only there. Raises CorpusError."""
         if path.is_file():
             return True
-        partial = path.with_name(f".{path.name}.{os.getpid()}.pull")
+        return self._pulled(path)
+
+    def _pulled(self, path: Path) -> bool:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.pull")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._told(lambda system: system.get_file(self._there(path), str(partial)))
@@ -74,16 +80,30 @@ class Mirror:
         with contextlib.suppress(_AbsentError):
             self._told(lambda system: system.rm_file(self._there(path)))
 
-    def sizes(self, folder: Path, *, deep: bool = True) -> dict[str, int]:
-        """The files below a folder there (not `deep`: right in it), by their names seen from it, with their sizes."""
-        root = self._there(folder)
-        found = self._told(lambda system: system.find(root, detail=True, maxdepth=None if deep else 1))
-        return {name[len(root) + 1 :]: int(info["size"]) for name, info in found.items() if name.startswith(f"{root}/")}
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """The files below a folder there, by their names seen from it, with their sizes."""
+        return {name: size for name, (size, _) in self._listed(folder).items()}
 
     def pull_all(self) -> None:
-        """Brings everything here."""
-        for name in self.sizes(self.folder):
-            self.pull(self.folder / name)
+        """Makes what lies here the same as what lies there; what is never pushed stays. Raises CorpusError."""
+        there = {name: each for name, each in self._listed(self.folder).items() if _is_pushed(name)}
+        for path in [*self.folder.iterdir(), *self.folder.glob("jobs/**/*")]:
+            name = path.relative_to(self.folder).as_posix()
+            if _is_pushed(name) and path.is_file() and name not in there:
+                path.unlink(missing_ok=True)
+        for name, (size, etag) in there.items():
+            if not _is_same(self.folder / name, size, etag):
+                self._pulled(self.folder / name)
+
+    def _listed(self, folder: Path) -> dict[str, tuple[int, str]]:
+        """The files below a folder there: size and ETag."""
+        root = self._there(folder)
+        found = self._told(lambda system: system.find(root, detail=True))
+        return {
+            name[len(root) + 1 :]: (int(info["size"]), str(info.get("ETag", "")).strip('"'))
+            for name, info in found.items()
+            if name.startswith(f"{root}/")
+        }
 
     def _there(self, path: Path) -> str:
         inside = path.relative_to(self.folder).as_posix()
@@ -98,6 +118,20 @@ class Mirror:
                 f"{self.url}: {type(error).__name__}: {str(error)[:200]}; is there such a bucket, and may you use it? "
                 "What was finished is kept: build again to go on"
             ) from None
+
+
+def _is_pushed(name: str) -> bool:
+    """Whether a file of this name may lie there: not this machine's own, and inside the folder."""
+    parts = name.split("/")
+    return parts[0] not in ONLY_HERE and not parts[-1].startswith(".") and not {"", ".", "..", "tmp"} & set(parts)
+
+
+def _is_same(path: Path, size: int, etag: str) -> bool:
+    """Whether a file here is what lies there. The ETag of what came in parts, or is encrypted, is no MD5: then no."""
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == etag
 
 
 def mirror_of(folder: Path) -> Mirror | None:

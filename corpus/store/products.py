@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,7 @@ def publish(temporary: Path, final: Path) -> None:
 def write_text(final: Path, text: str, scratch: Path) -> None:
     """Writes a small file whole or not at all; a kill may leave its beginnings in `scratch`, on the same disk."""
     scratch.mkdir(parents=True, exist_ok=True)
-    temporary = scratch / f".{final.name}.{os.getpid()}.tmp"
+    temporary = scratch / f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         publish(temporary, final)

@@ -107,6 +107,38 @@ def test_commands_read_a_build_on_s3(recipe: Path, server: str, capsys: pytest.C
     assert "all well" in capsys.readouterr().out
 
 
+def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    """Fails if they are pushed only where the copy here differs: another machine may have built there since."""
+    import boto3
+
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    client = boto3.client("s3", endpoint_url=server)
+    for name in ("build.json", "manifest.json"):
+        client.put_object(Bucket="corpora", Key=f"tiny/{name}", Body=b"of another build")
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    assert objects(server) == on_disk
+
+
+def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
+    """Fails if the working copy is believed: one shard has other bytes there, of the same size, another is gone."""
+    import boto3
+
+    from corpus.errors import CorpusError
+    from corpus.report.find import build_folder
+    from corpus.verify import verify_build
+
+    copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
+    first, second = sorted(name for name in objects(server) if name.endswith(".arrow"))[:2]
+    client = boto3.client("s3", endpoint_url=server)
+    client.put_object(Bucket="corpora", Key=f"tiny/{first}", Body=b"x" * (copy / first).stat().st_size)
+    client.delete_object(Bucket="corpora", Key=f"tiny/{second}")
+    assert build_folder(URL) == copy
+    with pytest.raises(CorpusError) as raised:
+        verify_build(copy)
+    assert first in str(raised.value) and second in str(raised.value)
+    assert (copy / "logs").is_dir() and (copy / "run.json").is_file() and (copy / ".lock").is_file()
+
+
 def test_a_bucket_that_is_not_there_is_one_clear_error(recipe: Path, server: str) -> None:
     from corpus.errors import CorpusError
 
