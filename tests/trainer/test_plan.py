@@ -76,7 +76,7 @@ def test_the_real_curriculum_before_its_corpus(capsys: pytest.CaptureFixture[str
     sources = plan["sources"]
     assert isinstance(sources, list)
     assert {each["name"]: each["held_tokens"] for each in sources} == dict.fromkeys(
-        ["books", "code", "docs", "web", "web_docs", "wikipedia"]
+        ["arxiv", "books", "code", "web", "wikipedia"]
     )
 
 
