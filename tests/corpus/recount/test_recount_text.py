@@ -11,7 +11,7 @@ import pytest
 from resealed import lines, reseal, wrong
 from small_build import built, copied
 
-from corpus.recount.text import Texts, count_decisions
+from corpus.recount.text import Texts, _sizes, count_decisions
 from corpus.store.built import open_build
 from corpus.store.ledger import Ledger
 from corpus.store.products import canonical
@@ -145,7 +145,12 @@ def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
     (job / "tasks/00000.json").write_text(canonical(task))
     reseal(job)
     size = task["facts"]["files"][0]["size"]
-    assert f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in wrong(own)
+    assert "its input acquire.books is not the one in build.json" in wrong(own)  # what stands for it is of its files
+    changed = open_build(own)
+    told = list(
+        _sizes(changed, changed.job("acquire", "books"), changed.job("clean", "books"), {"books.jsonl": size - 1})
+    )
+    assert len(told) == 1 and f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in told[0]
 
 
 def test_a_document_that_dedup_left_twice(build: Path) -> None:

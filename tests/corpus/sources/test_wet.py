@@ -133,6 +133,8 @@ def settings_of(folder: Path, **written: object) -> common_crawl.CommonCrawlSett
 
 
 def test_settings_of_a_crawl_are_read(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "no.txt").write_text("example.org\n")
     settings = settings_of(
         tmp_path,
         crawl=["CC-MAIN-2024-26", "CC-MAIN-2024-22"],
@@ -157,7 +159,7 @@ def test_settings_of_a_crawl_are_read(tmp_path: Path) -> None:
     [
         ({}, "expected either `paths` or `crawl`"),
         ({"paths": ["recipe.yaml"], "crawl": "CC-MAIN-2024-22"}, "expected either `paths` or `crawl`"),
-        ({"paths": ["recipe.yaml"], "segments": 1}, "choose from a crawl"),
+        ({"paths": ["recipe.yaml"], "segments": 1}, "`segments` is said of a crawl"),
         ({"crawl": "CC-MAIN-2024-22", "segments": 0}, "expected a number of files"),
         ({"crawl": "CC-MAIN-2024-22", "segments": "200%"}, "expected a number of files"),
         ({"crawl": "CC-MAIN-2024-22", "segments": 1.5}, "expected a number of files"),
