@@ -24,9 +24,9 @@ from corpus.store.built import Build, open_build
 from corpus.store.tables import columns
 from corpus.tokens.encode import Encoder
 from corpus.tokens.runs import order_key
-from pipelines import estimate
-from pipelines.estimate import Drawn, KnownRecords, Sample
-from pipelines.sampling import LEAST_DOCUMENTS
+from pipelines.forecasting import estimate
+from pipelines.forecasting.estimate import Drawn, KnownRecords, Sample
+from pipelines.forecasting.sampling import LEAST_DOCUMENTS
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"

@@ -179,7 +179,7 @@ def diff(
     ] = None,
 ) -> None:
     """Tell what two builds differ by: settings, rules, what became of documents, tokens."""
-    from corpus.report.diff_tables import show_diff
+    from corpus.diff.tables import show_diff
     from corpus.report.find import build_folder
 
     show_diff(build_folder(a), build_folder(b), as_json, page)

@@ -20,7 +20,7 @@ from pipelines.plan import Plan, make_plan
 from pipelines.run import out_folder, shown
 
 if TYPE_CHECKING:
-    from pipelines.forecast import Forecast, Range
+    from pipelines.forecasting.forecast import Forecast, Range
 
 
 def show_plan(
@@ -39,14 +39,14 @@ def show_plan(
         _print_jobs(settled, folder, checked.name)
     if forecast or sample is not None:
         if not to_do(settled, folder):
-            from pipelines.truth import show_truth, truth
+            from pipelines.forecasting.truth import show_truth, truth
 
             held = truth(settled, folder)
             told["built"] = cast(Json, held)
             if not as_json:
                 show_truth(held)
         else:
-            from pipelines.forecast import forecast as make_forecast
+            from pipelines.forecasting.forecast import forecast as make_forecast
 
             found = make_forecast(checked, recipe.parent, plan, place, share, Console(stderr=True))
             told["forecast"] = found.model_dump(mode="json")

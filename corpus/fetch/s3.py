@@ -83,13 +83,13 @@ class S3Store:
         return found
 
     def _system(self) -> "S3FileSystem":
-        keys = tuple(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"))
-        return _connected(self.access.s3, http.agent(self.access.contact), keys, os.getpid())
+        environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+        return _connected(self.access.s3, http.agent(self.access.contact), environment, os.getpid())
 
 
 @functools.cache
-def _connected(s3: S3, agent: str, keys: tuple[str | None, ...], process: int) -> "S3FileSystem":
-    """A file system of this process; made anew where the environment names other keys."""
+def _connected(s3: S3, agent: str, environment: tuple[tuple[str, str], ...], process: int) -> "S3FileSystem":
+    """A file system of this process; made anew where the environment names other keys or another server."""
     try:
         from botocore.session import Session
         from s3fs import S3FileSystem

@@ -7,9 +7,9 @@ from browser import Opened, needs_chromium, open_page
 from other_build import other_built
 from small_build import built
 
-from corpus.report.diff import compare_builds
-from corpus.report.diff_page import diff_page
-from corpus.report.diff_parts import Diff, Moved
+from corpus.diff.compare import compare_builds
+from corpus.diff.page import diff_page
+from corpus.diff.parts import Diff, Moved
 
 pytestmark = needs_chromium
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2>"

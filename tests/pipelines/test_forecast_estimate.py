@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines import estimate
-from pipelines.estimate import Drawn, KnownRecords, Sample, SampledFiles
+from pipelines.forecasting import estimate
+from pipelines.forecasting.estimate import Drawn, KnownRecords, Sample, SampledFiles
 
 TRIALS, DRAWS, QUOTA_SHARE = 40, 40, 0.6
 

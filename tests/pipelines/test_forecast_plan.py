@@ -122,7 +122,7 @@ def test_people_are_shown_the_share_that_was_sampled_and_the_intervals(small: Pa
 
 
 def test_a_sample_runs_here_wherever_the_build_will() -> None:
-    from pipelines.forecast import _here
+    from pipelines.forecasting.forecast import _here
 
     elsewhere = read_place(str(Path(__file__).parents[2] / "recipes" / "on" / "slurm.yaml"))
     here = _here(elsewhere)

@@ -8,7 +8,7 @@ import pytest
 from corpus.tokens.encode import Encoder
 from corpus.tokens.settings import Tokenizer
 from corpus.tokens.train import Train, train
-from pipelines.sample_tokens import Text, measure
+from pipelines.forecasting.sample_tokens import Text, measure
 
 WORDS = ["".join(random.Random(n).choices("abcdefghilmnoprstu", k=2 + n % 7)) for n in range(3000)]
 

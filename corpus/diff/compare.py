@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from corpus.report import diff_documents
-from corpus.report.diff_parts import CodeDiff, CountDiff, Diff, RuleDiff, SettingDiff, SourceDiff, TokenizerDiff
+from corpus.diff import documents
+from corpus.diff.parts import CodeDiff, CountDiff, Diff, RuleDiff, SettingDiff, SourceDiff, TokenizerDiff
 from corpus.report.parts import RuleCount
 from corpus.report.summary import SourceSummary, read_summary
 from corpus.store.built import Build, open_build
@@ -101,7 +101,7 @@ def _vocabulary(path: Path) -> set[str]:
 
 
 def _source(name: str, builds: tuple[Build, Build], a: SourceSummary | None, b: SourceSummary | None) -> SourceDiff:
-    found = diff_documents.compare(builds[0] if a else None, builds[1] if b else None, name)
+    found = documents.compare(builds[0] if a else None, builds[1] if b else None, name)
     counts = [_counts(each) for each in (a, b)]
     names = dict.fromkeys([*counts[0], *counts[1]])
     return SourceDiff(

@@ -20,15 +20,15 @@ from corpus.tokens.encode import Encoder
 from corpus.tokens.mix import quotas
 from corpus.tokens.train import Train
 from corpus.units import human_bytes
-from pipelines import costs
-from pipelines.costs import Totals
-from pipelines.estimate import Drawn
+from pipelines.forecasting import costs
+from pipelines.forecasting.costs import Totals
+from pipelines.forecasting.estimate import Drawn
+from pipelines.forecasting.sample_read import Known, Reader, published_size
+from pipelines.forecasting.sampling import build_sample, draws_of, plan_sample, seconds
 from pipelines.inputs import Item, Package, RemoteFile, Selection
 from pipelines.place import Place, read_place
 from pipelines.plan import KEEP_ALL_BELOW_BYTES, Plan
 from pipelines.run import locked, stoppable
-from pipelines.sample_read import Known, Reader, published_size
-from pipelines.sampling import build_sample, draws_of, plan_sample, seconds
 
 REVISION = 1  # raised whenever the same sample gives another forecast
 DRAWS = 200

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.text import Text
 
+from corpus.diff.compare import compare_builds
+from corpus.diff.page import diff_page
+from corpus.diff.parts import Diff, SourceDiff
 from corpus.errors import InputError
-from corpus.report.diff import compare_builds
-from corpus.report.diff_page import diff_page
-from corpus.report.diff_parts import Diff, SourceDiff
 from corpus.report.explanation import visible
 from corpus.report.shard_stats import to_json
 from corpus.report.tables import Rows, plain_console, print_table

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from corpus.recipe import Recipe
 from corpus.store.token_shards import ROW_BYTES
+from pipelines.forecasting.sampling import Sampled, seconds
 from pipelines.job import Job
-from pipelines.sampling import Sampled, seconds
 
 ROW_OF_DOCUMENT = 250  # bytes of a document's signals and names in a text shard, as the quickstart's weigh
 ROW_OF_RUN = ROW_BYTES + 10  # the key, the split and the language

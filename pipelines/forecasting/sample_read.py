@@ -13,11 +13,11 @@ from corpus.recipe import Recipe
 from corpus.store.tables import columns
 from corpus.store.text_shards import read_rows
 from corpus.tokens.runs import order_key
-from pipelines.estimate import MAX_UNITS, KnownRecords, Sample, SampledFiles
+from pipelines.forecasting.estimate import MAX_UNITS, KnownRecords, Sample, SampledFiles
+from pipelines.forecasting.sample_tokens import Text, measure
+from pipelines.forecasting.sampling import Place_, Sampled, records, units
 from pipelines.inputs import Item, Selection, size_of
 from pipelines.jobs.acquire import files_of
-from pipelines.sample_tokens import Text, measure
-from pipelines.sampling import Place_, Sampled, records, units
 
 MEASURED_BYTES = 20_000_000  # of each source's text; the tokens of what is left over follow from its bytes
 

@@ -11,11 +11,11 @@ from small_build import HOSTILE, built, copied
 from typer.testing import CliRunner
 
 from corpus.cli import app
+from corpus.diff import documents
+from corpus.diff.compare import compare_builds
+from corpus.diff.page import diff_page
+from corpus.diff.parts import ABSENT, Diff
 from corpus.errors import InputError
-from corpus.report import diff_documents
-from corpus.report.diff import compare_builds
-from corpus.report.diff_page import diff_page
-from corpus.report.diff_parts import ABSENT, Diff
 from corpus.store.built import Build, open_build
 from corpus.store.token_shards import open_token_shard
 
@@ -138,7 +138,7 @@ def test_the_other_way_round_is_the_mirror_image(found: Diff, builds: tuple[Path
 def test_in_several_ranges_of_ids_as_in_one(
     found: Diff, builds: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diff_documents, "AT_ONCE", 20)
+    monkeypatch.setattr(documents, "AT_ONCE", 20)
     assert compare_builds(*builds) == found
 
 
@@ -201,7 +201,7 @@ def test_on_a_terminal_and_as_json(found: Diff, builds: tuple[Path, Path], tmp_p
 
 
 def test_hostile_names_stay_text(found: Diff, builds: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    from corpus.report.diff_tables import _tables
+    from corpus.diff.tables import _tables
 
     source = found.sources[1].model_copy(update={"name": HOSTILE})
     move = source.moves[0].model_copy(update={"a": HOSTILE})

@@ -3,9 +3,9 @@
 import json
 
 from corpus import page
+from corpus.diff.parts import Diff, Moved, SourceDiff
 from corpus.page import Html
 from corpus.page_style import STEPS
-from corpus.report.diff_parts import Diff, Moved, SourceDiff
 from corpus.report.drawing import Key, Row, Spec, grouped_bars
 from corpus.units import human_count
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.report.diff_parts import ABSENT, Move, Moved
+from corpus.diff.parts import ABSENT, Move, Moved
 from corpus.report.examples import excerpt
 from corpus.store.built import Build
 from corpus.store.tables import row_of

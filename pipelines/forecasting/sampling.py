@@ -18,7 +18,7 @@ from rich.console import Console
 from corpus.recipe import Recipe, Sample
 from corpus.settings import Json
 from corpus.store.products import canonical
-from pipelines import estimate
+from pipelines.forecasting import estimate
 from pipelines.job import Done, Job
 from pipelines.jobs.acquire import Acquire
 from pipelines.jobs.clean import Clean
