@@ -31,10 +31,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # Tests that need real files look where CORPUS_TEST_DATA points, and skip without it (docs/testing.md).
 test: dev
-	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest -m 'not slow'
+	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-all: dev
-	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest
+	GRISTMILL_LID="$$($(BIN)/python -m tests.fetch_models)" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: dev
 	$(BIN)/ruff check .

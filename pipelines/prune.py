@@ -24,7 +24,7 @@ from corpus.store.mirror import mirror_of
 from corpus.units import human_bytes
 from pipelines.place import Place, read_place
 from pipelines.plan import make_plan
-from pipelines.run import locked
+from pipelines.run import held
 
 _JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # as Job.folder
 TEMPORARY = "tmp"  # in a job's folder: of tasks that are at work, or were killed
@@ -45,7 +45,7 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
     folder, console = build_folder(out).resolve(), Console(highlight=False, markup=False, soft_wrap=True)
     if mirror_of(folder):
         raise InputError(f"{folder}: a working copy of an address; prune works on folders of this machine alone")
-    with locked(folder):
+    with held(folder):
         found = stale(folder, needed(folder, recipes, read_place(on), assignments))
         for each in found:
             console.print(f"{human_bytes(each.bytes):>10}  {each.path.relative_to(folder)}  {each.why}")

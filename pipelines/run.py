@@ -1,6 +1,5 @@
 """Runs a plan: wave by wave, whatever was finished before staying finished."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from rich.console import Console
 from corpus.errors import CorpusError, InputError
 from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
+from corpus.store.lock import locked
 from corpus.store.mirror import mirror_of, working_copy
 from corpus.store.products import canonical, write_text
 from corpus.units import human_bytes, human_count, human_seconds
@@ -50,7 +50,7 @@ def build(
     folder = out_folder(checked, out, place)
     place.check(folder)
     plan = make_plan(checked, recipe.parent, place.access(checked.contact))
-    with locked(folder), stoppable(), place.opened(folder):
+    with held(folder), stoppable(), place.opened(folder):
         _check_disk(plan, folder)
         return run_plan(plan, folder, place, console)
 
@@ -186,22 +186,9 @@ def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], second
     write_text(folder / "run.json", json.dumps(body, indent=1) + "\n", folder / "logs")
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds an output folder for one build; the kernel lets go when the process ends, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from None
-    with handle:
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child that outlives us holds it
-        except OSError:
-            raise CorpusError(
-                f"{folder}: another build is at work here; wait for it, or choose another --out"
-            ) from None
-        yield
+def held(folder: Path) -> AbstractContextManager[None]:
+    """Holds an output folder for one build. Raises CorpusError if another is at work in it."""
+    return locked(folder, "another build", "choose another folder with --out")
 
 
 @contextmanager

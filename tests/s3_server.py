@@ -1,9 +1,12 @@
 """An S3 server on the loopback, for tests: moto's, in this process, with the environment that makes clients use it."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from tests.end_to_end.builds import NOT_PRODUCTS
 
 
 @contextmanager
@@ -29,3 +32,17 @@ def s3_server(monkeypatch: pytest.MonkeyPatch, *buckets: str) -> Iterator[str]:
         yield url
     finally:
         server.stop()
+
+
+def stored(server: str, output: str, bucket: str = "corpora") -> dict[str, str]:
+    """Every product of a build in the bucket, with its SHA-256."""
+    import boto3
+
+    client, found = boto3.client("s3", endpoint_url=server), {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{output}/"):
+        for each in page.get("Contents", []):
+            name = each["Key"].removeprefix(f"{output}/")
+            if name.partition("/")[0] not in NOT_PRODUCTS:
+                body = client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()
+                found[name] = hashlib.sha256(body).hexdigest()
+    return found

@@ -26,7 +26,7 @@ from trainer.metrics import MetricsFile, StepRow, TensorBoard
 from trainer.optimizer import make_optimizer
 from trainer.parallel import Layout, chosen_precision, forward_context, gathered, start
 from trainer.resume import Start, batch_settings, corpora_read, find_start
-from trainer.run_folder import locked, record_start
+from trainer.run_folder import held, record_start
 from trainer.scoring import Scoring, label_of, print_table
 from trainer.setup import Setup, build_model, read_setup
 from trainer.step import Agreed, Learned, Learner, NotFinite
@@ -37,7 +37,7 @@ def fit(config: Path | None, phase: str | None, assignments: Sequence[str] = (),
     """Trains the phase named, or all that is left. Raises InputError, TrainerError, Stopped."""
     setup = read_setup(config, assignments)
     asked = setup.curriculum.named(phase) if phase is not None else None
-    with locked(setup.folder), start() as layout, make_console(silent=layout.rank > 0) as console:
+    with held(setup.folder), start() as layout, make_console(silent=layout.rank > 0) as console:
         Run(setup, layout, console).go(asked, other_corpus)
 
 

@@ -3,42 +3,24 @@
 What lies in it: docs/formats.md.
 """
 
-import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from corpus.errors import InputError
+from corpus.store.lock import locked
 from corpus.store.products import write_text
 from trainer.config import Training
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and holds it, in the first of the run's processes. Raises InputError if another run does."""
+def held(folder: Path) -> AbstractContextManager[None]:
+    """Makes the folder and holds it, in the first of the run's processes. Raises CorpusError if another run does."""
     if os.environ.get("RANK", "0") != "0":
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write a run here: {error.strerror}; name another with `out`") from None
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child that outlives us holds it
-        except (BlockingIOError, PermissionError):
-            raise InputError(f"{folder}: another `trainer fit` is at work here; wait for it, or stop it") from None
-        except OSError as error:
-            raise InputError(
-                f"{folder}: this disk cannot lock files ({error.strerror}); name another with `out`"
-            ) from None
-        yield
+        return nullcontext()
+    return locked(folder, "another `trainer fit`", "name another with `out`")
 
 
 def record_start(folder: Path, training: Training, step: int, world: int, precision: str) -> list[str]:

@@ -31,6 +31,7 @@ def build_folder(written: str | Path | None) -> Path:
 
 def _brought(url: str) -> Path:
     from corpus.fetch.access import S3, default_cache
+    from corpus.store.lock import locked
     from corpus.store.mirror import mirror_of, working_copy
 
     folder = working_copy(url, default_cache(), S3())  # the server, if it is not AWS: AWS_ENDPOINT_URL
@@ -38,7 +39,8 @@ def _brought(url: str) -> Path:
     assert mirror is not None
     if not any(name.startswith(("build.json", "jobs/")) for name in mirror.sizes(folder)):
         raise InputError(f"{url}: holds no build (no build.json, no jobs/)")
-    mirror.pull_all()
+    with locked(folder, "a build", "ask on another machine"):  # what it has made and not pushed yet would be gone
+        mirror.pull_all()
     return folder
 
 

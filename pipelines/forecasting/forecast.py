@@ -28,7 +28,7 @@ from pipelines.forecasting.sampling import build_sample, draws_of, plan_sample, 
 from pipelines.inputs import Item, Package, RemoteFile, Selection
 from pipelines.place import Place, read_place
 from pipelines.plan import KEEP_ALL_BELOW_BYTES, Plan
-from pipelines.run import locked, stoppable
+from pipelines.run import held, stoppable
 
 REVISION = 1  # raised whenever the same sample gives another forecast
 DRAWS = 200
@@ -111,7 +111,7 @@ def forecast(
         return Forecast.model_validate_json(answer.read_bytes())
     sample = plan_sample(recipe, recipe_folder, share, here)
     _tell_fetching(sample, place, console, bounded=not asked)
-    with locked(folder), stoppable():
+    with held(folder), stoppable():
         sampled = build_sample(sample, share, here, folder, console)
         console.print("counting tokens, and forecasting", highlight=False)
         given = Path(plan.tokenizer_file[0]) if plan.tokenizer_file else None

@@ -20,20 +20,23 @@ import yaml
 from builds import finish, kill_group, products, start, write_recipe
 
 from corpus import address
+from corpus.fetch.access import S3
 from corpus.quality.language import MODEL
+from corpus.store.mirror import MARKER, working_copy
 from pipelines.executors.local import Local
 from pipelines.executors.slurm import arrays_name
+from tests.s3_server import s3_server, stored
 from tests.slurm_here import SLURM_PLACE, why_no_slurm
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 RAY_PLACE: dict[str, object] = {"executor": "ray", "workers": 2, "memory_per_cpu": 1}
 
 
-def begin(recipe: Path, out: Path, place: dict[str, object]) -> subprocess.Popen[bytes]:
-    """`corpus build --on` a place of these settings."""
+def begin(recipe: Path, out: Path, place: dict[str, object], url: str | None = None) -> subprocess.Popen[bytes]:
+    """`corpus build --on` a place of these settings, into a folder or to an address."""
     file = out.with_suffix(".place.yaml")
     file.write_text(json.dumps(place))
-    command = [sys.executable, "-m", "corpus", "build", str(recipe), "--out", str(out), "--on", str(file)]
+    command = [sys.executable, "-m", "corpus", "build", str(recipe), "--out", url or str(out), "--on", str(file)]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -57,10 +60,26 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return products(out)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_quickstart_by_other_numbers_of_workers(quickstart: dict[str, str], tmp_path: Path, workers: int) -> None:
-    finish(start(QUICKSTART, tmp_path / "out", workers=workers))
+def test_the_quickstart_by_one_worker(quickstart: dict[str, str], tmp_path: Path) -> None:
+    finish(start(QUICKSTART, tmp_path / "out", workers=1))
     assert products(tmp_path / "out") == quickstart
+
+
+def test_the_quickstart_by_three_workers_and_on_s3(
+    quickstart: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there, and the working copy here that its commands read."""
+    here = tmp_path / "cache"
+    place = {"executor": "local", "workers": 3, "cache": str(here)}
+    here.mkdir()
+    for folder in Local().cache_folder.iterdir():
+        if folder.name != "outputs":
+            (here / folder.name).symlink_to(folder)
+    with s3_server(monkeypatch, "corpora") as server:
+        finish(begin(QUICKSTART, tmp_path / "out", place, url="s3://corpora/quickstart"))
+        assert stored(server, "quickstart") == quickstart
+    copy = products(working_copy("s3://corpora/quickstart", here, S3()))
+    assert copy.pop(MARKER) and copy == quickstart
 
 
 def test_the_quickstart_on_ray(quickstart: dict[str, str], tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Planted once: a task's manifest written here before it was written there (a kill
 believed without asking there (one deleted there was missing for ever).
 """
 
-import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from rich.console import Console
 from corpus.store.mirror import working_copy
 from pipelines.executors.local import Local
 from pipelines.run import build
-from tests.end_to_end.builds import NOT_PRODUCTS, finish, kill_inside, products, start
-from tests.s3_server import s3_server
+from tests.end_to_end.builds import finish, kill_inside, products, start
+from tests.s3_server import s3_server, stored
 from tests.small_build import write_recipe, write_sources
 
 URL = "s3://corpora/tiny"
@@ -49,17 +50,7 @@ def place(recipe: Path) -> Local:
 
 def objects(server: str, output: str = "tiny") -> dict[str, str]:
     """Every product in the bucket, with its SHA-256."""
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=server)
-    found = {}
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket="corpora", Prefix=f"{output}/"):
-        for each in page.get("Contents", []):
-            name = each["Key"].removeprefix(f"{output}/")
-            if name.partition("/")[0] not in NOT_PRODUCTS:
-                body = client.get_object(Bucket="corpora", Key=each["Key"])["Body"].read()
-                found[name] = hashlib.sha256(body).hexdigest()
-    return found
+    return stored(server, output)
 
 
 def test_on_s3_lie_the_bytes_of_a_build_on_disk(recipe: Path, on_disk: dict[str, str], server: str) -> None:
@@ -117,6 +108,28 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
         client.put_object(Bucket="corpora", Key=f"tiny/{name}", Body=b"of another build")
     build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
+
+
+def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
+    """What a build here has made and not pushed yet would be taken away under it."""
+    from corpus.errors import CorpusError
+    from corpus.report.find import build_folder
+
+    copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
+    own = copy / "jobs" / "text.books-0123456789ab" / "text-00000.parquet"
+    own.parent.mkdir()
+    own.write_bytes(b"made a moment ago")
+    program = (
+        "import sys; from pathlib import Path; from pipelines.run import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(copy)], stdin=pipe, stdout=pipe) as builder:
+        assert builder.stdout is not None and builder.stdout.readline() == b"held\n"
+        with pytest.raises(CorpusError, match="a build is at work here"):
+            build_folder(URL)
+        builder.communicate(b"")
+    assert own.is_file()
 
 
 def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:

@@ -15,7 +15,7 @@ from corpus.errors import CorpusError, InputError
 from corpus.verify import verify_build
 from pipelines.executors.local import Local
 from pipelines.prune import needed, show_prune, stale
-from pipelines.run import locked
+from pipelines.run import held
 
 ROOT = Path(__file__).parents[2]
 OLD = "clean.web-0123456789ab"
@@ -108,8 +108,8 @@ def test_on_a_terminal_it_asks(own: Path, monkeypatch: pytest.MonkeyPatch, answe
 def test_it_waits_for_no_build(own: Path) -> None:
     before = files(own)
     program = (
-        "import sys; from pathlib import Path; from pipelines.run import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from pipelines.run import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(own)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -118,7 +118,7 @@ def test_it_waits_for_no_build(own: Path) -> None:
             show_prune(str(own), [], None, [], True)
         holder.communicate("")
     assert files(own) == before
-    with locked(own):
+    with held(own):
         pass
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from corpus.errors import InputError
+from corpus.errors import CorpusError, InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
 from trainer.errors import Stopped
 from trainer.loader import Batch
@@ -173,12 +173,12 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     """Fails if the folder is not locked, or if the lock outlives who held it."""
     config = write_config(tmp_path)
-    hold = "import sys\nfrom pathlib import Path\nfrom trainer.run_folder import locked\n"
-    hold += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    hold = "import sys\nfrom pathlib import Path\nfrom trainer.run_folder import held\n"
+    hold += "with held(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as other:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match="another `trainer fit` is at work"):
+        with pytest.raises(CorpusError, match="another `trainer fit` is at work"):
             fit_here(config)
         other.kill()
     fit_here(config, "1")

@@ -157,9 +157,9 @@ def test_compiling_blocks_leaves_the_names() -> None:
     assert model._compiled_call_impl is None
 
 
-def test_each_shape_has_one_graph_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@torch._dynamo.config.patch(recompile_limit=torch._dynamo.config.recompile_limit)  # put back
+def test_each_shape_has_one_graph_of_its_own() -> None:
     """Planted: `dynamic` left out (two graphs), or torch's own limit (eight)."""
-    monkeypatch.setattr("torch._dynamo.config.recompile_limit", torch._dynamo.config.recompile_limit)  # put back
     lengths: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[object]) -> Callable[..., object]:

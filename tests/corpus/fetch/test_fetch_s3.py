@@ -128,6 +128,17 @@ def test_requests_are_signed_where_there_are_keys(
     assert {each["payer"] for each in server.asked} == {""}
 
 
+def test_another_server_in_the_environment_is_asked_from_then_on(
+    server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, access = server.put("moved", BODY), Access(tmp_path, s3=S3(sign="never"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the discard port: nobody listens
+    with pytest.raises(UnreachableError):
+        describe([url], access)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    assert describe([url], access)[0].size == len(BODY)
+
+
 def test_signing_without_keys_is_told(server: Bucket, tmp_path: Path) -> None:
     url = server.put("a", b"abc")
     with pytest.raises(InputError, match="no keys to sign with"):
