@@ -113,16 +113,16 @@ def index_url() -> str:
     return url
 
 
-def resolve(address: Address, cache: Path) -> Release:
+def resolve(address: Address, access: Access) -> Release:
     """The file of the release that the address means: asked of the index once, then known in the cache.
 
     `pypi:` means the wheel if one serves every platform, else the sdist. Raises InputError for a package, version or
     kind of file that the index does not have, CorpusError if it cannot be reached or publishes no hash or size.
     """
-    if found := resolved(address, cache):
+    if found := resolved(address, access.cache):
         return found
-    known, url = _known(address, cache), f"{index_url()}/{quote(address.package)}/"
-    release = _published(address, _chosen(address, _files(url, address, Access(cache))), url)
+    known, url = _known(address, access.cache), f"{index_url()}/{quote(address.package)}/"
+    release = _published(address, _chosen(address, _files(url, address, access)), url)
     known.parent.mkdir(parents=True, exist_ok=True)
     partial = known.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
     partial.write_text(json.dumps(asdict(release)))
@@ -142,12 +142,12 @@ def _known(address: Address, cache: Path) -> Path:
     return cache / "releases" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
 
 
-def fetch(release: Release, cache: Path, progress: Callable[[int], None]) -> Path:
+def fetch(release: Release, access: Access, progress: Callable[[int], None]) -> Path:
     """The file, hash-checked, in the cache; see `corpus.fetch.cache.fetched`."""
-    target = fetched(release, cache)
+    target = fetched(release, access.cache)
     remote = Remote(release.url, release.size, f"sha256:{release.sha256}")
     try:
-        client.fetch_to(target, remote, Access(cache), progress)
+        client.fetch_to(target, remote, access, progress)
     except UnreachableError as error:
         raise CorpusError(f"{error}. {_MIRROR}") from None
     return target

@@ -110,7 +110,7 @@ class Lister:
         """Asks the package index for those of the addresses that name packages."""
         wanted = {text: where for text in sorted(set(written)) if (where := address.parse(text))}
         with ThreadPoolExecutor(8) as threads:
-            found = threads.map(lambda where: address.resolve(where, self._access.cache), wanted.values())
+            found = threads.map(lambda where: address.resolve(where, self._access), wanted.values())
             self._releases = dict(zip(wanted, found, strict=True))
 
     def items(self, source: SourceSettings) -> tuple[Item, ...]:

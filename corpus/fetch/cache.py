@@ -100,7 +100,6 @@ class _Download:
     def _begin(self, answer: Answer) -> None:
         """Sees whether the body is the rest, or the whole anew. Raises TransientError; CorpusError for another file."""
         remote, headers = self._remote, answer.headers
-        tag = published.etag(headers)
         if answer.status == 206:
             span = published.content_range(headers)
             if span is None or span.start != self._have or span.size not in (None, remote.size) or self._other(headers):
@@ -110,7 +109,8 @@ class _Download:
         else:
             self._drop()
             size = published.length(headers)
-        if remote.version.startswith("etag:") and tag and remote.version != f"etag:{tag}":
+        kind, _, told = remote.version.partition(":")
+        if kind in ("etag", "date") and published.marks(headers).get(kind, told) != told:
             self._drop()
             raise CorpusError(
                 f"{self._what}: changed on the server since the plan was made; nothing was kept. Build again"

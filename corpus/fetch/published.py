@@ -49,12 +49,17 @@ def validator(headers: Headers) -> str | None:
     return f'"{strong}"' if strong else headers.get("last-modified", "").strip()[:100] or None
 
 
+def marks(headers: Headers) -> dict[str, str]:
+    """What tells two versions of a file apart, the surest first: the SHA-256; the strong ETag, or else the date."""
+    dated = headers.get("last-modified", "").strip()[:100]
+    found = {"sha256": digests(headers, whole=False).get("sha256"), "etag": etag(headers)}
+    found["date"] = None if found["etag"] else dated
+    return {name: value for name, value in found.items() if value}
+
+
 def version(headers: Headers) -> str:
     """The `version` of a Remote."""
-    if sha256 := digests(headers, whole=False).get("sha256"):
-        return f"sha256:{sha256}"
-    strong = etag(headers)
-    return f"etag:{strong}" if strong else "size"
+    return next((f"{name}:{value}" for name, value in marks(headers).items()), "size")
 
 
 def digests(headers: Headers, whole: bool) -> dict[str, str]:

@@ -23,8 +23,7 @@ class Parts:
     def __init__(self, store: Store, url: str, remote: Remote | None = None) -> None:
         self._store, self._url, self._remote = store, url, remote
         kind, _, told = remote.version.partition(":") if remote else ("", "", "")
-        self._etag = told if kind == "etag" else None
-        self._sha256 = told if kind == "sha256" else None
+        self._marks = {kind: told} if told else {}
         self._sure = kind != "sha256"  # whether what is read now is known to be of the digest
 
     def read(self, start: int, end: int) -> bytes:
@@ -68,15 +67,12 @@ class Parts:
 
     def _compare(self, answer: Answer, size: int | None) -> None:
         """Raises CorpusError if the answer, about a file of `size` bytes, is of another version than ours."""
-        tag, sha256 = published.etag(answer.headers), published.digests(answer.headers, whole=False).get("sha256")
-        if (
-            (tag and self._etag and tag != self._etag)
-            or (sha256 and self._sha256 and sha256 != self._sha256)
-            or (size is not None and self._remote and size != self._remote.size)
-        ):
+        marks = published.marks(answer.headers)
+        other = any(self._marks.get(name, value) != value for name, value in marks.items())
+        if other or (size is not None and self._remote and size != self._remote.size):
             raise self._changed()
-        self._etag = tag or self._etag
-        self._sure = self._sure or sha256 is not None
+        self._marks |= marks
+        self._sure = self._sure or "sha256" in marks
 
     def _changed(self) -> CorpusError:
         what = shown(self._url)

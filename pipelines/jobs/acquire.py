@@ -160,7 +160,7 @@ class Acquire(Job):
     def _package(self, item: Package, task: Task) -> list[File]:
         where = address.parse(item.address)
         assert where is not None
-        fetched = address.fetch(item.release, self.access.cache, lambda size: task.progress(0, size))
+        fetched = address.fetch(item.release, self.access, lambda size: task.progress(0, size))
         folder = f"files/{task.index:05d}/{where.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)

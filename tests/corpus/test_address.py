@@ -1,6 +1,7 @@
 """Addresses of packages' files, against an index on loopback."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from package_index import Index, serving, tar_gz, wheel
 from corpus.address import Address, Release, fetch, member_of, parse, resolve
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import retry
+from corpus.fetch.access import Access
 
 SDIST = tar_gz({"Some_Pkg-1.0/a.txt": b"a", "Some_Pkg-1.0/PKG-INFO": b"x"})
 WHEEL = wheel({"some_pkg/a.txt": b"a"})
@@ -31,7 +33,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 def asked(text: str, cache: Path) -> Release:
     address = parse(text)
     assert address is not None
-    return resolve(address, cache)
+    return resolve(address, Access(cache, "me@example.org"))
 
 
 def test_an_address_is_told_from_a_path_and_normalised() -> None:
@@ -153,13 +155,13 @@ def left(cache: Path) -> list[str]:
 
 def test_a_file_is_fetched_once_and_repaired(index: Index, tmp_path: Path) -> None:
     release, heard = asked("pypi:some-pkg==1.0/*", tmp_path), list[int]()
-    path = fetch(release, tmp_path, heard.append)
+    path = fetch(release, Access(tmp_path, "me@example.org"), heard.append)
     assert path.read_bytes() == SDIST and path.name == release.filename and sum(heard) == len(SDIST)
-    assert fetch(release, tmp_path, heard.append) == path and sum(heard) == len(SDIST)
+    assert fetch(release, Access(tmp_path), heard.append) == path and sum(heard) == len(SDIST)
     assert index.asked.count("/files/Some_Pkg-1.0.tar.gz") == 1
-    assert all(agent.startswith("gristmill/") for agent in index.agents)
+    assert all(re.fullmatch(r"gristmill/\S+ \(\+me@example\.org\)", agent) for agent in index.agents)
     path.write_bytes(SDIST[:-1] + b"?")
-    assert fetch(release, tmp_path, heard.append).read_bytes() == SDIST
+    assert fetch(release, Access(tmp_path), heard.append).read_bytes() == SDIST
     assert left(tmp_path) == [release.filename]
 
 
@@ -167,7 +169,7 @@ def test_a_file_is_fetched_once_and_repaired(index: Index, tmp_path: Path) -> No
 def test_what_another_try_may_mend_is_tried_again(index: Index, tmp_path: Path, faults: list[int]) -> None:
     release, heard = asked("pypi:some-pkg==1.0/*", tmp_path), list[int]()
     index.faults["/files/Some_Pkg-1.0.tar.gz"] = list(faults)
-    assert fetch(release, tmp_path, heard.append).read_bytes() == SDIST
+    assert fetch(release, Access(tmp_path), heard.append).read_bytes() == SDIST
     assert sum(heard) == len(SDIST)
     assert index.asked.count("/files/Some_Pkg-1.0.tar.gz") == len(faults) + 1
 
@@ -177,7 +179,7 @@ def test_attempts_are_bounded_and_leave_nothing(index: Index, tmp_path: Path, fa
     release = asked("pypi:some-pkg==1.0/*", tmp_path)
     index.faults["/files/Some_Pkg-1.0.tar.gz"] = list(faults)
     with pytest.raises(CorpusError, match=says):
-        fetch(release, tmp_path, lambda _: None)
+        fetch(release, Access(tmp_path), lambda _: None)
     assert left(tmp_path) == []
     assert index.asked.count("/files/Some_Pkg-1.0.tar.gz") == (1 if says == "refused" else retry.ATTEMPTS)
 
@@ -187,12 +189,12 @@ def test_another_file_than_the_one_published_is_refused(index: Index, tmp_path: 
     index.bodies["/files/swapped-1.0.tar.gz"] = SDIST[:-1] + b"?"
     release = asked("pypi:swapped==1.0/*", tmp_path)
     with pytest.raises(CorpusError) as error:
-        fetch(release, tmp_path, lambda _: None)
+        fetch(release, Access(tmp_path), lambda _: None)
     assert release.sha256 in str(error.value)
     assert hashlib.sha256(SDIST[:-1] + b"?").hexdigest() in str(error.value)
     index.bodies["/files/swapped-1.0.tar.gz"] = SDIST + b"more"
     with pytest.raises(CorpusError, match="longer than"):
-        fetch(release, tmp_path, lambda _: None)
+        fetch(release, Access(tmp_path), lambda _: None)
     assert left(tmp_path) == []
 
 
@@ -203,7 +205,7 @@ def test_concurrent_fetchers_share_one_download(index: Index, tmp_path: Path) ->
     partial.write_bytes(b"what a killed fetcher left behind")
     found: list[bytes] = []
     fetchers = [
-        threading.Thread(target=lambda: found.append(fetch(release, tmp_path, lambda _: None).read_bytes()))
+        threading.Thread(target=lambda: found.append(fetch(release, Access(tmp_path), lambda _: None).read_bytes()))
         for _ in range(6)
     ]
     for fetcher in fetchers:

@@ -20,7 +20,7 @@ from hostile_server import GOOD, HostileServer, Mode, hostile_server
 from corpus.errors import CorpusError
 from corpus.fetch import retry
 from corpus.fetch.access import Access
-from corpus.fetch.client import describe, open_remote
+from corpus.fetch.client import describe, fetch, open_remote
 from corpus.fetch.remote_file import FIRST_BYTES
 from corpus.fetch.remote_path import RemotePath
 from corpus.sources.base import SourceSettings, catalog
@@ -104,6 +104,23 @@ def test_a_remote_file_of_another_size_is_not_read(server: HostileServer, access
     with open_remote(remote, access) as file, pytest.raises(CorpusError, match=r"changed on the server.*Build again"):
         file.seek(100)
         file.read(1)
+
+
+def test_a_dated_file_of_the_same_size_and_another_date_is_not_read(server: HostileServer, access: Access) -> None:
+    """As plain web servers have them: no tag. Fails if only the size is looked at, in the plan or while it is read."""
+    old, new = ({"Last-Modified": f"Mon, 0{day} Jun 2026 00:00:00 GMT"} for day in (1, 8))
+    url = server.add("/b", BODY, etag=None)
+    server.standing["/b"] = server.heads["/b"] = Mode(headers=old)
+    (remote,) = describe([url], access)
+    with open_remote(remote, access) as file:
+        assert file.read(10) == BODY[:10]
+    server.add("/b", BODY[::-1], etag=None)
+    server.standing["/b"] = server.heads["/b"] = Mode(headers=new)
+    assert describe([url], access) != [remote]
+    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+        file.read(10)
+    with pytest.raises(CorpusError, match="changed on the server"):
+        fetch(remote, access, lambda _: None)
 
 
 def test_a_local_file_that_changed_is_not_read(access: Access, tmp_path: Path) -> None:
