@@ -1,5 +1,6 @@
 """The command `corpus`: plan, build, verify, stats, report, explain, diff, prune."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,8 @@ from typing import Annotated
 import typer
 
 from corpus.errors import CorpusError, InputError
+
+STOPPED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,10 +26,15 @@ def _folder(written: str) -> str:
     return written
 
 
-def _local(written: str | None) -> Path | None:
+def _build(written: str | None, on: str | None) -> Path:
+    """The folder of a build; the place says how one at s3:// is asked for."""
     from corpus.report.find import build_folder
 
-    return build_folder(written) if written and written.startswith("s3://") else Path(written) if written else None
+    if written is None or not written.startswith("s3://"):
+        return build_folder(written)
+    from pipelines.place import read_place
+
+    return build_folder(written, read_place(on).access())
 
 
 def _assigned(assignments: list[str] | None, sample: str | None) -> list[str]:
@@ -126,31 +134,30 @@ def build(
 
 
 @app.command()
-def verify(out: Built = None) -> None:
+def verify(out: Built = None, on: On = None) -> None:
     """Check every file of a build against its manifests, and the ledgers against the shards."""
-    from corpus.report.find import build_folder
     from corpus.verify import verify_build
 
-    verify_build(build_folder(out))
+    verify_build(_build(out, on))
 
 
 @app.command()
 def stats(
     path: Annotated[str | None, typer.Argument(help="A build's folder, or one shard.", metavar="OUT|SHARD")] = None,
+    on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a build's funnel and shards, or what one shard holds."""
     from corpus.report.tables import show_stats
 
-    show_stats(_local(path), as_json)
+    there = path is not None and path.startswith("s3://")
+    show_stats(_build(path, on) if there else Path(path) if path else None, as_json)
 
 
 @app.command()
-def report(out: Built = None) -> None:
+def report(out: Built = None, on: On = None) -> None:
     """Say where a build's report page lies."""
-    from corpus.report.find import build_folder
-
-    page = build_folder(out) / "report.html"
+    page = _build(out, on) / "report.html"
     if not page.is_file():
         raise CorpusError(f"{page}: not there; the build did not reach its end: run `corpus build` again")
     print(page)
@@ -160,19 +167,20 @@ def report(out: Built = None) -> None:
 def explain(
     out: Annotated[str, typer.Argument(help="A build's folder.", metavar="OUT")],
     what: Annotated[str, typer.Argument(help="A document's id, or FILE@OFFSET.", metavar="ID|FILE@OFFSET")],
+    on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell where a document comes from, what was measured and decided, and where it ended."""
     from corpus.explain import show_explanation
-    from corpus.report.find import build_folder
 
-    show_explanation(build_folder(out), what, as_json)
+    show_explanation(_build(out, on), what, as_json)
 
 
 @app.command()
 def diff(
     a: Annotated[str, typer.Argument(help="A build's folder.", metavar="A")],
     b: Annotated[str, typer.Argument(help="Another's.", metavar="B")],
+    on: On = None,
     as_json: AsJson = False,
     page: Annotated[
         Path | None, typer.Option("--page", help="Write it as a page, too.", metavar="FILE.html", dir_okay=False)
@@ -180,9 +188,8 @@ def diff(
 ) -> None:
     """Tell what two builds differ by: settings, rules, what became of documents, tokens."""
     from corpus.diff.tables import show_diff
-    from corpus.report.find import build_folder
 
-    show_diff(build_folder(a), build_folder(b), as_json, page)
+    show_diff(_build(a, on), _build(b, on), as_json, page)
 
 
 @app.command()
@@ -206,10 +213,14 @@ def main() -> None:
     try:
         app()
     except CorpusError as error:
-        print(f"corpus: {error}", file=sys.stderr)
+        from corpus.report.explanation import visible
+
+        print("\n".join(map(visible, f"corpus: {error}".split("\n"))), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("corpus: stopped", file=sys.stderr)
-        sys.exit(1)
+    except SystemExit as end:
+        if end.code != STOPPED:
+            raise
+        print("corpus: stopped", file=sys.stderr, flush=True)
+        os._exit(STOPPED)  # threads may still wait for servers
     except BrokenPipeError:
         sys.exit(0)

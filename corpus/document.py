@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 REVISION = 1  # raised whenever an id or a keyed hash changes: the holdout, samples and the shuffle follow from them
+TEXT_REVISION = 1  # raised whenever `plain_text` answers otherwise
 OUTCOMES = ("kept", "dropped", "skipped", "merged", "failed")
 
 
@@ -62,6 +63,19 @@ class UnreadableError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def plain_text(text: str) -> str:
+    r"""The text with `\n` at the end of its lines, whatever its source has there, and with lone surrogates replaced.
+
+    Line ends are no part of what a text says, yet `\r` would be tokens, and keep copies of a text apart.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # UTF-8 cannot hold them
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def document_id(source: str, identity: str, content: bytes) -> str:

@@ -10,6 +10,12 @@ class CorpusError(Exception):
         super().__init__(message)  # one argument, so that it survives the way back from a worker
 
 
+class StoppedError(CorpusError):
+    """A person, or who started it, has stopped the run; what was finished is kept."""
+
+    exit_code = 130
+
+
 class InputError(CorpusError):
     """What the user wrote or named is wrong: nothing was written."""
 

@@ -48,8 +48,9 @@ figure{margin:1rem 0 1.25rem}figcaption{margin-bottom:.35rem;max-width:46rem;ove
 .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;margin:.25rem 0 .5rem;max-width:none;font-size:.8rem;
   color:var(--soft)}
 .legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:2px;margin-right:.4rem;vertical-align:-.05rem}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:.5rem 1.5rem;
-  align-items:end}.grid figure{margin:.5rem 0;min-width:0}.grid .plot svg{width:100%}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:.5rem 1.5rem}
+.grid figure{margin:.5rem 0;min-width:0;display:grid;grid-row:span 2;grid-template-rows:subgrid;row-gap:0}
+.grid .plot svg{width:100%}
 .grid figcaption{min-height:2.7em;line-height:1.35;margin-bottom:.25rem;color:var(--ink)}
 .grid figcaption small{color:var(--soft);display:block;font-size:.8rem}
 .plot svg text{fill:var(--soft)}.plot svg .role-mark text{fill:var(--ink)}

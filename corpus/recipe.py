@@ -137,6 +137,8 @@ def _path_problem(written: str, folder: Path) -> str | None:
     found = local_files(written, folder)
     if strange := [path for path in found if not _is_text(path)]:
         return f"the name of {str(strange[0])!a} is not UTF-8; rename it"
+    if not found and (folder / written).is_dir():
+        return f"{written} is a folder; `{written.rstrip('/')}/**/*` are the files in it"
     return None if found else f"no file matches {written} (looked from {folder.resolve()})"
 
 

@@ -223,6 +223,10 @@ def _problem(model: type[BaseModel], document: Document, error: dict[str, object
         field = str(context["discriminator"]).strip("'")
         told = f"`{name}.{field}`: found {tag!r}; allowed: {', '.join(expected)}{nearest(tag, expected)}"
         return document.line((*path, field)), told
+    if kind == "bool_type":
+        return document.line(path), f"`{name}`: expected true or false; found {found}"
+    if kind in ("model_type", "model_attributes_type"):
+        return document.line(path), f"`{name}`: expected settings of its own, such as `{{...: ...}}`; found {found}"
     message = str(error["msg"]).removeprefix("Value error, ")
     suffix = "" if kind == "value_error" else f"; found {found}"
     if kind == "literal_error" and isinstance(error.get("input"), str):

@@ -16,6 +16,7 @@ from corpus.errors import CorpusError
 from corpus.store.built import Build, BuildFile, BuiltJob, File, JobFile, ProductRow, TaskFile, read_file, task_path
 from corpus.store.ledger import Ledger
 from corpus.store.manifest import Manifest, open_manifest
+from corpus.store.mirror import mirror_of
 from corpus.store.products import canonical, sha256_file
 from corpus.units import human_bytes
 
@@ -43,7 +44,7 @@ def verify_build(folder: Path) -> None:
     """Prints a line that says what was checked. Raises CorpusError that names every bad file, and what is wrong."""
     files = check_files(folder)
     if files.problems or files.manifest is None:
-        advice = "Delete the named files and run `corpus build` again: it makes them anew. Nothing was recounted."
+        advice = "Delete the named files there and run `corpus build` again: it makes them anew. Nothing was recounted."
         raise CorpusError(_message(folder, files.problems, advice))
     problems = list(_recount(Build(folder, tuple(files.jobs)), files.manifest))
     if problems:
@@ -75,7 +76,8 @@ def _message(folder: Path, problems: list[str], advice: str) -> str:
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    return "\n".join([f"{folder}: {count}", *lines, advice])
+    mirror = mirror_of(folder)
+    return "\n".join([f"{mirror.url if mirror else folder}: {count}", *lines, advice])
 
 
 def _summary(files: Files, manifest: Manifest) -> str:

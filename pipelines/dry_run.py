@@ -5,12 +5,12 @@ local files, and from what the cache knows of packages from before.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from corpus import address
 from corpus.errors import InputError
@@ -18,6 +18,7 @@ from corpus.fetch import client, local
 from corpus.fetch.answer import shown
 from corpus.quality import language
 from corpus.recipe import Recipe, local_files, read_recipe
+from corpus.report.explanation import visible
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.tokens.shares import apportion, exact
@@ -32,6 +33,11 @@ class Origin(NamedTuple):
     at: str  # where that is
     files: int | None
     bytes: int | None
+    paths: tuple[Path, ...] = ()  # of local files
+
+    def told(self) -> dict[str, Json]:
+        """All but the paths."""
+        return {"address": self.address, "at": self.at, "files": self.files, "bytes": self.bytes}
 
 
 def show_dry_run(recipe: Path, on: str | None, assignments: Sequence[str], as_json: bool) -> None:
@@ -50,15 +56,16 @@ def describe(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
     asked = apportion(tokens, exact({source.name: source.share for source in recipe.sources})) if tokens else {}
     sources: list[Json] = []
     for source in recipe.sources:
-        origins = [_origin(written, folder, cache) for written in source.paths] + _listed(source, folder)
+        origins = [_origin(each, folder, cache) for each in dict.fromkeys(source.paths)] + _listed(source, folder)
         lists = [_origin(written, folder, cache) for written in source.lists]
+        files, size = _whole(origins)
         sources.append({
             "name": source.name,
             "reader": source.reader,
-            "from": [each._asdict() for each in origins],
-            "lists": [each._asdict() for each in lists],
-            "files": _sum([each.files for each in origins]),
-            "bytes": _sum([each.bytes for each in origins]),
+            "from": [each.told() for each in origins],
+            "lists": [each.told() for each in lists],
+            "files": files,
+            "bytes": size,
             "documents": None,
             "license": source.license,
             "settings": _own_settings(source),
@@ -71,7 +78,7 @@ def describe(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
     models: list[Json] = []
     if any(source.identify_language for source in recipe.sources):
         origin = _origin(language.MODEL, folder, cache)
-        models.append({**origin._asdict(), "license": language.MODEL_LICENSE, "sha256": language.MODEL_SHA256})
+        models.append({**origin.told(), "license": language.MODEL_LICENSE, "sha256": language.MODEL_SHA256})
     sample = recipe.sample.model_dump(mode="json") if recipe.sample else None
     return {"name": recipe.name, "contact": recipe.contact, "sample": sample, "sources": sources, "models": models,
             "tokenizer": _tokenizer(recipe), "tokens_asked": tokens, "shortfall": recipe.mix.shortfall}  # fmt: skip
@@ -86,8 +93,8 @@ def _origin(written: str, folder: Path, cache: Path) -> Origin:
     path = _local(written)
     if client.is_remote(written) and path is None:
         return Origin(shown(written), shown(written), None if set("*?[") & set(written) else 1, None)
-    paths = [Path(each) for each in local_files(str(path or written), folder)]
-    return Origin(written, f"{folder.resolve()}" if path is None else "this machine", len(paths), _bytes(paths))
+    paths = tuple(local_files(str(path or written), folder))
+    return Origin(written, f"{folder.resolve()}" if path is None else "this machine", len(paths), _bytes(paths), paths)
 
 
 def _local(written: str) -> Path | None:
@@ -117,7 +124,15 @@ def _own_settings(source: SourceSettings) -> dict[str, Json]:
     return {name: value for name, value in told.items() if name in own and name != "paths"}
 
 
-def _bytes(paths: Sequence[Path]) -> int | None:
+def _whole(origins: Sequence[Origin]) -> tuple[int | None, int | None]:
+    """Files and bytes of all of them; a file that two patterns match is read once."""
+    here = {path for each in origins for path in each.paths}
+    known = [(each.files, each.bytes) for each in origins if not each.paths]
+    known += [(len(here), _bytes(here))] if here else []
+    return _sum([files for files, _ in known]), _sum([size for _, size in known])
+
+
+def _bytes(paths: Collection[Path]) -> int | None:
     try:
         return sum(path.stat().st_size for path in paths)
     except OSError:
@@ -138,37 +153,41 @@ def _tokenizer(recipe: Recipe) -> Json:
 
 
 def _print(recipe: Recipe, told: dict[str, Json]) -> None:
+    """A line each; what was written elsewhere is plain text."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{escape(recipe.name)}[/]: nothing is fetched, and no source is read")
+
+    def say(line: str, bold: str = "") -> None:
+        console.print(Text.assemble((visible(bold), "bold"), visible(line)))
+
+    say(": nothing is fetched, and no source is read", bold=recipe.name)
     for source in _rows(told["sources"]):
-        share, license = 100 * float(str(source["share"])), escape(str(source["license"]))
         tokens = f", {source['tokens_asked']:,} tokens asked" if source["tokens_asked"] else ""
-        console.print(f"\n[bold]{source['name']}[/]  {source['reader']}, {share:g} %{tokens}; license {license}")
+        share = f"{100 * float(str(source['share'])):g} %{tokens}"
+        say("")
+        say(f"  {source['reader']}, {share}; license {source['license']}", bold=str(source["name"]))
         for origin in (*_rows(source["from"]), *_rows(source["lists"])):
-            console.print(f"  from      {escape(str(origin['address']))}")
+            say(f"  from      {origin['address']}")
             if origin["at"] != origin["address"]:
-                console.print(f"            {escape(str(origin['at']))}")
-            console.print(f"            files {_known(origin['files'])}, size {_size(origin['bytes'])}")
+                say(f"            {origin['at']}")
+            say(f"            files {_known(origin['files'])}, size {_size(origin['bytes'])}")
         settings = source["settings"]
         assert isinstance(settings, dict)
         for name, value in settings.items():
-            console.print(f"  {name:9} {escape(json.dumps(value))}")
+            say(f"  {name:9} {json.dumps(value)}")
         rules, steps = source["rules"], source["steps"]
         assert isinstance(rules, list) and isinstance(steps, list)
-        console.print(f"  rules     {escape(', '.join(map(str, [*rules, *steps]))) or 'none'}")
-        console.print(f"  language  {escape(json.dumps(source['language'])) if source['language'] else 'any'}")
-        console.print("  documents unknown")
-    console.print("")
+        say(f"  rules     {', '.join(map(str, [*rules, *steps])) or 'none'}")
+        say(f"  language  {json.dumps(source['language']) if source['language'] else 'any'}")
+        say("  documents unknown")
+    say("")
     for model in _rows(told["models"]):
-        console.print(f"model       {escape(str(model['license']))}")
-        console.print(f"            {escape(str(model['address']))}")
-        console.print(f"            {escape(str(model['at']))}, size {_size(model['bytes'])}")
-    console.print(f"tokenizer   {escape(json.dumps(told['tokenizer']))}")
+        say(f"model       {model['license']}")
+        say(f"            {model['address']}")
+        say(f"            {model['at']}, size {_size(model['bytes'])}")
+    say(f"tokenizer   {json.dumps(told['tokenizer'])}")
     asked = told["tokens_asked"]
-    console.print(
-        f"tokens      {f'{asked:,} asked' if isinstance(asked, int) else 'all there are'}; to be had: unknown"
-    )
-    console.print("disk, time  unknown; `corpus plan --forecast` builds a sample to tell")
+    say(f"tokens      {f'{asked:,} asked' if isinstance(asked, int) else 'all there are'}; to be had: unknown")
+    say("disk, time  unknown; `corpus plan --forecast` builds a sample to tell")
 
 
 def _rows(value: Json) -> list[dict[str, Json]]:

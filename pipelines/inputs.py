@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from corpus import address
 from corpus.fetch import client
 from corpus.fetch.access import Access
+from corpus.fetch.answer import path_parts
 from corpus.fetch.client import Remote
 from corpus.fetch.local import local_path
 from corpus.recipe import Recipe, Sample, local_files
@@ -145,7 +145,10 @@ class Lister:
     def _files(self, found: Addresses, *, cut: bool, sample: Sample | None) -> tuple[LocalFile | RemoteFile, ...]:
         """Local and remote files, less what is not in the sample, as one list in the order of their names."""
         every: list[Path | str] = [*found.local, *found.remote]
-        named = sorted(zip(shortest_names([_parts(each) for each in every]), range(len(every)), strict=True))
+        names = shortest_names([_parts(each) for each in every])
+        counts = Counter(names)
+        names = [name if counts[name] == 1 else _marked(name, each) for name, each in zip(names, every, strict=True)]
+        named = sorted(zip(names, range(len(every)), strict=True))
         if sample is not None:
             named = _sampled(named, sample, self._recipe.seed)
         stats = {number: each.stat() for _, number in named if isinstance(each := every[number], Path)}
@@ -201,8 +204,13 @@ def _parts(where: Path | str) -> tuple[str, ...]:
     """The parts of a path, or of a URL without its scheme and query."""
     if isinstance(where, Path):
         return where.parts
-    split = urlsplit(where)
-    return (split.netloc, *PurePosixPath(unquote(split.path).lstrip("/").replace("\0", "") or "file").parts)
+    parts = path_parts(where)
+    return parts if len(parts) > 1 else (*parts, "file")
+
+
+def _marked(name: str, where: Path | str) -> str:
+    """The name of a file whose address differs from another's in its query alone, which may hold a signature."""
+    return f"{name}?{hashlib.sha256(str(where).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def shortest_names(paths: Sequence[tuple[str, ...]]) -> list[str]:

@@ -166,6 +166,8 @@ class Done:
     def forget_damaged(self) -> None:
         """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
         there = self._mirror.sizes(self.folder) if self._mirror else None
+        if there is not None and "job.json" not in there:
+            (self.folder / "job.json").unlink(missing_ok=True)
         for index in range(self.job.tasks):
             name = f"tasks/{index:05d}.json"
             if there is not None and name not in there:

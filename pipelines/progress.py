@@ -62,7 +62,7 @@ class Watch:
         import _thread
 
         dead: set[int] = set()
-        while not self._stop.wait(0.5 if mirror_of(self._out) is None else 5):
+        while not self._stop.wait(0.5 if mirror_of(self._out) is None else 15):
             self._update()
             still, dead = dead, self._dead_workers()
             self.problem = _killed(still & dead) or _full_disk(self._out)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from corpus.errors import CorpusError, InputError
+from corpus.errors import CorpusError, InputError, StoppedError
 from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.lock import locked
@@ -64,6 +64,8 @@ def out_folder(recipe: Recipe, out: Path | str | None, place: Place | None = Non
     if asked.startswith("s3://"):
         place = place or read_place(None)
         return working_copy(asked, place.cache_folder, place.s3)
+    if "://" in asked:
+        raise InputError(f"--out {asked[:300]}: a corpus is built into a folder, or at s3://BUCKET/FOLDER")
     try:
         return Path(os.path.expanduser(asked)).resolve()  # noqa: PTH111  (an unknown user's is left as it is)
     except (ValueError, RuntimeError) as error:  # a NUL or what is not text in it; links in a circle
@@ -150,7 +152,8 @@ def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> No
     names = jobs[0].kind if len(jobs) == 1 else f"{jobs[0].kind} ({', '.join(job.of_source for job in jobs)})"
     if len({job.kind for job in jobs}) > 1:
         names = ", ".join(job.name for job in jobs)
-    shown = f" {human_count(documents)} records, {human_bytes(size)}" if documents else ""
+    what = "files" if jobs[0].kind == "acquire" else "records"
+    shown = f" {human_count(documents)} {what}, {human_bytes(size)}" if documents and size else ""
     console.print(f"  {human_seconds(seconds):>10}  {names}{shown}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -206,7 +209,7 @@ def stoppable() -> Iterator[None]:
         yield
     except KeyboardInterrupt as stopped:
         told = "; ".join(["stopped", *map(str, stopped.args)])
-        raise CorpusError(f"{told}; what was finished is kept: build again to go on") from None
+        raise StoppedError(f"{told}; what was finished is kept: build again to go on") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -13,6 +13,11 @@ settings.register_profile("gristmill", deadline=None)  # the first example of ma
 settings.load_profile("gristmill")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes name no test: those of a gzip hold the time, so that two workers would collect two tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real files that CORPUS_TEST_DATA names; without it the test is skipped."""

@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         state = self.state
-        path = self.path.partition("?")[0]
+        path = self.path if self.path in state.files else self.path.partition("?")[0]
         state.asked.append(Request(self.command, path, self.headers["Range"], dict(self.headers)))
         mode = state.mode(self.command, path)
         body = state.files.get(path)

@@ -3,19 +3,21 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import JsonValue
 
 from corpus.diff import documents
-from corpus.diff.parts import CodeDiff, CountDiff, Diff, RuleDiff, SettingDiff, SourceDiff, TokenizerDiff
+from corpus.diff.parts import CodeDiff, CountDiff, Diff, FilesDiff, RuleDiff, SettingDiff, SourceDiff, TokenizerDiff
 from corpus.report.parts import RuleCount
 from corpus.report.summary import SourceSummary, read_summary
+from corpus.settings import Json
 from corpus.store.built import Build, open_build
 from corpus.store.manifest import FILE_NAME, Tokenizer, open_manifest
 from corpus.store.products import read_json
 
 KINDS_OF_CODE_LEFT_OUT = {"report", "manifest"}  # what they write is told by all else
+FIRST_FILES = 3  # names of files that one build alone has
 
 
 def compare_builds(a: Path, b: Path) -> Diff:
@@ -107,11 +109,28 @@ def _source(name: str, builds: tuple[Build, Build], a: SourceSummary | None, b: 
     return SourceDiff(
         name=name,
         only=None if a and b else "a" if a else "b",
+        files=_files(builds[0] if a else None, builds[1] if b else None, name),
         counts=tuple(CountDiff(name=each, a=counts[0].get(each, 0), b=counts[1].get(each, 0)) for each in names),
         rules=tuple(_rules(a, b)),
         moves=found.moves,
         same=found.same,
     )
+
+
+def _files(a: Build | None, b: Build | None, source: str) -> FilesDiff | None:
+    """What tells two sources of the same settings apart: a recipe's paths are no part of what a build is made of."""
+    of_a, of_b = _read(a, source), _read(b, source)
+    only = sorted(of_a - of_b), sorted(of_b - of_a)
+    first = [tuple(name for name, _ in each[:FIRST_FILES]) for each in only]
+    found = FilesDiff(only_a=len(only[0]), only_b=len(only[1]), first_a=first[0], first_b=first[1])
+    return found if any(only) else None
+
+
+def _read(build: Build | None, source: str) -> set[tuple[str, str]]:
+    """Names and SHA-256 of the files that a source was read from; of one that was read elsewhere, its version."""
+    tasks = build.job("acquire", source).tasks if build else ()
+    files = [file for task in tasks for file in cast(list[dict[str, Json]], task.facts["files"])]
+    return {(str(file["name"]), str(file["sha256"] or file.get("version"))) for file in files}
 
 
 def _counts(source: SourceSummary | None) -> dict[str, int]:

@@ -19,7 +19,7 @@ def diff_page(found: Diff) -> str:
     """The whole page."""
     parts = [_headline(found)]
     if found.differs:
-        parts += [_settings(found), _sources(found), _rules(found), _documents(found)]
+        parts += [_settings(found), _files(found), _sources(found), _rules(found), _documents(found)]
     return page.page(f"{found.name_a} and {found.name_b}: two builds compared", *parts)
 
 
@@ -32,12 +32,12 @@ def _headline(found: Diff) -> Html:
         ("In A's shards alone", f"{only_a:,}", "documents"),
         ("In B's shards alone", f"{only_b:,}", "documents"),
         ("Settings", f"{len(found.settings):,}", "that differ"),
-        ("Rules", f"{sum(len(source.rules) for source in found.sources):,}", "that took more or less"),
+        ("Rules", f"{sum(len(source.changed_rules) for source in found.sources):,}", "that took more or less"),
         ("Tokenizer", "another" if found.tokenizer else "the same", _shared(found)),
     ]
-    said = "What differs between two builds: their settings, what became of their documents, and their tokens."
+    said = "What differs between two builds: their settings, their files, what became of the documents, and tokens."
     if not found.differs:
-        said = "No difference: the same settings, the same documents with the same fates, the same tokens."
+        said = "No difference: the same settings and files, the same documents with the same fates, the same tokens."
     folders: Rows = [
         ["A", page.foreign(found.name_a), page.foreign(found.folder_a)],
         ["B", page.foreign(found.name_b), page.foreign(found.folder_b)],
@@ -81,6 +81,19 @@ def _settings(found: Diff) -> Html:
     return page.section(page.heading("Settings that differ"), *parts)
 
 
+def _files(found: Diff) -> Html:
+    rows: Rows = []
+    for source in found.sources:
+        if each := source.files:
+            names = [_long(", ".join(first)) for first in (each.first_a, each.first_b)]
+            rows.append([page.foreign(source.name), each.only_a, names[0], each.only_b, names[1]])
+    if not rows:
+        return Html("")
+    text = "Files that one build alone read: of that name and content the other has none. The first names of each."
+    columns = ["source", "in A alone", "such as", "in B alone", "such as"]
+    return page.section(page.heading("Files"), page.paragraph(text), page.table(columns, rows, text=(0, 2, 4)))
+
+
 def _sources(found: Diff) -> Html:
     rows: Rows = []
     for source in found.sources:
@@ -111,7 +124,7 @@ def _tokens_chart(found: Diff) -> Spec:
 def _rules(found: Diff) -> Html:
     rows: Rows = []
     for source in found.sources:
-        for each in source.rules:
+        for each in source.changed_rules:
             bounds = ["(none)" if bound is None else bound for bound in (each.bound_a, each.bound_b)]
             change = f"{each.dropped_b - each.dropped_a:+,}".replace("-", "−")
             figures = (each.dropped_a, each.dropped_b, change, each.failing_a, each.failing_b)

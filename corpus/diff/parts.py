@@ -40,6 +40,15 @@ class CountDiff(Model):
         return self.b - self.a
 
 
+class FilesDiff(Model):
+    """Files of a source that one build alone read: of that name and content the other has none."""
+
+    only_a: int
+    only_b: int
+    first_a: tuple[str, ...]  # names, a few
+    first_b: tuple[str, ...]
+
+
 class RuleDiff(Model):
     """What a rule did in either build; a bound of None: the rule is not in that build's recipe."""
 
@@ -75,6 +84,7 @@ class SourceDiff(Model):
 
     name: str
     only: Literal["a", "b"] | None
+    files: FilesDiff | None  # None: the same ones
     counts: tuple[CountDiff, ...]
     rules: tuple[RuleDiff, ...]  # that differ
     moves: tuple[Move, ...]  # the largest first
@@ -83,7 +93,13 @@ class SourceDiff(Model):
     @property
     def differs(self) -> bool:
         """Whether anything of it does."""
-        return bool(self.only or self.rules or self.moves or any(count.difference for count in self.counts))
+        counts = any(count.difference for count in self.counts)
+        return bool(self.only or self.files or self.rules or self.moves or counts)
+
+    @property
+    def changed_rules(self) -> tuple[RuleDiff, ...]:
+        """Rules that differ where both builds have the source."""
+        return () if self.only else self.rules
 
     @property
     def only_a(self) -> int:

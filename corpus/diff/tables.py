@@ -1,7 +1,7 @@
 """Two builds' differences on a terminal. What came from outside is printed as plain text."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -15,6 +15,7 @@ from corpus.report.shard_stats import to_json
 from corpus.report.tables import Rows, plain_console, print_table
 
 SHOWN_VALUE = 40  # characters of a setting
+SHOWN_NAME = 80  # characters of a file's, its last
 SHOWN_MOVES = 40
 SHOWN_EXAMPLES = 10
 
@@ -48,7 +49,9 @@ def _tables(found: Diff) -> None:
     for name, build, folder in (("A", found.name_a, found.folder_a), ("B", found.name_b, found.folder_b)):
         console.print(Text(f"{name}  {visible(build)} in {visible(folder)}"), soft_wrap=True)
     if not found.differs:
-        console.print("\nNo difference: the same settings, the same documents with the same fates, the same tokens.")
+        console.print(
+            "\nNo difference: the same settings and files, the same documents with the same fates, the same tokens."
+        )
         return
     console.print()
     settings: Rows = [
@@ -57,20 +60,27 @@ def _tables(found: Diff) -> None:
     code: Rows = [[each.job, each.name, value_of(each.a, True), value_of(each.b, True)] for each in found.code]
     counts: Rows = [row for source in found.sources for row in _counts(source)]
     rules: Rows = [row for source in found.sources for row in _rules(source)]
+    files = [(source.name, source.files) for source in found.sources if source.files]
     moves: Rows = [row for source in found.sources for row in _moves(source)]
     if settings:
         print_table(console, "Settings that differ", ["setting", "A", "B"], settings, (0, 1, 2))
+    if files:
+        console.print("Files that one build alone read", style="bold")
+        for name, alone in files:
+            told = f"in A alone {_alone(alone.only_a, alone.first_a)}; in B alone {_alone(alone.only_b, alone.first_b)}"
+            console.print(Text(f"  {visible(name)}: {told}"), soft_wrap=True)
+        console.print()
     if code:
         print_table(console, "Code and libraries that differ", ["job", "of", "A", "B"], code, (0, 1, 2, 3))
     if each := found.tokenizer:
-        shared = "" if each.shared is None else f"; {each.shared:,} tokens are in both"
+        shared = "" if each.shared is None else f"; {each.shared:,} tokens of these are in both"
         sizes = f"A {each.sha256_a[:12]} of {each.vocabulary_a:,}, B {each.sha256_b[:12]} of {each.vocabulary_b:,}"
         console.print(Text(f"Tokenizers differ: {sizes}{shared}\n"), soft_wrap=True)
     if counts:
         print_table(console, "Records, tokens and bytes", ["source", "count", "A", "B", "B - A"], counts, (0, 1))
     if rules:
-        columns = ["source", "rule", "bound A", "bound B", "credited A", "B", "B - A"]
-        print_table(console, "Rules whose bound or credit changed", columns, rules, (0, 1, 2, 3))
+        columns = ["source", "rule", "bound A", "bound B", "credited A", "B", "B - A", "refused A", "B"]
+        print_table(console, "Rules whose bound, credit or refusals changed", columns, rules, (0, 1, 2, 3))
     if moves:
         print_table(console, "Documents whose fate changed", ["source", "documents", "in A", "in B"],
                     moves[:SHOWN_MOVES], (0, 2, 3))  # fmt: skip
@@ -88,6 +98,13 @@ def _tables(found: Diff) -> None:
             console.print(Text(f"{visible(source.name)}: {told}"), soft_wrap=True)
 
 
+def _alone(count: int, first: Sequence[str]) -> str:
+    """`12 (a, b, c, …)`."""
+    short = [name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}" for name in map(visible, first)]
+    names = short + ["…"] * (count > len(first))
+    return f"{count:,} ({', '.join(names)})" if count else "none"
+
+
 def _counts(source: SourceDiff) -> Iterator[list[str | int]]:
     for each in source.counts:
         if each.difference:
@@ -95,10 +112,10 @@ def _counts(source: SourceDiff) -> Iterator[list[str | int]]:
 
 
 def _rules(source: SourceDiff) -> Iterator[list[str | int]]:
-    for each in source.rules:
+    for each in source.changed_rules:
         bounds = [value_of(bound or "", bound is not None) for bound in (each.bound_a, each.bound_b)]
         change = f"{each.dropped_b - each.dropped_a:+,}"
-        yield [source.name, each.rule, *bounds, each.dropped_a, each.dropped_b, change]
+        yield [source.name, each.rule, *bounds, each.dropped_a, each.dropped_b, change, each.failing_a, each.failing_b]
 
 
 def _moves(source: SourceDiff) -> Iterator[list[str | int]]:

@@ -46,8 +46,10 @@ _CREDIT_CHARACTERS = 1500  # of one paragraph: a longer one is rather the book's
 _CREDIT_PARAGRAPHS = 60
 _BLANK_LINES = re.compile(r"(?:[ \t\ufeff]*\n)*")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n|\Z")
-_NOTES = _line(r"[^\w\n]*Transcriber.?s.?[ \t]+Notes?\b")
+# Notes behind the book: below a line of their own, or its last paragraph or bracket. Those between paragraphs stay.
+_NOTES = _line(r"[^\w\n]*Transcriber.?s.?[ \t]+Notes?\b(?:[^\w\n]*$|[^\]]*\]\Z|(?:.|\n(?![ \t]*\n))*\Z)")
 _NOTES_CHARACTERS = 4000
+_GOES_ON = _line(r"[^\w\n]*(?:chapter|part|book|volume|act|scene|[ivxlc]+\.?$|the end\b|finis\b)")
 _WORLD_LIBRARY = re.compile(r"<<THIS ELECTRONIC VERSION OF.{0,1000}?>>", re.DOTALL)  # said in every act of Shakespeare
 
 
@@ -58,8 +60,11 @@ def book_text(text: str) -> str:
     book = _WORLD_LIBRARY.sub("", text[start : _book_end(text, start)])
     if start or _OURS.search(book[:1000]):
         book = _without_credits(book, unmarked=not start)
+    book = book.rstrip()
     notes = _NOTES.search(book, max(len(book) // 2, len(book) - _NOTES_CHARACTERS))
-    return _begun(book[: notes.start() if notes else None]).rstrip()
+    if notes and not _GOES_ON.search(book, notes.end()):
+        book = book[: notes.start()]
+    return _begun(book).rstrip()
 
 
 def book_start(text: str) -> int:

@@ -90,7 +90,10 @@ _OTHERS = frozenset(
     ]
 )
 
-_GPL = r"(?:as published by the free software foundation )?(?:either )?(?:version |v)"
+_GPL = r"(?:[al]?gpl )?(?:as published by the free software foundation )?(?:either )?(?:version |v)"
+_OF_GPL = r"(?:0 )?(?:only )?(?:or (?:at your option )?(?:any )?later )?(?:version )?of the (?:gnu )?"
+# What introduces a license in few words: code may well speak of the GPL without.
+_UNDER = r"\b(?:under|licen[cs]ed?|terms|released|distributed|copyright)(?: [a-z0-9]+){0,8}? "
 _HPND = "permission to use copy modify and distribute this software and its documentation for any purpose"
 # What is said in one license and no other, over words alone: letters are small, and what is no letter is one blank.
 _PHRASES = (
@@ -99,6 +102,7 @@ _PHRASES = (
     ("mit-0", r"permission is hereby granted free of charge .{,400} to do so the software is provided as is"),
     ("bsl-1.0", r"boost software license version 1 0"),
     ("mit", r"permission is hereby granted free of charge to any person obtaining a copy of this software and"),
+    ("mit", r"dual licensed under (?:the )?(?:terms of the )?mit\b"),
     ("mit", r"(?:licensed|released|distributed) under the (?:terms of the )?(?:mit|expat) license"),
     ("apache-2.0", r"apache license version 2 0"),
     ("apache-1.1", r"apache software license version 1 1"),
@@ -111,6 +115,18 @@ _PHRASES = (
     ("lgpl-2.0", rf"gnu (?:library|lesser) general public license {_GPL}2"),
     ("gpl-3.0", rf"gnu general public license {_GPL}3"),
     ("gpl-2.0", rf"gnu general public license {_GPL}2"),
+    ("agpl-3.0", rf"version 3 {_OF_GPL}affero general public license"),
+    ("lgpl-3.0", rf"version 3 {_OF_GPL}lesser general public license"),
+    ("lgpl-2.1", rf"version 2 1 {_OF_GPL}lesser general public license"),
+    ("lgpl-2.0", rf"version 2 {_OF_GPL}(?:library|lesser) general public license"),
+    ("gpl-3.0", rf"version 3 {_OF_GPL}general public license"),
+    ("gpl-2.0", rf"version 2 {_OF_GPL}general public license"),
+    ("agpl-3.0", rf"{_UNDER}agpl ?(?:v|version )?3"),
+    ("lgpl-3.0", rf"{_UNDER}lgpl ?(?:v|version )?3"),
+    ("lgpl-2.1", rf"{_UNDER}lgpl ?(?:v|version )?2 1"),
+    ("lgpl-2.0", rf"{_UNDER}lgpl ?(?:v|version )?2"),
+    ("gpl-3.0", rf"{_UNDER}gpl ?(?:v|version )?3"),
+    ("gpl-2.0", rf"{_UNDER}gpl ?(?:v|version )?2"),
     ("mpl-2.0", r"mozilla public license (?:version|v) 2 0"),
     ("mpl-1.1", r"mozilla public license version 1 1"),
     ("epl-2.0", r"eclipse public license (?:version |v )?2 0"),
@@ -132,6 +148,20 @@ _PHRASES = (
     ("postgresql", rf"{_HPND} without fee and without a written agreement"),
     ("hpnd", _HPND),
 )
+# Whatever else a text names, it is no license that we know with one of these.
+_BARRED = re.compile(
+    r"\b(?:business source license|functional source license|fsl 1 [01]|commons clause|elastic license"
+    r"|server side public license|sspl|polyform (?:noncommercial|small business|shield|strict|internal use|perimeter)"
+    r"|non ?commercial (?:use|purposes?|research)(?: purposes?)? only"
+    r"|only for non ?commercial (?:use|purposes?|research)"
+    r"|attribution non ?commercial|cc by nc|proprietary and confidential|confidential and proprietary"
+    r"|(?:this|file|files|code|software|program|else|rest|work)(?: [a-z0-9]+){0,4} (?:is|are)(?: the)?"
+    r" (?:proprietary|confidential)(?! format| protocol)"
+    r"|(?:proprietary|confidential) (?:property|information) of|proprietary license"
+    r"|(?:strictly|company) confidential|trade secrets? of"
+    r"|unauthorized (?:copying|reproduction|distribution|duplication))\b"
+)
+_SOME_GPL = re.compile(rf"general public license|{_UNDER}[al]?gpl")
 _COMPILED = tuple((name, re.compile(phrase)) for name, phrase in _PHRASES)
 _MAX_TEXT = 200_000  # characters of a license text that are looked at
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -140,6 +170,8 @@ _ID = r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}"
 _OPERAND = rf"\({{0,3}}{_ID}\){{0,3}}"
 _EXPRESSION = rf"{_OPERAND}(?:(?:[ \t]{{1,20}}(?:OR|AND|WITH)[ \t]{{1,20}}|/){_OPERAND}){{0,8}}"
 _TAG = re.compile(rf"SPDX-License-Identifier:[ \t]{{0,20}}({_EXPRESSION})", re.IGNORECASE)
+_KEY = re.compile(r"^([ \t]{0,20})[\"']?licen[cs]e(?:-expression)?[\"']?[ \t]{0,20}[:=]", re.IGNORECASE | re.MULTILINE)
+_FIRST_KEY = re.compile(r"\s{0,100}\{[ \t]{0,20}\r?\n([ \t]{0,20})\"")  # of JSON
 _STATED = re.compile(
     r"^[ \t]{0,20}[\"']?licen[cs]e(?:-expression)?[\"']?[ \t]{0,20}[:=][ \t]{0,20}"
     r"(?:\{[ \t]{0,20}(?:text|\"?type\"?)[ \t]{0,20}[:=])?[ \t]{0,20}[\"']?"
@@ -156,27 +188,40 @@ def license_of_text(text: str) -> str:
 
 
 def _first(text: str) -> str | None:
-    words = _NOT_WORD.sub(" ", text[:_MAX_TEXT].lower())
+    words = _words(text)
+    if _BARRED.search(words):
+        return UNKNOWN
     found = [
         (match.start(), rank, name) for rank, (name, phrase) in enumerate(_COMPILED) if (match := phrase.search(words))
     ]
     return min(found)[2] if found else None
 
 
+def _words(text: str) -> str:
+    return _NOT_WORD.sub(" ", text[:_MAX_TEXT].lower())
+
+
 def license_of_code(text: str) -> str | None:
-    """What a source file says of its own license: in a tag of its first 30 lines, else in a notice at its head."""
+    """What a source file says of its own license: in a tag of its first 30 lines, else in a notice at its head.
+
+    UNKNOWN, and not None, where that keeps others from copying it, or names a GPL in words that we do not know.
+    """
     head = "\n".join(text[:_TAG_CHARACTERS].split("\n", _TAG_LINES)[:_TAG_LINES])
     tag = _TAG.search(head)
-    return spelt(tag[1]) if tag else _first(head)
+    return spelt(tag[1]) if tag else _first(head) or (UNKNOWN if _SOME_GPL.search(_words(head)) else None)
 
 
 def stated_license(text: str) -> str | None:
     """What the metadata of a package state (PKG-INFO, pyproject.toml, Cargo.toml, package.json …), if we know it."""
-    for match in _STATED.finditer(text[:_MAX_TEXT]):
-        expression = spelt(match[1])
-        if {each for each in _tokens(expression) if each not in _SIGNS} <= PERMISSIVE | _OTHERS:
-            return expression
-    return None
+    text = text[:_MAX_TEXT]
+    key = min(_KEY.finditer(text), key=lambda key: len(key[1]), default=None)  # the others are of what lies in it
+    first = _FIRST_KEY.match(text)
+    if key is None or (first and len(key[1]) > len(first[1])):
+        return None
+    stated = _STATED.match(text, key.start())
+    expression = spelt(stated[1]) if stated else ""
+    known = {each for each in _tokens(expression) if each not in _SIGNS} <= PERMISSIVE | _OTHERS
+    return expression if expression and known else None
 
 
 _SIGNS = ("(", ")", "OR", "AND", "WITH")

@@ -18,6 +18,7 @@ _SAYS = {
     "noindex": "robots_noindex",
     "none": "robots_noindex",
 }
+_AGENT = re.compile(r"[a-z*][\w*-]*")  # what else stands before a colon is a time of day
 _WITH_VALUES = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 _US = {"", "*", "robots", "ccbot", "gristmill"}  # everyone, the crawler of Common Crawl, and who reads its crawls here
 
@@ -71,9 +72,10 @@ def header_robots(value: str) -> dict[str, int]:
     for line in value.split("\n"):
         agent = ""
         for part in line.split(","):
-            name, colon, rest = part.partition(":")
-            if colon and name.strip().lower() not in _WITH_VALUES:
-                agent, part = name.strip().lower(), rest
+            before, colon, rest = part.partition(":")
+            name = before.strip().lower()
+            if colon and name not in _WITH_VALUES and _AGENT.fullmatch(name):
+                agent, part = name, rest
             if agent in _US:
                 _hear(part, signals)
     return signals

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from corpus.errors import CorpusError
 from corpus.fetch.access import Access
@@ -18,6 +19,7 @@ __all__ = [
     "Store",
     "TransientError",
     "UnreachableError",
+    "path_parts",
     "shown",
 ]
 
@@ -87,6 +89,15 @@ def blocks(answer: Answer, count: int = 1 << 18) -> Iterator[bytes]:
     """The body, piece by piece."""
     while block := answer.read(count):
         yield block
+
+
+def path_parts(url: str) -> tuple[str, ...]:
+    """The parts of an address's path, its host or bucket first; a key of S3 may hold `?`, `#` and `%` as they are."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("http", "https"):
+        split = urlsplit(url)
+        rest = f"{split.netloc}/{unquote(split.path).lstrip('/')}"
+    return PurePosixPath(rest.replace("\0", "")).parts
 
 
 def shown(url: str) -> str:

@@ -9,11 +9,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from corpus.errors import CorpusError
 from corpus.fetch import published
-from corpus.fetch.answer import Answer, ChangedError, Remote, Store, TransientError, blocks, shown
+from corpus.fetch.answer import Answer, ChangedError, Remote, Store, TransientError, blocks, path_parts, shown
 from corpus.fetch.asking import asked
 from corpus.fetch.locks import locked
 from corpus.fetch.retry import tried
@@ -27,7 +26,7 @@ _SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=
 def target_of(remote: Remote, cache: Path) -> Path:
     """Where the file lies once it is there."""
     key = hashlib.sha256("\n".join((remote.url, remote.version, str(remote.size))).encode(errors="replace")).hexdigest()
-    last = unquote(urlsplit(remote.url).path.rpartition("/")[2])
+    last = path_parts(remote.url)[-1]
     name = "".join(each if each in _SAFE else "_" for each in last)[-120:].lstrip(".") or "file"
     return cache / "fetched" / key[:2] / key / name
 
@@ -35,7 +34,7 @@ def target_of(remote: Remote, cache: Path) -> Path:
 def fetched(
     store: Store, remote: Remote, target: Path, progress: Callable[[int], None], *, verify: bool = False
 ) -> None:
-    """Puts the file at `target`, unless it is there; `verify`: unless it is there with the SHA-256 of its version.
+    """Puts the file at `target`, unless it is there; `verify`: and has its published SHA-256, if there is one.
 
     `progress` hears of each number of bytes that arrived, of all those that an earlier attempt left, and with a minus
     of those that had to be thrown away. One process fetches, the others wait for it. Raises CorpusError.
@@ -43,7 +42,8 @@ def fetched(
     try:
         with locked(target.parent / ".lock"):
             there = target.is_file() and target.stat().st_size == remote.size
-            if there and (not verify or f"sha256:{sha256_file(target)}" == remote.version):
+            known = remote.version.startswith("sha256:")
+            if there and not (verify and known and f"sha256:{sha256_file(target)}" != remote.version):
                 return
             _Download(store, remote, target, progress).run()
     except OSError as error:

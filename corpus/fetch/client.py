@@ -72,6 +72,7 @@ def describe(urls: Sequence[str], access: Access) -> list[Remote]:
     bars = Progress(console=console, disable=not console.is_terminal, transient=True)
     bar = bars.add_task("asking for sizes", total=len(urls))
     threads = ThreadPoolExecutor(_THREADS)
+    interrupted = False
     try:
         answers = [threads.submit(_described, stores[url.partition("://")[0]], url) for url in urls]
         for done in as_completed(answers):
@@ -80,20 +81,23 @@ def describe(urls: Sequence[str], access: Access) -> list[Remote]:
             if time.monotonic() - began > BAR_AFTER_S:
                 bars.start()
         return [each.result() for each in answers]
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        threads.shutdown(cancel_futures=True)  # after one error the others are not asked for
+        threads.shutdown(wait=not interrupted, cancel_futures=True)  # after one error the others are not asked for
         bars.stop()
 
 
-def fetch(remote: Remote, access: Access, progress: Callable[[int], None]) -> Path:
-    """The whole file in the cache, at once if it is there; a local file where it lies. `progress`: see `fetched`."""
+def fetch(remote: Remote, access: Access, progress: Callable[[int], None], *, verify: bool = False) -> Path:
+    """The whole file in the cache, at once if it is there; a local file where it lies. See `fetched`."""
     path = local.local_path(remote.url)
     if path is not None:
         if local.describe(remote.url) != remote:
             raise local.changed(remote)
         return path
     target = target_of(remote, access.cache)
-    fetched(_store(remote.url, access), remote, target, progress)
+    fetched(_store(remote.url, access), remote, target, progress, verify=verify)
     return target
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import published
+from corpus.fetch import pace, published
 from corpus.fetch.access import Access
 from corpus.fetch.answer import Remote, TransientError, shown
 from corpus.fetch.asking import asked
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 CONNECT_S = 15.0
-STALL_S = 30.0  # without a byte
-SLOWEST = 100  # bytes a second, over STALL_S: less is a stall as well
 _NO_HEAD = (400, 401, 403, 405, 406, 501)  # what servers answer that know GET alone
-_KEPT_BYTES = 1 << 16  # a body's rest that is read to keep the connection
 _local = threading.local()
 
 
@@ -60,7 +57,7 @@ class HttpStore:
         try:
             response = _pool(url).request(
                 method, url, headers=sent, redirect=False, retries=False, preload_content=False, decode_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=STALL_S),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=pace.STALL_S),
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _failure(error, url) from None
@@ -69,11 +66,10 @@ class HttpStore:
         except BaseException:
             response.close()
             raise
-        left = 0 if method == "HEAD" else response.length_remaining
-        if left is None or left > _KEPT_BYTES:
-            response.close()
-        else:
+        if method == "HEAD" or response.length_remaining == 0:
             response.drain_conn()
+        else:
+            response.close()  # to read the rest might take for ever
         response.release_conn()
 
     def describe(self, url: str) -> Remote:
@@ -106,7 +102,7 @@ class HttpAnswer:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response, self.url = response, url
-        self._waited, self._came = 0.0, 0
+        self._pace = pace.Pace()
 
     def read(self, count: int) -> bytes:
         """See Answer.read; a trickle counts as a stall."""
@@ -117,12 +113,7 @@ class HttpAnswer:
             block = self._response.read1(count, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _failure(error, self.url) from None
-        self._waited += time.monotonic() - began
-        self._came += len(block)
-        if self._waited > STALL_S:
-            if self._came < SLOWEST * STALL_S:
-                raise TransientError(f"just {self._came} bytes came in {self._waited:.0f} s")
-            self._waited, self._came = 0.0, 0
+        self._pace.note(time.monotonic() - began, len(block))
         return block
 
 

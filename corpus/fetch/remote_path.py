@@ -3,10 +3,9 @@
 import io
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from corpus.fetch.access import Access
-from corpus.fetch.answer import Remote
+from corpus.fetch.answer import Remote, path_parts
 from corpus.fetch.client import pieces_of
 from corpus.fetch.remote_file import RemoteFile
 
@@ -23,7 +22,7 @@ class RemotePath:
     def __init__(self, remote: Remote, access: Access) -> None:
         self.remote = remote
         self._pieces = pieces_of(remote, access)
-        path = PurePosixPath(unquote(urlsplit(remote.url).path))
+        path = PurePosixPath("/", *path_parts(remote.url)[1:])
         self.name, self.suffix, self.parts = path.name, path.suffix, path.parts
 
     def __str__(self) -> str:

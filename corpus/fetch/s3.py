@@ -2,13 +2,14 @@
 
 import functools
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import http, published
+from corpus.fetch import http, pace, published
 from corpus.fetch.access import S3, Access
 from corpus.fetch.answer import Remote, TransientError, shown
 from corpus.fetch.asking import asked, judge
@@ -104,7 +105,7 @@ def _connected(s3: S3, agent: str, environment: tuple[tuple[str, str], ...], pro
         skip_instance_cache=True,
         config_kwargs={
             "connect_timeout": http.CONNECT_S,
-            "read_timeout": http.STALL_S,
+            "read_timeout": pace.STALL_S,
             "retries": {"total_max_attempts": 1, "mode": "standard"},  # tried again by us alone
             "user_agent_extra": agent,
         },
@@ -121,7 +122,7 @@ class S3Answer:
         metadata = told.get("ResponseMetadata", {})
         self.status = int(metadata.get("HTTPStatusCode", 0))
         self.headers: Mapping[str, str] = metadata.get("HTTPHeaders", {})
-        self._system, self._body = system, told.get("Body")
+        self._system, self._body, self._pace = system, told.get("Body"), pace.Pace()
         error = told.get("Error", {})
         self._said = f"{error.get('Code', '')}: {error.get('Message', '')}".encode() if error else b""
 
@@ -132,10 +133,12 @@ class S3Answer:
         if self._body is None:
             said, self._said = self._said, b""
             return said
+        began = time.monotonic()
         try:
             block: bytes = sync(self._system.loop, self._body.read, count)
         except Exception as error:
             raise TransientError(_line(error)) from None
+        self._pace.note(time.monotonic() - began, len(block))
         return block
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Documents to look at: for each fate those of the smallest ids, which is a hash and so picks without favour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
 
@@ -23,9 +23,8 @@ def kept_examples(shards: Sequence[Path]) -> tuple[Example, ...]:
     found: list[Found] = []
     for path in shards:
         ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
-        rows = nsmallest(KEPT_EXAMPLES, zip(ids, range(len(ids)), strict=True))
-        found += [(identity, path, row) for identity, row in rows]
-    return tuple(example_of(each, None, "") for each in sorted(found)[:KEPT_EXAMPLES])
+        found = _smallest(KEPT_EXAMPLES, [*found, *((identity, path, row) for row, identity in enumerate(ids))])
+    return tuple(example_of(each, None, "") for each in found)
 
 
 def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[str, tuple[Example, ...]]:
@@ -36,11 +35,19 @@ def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[
         for reason in pc.unique(table["rule"]).to_pylist():
             rows = pc.indices_nonzero(pc.equal(table["rule"], reason)).to_pylist()
             here = ((table["id"][row].as_py(), path, row) for row in rows)
-            found[reason] = nsmallest(DROPPED_EXAMPLES, [*found.get(reason, []), *here])
+            found[reason] = _smallest(DROPPED_EXAMPLES, [*found.get(reason, []), *here])
     return {
         reason: tuple(example_of(each, rules.get(reason), reason) for each in chosen)
         for reason, chosen in sorted(found.items())
     }
+
+
+def _smallest(count: int, found: Iterable[Found]) -> list[Found]:
+    """Those of the smallest ids; of a document that stands there more than once, the first."""
+    first: dict[str, Found] = {}
+    for each in found:
+        first.setdefault(each[0], each)
+    return nsmallest(count, first.values())
 
 
 def example_of(found: Found, rule: Rule | None, reason: str) -> Example:

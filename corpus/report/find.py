@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from corpus.errors import InputError
+from corpus.fetch.access import Access, default_cache
 
 DEFAULT = Path("build")
 
 
-def build_folder(written: str | Path | None) -> Path:
+def build_folder(written: str | Path | None, access: Access | None = None) -> Path:
     """The folder given, or the only build below ./build. Raises InputError if it is none, or not the only one.
 
-    Of a build at `s3://…` the working copy is the folder, made the same as what lies there.
+    Of a build at `s3://…` the working copy is the folder, made the same as what lies there; `access` says how to ask.
     """
     if written is not None and str(written).startswith("s3://"):
-        return _brought(str(written))
+        return _brought(str(written), access or Access(default_cache()))
     path = Path(written) if written is not None else None
     if path is not None:
         if is_build(path):
@@ -29,12 +30,11 @@ def build_folder(written: str | Path | None) -> Path:
     raise InputError(f"{len(found)} builds below ./build; name one{_listed(found)}")
 
 
-def _brought(url: str) -> Path:
-    from corpus.fetch.access import S3, default_cache
+def _brought(url: str, access: Access) -> Path:
     from corpus.store.lock import locked
     from corpus.store.mirror import mirror_of, working_copy
 
-    folder = working_copy(url, default_cache(), S3())  # the server, if it is not AWS: AWS_ENDPOINT_URL
+    folder = working_copy(url, access.cache, access.s3)
     mirror = mirror_of(folder)
     assert mirror is not None
     if not any(name.startswith(("build.json", "jobs/")) for name in mirror.sizes(folder)):

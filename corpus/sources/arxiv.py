@@ -149,4 +149,4 @@ class _Plain:
         """Members are not held, so there may be any number."""
 
 
-SOURCE = Source(ArxivSettings, read, cuts, text, revision=1)
+SOURCE = Source(ArxivSettings, read, cuts, text, revision=2)

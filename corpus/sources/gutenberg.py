@@ -125,4 +125,4 @@ def _charset(content: bytes, claimed: str | None) -> str:
     return next((each for each in ("utf-8", known, "cp1252") if each and decodes(content, each)), "iso8859-1")
 
 
-SOURCE = Source(GutenbergSettings, read, cuts, text, revision=1, libraries=("pyarrow",))
+SOURCE = Source(GutenbergSettings, read, cuts, text, revision=2, libraries=("pyarrow",))

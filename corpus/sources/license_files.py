@@ -22,6 +22,9 @@ _KINDS = {
         r"PKG-INFO|METADATA|pyproject\.toml|setup\.cfg|package\.json|composer\.json|Cargo\.toml|[\w.-]+\.(?:cabal|gemspec)"
     ),
 }
+_CHOICE = re.compile(r"\bdual[ -]?licen[cs]|\beither\b.{0,40}\blicen[cs]es?\b", re.IGNORECASE | re.DOTALL)
+_SOLD = re.compile(r"commercial|proprietary|all rights reserved", re.IGNORECASE)
+_CHOICE_CHARACTERS = 2000
 _RULES_OVER = ("lesser", "whole", "choice", "metadata", "unknown")  # of what a folder says, first to last
 
 
@@ -66,15 +69,24 @@ def _kind(name: str) -> str | None:
     return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(base)), None)
 
 
+def _leaves_the_choice(content: str) -> bool:
+    """Whether a text only says that the licenses beside it are to choose from."""
+    return len(content) <= _CHOICE_CHARACTERS and bool(_CHOICE.search(content)) and not _SOLD.search(content)
+
+
 def _note(said: dict[str, tuple[int, str]], name: str, kind: str, content: str) -> None:
     folder = name.rpartition("/")[0]
     page = name.lower().endswith((".rst", ".html"))  # perhaps of a manual, about the license
     license = stated_license(content) if kind == "metadata" else license_of_text(content)
     if license is None or (license == UNKNOWN and (kind == "choice" or page)):
         return
-    rank = _RULES_OVER.index("unknown" if license == UNKNOWN else kind)
+    if license == UNKNOWN and (kind != "whole" or _leaves_the_choice(content)):
+        kind = "unknown"
+    rank = _RULES_OVER.index(kind)
     before = said.get(folder)
-    if before is not None and before[0] == rank and kind == "choice":
+    if before is not None and before[0] == rank and kind == "whole":
+        said[folder] = rank, license if license == before[1] else UNKNOWN
+    elif before is not None and before[0] == rank and kind == "choice":
         either = {*before[1].split(" OR "), license}
         said[folder] = rank, " OR ".join(sorted(either))
     elif before is None or rank < before[0]:

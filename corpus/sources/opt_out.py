@@ -6,6 +6,7 @@ gzipped. What another line may mean is not guessed: passed over, it would have i
 """
 
 import re
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -26,6 +27,10 @@ _ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\S+)?")
 _BLOCKED = re.compile(r"\|\|([^|^/$]+)\^")
 _LOCAL_NAME = re.compile(r"[A-Za-z0-9_-]+")  # localhost, and what else a hosts file calls this machine
 _MOST_TOLD = 5
+_JOINERS = re.compile("[\u200c\u200d]")  # not to be seen: what a line with one of them names cannot be checked
+# What IDNA 2003, which is Python's codec, writes as other letters or none. Source: UTS 46, 6, deviation characters
+_DEVIATION = re.compile("[ßς\u200c\u200d]")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}([^/\\?#]*)")
 
 
@@ -81,13 +86,19 @@ def host_of(url: str) -> str | None:
 
 def _as_dns(name: str) -> str | None:
     """A name in lower case without its last dot, its letters beyond ASCII as the DNS has them (`xn--`)."""
-    name = name.strip().rstrip(".").lower()
+    name = "".join(letter.lower() for letter in name.strip().rstrip("."))  # one by one: no Σ becomes a ς at the end
     if not name.isascii():
         try:
-            name = name.encode("idna").decode()
+            name = ".".join(map(_label, _DOTS.split(name))) if _DEVIATION.search(name) else name.encode("idna").decode()
         except UnicodeError:
             return None
     return name[:253] or None
+
+
+def _label(label: str) -> str:
+    if _DEVIATION.search(label):
+        return "xn--" + unicodedata.normalize("NFKC", label).encode("punycode").decode()
+    return label.encode("idna").decode()
 
 
 def _domains(path: Path) -> Iterator[str]:
@@ -108,7 +119,8 @@ def _domains(path: Path) -> Iterator[str]:
     if odd:
         raise InputError(
             f"{path}: not understood: {'; '.join(odd)}. An opt-out list has one domain a line, such as site.example; "
-            "also read are *.site.example, https://site.example/, ||site.example^ and lines of a hosts file"
+            "also read are *.site.example, https://site.example/, ||site.example^ and lines of a hosts file; "
+            "a domain with invisible joiners is written as xn--..."
         )
 
 
@@ -127,6 +139,8 @@ def _name(word: str) -> str | None:
     """The domain that a word names."""
     if blocked := _BLOCKED.fullmatch(word):
         word = blocked[1]
+    if _JOINERS.search(word):
+        return None
     name = host_of(word) if _AUTHORITY.match(word) else _as_dns(word)
     name = (name or "").removeprefix("*").removeprefix(".")
     return name if _DOMAIN.fullmatch(name) else None

@@ -51,7 +51,7 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
 
 
 def text(record: Record, settings: SourceSettings) -> str:
-    """The text as it was published."""
+    """The text as it was published; see `plain_text` for its line ends."""
     return record.content.decode()
 
 

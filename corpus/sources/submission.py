@@ -61,7 +61,7 @@ def submission(content: bytes) -> Submission:
             pdfs += found.name.lower().endswith(".pdf")
             if found.content is not None:
                 tex_bytes += len(found.content)
-                files[posixpath.normpath(found.name)] = found.content
+                files[posixpath.normpath(found.name)] = _with_line_feeds(found.content)
         if tex_bytes > MAX_TEX_BYTES:
             return Submission({}, None, "too_large")
     main = main_file(files)
@@ -76,10 +76,16 @@ def _single(content: bytes) -> Submission:
         return Submission({}, None, "too_large")
     if content.startswith(b"%PDF"):
         return Submission({}, None, "pdf_only")
+    content = _with_line_feeds(content)
     if not _says_something(content):
         return Submission({}, None, "empty")
     main = main_file({SINGLE: content})
     return Submission({SINGLE: content}, main, "" if main else "not_tex")
+
+
+def _with_line_feeds(content: bytes) -> bytes:
+    """Old Macs ended lines by carriage returns: a comment at the top would run over the whole paper."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _says_something(content: bytes) -> bool:

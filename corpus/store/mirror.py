@@ -8,6 +8,7 @@ build makes the copy the same as what lies there first.
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MARKER = "mirror.json"
 ONLY_HERE = (MARKER, ".lock", "logs", "run.json")  # and temporary folders: what is never pushed
+AT_ONCE = 2  # files that are pushed at once: each is held in memory
+_PARTIAL = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.pull", re.DOTALL)
 T = TypeVar("T")
 
 
@@ -50,7 +53,7 @@ class Mirror:
         local = [str(path) for path in paths]
         there = [self._there(Path(path)) for path in local]
         if local:
-            self._told(lambda system: system.put(local, there))
+            self._told(lambda system: system.put(local, there, batch_size=AT_ONCE))
 
     def write(self, path: Path, text: str) -> None:
         """Writes a small file there, not here. Raises CorpusError."""
@@ -112,6 +115,8 @@ class Mirror:
     def _told(self, ask: Callable[["S3FileSystem"], T]) -> T:
         try:
             return ask(_system(self.s3))
+        except CorpusError:
+            raise
         except Exception as error:  # what s3fs raises has no common base
             kind = _AbsentError if isinstance(error, FileNotFoundError) else CorpusError
             raise kind(
@@ -123,7 +128,8 @@ class Mirror:
 def _is_pushed(name: str) -> bool:
     """Whether a file of this name may lie there: not this machine's own, and inside the folder."""
     parts = name.split("/")
-    return parts[0] not in ONLY_HERE and not parts[-1].startswith(".") and not {"", ".", "..", "tmp"} & set(parts)
+    temporary = (parts[0], *parts[2:3]) == ("jobs", "tmp") or _PARTIAL.fullmatch(parts[-1]) is not None
+    return not temporary and parts[0] not in ONLY_HERE and not {"", ".", ".."} & set(parts)
 
 
 def _is_same(path: Path, size: int, etag: str) -> bool:

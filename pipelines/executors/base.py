@@ -1,6 +1,7 @@
 """What all executors share: the tasks of a wave as datatrove sees them, the notes they leave on failing, retries."""
 
 import contextlib
+import os
 import pickle
 import shlex
 import sys
@@ -46,7 +47,9 @@ class Wave:
     def prepare(self) -> None:
         """Writes the list, and forgets how its tasks failed before."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        self.file.write_bytes(pickle.dumps(list(self.work)))
+        self.file.unlink(missing_ok=True)
+        with open(self.file, "xb", opener=_for_us_alone) as file:
+            pickle.dump(list(self.work), file)
         _read_work.cache_clear()
         for job, index in self.work:
             _note(self.out, job, index).unlink(missing_ok=True)
@@ -92,6 +95,10 @@ class RunTasks:
                     self.out, job, index, told, None if isinstance(error, CorpusError) else traceback.format_exc()
                 )
             raise CorpusError(f"{job.name}, task {index}: {told}") from None  # not InputError: something was written
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @lru_cache(maxsize=4)

@@ -4,7 +4,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from types import ModuleType
 from typing import ClassVar, Literal
 
 from pipelines.executors.base import RunTasks, Wave, quiet
@@ -32,13 +35,25 @@ class Local(Place):
         quiet()
         _children_die_with_us()
         multiprocess.get_context("forkserver").set_forkserver_preload(PRELOADED)  # imported once, not once a worker
-        LocalPipelineExecutor(
-            pipeline=[RunTasks(wave.file, wave.out)],
-            tasks=len(wave.work),
-            workers=min(self.worker_count, len(wave.work)),
-            logging_dir=str(wave.logs),
-            skip_completed=False,  # a task's own manifest says whether it is done
-        ).run()
+        with _without_main():
+            LocalPipelineExecutor(
+                pipeline=[RunTasks(wave.file, wave.out)],
+                tasks=len(wave.work),
+                workers=min(self.worker_count, len(wave.work)),
+                logging_dir=str(wave.logs),
+                skip_completed=False,  # a task's own manifest says whether it is done
+            ).run()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Workers would import the caller's script again, and run the build in it again; they need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @cache

@@ -16,12 +16,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from corpus.errors import CorpusError, InputError
+from corpus.store.mirror import mirror_of
 from pipelines.executors.base import RunTasks, Wave, last_line, quiet
 from pipelines.place import Place
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
 LOOK_S = 0.5  # between looks at the manifests
+STORAGE_LOOK_S = 10.0  # where a look is a request for each job
 ASK_S = (1.0, 20.0)  # between questions to Slurm: at first, and at most
 LAG_S = 5.0  # in which a shared disk shows what a node wrote
 ENDING_S = 60.0  # in which elements that are cancelled end; Slurm's KillWait is 30
@@ -193,8 +195,9 @@ def _wait(wave: Wave, name: str) -> None:
     """Returns when all is done, or nothing is left in the queue."""
     began = asked = time.monotonic()
     pause, told = ASK_S[0], False
-    while wave.left():
-        time.sleep(LOOK_S)
+    look_s = LOOK_S if mirror_of(wave.out) is None else STORAGE_LOOK_S
+    while _left(wave):
+        time.sleep(look_s)
         if time.monotonic() - asked < pause:
             continue
         asked, pause, queue = time.monotonic(), min(pause * 1.5, ASK_S[1]), _queue(name)
@@ -205,8 +208,16 @@ def _wait(wave: Wave, name: str) -> None:
             wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
             told = True
     deadline = time.monotonic() + LAG_S
-    while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in wave.left()):
+    while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _left(wave)):
         time.sleep(0.5)
+
+
+def _left(wave: Wave) -> Sequence[int]:
+    """Of storage that does not answer for once: all, until the next look."""
+    try:
+        return wave.left()
+    except CorpusError:
+        return range(len(wave.work))
 
 
 PLACE = Slurm

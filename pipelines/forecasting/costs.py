@@ -11,7 +11,7 @@ from pipelines.job import Job
 
 ROW_OF_DOCUMENT = 250  # bytes of a document's signals and names in a text shard, as the quickstart's weigh
 ROW_OF_RUN = ROW_BYTES + 10  # the key, the split and the language
-REPORT_BYTES = 4_000_000  # the page, twice, with the tokenizer and the manifests
+REPORT_BYTES = 2_100_000  # the page, twice, with the tokenizer and the manifests, as two sources' weigh
 REPORT_S, REPORT_S_A_DOCUMENT = 3.0, 2e-4
 WAVE_S = 0.8  # to start the workers of a wave
 WAVES = 10

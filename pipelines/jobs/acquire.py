@@ -137,7 +137,7 @@ class Acquire(Job):
     def _at_hand(self, item: LocalFile | RemoteFile, task: Task) -> Path:
         """The file on this machine, as it was planned with."""
         if isinstance(item, RemoteFile):
-            return client.fetch(item.remote, self.access, lambda size: task.progress(0, size))
+            return client.fetch(item.remote, self.access, lambda size: task.progress(0, size), verify=True)
         path = Path(item.path)
         if _changed(item) and sha256_file(path) != item.sha256:
             raise CorpusError(f"{path}: changed since the build began; build again to plan with the new content")

@@ -67,6 +67,7 @@ class Clean(Job):
             "reader": reader.revision,
             "signals": signals.REVISION,
             "ids": document.REVISION,
+            "text": document.TEXT_REVISION,
             "unicode": unicodedata.unidata_version,
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
@@ -229,16 +230,16 @@ class _Cleaner:
         except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
             return "failed", "extractor_error", None, 0
         try:
-            return self._judge(file, found, extracted._replace(text=_encodable(extracted.text)), identity)
+            return self._judge(file, found, extracted._replace(text=document.plain_text(extracted.text)), identity)
         except UnreadableError as error:  # of a datatrove step, which names itself
             return "failed", error.reason, None, 0
 
     def _judge(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> tuple[str, str, str, int]:
-        extracted = extracted._replace(text=_encodable(self.chain.edit(extracted.text, identity)))
+        extracted = extracted._replace(text=document.plain_text(self.chain.edit(extracted.text, identity)))
         row, reasons = self._measured(file, record, extracted, identity)
         if not reasons:
             answer = self.chain.judge(extracted.text, row)
-            reasons, edited = [answer.dropped] if answer.dropped else [], _encodable(answer.text)
+            reasons, edited = [answer.dropped] if answer.dropped else [], document.plain_text(answer.text)
             if edited != extracted.text:  # some filters edit what they keep: what stays is measured as it stays
                 row, reasons = self._measured(file, record, extracted._replace(text=edited), identity)
         if not reasons:
@@ -294,12 +295,3 @@ def _wanted(row: Mapping[str, object], source: SourceSettings) -> bool:
     assert gate is not None
     sure = score is None or int(str(score)) >= gate.at_least * 1024
     return row["language"] in gate.keep and sure
-
-
-def _encodable(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot hold, replaced."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

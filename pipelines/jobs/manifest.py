@@ -64,9 +64,14 @@ class ManifestJob(Job):
         if off and self.recipe.mix.tokens is None and self.recipe.mix.shortfall == "accept":
             told.append("all there is was taken, whatever its share: set mix.tokens for the shares to hold")
         elif manifest.tokens_asked and manifest.tokens_got < manifest.tokens_asked:
-            told.append(
-                f"{manifest.tokens_got:,} of {manifest.tokens_asked:,} tokens asked for: some sources are too small"
-            )
+            got = {each.name: round(each.share_got * manifest.tokens_got) for each in off}
+            asked = {each.name: round(each.share_asked * manifest.tokens_asked) for each in off}
+            small = [f"{name} has {got[name]:,} of {asked[name]:,}" for name in got if got[name] < asked[name]]
+            why = ", ".join(small) or "some sources are too small"
+            told.append(f"{manifest.tokens_got:,} of {manifest.tokens_asked:,} tokens asked for: {why}")
+        unseen = [each.name for each in manifest.sources if each.train.tokens and not each.holdout.documents]
+        if unseen and self.recipe.holdout.share:
+            told.append(f"nothing is held out of {', '.join(unseen)}: raise holdout.share to measure by them")
         return "; ".join(told) or None
 
     def _shards(self, mix: Done) -> list[Shard]:

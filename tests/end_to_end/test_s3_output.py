@@ -98,6 +98,37 @@ def test_commands_read_a_build_on_s3(recipe: Path, server: str, capsys: pytest.C
     assert "all well" in capsys.readouterr().out
 
 
+def test_a_job_without_its_manifest_there_is_not_done(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    """Fails if the copy of it here is believed: another machine would find a damaged build."""
+    import boto3
+
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    [lost] = [name for name in on_disk if name.startswith("jobs/text.books-") and name.endswith("/job.json")]
+    boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{lost}")
+    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    assert objects(server) == on_disk
+
+
+def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path: Path) -> None:
+    """Fails if names alone tell temporary files: archives hold `.preface.txt`, and folders `tmp`."""
+    from corpus.fetch.access import S3
+    from corpus.store.mirror import mirror_of
+
+    names = ("jobs/acquire.p-0/files/00000/p==1/.preface.txt", "jobs/acquire.p-0/files/00000/tmp/a.txt")
+    copies = [working_copy(URL, tmp_path / each, S3()) for each in ("here", "elsewhere")]
+    for name in names:
+        (copies[0] / name).parent.mkdir(parents=True, exist_ok=True)
+        (copies[0] / name).write_text("grist")
+    mirrors = [mirror_of(copy) for copy in copies]
+    assert mirrors[0] and mirrors[1]
+    mirrors[0].push(copies[0] / name for name in names)
+    (copies[1] / "jobs" / "acquire.p-0" / "tmp").mkdir(parents=True)
+    (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").write_text("of a task at work")
+    mirrors[1].pull_all()
+    assert [(copies[1] / name).read_text() for name in names] == ["grist"] * 2
+    assert (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").is_file()
+
+
 def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict[str, str], server: str) -> None:
     """Fails if they are pushed only where the copy here differs: another machine may have built there since."""
     import boto3
@@ -148,7 +179,7 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     assert build_folder(URL) == copy
     with pytest.raises(CorpusError) as raised:
         verify_build(copy)
-    assert first in str(raised.value) and second in str(raised.value)
+    assert first in str(raised.value) and second in str(raised.value) and str(raised.value).startswith(f"{URL}: ")
     assert (copy / "logs").is_dir() and (copy / "run.json").is_file() and (copy / ".lock").is_file()
 
 

@@ -9,6 +9,7 @@ import _thread
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 from made_wave import runs, wave
 
 from corpus.errors import CorpusError, InputError
-from pipelines.executors.base import last_line, run_wave, same_command
+from pipelines.executors.base import Wave, last_line, run_wave, same_command
 from pipelines.executors.local import Local
 from pipelines.executors.ray import Ray
 from pipelines.executors.slurm import Slurm
@@ -109,6 +110,49 @@ def test_slurm_names_the_log_its_last_line_and_the_command(slurm: Slurm, tmp_pat
     assert log.is_file() and f"element 1 of Slurm's array {array}; its log is {log}" in str(failed.value)
     assert f"which ends: {last_line(log)}" in str(failed.value) and "Killed" in str(last_line(log))
     assert f"sbatch --array=1 {made.logs}/launch_script.slurm" in str(failed.value)
+
+
+def test_storage_that_fails_for_once_ends_no_array(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if an error of a look at the manifests is taken for one of the wave: the array would be cancelled."""
+    made, _ = wave(tmp_path, "grind")
+    looks, left = [0], Wave.left
+
+    def now_and_then(self: Wave) -> list[int]:
+        looks[0] += 1
+        if looks[0] % 2:
+            raise CorpusError("no route to the storage")
+        return left(self)
+
+    monkeypatch.setattr(Wave, "left", now_and_then)
+    made.prepare()
+    slurm.run(made)
+    assert runs(tmp_path, 1) == [1] and looks[0] >= 2
+
+
+def test_who_calls_from_a_bare_script_is_not_called_again(tmp_path: Path) -> None:
+    """Workers of a pool import the caller's script; unguarded, it would build again in each, without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        "from made_wave import wave\nfrom pipelines.executors.base import run_wave\n"
+        "from pipelines.executors.local import Local\n"
+        "with open(sys.argv[1] + '/calls', 'a') as file: file.write('x')\n"
+        "run_wave(Local(workers=2), wave(Path(sys.argv[1]), 'grind', 'grind')[0])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True, timeout=120)
+    assert (tmp_path / "calls").read_text() == "x" and runs(tmp_path, 2) == [1, 1]
+
+
+def test_the_list_of_tasks_is_for_us_alone(tmp_path: Path) -> None:
+    """Addresses in it may be signed."""
+    made, _ = wave(tmp_path, "grind")
+    made.prepare()
+    made.file.chmod(0o644)
+    made.prepare()
+    assert made.file.stat().st_mode & 0o777 == 0o600
 
 
 def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_a_forecast_holds_what_the_build_then_holds(small: Path, tmp_path_factor
     assert found["total"]["records"]["value"] == sum(each["records"] for each in held.values())  # type: ignore[index, misc]
 
 
+def test_the_folder_is_as_large_as_forecast(small: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    size = planned(small, small.parent / "out", "--sample", "5%")["forecast"]["out_bytes"]
+    out = built(tmp_path_factory.getbasetemp())
+    real = sum(path.stat().st_size for path in out.rglob("*") if path.is_file() and path.parent.name != "logs")
+    assert size["low"] <= real <= size["high"] <= 1.1 * real, (size, real)  # type: ignore[operator]
+
+
 def test_asking_again_builds_nothing(small: Path) -> None:
     first = planned(small, small.parent / "out", "--sample", "20%")
     before = files(small.parent / "cache" / "forecasts")

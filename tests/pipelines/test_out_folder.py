@@ -26,6 +26,12 @@ def test_a_tilde_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert out_folder(recipe("~/built"), None) == out_folder(recipe(), Path("~/built")) == tmp_path / "built"
 
 
+@pytest.mark.parametrize("name", ["gs://b/x", "S3://b/x", "https://b/x"])
+def test_what_reads_like_an_address_is_no_folder(name: str) -> None:
+    with pytest.raises(InputError, match="s3://BUCKET/FOLDER"):
+        out_folder(recipe(), name)
+
+
 def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")

@@ -14,7 +14,8 @@ from corpus.cli import app
 from corpus.diff import documents
 from corpus.diff.compare import compare_builds
 from corpus.diff.page import diff_page
-from corpus.diff.parts import ABSENT, Diff
+from corpus.diff.parts import ABSENT, Diff, FilesDiff
+from corpus.diff.tables import _tables
 from corpus.errors import InputError
 from corpus.store.built import Build, open_build
 from corpus.store.token_shards import open_token_shard
@@ -127,6 +128,49 @@ def test_settings_code_and_tokenizers(found: Diff, builds: tuple[Path, Path]) ->
     assert (found.tokenizer.vocabulary_a, found.tokenizer.vocabulary_b) == (400, 380)
 
 
+def test_rules_of_a_source_that_one_build_lacks_did_not_change(found: Diff, capsys: pytest.CaptureFixture[str]) -> None:
+    books, web = found.sources
+    assert books.rules and books.changed_rules == books.rules
+    alone = found.model_copy(update={"sources": (books.model_copy(update={"only": "a"}), web)})
+    assert web.changed_rules == () == alone.sources[0].changed_rules
+    title, heading = "Rules whose bound", "<h2>Rules</h2>"
+    _tables(found)
+    assert title in capsys.readouterr().out and heading in diff_page(found)
+    _tables(alone)
+    assert title not in capsys.readouterr().out and heading not in diff_page(alone)
+
+
+def test_a_rule_whose_refusals_alone_changed_shows_them(found: Diff, capsys: pytest.CaptureFixture[str]) -> None:
+    books = found.sources[0]
+    rule = books.rules[0].model_copy(update={"dropped_a": 7, "dropped_b": 7, "failing_a": 4321, "failing_b": 8765})
+    _tables(found.model_copy(update={"sources": (books.model_copy(update={"rules": (rule,)}),)}))
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith(f" books   {rule.rule}")]
+    assert line.split()[-5:] == ["7", "7", "+0", "4,321", "8,765"]
+
+
+def test_files_that_one_build_alone_read(found: Diff, builds: tuple[Path, Path], tmp_path: Path) -> None:
+    books, web = found.sources
+    assert books.files is None
+    assert web.files == FilesDiff(only_a=1, only_b=0, first_a=("web-b.jsonl.gz",), first_b=())
+    other = copied(builds[0], tmp_path / "other")
+    (path,) = other.glob("jobs/acquire.books-*/tasks/00000.json")
+    task = json.loads(path.read_text())
+    (file,) = task["facts"]["files"]
+    more = [{**file, "name": f"{n}.jsonl", "sha256": None, "version": "v1"} for n in range(5)]
+    task["facts"]["files"] = [*more, {**file, "sha256": "0" * 64}]
+    path.write_text(json.dumps(task))
+    changed = compare_builds(builds[0], other)
+    names = ("books.jsonl",), ("0.jsonl", "1.jsonl", "2.jsonl")
+    expected = FilesDiff(only_a=1, only_b=6, first_a=names[0], first_b=names[1])
+    assert changed.sources[0].files == expected and changed.differs and not changed.settings
+    done = CliRunner().invoke(app, ["diff", str(builds[0]), str(other), "--page", str(tmp_path / "d.html")])
+    told = "  books: in A alone 1 (books.jsonl); in B alone 6 (0.jsonl, 1.jsonl, 2.jsonl, …)"
+    assert told in done.output.splitlines() and "No difference" not in done.output
+    page = (tmp_path / "d.html").read_text()
+    assert "<h2>Files</h2>" in page and "0.jsonl, 1.jsonl, 2.jsonl" in page
+    assert "<h2>Files</h2>" not in diff_page(compare_builds(builds[0], builds[0]))
+
+
 def test_the_other_way_round_is_the_mirror_image(found: Diff, builds: tuple[Path, Path]) -> None:
     back = compare_builds(*reversed(builds))
     for one, other in zip(found.sources, back.sources, strict=True):
@@ -201,9 +245,8 @@ def test_on_a_terminal_and_as_json(found: Diff, builds: tuple[Path, Path], tmp_p
 
 
 def test_hostile_names_stay_text(found: Diff, builds: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    from corpus.diff.tables import _tables
-
-    source = found.sources[1].model_copy(update={"name": HOSTILE})
+    files = FilesDiff(only_a=9, only_b=0, first_a=(HOSTILE, "x" * 300), first_b=())
+    source = found.sources[1].model_copy(update={"name": HOSTILE, "files": files})
     move = source.moves[0].model_copy(update={"a": HOSTILE})
     evil = found.model_copy(
         update={"name_a": HOSTILE, "folder_b": HOSTILE, "sources": (source.model_copy(update={"moves": (move,)}),)}
@@ -211,6 +254,7 @@ def test_hostile_names_stay_text(found: Diff, builds: tuple[Path, Path], capsys:
     assert "<script>alert" not in diff_page(evil) and "&lt;script&gt;alert" in diff_page(evil)
     _tables(evil)
     output = capsys.readouterr().out
+    assert f"{'x' * 79}, …)" in output and "x" * 80 not in output
     assert "\x1b" not in output and "\u202e" not in output and "[bold]" in output
 
 

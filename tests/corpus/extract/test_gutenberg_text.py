@@ -115,6 +115,18 @@ def test_what_a_book_says_of_making_stays() -> None:
     assert book_text(f"{HEAD}{STARTS[0]}\n\n{first}\n\nTHE END") == f"{first}\n\nTHE END"
 
 
+def test_a_note_between_paragraphs_ends_no_book() -> None:
+    inline = "[Transcriber's Note: the original reads 'teh'.]"
+    rest = "It ground on.\n\nCHAPTER XX\n\nAnd on."
+    for note in (inline, "Transcriber's Note: 'teh' is so.", "TRANSCRIBER'S NOTE\n\nHere a page is lost."):
+        book = f"{BOOK}\n\n{note}\n\n{rest}"
+        assert book_text(f"{HEAD}{STARTS[0]}\n\n{book}\n\n{ENDS[0]}") == book
+    for note in ("Transcriber's Note: 'teh' is\nso.", "Transcriber's Notes:\n\nPage 7: so.\n\nPage 9: so.",
+                 "[Transcriber's Note: teh.\n\nAnd more.]"):  # fmt: skip
+        body = f"{BOOK[:-9]}\n\n{inline}\n\nIt ground on."
+        assert book_text(f"{HEAD}{STARTS[0]}\n\n{body}\n\n\n{note}\n\n{ENDS[0]}") == body
+
+
 def test_shakespeare_is_no_longer_interrupted() -> None:
     notice = "<<THIS ELECTRONIC VERSION OF THE COMPLETE WORKS OF WILLIAM\nSHAKESPEARE IS COPYRIGHT 1990-1993>>\n\n"
     assert book_text(f"{STARTS[0]}\n\nACT I\n\n{notice}ACT II") == "ACT I\n\n\n\nACT II"

@@ -95,6 +95,36 @@ def test_the_first_license_of_a_file_counts() -> None:
     assert license_of_text(TEXTS["bsd-2-clause"] + " x" * 2000 + TEXTS["bsd-3-clause"]) == "bsd-2-clause"
 
 
+NOT_OPEN = [
+    ("Business Source License 1.1. Change License: Apache License, Version 2.0", ""),
+    ("Functional Source License, Version 1.1, Apache 2.0 Future License", "apache-2.0"),
+    ("“Commons Clause” License Condition v1.0", "apache-2.0"),
+    ("The source may be used for non-commercial purposes only.", "bsd-2-clause"),
+    ("All other files are proprietary.", "mit"),
+    ("or the Server Side Public License, v 1", "apache-2.0"),
+    ("or the Elastic License 2.0", "apache-2.0"),
+]
+
+
+@pytest.mark.parametrize(("words", "beside"), NOT_OPEN)
+def test_nothing_is_permissive_with_what_takes_it_back(words: str, beside: str) -> None:
+    open_ = TEXTS.get(beside, "")
+    for text in (f"{words}\n\n{open_}", f"{open_}\n\n{words}"):
+        assert license_of_text(text) == license_of_code(text) == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "license"),
+    [("GPL-2", "gpl-2.0"), ("GPL-3", "gpl-3.0"), ("LGPL-2.1", "lgpl-2.1"), ("LGPL-3", "lgpl-3.0"),
+     ("Apache-2.0", "apache-2.0"), ("MPL-2.0", "mpl-2.0"), ("CC0-1.0", "cc0-1.0"), ("BSD", "bsd-3-clause")],
+)  # fmt: skip
+def test_whole_texts_are_known_though_they_speak_of_others(name: str, license: str) -> None:
+    path = Path("/usr/share/common-licenses") / name
+    if not path.exists():
+        pytest.skip("Debian has this text")
+    assert license_of_text(path.read_text()) == license
+
+
 def test_pythons_own_license() -> None:
     path = Path(sysconfig.get_path("stdlib")) / "LICENSE.txt"
     if not path.exists():
@@ -119,6 +149,22 @@ def test_pythons_own_license() -> None:
         ("# the terms of the GNU Lesser General Public License v3", "lgpl-3.0"),
         ("# This Source Code Form is subject to the terms of the Mozilla Public\n# License, v. 2.0.", "mpl-2.0"),
         ("x = 1", None),
+        ("# under the terms of version 2 of the GNU General Public License", "gpl-2.0"),
+        ("// under version 2.1 of the GNU Lesser General Public License", "lgpl-2.1"),
+        ("# licensed under the GPLv3", "gpl-3.0"),
+        ("# Licensed under the GPL-2 or later", "gpl-2.0"),
+        ("# License: GNU GPL v3", "gpl-3.0"),
+        ("# released under the LGPL 2.1", "lgpl-2.1"),
+        ("# GNU Lesser General Public License (LGPL), version 2.1", "lgpl-2.1"),
+        ("# version 2 or, at your option, any later version of the GNU General Public License", "gpl-2.0"),
+        ("# You may copy it by the GNU General Public License.", "other"),
+        ("# Distributed under the GPL.", "other"),
+        ("/* Dual licensed under the MIT and GPL licenses. */", "mit"),
+        ("# Copyright 2020 The Millers. All rights reserved.\n# PROPRIETARY AND CONFIDENTIAL", "other"),
+        ("/* Unauthorized copying of this file\n * is strictly prohibited. */", "other"),
+        ("# Copyright 2020 The Millers. All rights reserved.", None),
+        ("KNOWN = {'gpl-3.0': Copyleft, 'mit': Permissive}", None),
+        ("# Flour for clients that are confidential, in a proprietary format; no GPL code is read.", None),
     ],
 )  # fmt: skip
 def test_source_files_name_their_own(code: str, license: str | None) -> None:
@@ -137,6 +183,10 @@ def test_source_files_name_their_own(code: str, license: str | None) -> None:
         ('[package]\nlicense = "MIT/Apache-2.0"\n', "mit OR apache-2.0"),
         ('{\n  "name": "mill",\n  "license": "ISC",\n}', "isc"),
         ('  "license": "SEE LICENSE IN mill.txt",', None),
+        ('{\n  "name": "mill",\n  "license": "SEE LICENSE IN EULA",\n  "parts": {\n    "license": "MIT"\n  }\n}', None),
+        ('{\n  "parts": {\n    "license": "MIT"\n  },\n  "license": "GPL-3.0"\n}', "gpl-3.0"),
+        ('{\n  "name": "mill",\n  "parts": {\n    "license": "MIT"\n  }\n}', None),
+        ("License: Ours\nName: mill\n\nLicense: MIT\n", None),
         ("license-file = LICENSE\nlicense: bsd-2-clause", "bsd-2-clause"),
     ],
 )

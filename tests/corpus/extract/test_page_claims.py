@@ -38,6 +38,9 @@ BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
         ("max-snippet: 20, noindex", NOINDEX),
         ("unavailable_after: 25 Jun 2026 15:00:00 PST, noai", NOAI),
         ("unavailable_after: 25 Jun 2026 15:00:00 none", NOTHING),
+        ("unavailable_after: Wed, 03 Dec 2025 13:09:53 GMT, noindex, noai", {"robots_noai": 1, "robots_noindex": 1}),
+        ("unavailable_after: Wed, 03-Dec-25 13:09:53 GMT, noindex", NOINDEX),
+        ("googlebot: unavailable_after: Wed, 03 Dec 2025 13:09:53 GMT, noindex", NOTHING),
         ("noindexes", NOTHING),
     ],
 )

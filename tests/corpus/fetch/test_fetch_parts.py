@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import http, retry
+from corpus.fetch import pace, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import (
     AbsentError,
@@ -32,7 +32,7 @@ BODY = random.Random(5).randbytes(3_000_000)
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
     monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(http, "STALL_S", 0.3)
+    monkeypatch.setattr(pace, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a", BODY)
         yield running

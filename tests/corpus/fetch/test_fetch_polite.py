@@ -11,7 +11,7 @@ import pytest
 from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import hosts, http, retry
+from corpus.fetch import hosts, http, pace, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import AbsentError, RefusedError, UnreachableError, describe, fetch, read_small
 
@@ -35,7 +35,7 @@ except CorpusError as error:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
     monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(http, "STALL_S", 0.3)
+    monkeypatch.setattr(pace, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a", b"a" * 1000)
         yield running

@@ -1,5 +1,7 @@
 """Whole files from a server that does its worst: right in the end or one clear message, and few requests."""
 
+import base64
+import hashlib
 import random
 import threading
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError
-from corpus.fetch import cache, hosts, http, retry
+from corpus.fetch import cache, hosts, pace, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import Remote, UnreachableError, describe, fetch
 
@@ -21,7 +23,7 @@ BODY = random.Random(4).randbytes(600_000)
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
     monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(http, "STALL_S", 0.3)
+    monkeypatch.setattr(pace, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a.gz", BODY)
         yield running
@@ -116,16 +118,26 @@ def test_attempts_without_progress_are_bounded(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, fault: Mode, says: str
 ) -> None:
     monkeypatch.setattr(retry, "ATTEMPTS", 3)
-    monkeypatch.setattr(http, "STALL_S", 0.1)
+    monkeypatch.setattr(pace, "STALL_S", 0.1)
     server.standing["/a.gz"] = fault
     with pytest.raises(UnreachableError, match=says):
         fetched(server, access)
     assert server.count("/a.gz") == 3
 
 
+def test_a_damaged_copy_of_a_published_digest_is_fetched_again(server: HostileServer, access: Access) -> None:
+    """By acquire, which reads it all anyway. Fails if its size is enough."""
+    digest = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    server.heads["/a.gz"] = Mode(headers={"Repr-Digest": f"sha-256=:{digest}:"})
+    (remote,) = describe([server.url + "/a.gz"], access)
+    path = fetch(remote, access, lambda _: None)
+    path.write_bytes(BODY[:-1] + b"?")
+    assert fetch(remote, access, lambda _: None, verify=True).read_bytes() == BODY
+
+
 def test_a_trickle_is_a_stall(server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "SLOWEST", 100_000_000)  # bytes a second: this one is slower
-    monkeypatch.setattr(http, "STALL_S", 0.1)
+    monkeypatch.setattr(pace, "SLOWEST", 100_000_000)  # bytes a second: this one is slower
+    monkeypatch.setattr(pace, "STALL_S", 0.1)
     server.script["/a.gz"] = [Mode(pace_s=0.05)]
     assert fetched(server, access).read_bytes() == BODY
     assert server.count("/a.gz") > 1

@@ -8,13 +8,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_report import HOSTILE, PROSE, RULE_SETS
 
 from corpus.errors import CorpusError, InputError
 from corpus.quality.rule import failing
 from corpus.report.collect import Evidence, collect
-from corpus.report.examples import excerpt
+from corpus.report.examples import dropped_examples, excerpt, kept_examples
 from corpus.report.render import render
 from corpus.report.summary import REVISION, SourceSummary, Summary, read_summary
 from corpus.store.ledger import Ledger
@@ -22,7 +24,11 @@ from corpus.store.text_shards import read_rows
 from corpus.store.token_shards import open_token_shard
 
 # Of the summary, and of the page less the chart library. Where they change, raise REVISION and add what is found.
-GOLDEN = {1: ("1d6172866b9c49d4", "ee3d534266965c16"), 2: ("12aa85d2ac18a296", "c787283f93fab51f")}
+GOLDEN = {
+    1: ("1d6172866b9c49d4", "ee3d534266965c16"),
+    2: ("12aa85d2ac18a296", "c787283f93fab51f"),
+    3: ("12aa85d2ac18a296", "3ff140d44521c15d"),  # of a document that stands in a source twice, one example; charts in line
+}
 
 
 def rows_of(evidence: Evidence, source: str, *, kept: bool) -> list[dict[str, object]]:
@@ -161,6 +167,19 @@ def test_examples_are_the_documents_of_smallest_id(summary: Summary, evidence: E
             assert example.id == row["id"] and example.origin == f"pages.warc.gz@{row['origin_start']}"
             assert example.value == pytest.approx(stated.value(row), rel=1e-5)  # type: ignore[arg-type]
             assert example.excerpt and example.excerpt.startswith(HOSTILE)
+
+
+def test_a_document_that_stands_there_twice_is_one_example(evidence: Evidence, tmp_path: Path) -> None:
+    kept, dropped = zip(*evidence.clean_shards["web"], strict=True)
+    rules = {rule.name: rule for rule in PROSE}
+    for number, paths in enumerate((kept, dropped)):
+        table = pa.concat_tables([pq.read_table(path) for path in paths])
+        twice = tmp_path / f"{number}.parquet"  # in one shard, and in another
+        pq.write_table(pa.concat_tables([table, table]), twice)
+        if paths is kept:
+            assert kept_examples([*paths, twice, *paths]) == kept_examples(paths)
+        else:
+            assert dropped_examples([*paths, twice], rules) == dropped_examples(paths, rules)
 
 
 def test_excerpt_is_one_short_line() -> None:

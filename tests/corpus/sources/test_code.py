@@ -182,6 +182,36 @@ def test_the_nearest_statement_rules_and_texts_rule_over_metadata(tmp_path: Path
         assert {re.split("[ /]", each.identity)[-1]: each.license for each in records(found)} == expected
 
 
+GPL = b"GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
+OURS = b"Copyright The Millers. All rights reserved. You may not copy this."
+EITHER = b"This is made available under the terms of either of the licenses\nfound in LICENSE.APACHE or LICENSE.MIT."
+APACHE = b"Apache License\nVersion 2.0, January 2004\n"
+STATES_MIT = b'{\n  "license": "MIT"\n}'
+
+
+@pytest.mark.parametrize(
+    ("files", "license"),
+    [
+        ({"LICENSE": OURS, "LICENSE.jquery": MIT}, "other"),
+        ({"LICENSE.txt": OURS, "package.json": STATES_MIT}, "other"),
+        ({"COPYING": GPL, "LICENSE": MIT}, "other"),
+        ({"LICENSE": MIT, "COPYING": MIT}, "mit"),
+        ({"LICENSE": MIT, "LICENSE.md": OURS}, "other"),
+        ({"LICENSE": EITHER, "LICENSE.APACHE": APACHE, "LICENSE.MIT": MIT}, "apache-2.0 OR mit"),
+        ({"COPYING": b"Dual-licensed under the Unlicense and MIT.", "LICENSE-MIT": MIT}, "mit"),
+        ({"LICENSE": b"Dual-licensed: buy a commercial license, or", "LICENSE-MIT": MIT}, "other"),
+        ({"LICENSE": EITHER}, "other"),
+        ({"LICENSE-MIT": MIT, "LICENSE-APACHE": APACHE}, "apache-2.0 OR mit"),
+    ],
+)
+def test_what_rules_a_folder_is_not_outdone_by_what_can_be_read(
+    tmp_path: Path, files: dict[str, bytes], license: str
+) -> None:
+    for ordered in (files, dict(reversed(files.items()))):
+        found = only(tmp_path, {f"a/{name}": content for name, content in ordered.items()} | {"a/x.py": b"x = 1\n"})
+        assert [each.license for each in records(found)] == [license]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

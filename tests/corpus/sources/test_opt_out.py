@@ -74,6 +74,22 @@ def test_what_a_list_covers(tmp_path: Path, url: str, covered: bool) -> None:
     assert domains(tmp_path).covers(url) is covered
 
 
+def test_letters_that_idna_2008_has_are_kept(tmp_path: Path) -> None:
+    """Python's codec has IDNA 2003, by which faß.de is fass.de: another's."""
+    both = domains(tmp_path, "faß.example\nΣΟΦΟΣ.example\nσοφός.example")
+    for url, covered in {
+        "https://xn--fa-hia.example/": True,
+        "https://www.Faß.example/": True,
+        "https://fass.example/": False,
+        "https://xn--0xaakcn.example/": True,  # σοφοσ
+        "https://xn--0xaajbq.example/": False,  # σοφος
+        "https://σοφός.example/": True,
+        "https://σοφόσ.example/": False,
+    }.items():
+        assert both.covers(url) is covered, url
+    assert host_of("http://نامه\u200cای.example/") == "xn--mgba3gch31f060k.example"  # Source: UTS 46, 1.1
+
+
 def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(b"a.example\n" * 3))
     (tmp_path / "b").write_text("b.example\r\na.example")
@@ -104,6 +120,7 @@ def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
 ODD = [
     "site.example/path", "a.example,b.example", "com", "not a domain at all", "||site.example^$third-party",
     "@@||site.example^", "a.example b.example", "https://com/", "https://[::1]/", "0.0.0.0 a/b.example", "x" * 5000,
+    "mi\u200dll.example", "https://mi\u200cll.example/",
 ]  # fmt: skip
 
 

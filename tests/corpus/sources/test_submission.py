@@ -42,6 +42,15 @@ def test_the_main_file_is_found(files: dict[str, bytes], main: str | None) -> No
     assert submission(submitted(files)).main == main
 
 
+def test_line_ends_of_old_macs_are_line_ends() -> None:
+    content = b"% a comment\r" + paper("x").replace(b"\n", b"\r")
+    for packed_ in (gzip.compress(content), submitted({"main.tex": content})):
+        found = submission(packed_)
+        assert found.main == "main.tex" and found.why_not == ""
+        assert latex_text(found.files, found.main).text == "x"
+    assert submission(gzip.compress(b"% a\r\n% b\r")).why_not == "empty"
+
+
 def test_what_the_authors_say_goes_first() -> None:
     files = {"main.tex": paper("not this"), "b.tex": paper("this")}
     assert main_file(files) == "main.tex"
