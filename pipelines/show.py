@@ -106,7 +106,7 @@ def state(folder: Path, job: Job) -> str:
 def _print_forecast(found: "Forecast") -> None:
     console = Console()
     rows = (*found.sources, found.total)
-    title = f"Forecast from a sample (asked for: {100 * found.sample:.3g} %): what to expect, and 90 % intervals"
+    title = f"Forecast from a sample ({100 * found.sample:.3g} % asked for), with 90 % intervals"
     table = _table(title, "sampled", "of bytes", "records", "kept", "duplicates")
     for source in rows:
         of = f"{source.sampled} of {human_count(source.of)}" if source.of is not None else str(source.sampled)

@@ -27,7 +27,7 @@ from corpus.store.token_shards import open_token_shard
 GOLDEN = {
     1: ("1d6172866b9c49d4", "ee3d534266965c16"),
     2: ("12aa85d2ac18a296", "c787283f93fab51f"),
-    3: ("12aa85d2ac18a296", "3ff140d44521c15d"),  # of a document that stands in a source twice, one example; charts in line
+    3: ("12aa85d2ac18a296", "3ff140d44521c15d"),  # a document twice in a source: one example
 }
 
 
