@@ -213,7 +213,7 @@ def main() -> None:
     try:
         app()
     except CorpusError as error:
-        from corpus.report.explanation import visible
+        from corpus.visible import visible
 
         print("\n".join(map(visible, f"corpus: {error}".split("\n"))), file=sys.stderr)
         sys.exit(error.exit_code)

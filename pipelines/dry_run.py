@@ -18,11 +18,11 @@ from corpus.fetch import client, local
 from corpus.fetch.answer import shown
 from corpus.quality import language
 from corpus.recipe import Recipe, local_files, read_recipe
-from corpus.report.explanation import visible
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.tokens.shares import apportion, exact
 from corpus.units import human_bytes
+from corpus.visible import visible
 from pipelines.place import read_place
 
 

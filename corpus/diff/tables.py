@@ -10,9 +10,9 @@ from corpus.diff.compare import compare_builds
 from corpus.diff.page import diff_page
 from corpus.diff.parts import Diff, SourceDiff
 from corpus.errors import InputError
-from corpus.report.explanation import visible
 from corpus.report.shard_stats import to_json
 from corpus.report.tables import Rows, plain_console, print_table
+from corpus.visible import visible
 
 SHOWN_VALUE = 40  # characters of a setting
 SHOWN_NAME = 80  # characters of a file's, its last

@@ -1,6 +1,5 @@
 """What `corpus explain` found, on a terminal. All of it came from outside: nothing here is markup."""
 
-import unicodedata
 from collections.abc import Iterable
 from typing import Literal, cast
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corpus.settings import Json
+from corpus.visible import visible
 
 Row = dict[str, Json]
 
@@ -144,15 +144,3 @@ def _short(value: Json) -> str:
     """The beginning of what may be as long as a file."""
     text = str(value)
     return visible(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")
-
-
-def visible(value: Json) -> str:
-    """Text on one line in which nothing hides and nothing steers a terminal: control and format characters as codes."""
-    return "".join(
-        character if character == " " or unicodedata.category(character)[0] not in "CZ" else _code(character)
-        for character in str(value)
-    )
-
-
-def _code(character: str) -> str:
-    return {"\n": "⏎", "\t": " ", "\u00a0": " ", "\u3000": " "}.get(character, f"\\u{ord(character):04x}")

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from corpus.errors import CorpusError
-from corpus.report.explanation import visible
 from corpus.report.find import build_folder
 from corpus.report.shard_stats import Facts, shard_stats, to_json
 from corpus.report.summary import FILE_NAME, Summary, read_summary
 from corpus.settings import Json
 from corpus.units import human_bytes, human_count
+from corpus.visible import visible
 
 Rows = list[list[str | int]]
 

@@ -84,6 +84,19 @@ def test_a_wait_that_one_is_told_holds_for_all_processes(server: HostileServer, 
     assert server.count() == 7  # alone the first was turned away
 
 
+def test_waiting_is_told_once_a_host(
+    server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retry, "_told", set())
+    server.add("/b", b"b")
+    server.standing["*"] = Mode(status=503)
+    for each in describe([server.url + "/a", server.url + "/b"], access):
+        with pytest.raises(UnreachableError):
+            fetch(each, access, lambda _: None)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"corpus: {server.url}/a: ") and line.endswith("status 503; trying again")
+
+
 def test_a_storm_of_503_ends_after_a_few_requests(server: HostileServer, access: Access) -> None:
     server.standing["/a"] = Mode(status=503)
     children = [started(access, server.url + "/a") for _ in range(2)]
