@@ -221,7 +221,8 @@ def _problem(model: type[BaseModel], document: Document, error: dict[str, object
     if kind == "union_tag_invalid" and isinstance(context, dict):
         tag, expected = str(context["tag"]), [each.strip(" '") for each in str(context["expected_tags"]).split(",")]
         field = str(context["discriminator"]).strip("'")
-        told = f"`{name}.{field}`: found {tag!r}; allowed: {', '.join(expected)}{nearest(tag, expected)}"
+        near = nearest(tag, expected).partition("; allowed:")[0]
+        told = f"`{name}.{field}`: found {tag!r}; allowed: {', '.join(expected)}{near}"
         return document.line((*path, field)), told
     if kind == "bool_type":
         return document.line(path), f"`{name}`: expected true or false; found {found}"

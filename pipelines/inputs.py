@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -109,7 +108,7 @@ class Lister:
     def resolve(self, written: Sequence[str]) -> None:
         """Asks the package index for those of the addresses that name packages."""
         wanted = {text: where for text in sorted(set(written)) if (where := address.parse(text))}
-        with ThreadPoolExecutor(8) as threads:
+        with client.asking() as threads:
             found = threads.map(lambda where: address.resolve(where, self._access), wanted.values())
             self._releases = dict(zip(wanted, found, strict=True))
 

@@ -46,7 +46,7 @@ _VENDORED_PATH = re.compile(
     r"|bundled|_bundled|contrib/minizip|deps/\w+|eggs|\.yarn|packages/\w[\w.]*\.\d+\.\d+\.\d+)/.*",
     re.IGNORECASE | re.DOTALL,
 )
-_RELEASE = r"[.-](?:v?\d[\d.]*|min|slim|bundle|all)"
+_RELEASE = r"[.-](?:v?\d+|min|slim|bundle|all)"  # `3.4.1` is three of them: two ways to read it take exponential time
 _VENDORED_NAME = re.compile(
     r"(?:.*/)?(?:(?:jquery(?:[.-](?:ui|validate|cookie|easing|form|migrate|mobile|unobtrusive-ajax|validate[.-]unobtrusive))?"
     rf"|bootstrap|modernizr|mootools|html5shiv|font-?awesome)(?:{_RELEASE})*\.(?:js|css)|normalize(?:{_RELEASE})*\.css"

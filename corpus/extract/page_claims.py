@@ -18,7 +18,7 @@ _SAYS = {
     "noindex": "robots_noindex",
     "none": "robots_noindex",
 }
-_AGENT = re.compile(r"[a-z*][\w*-]*")  # what else stands before a colon is a time of day
+_AGENT = re.compile(r"[a-z*][\w*./ -]*")  # what else stands before a colon is a time of day
 _WITH_VALUES = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 _US = {"", "*", "robots", "ccbot", "gristmill"}  # everyone, the crawler of Common Crawl, and who reads its crawls here
 

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,22 +72,31 @@ def describe(urls: Sequence[str], access: Access) -> list[Remote]:
     console = Console(stderr=True)
     bars = Progress(console=console, disable=not console.is_terminal, transient=True)
     bar = bars.add_task("asking for sizes", total=len(urls))
+    try:
+        with asking() as threads:
+            answers = [threads.submit(_described, stores[url.partition("://")[0]], url) for url in urls]
+            for done in as_completed(answers):
+                done.result()
+                bars.advance(bar)
+                if time.monotonic() - began > BAR_AFTER_S:
+                    bars.start()
+            return [each.result() for each in answers]
+    finally:
+        bars.stop()
+
+
+@contextmanager
+def asking() -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask servers: after one error no more is asked, and Ctrl-C does not wait for answers."""
     threads = ThreadPoolExecutor(_THREADS)
     interrupted = False
     try:
-        answers = [threads.submit(_described, stores[url.partition("://")[0]], url) for url in urls]
-        for done in as_completed(answers):
-            done.result()
-            bars.advance(bar)
-            if time.monotonic() - began > BAR_AFTER_S:
-                bars.start()
-        return [each.result() for each in answers]
+        yield threads
     except KeyboardInterrupt:
         interrupted = True
         raise
     finally:
-        threads.shutdown(wait=not interrupted, cancel_futures=True)  # after one error the others are not asked for
-        bars.stop()
+        threads.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def fetch(remote: Remote, access: Access, progress: Callable[[int], None], *, verify: bool = False) -> Path:

@@ -30,6 +30,7 @@ _MOST_TOLD = 5
 _JOINERS = re.compile("[\u200c\u200d]")  # not to be seen: what a line with one of them names cannot be checked
 # What IDNA 2003, which is Python's codec, writes as other letters or none. Source: UTS 46, 6, deviation characters
 _DEVIATION = re.compile("[ßς\u200c\u200d]")
+_NAME_CHARACTERS = 253  # the DNS has no longer one. Source: RFC 1035, 2.3.4, less the length octets
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}([^/\\?#]*)")
 
@@ -87,12 +88,14 @@ def host_of(url: str) -> str | None:
 def _as_dns(name: str) -> str | None:
     """A name in lower case without its last dot, its letters beyond ASCII as the DNS has them (`xn--`)."""
     name = "".join(letter.lower() for letter in name.strip().rstrip("."))  # one by one: no Σ becomes a ς at the end
+    if len(name) > _NAME_CHARACTERS:
+        return None  # also as punycode takes long over it
     if not name.isascii():
         try:
             name = ".".join(map(_label, _DOTS.split(name))) if _DEVIATION.search(name) else name.encode("idna").decode()
         except UnicodeError:
             return None
-    return name[:253] or None
+    return name or None
 
 
 def _label(label: str) -> str:

@@ -6,6 +6,7 @@ build makes the copy the same as what lies there first.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -18,14 +19,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import S3
-from corpus.settings import Strict
-from corpus.store.products import canonical, write_text
+from corpus.settings import Json, Strict
+from corpus.store.products import canonical, read_json, write_text
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 MARKER = "mirror.json"
-ONLY_HERE = (MARKER, ".lock", "logs", "run.json")  # and temporary folders: what is never pushed
+COMPARED = "compared.json"  # of files that lay here as there, when that was looked at: ETag, size, time of change
+ONLY_HERE = (MARKER, COMPARED, ".lock", "logs", "run.json")  # and temporary folders: what is never pushed
+PART_BYTES = 50 * 2**20  # of a file of two or more, which is pushed in parts
 AT_ONCE = 2  # files that are pushed at once: each is held in memory
 _PARTIAL = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.pull", re.DOTALL)
 T = TypeVar("T")
@@ -53,7 +56,7 @@ class Mirror:
         local = [str(path) for path in paths]
         there = [self._there(Path(path)) for path in local]
         if local:
-            self._told(lambda system: system.put(local, there, batch_size=AT_ONCE))
+            self._told(lambda system: system.put(local, there, batch_size=AT_ONCE, chunksize=PART_BYTES))
 
     def write(self, path: Path, text: str) -> None:
         """Writes a small file there, not here. Raises CorpusError."""
@@ -94,9 +97,19 @@ class Mirror:
             name = path.relative_to(self.folder).as_posix()
             if _is_pushed(name) and path.is_file() and name not in there:
                 path.unlink(missing_ok=True)
+        known = self._compared()
         for name, (size, etag) in there.items():
-            if not _is_same(self.folder / name, size, etag):
-                self._pulled(self.folder / name)
+            path = self.folder / name
+            if known.get(name) != _state(path, etag) and not _is_same(path, size, etag):
+                self._pulled(path)
+        compared = {name: _state(self.folder / name, etag) for name, (_, etag) in there.items()}
+        write_text(self.folder / COMPARED, canonical(compared), self.folder / "logs")
+
+    def _compared(self) -> dict[str, Json]:
+        try:
+            return read_json(self.folder / COMPARED)
+        except CorpusError:  # not compared before
+            return {}
 
     def _listed(self, folder: Path) -> dict[str, tuple[int, str]]:
         """The files below a folder there: size and ETag."""
@@ -133,11 +146,22 @@ def _is_pushed(name: str) -> bool:
 
 
 def _is_same(path: Path, size: int, etag: str) -> bool:
-    """Whether a file here is what lies there. The ETag of what came in parts, or is encrypted, is no MD5: then no."""
+    """Whether a file here is what lies there, by its MD5, or its parts'. Encrypted, it has another ETag: then no."""
     if not path.is_file() or path.stat().st_size != size:
         return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == etag
+        if "-" not in etag:
+            return hashlib.file_digest(file, _md5).hexdigest() == etag
+        parts = [_md5(part).digest() for part in iter(lambda: file.read(PART_BYTES), b"")]
+        return f"{_md5(b''.join(parts)).hexdigest()}-{len(parts)}" == etag
+
+
+_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
+
+
+def _state(path: Path, etag: str) -> Json:
+    stat = path.stat() if path.is_file() else None
+    return [etag, stat.st_size, stat.st_mtime_ns] if stat else "absent"
 
 
 def mirror_of(folder: Path) -> Mirror | None:

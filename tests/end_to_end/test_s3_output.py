@@ -129,6 +129,37 @@ def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path
     assert (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").is_file()
 
 
+def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if the ETag of a file that was pushed in parts, or is encrypted there, says nothing."""
+    import boto3
+
+    from corpus.fetch.access import S3
+    from corpus.store import mirror
+    from corpus.store.mirror import Mirror, mirror_of
+
+    brought: list[str] = []
+    pulled = Mirror._pulled
+    monkeypatch.setattr(Mirror, "_pulled", lambda self, path: brought.append(path.name) or pulled(self, path))
+    monkeypatch.setattr(mirror, "PART_BYTES", 5 * 2**20)
+    copy = working_copy(URL, tmp_path / "here", S3())
+    names = [f"jobs/text.p-0/{size}" for size in (1, 12 * 2**20)]
+    (copy / "jobs" / "text.p-0").mkdir(parents=True)
+    for name in names:
+        (copy / name).write_bytes(b"x" * int(name.rpartition("/")[2]))
+    found = mirror_of(copy)
+    assert found
+    found.push(copy / name for name in names)
+    found.pull_all()
+    assert brought == []
+    monkeypatch.setattr(mirror, "_is_same", lambda *_: False)  # as of encrypted ones
+    found.pull_all()
+    assert brought == []
+    boto3.client("s3", endpoint_url=server).put_object(Bucket="corpora", Key=f"tiny/{names[0]}", Body=b"y")
+    (copy / names[1]).unlink()
+    found.pull_all()
+    assert brought == ["1", str(12 * 2**20)] and (copy / names[0]).read_bytes() == b"y"
+
+
 def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict[str, str], server: str) -> None:
     """Fails if they are pushed only where the copy here differs: another machine may have built there since."""
     import boto3

@@ -108,3 +108,8 @@ def test_what_is_carried_along(path: str) -> None:
 )  # fmt: skip
 def test_what_only_looks_so(path: str) -> None:
     assert not is_vendored(path)
+
+
+def test_a_name_of_many_numbers_is_read_once() -> None:
+    """Fails by never ending."""
+    assert is_vendored(f"jquery{'.1' * 2000}.js") and not is_vendored(f"jquery{'.1' * 2000}.py")

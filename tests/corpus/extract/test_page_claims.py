@@ -42,6 +42,9 @@ BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
         ("unavailable_after: Wed, 03-Dec-25 13:09:53 GMT, noindex", NOINDEX),
         ("googlebot: unavailable_after: Wed, 03 Dec 2025 13:09:53 GMT, noindex", NOTHING),
         ("noindexes", NOTHING),
+        ("otherbot/2.0: noindex", NOTHING),
+        ("other bot: noindex", NOTHING),
+        ("CCBot/2.0: noindex", NOTHING),
     ],
 )
 def test_what_a_header_says_to_everyone_or_to_us(header: str, said: dict[str, int]) -> None:

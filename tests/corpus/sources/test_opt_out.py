@@ -90,6 +90,13 @@ def test_letters_that_idna_2008_has_are_kept(tmp_path: Path) -> None:
     assert host_of("http://نامه\u200cای.example/") == "xn--mgba3gch31f060k.example"  # Source: UTS 46, 1.1
 
 
+def test_no_name_is_longer_than_the_dns_has(tmp_path: Path) -> None:
+    """Fails by taking minutes: punycode is quadratic."""
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
+    assert host_of(f"http://{letters}.example/") is None and host_of(f"http://ß{letters * 3}.example/") is None
+    assert host_of(f"http://{'a.' * 126}b/") == "a." * 126 + "b"
+
+
 def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(b"a.example\n" * 3))
     (tmp_path / "b").write_text("b.example\r\na.example")
