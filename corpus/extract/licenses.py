@@ -6,6 +6,8 @@ They are spelt as SPDX, in small letters as Hugging Face has them: `mit`, `gpl-2
 import re
 from collections.abc import Set
 
+from corpus.extract.license_phrases import BARRED, CHOICE, NOT_OURS, PHRASES, SOME
+
 UNKNOWN = "other"  # a license that we do not know
 PERMISSIVE = frozenset(
     [
@@ -90,79 +92,7 @@ _OTHERS = frozenset(
     ]
 )
 
-_GPL = r"(?:[al]?gpl )?(?:as published by the free software foundation )?(?:either )?(?:version |v)"
-_OF_GPL = r"(?:0 )?(?:only )?(?:or (?:at your option )?(?:any )?later )?(?:version )?of the (?:gnu )?"
-# What introduces a license in few words: code may well speak of the GPL without.
-_UNDER = r"\b(?:under|licen[cs]ed?|terms|released|distributed|copyright)(?: [a-z0-9]+){0,8}? "
-_HPND = "permission to use copy modify and distribute this software and its documentation for any purpose"
-# What is said in one license and no other, over words alone: letters are small, and what is no letter is one blank.
-_PHRASES = (
-    ("0bsd", r"with or without fee is hereby granted the software is provided as is"),
-    ("isc", r"with or without fee is hereby granted provided that the above copyright notice and this permission"),
-    ("mit-0", r"permission is hereby granted free of charge .{,400} to do so the software is provided as is"),
-    ("bsl-1.0", r"boost software license version 1 0"),
-    ("mit", r"permission is hereby granted free of charge to any person obtaining a copy of this software and"),
-    ("mit", r"dual licensed under (?:the )?(?:terms of the )?mit\b"),
-    ("mit", r"(?:licensed|released|distributed) under the (?:terms of the )?(?:mit|expat) license"),
-    ("apache-2.0", r"apache license version 2 0"),
-    ("apache-1.1", r"apache software license version 1 1"),
-    ("bsd-4-clause", r"redistribution and use in source and binary forms .{,1200} advertising materials mentioning"),
-    ("bsd-3-clause", r"redistribution and use in source and binary forms .{,1200} endorse"),
-    ("bsd-2-clause", r"redistribution and use in source and binary forms with or without modification are permitted"),
-    ("agpl-3.0", rf"gnu affero general public license {_GPL}3"),
-    ("lgpl-3.0", rf"gnu lesser general public license {_GPL}3"),
-    ("lgpl-2.1", rf"gnu lesser general public license {_GPL}2 1"),
-    ("lgpl-2.0", rf"gnu (?:library|lesser) general public license {_GPL}2"),
-    ("gpl-3.0", rf"gnu general public license {_GPL}3"),
-    ("gpl-2.0", rf"gnu general public license {_GPL}2"),
-    ("agpl-3.0", rf"version 3 {_OF_GPL}affero general public license"),
-    ("lgpl-3.0", rf"version 3 {_OF_GPL}lesser general public license"),
-    ("lgpl-2.1", rf"version 2 1 {_OF_GPL}lesser general public license"),
-    ("lgpl-2.0", rf"version 2 {_OF_GPL}(?:library|lesser) general public license"),
-    ("gpl-3.0", rf"version 3 {_OF_GPL}general public license"),
-    ("gpl-2.0", rf"version 2 {_OF_GPL}general public license"),
-    ("agpl-3.0", rf"{_UNDER}agpl ?(?:v|version )?3"),
-    ("lgpl-3.0", rf"{_UNDER}lgpl ?(?:v|version )?3"),
-    ("lgpl-2.1", rf"{_UNDER}lgpl ?(?:v|version )?2 1"),
-    ("lgpl-2.0", rf"{_UNDER}lgpl ?(?:v|version )?2"),
-    ("gpl-3.0", rf"{_UNDER}gpl ?(?:v|version )?3"),
-    ("gpl-2.0", rf"{_UNDER}gpl ?(?:v|version )?2"),
-    ("mpl-2.0", r"mozilla public license (?:version|v) 2 0"),
-    ("mpl-1.1", r"mozilla public license version 1 1"),
-    ("epl-2.0", r"eclipse public license (?:version |v )?2 0"),
-    ("epl-1.0", r"eclipse public license (?:version |v )?1 0"),
-    ("unlicense", r"this is free and unencumbered software released into the public domain"),
-    ("cc0-1.0", r"cc0 1 0 universal"),
-    ("cc-by-sa-4.0", r"attribution sharealike 4 0 international"),
-    ("cc-by-4.0", r"attribution 4 0 international"),
-    ("zlib", r"permission is granted to anyone to use this software for any purpose including commercial applications"),
-    ("psf-2.0", r"python software foundation license version 2"),
-    ("artistic-2.0", r"artistic license 2 0"),
-    ("wtfpl", r"do what the fuck you want to public license"),
-    ("ncsa", r"university of illinois ncsa open source license"),
-    ("ofl-1.1", r"sil open font license version 1 1"),
-    ("upl-1.0", r"universal permissive license"),
-    ("ms-pl", r"microsoft public license"),
-    ("cddl-1.0", r"common development and distribution license cddl version 1 0"),
-    ("eupl-1.2", r"european union public licen[cs]e v 1 2"),
-    ("postgresql", rf"{_HPND} without fee and without a written agreement"),
-    ("hpnd", _HPND),
-)
-# Whatever else a text names, it is no license that we know with one of these.
-_BARRED = re.compile(
-    r"\b(?:business source license|functional source license|fsl 1 [01]|commons clause|elastic license"
-    r"|server side public license|sspl|polyform (?:noncommercial|small business|shield|strict|internal use|perimeter)"
-    r"|non ?commercial (?:use|purposes?|research)(?: purposes?)? only"
-    r"|only for non ?commercial (?:use|purposes?|research)"
-    r"|attribution non ?commercial|cc by nc|proprietary and confidential|confidential and proprietary"
-    r"|(?:this|file|files|code|software|program|else|rest|work)(?: [a-z0-9]+){0,4} (?:is|are)(?: the)?"
-    r" (?:proprietary|confidential)(?! format| protocol)"
-    r"|(?:proprietary|confidential) (?:property|information) of|proprietary license"
-    r"|(?:strictly|company) confidential|trade secrets? of"
-    r"|unauthorized (?:copying|reproduction|distribution|duplication))\b"
-)
-_SOME_GPL = re.compile(rf"general public license|{_UNDER}[al]?gpl")
-_COMPILED = tuple((name, re.compile(phrase)) for name, phrase in _PHRASES)
+_COMPILED = tuple((name, re.compile(phrase)) for name, phrase in PHRASES)
 _MAX_TEXT = 200_000  # characters of a license text that are looked at
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
@@ -178,23 +108,28 @@ _STATED = re.compile(
     rf"({_EXPRESSION})(?: license)?[\"']?[ \t]{{0,20}}\}}?,?[ \t]{{0,20}}\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
+_VAGUE = re.compile(
+    r"[ \t\"'\[{(]*(?:see\b|file\b|text\b|unknown|none|null|workspace|true|dual"
+    r"|bsd|apache|mit\b|psf|python|public|osi|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _TAG_LINES, _TAG_CHARACTERS = 30, 8000
 _TOKEN = re.compile(r"[()]|[^\s()/]+|/")
 
 
 def license_of_text(text: str) -> str:
     """The license that a text is, or first names; UNKNOWN if it is none that we know."""
-    return _first(text) or UNKNOWN
-
-
-def _first(text: str) -> str | None:
     words = _words(text)
-    if _BARRED.search(words):
-        return UNKNOWN
+    named = [] if BARRED.search(words) else _named(words)
+    return named[0] if named else UNKNOWN
+
+
+def _named(words: str) -> list[str]:
+    """The licenses that are named, the first one first."""
     found = [
         (match.start(), rank, name) for rank, (name, phrase) in enumerate(_COMPILED) if (match := phrase.search(words))
     ]
-    return min(found)[2] if found else None
+    return [name for _, _, name in sorted(found)]
 
 
 def _words(text: str) -> str:
@@ -204,15 +139,29 @@ def _words(text: str) -> str:
 def license_of_code(text: str) -> str | None:
     """What a source file says of its own license: in a tag of its first 30 lines, else in a notice at its head.
 
-    UNKNOWN, and not None, where that keeps others from copying it, or names a GPL in words that we do not know.
+    UNKNOWN, and not None, where that keeps others from copying it, or names a license that we do not know; both, where
+    what was permitted comes with what must stay open and no choice is left.
     """
     head = "\n".join(text[:_TAG_CHARACTERS].split("\n", _TAG_LINES)[:_TAG_LINES])
-    tag = _TAG.search(head)
-    return spelt(tag[1]) if tag else _first(head) or (UNKNOWN if _SOME_GPL.search(_words(head)) else None)
+    if tag := _TAG.search(head):
+        return spelt(tag[1])
+    words = NOT_OURS.sub(" ", _words(head))
+    if BARRED.search(words):
+        return UNKNOWN
+    named = _named(words)
+    if not named:
+        return UNKNOWN if SOME.search(words) else None
+    strict = [each for each in named if each not in PERMISSIVE]
+    if strict and named[0] in PERMISSIVE and not CHOICE.search(words):
+        return f"{named[0]} AND {strict[0]}"
+    return named[0]
 
 
 def stated_license(text: str) -> str | None:
-    """What the metadata of a package state (PKG-INFO, pyproject.toml, Cargo.toml, package.json …), if we know it."""
+    """What the metadata of a package state (PKG-INFO, pyproject.toml, Cargo.toml, package.json …).
+
+    None if they state none, point elsewhere or are vague; UNKNOWN if it is one that we do not know.
+    """
     text = text[:_MAX_TEXT]
     key = min(_KEY.finditer(text), key=lambda key: len(key[1]), default=None)  # the others are of what lies in it
     first = _FIRST_KEY.match(text)
@@ -220,8 +169,9 @@ def stated_license(text: str) -> str | None:
         return None
     stated = _STATED.match(text, key.start())
     expression = spelt(stated[1]) if stated else ""
-    known = {each for each in _tokens(expression) if each not in _SIGNS} <= PERMISSIVE | _OTHERS
-    return expression if expression and known else None
+    if expression and {each for each in _tokens(expression) if each not in _SIGNS} <= PERMISSIVE | _OTHERS:
+        return expression
+    return None if _VAGUE.match(text, key.end()) else UNKNOWN
 
 
 _SIGNS = ("(", ")", "OR", "AND", "WITH")

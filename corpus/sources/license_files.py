@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from corpus.extract.code_languages import language_of_name
 from corpus.extract.licenses import UNKNOWN, license_of_text, stated_license
 from corpus.sources.archives import members
 from corpus.sources.member import Member
@@ -25,6 +26,8 @@ _KINDS = {
 _CHOICE = re.compile(r"\bdual[ -]?licen[cs]|\beither\b.{0,40}\blicen[cs]es?\b", re.IGNORECASE | re.DOTALL)
 _SOLD = re.compile(r"commercial|proprietary|all rights reserved", re.IGNORECASE)
 _CHOICE_CHARACTERS = 2000
+_LEGAL = re.compile(r"copyright|reserved|permission|commercial|proprietary|\bmay not\b", re.IGNORECASE)
+_MANUAL = re.compile(r"(?:^|/)(?:docs?|manual|documentation|source|site|www|pages?)\b")
 _RULES_OVER = ("lesser", "whole", "choice", "metadata", "unknown")  # of what a folder says, first to last
 
 
@@ -74,13 +77,20 @@ def _leaves_the_choice(content: str) -> bool:
     return len(content) <= _CHOICE_CHARACTERS and bool(_CHOICE.search(content)) and not _SOLD.search(content)
 
 
+def _is_statement(name: str, kind: str, content: str) -> bool:
+    """Whether a file that names no license we know states one all the same: no manual's page, and no program."""
+    folders, _, base = name.lower().rpartition("/")
+    if base.endswith((".rst", ".html")) and (_MANUAL.search(folders) or not _LEGAL.search(content)):
+        return False
+    return kind != "choice" or not language_of_name(base) or bool(_SOLD.search(content))
+
+
 def _note(said: dict[str, tuple[int, str]], name: str, kind: str, content: str) -> None:
     folder = name.rpartition("/")[0]
-    page = name.lower().endswith((".rst", ".html"))  # perhaps of a manual, about the license
     license = stated_license(content) if kind == "metadata" else license_of_text(content)
-    if license is None or (license == UNKNOWN and (kind == "choice" or page)):
+    if license is None or (license == UNKNOWN and not _is_statement(name, kind, content)):
         return
-    if license == UNKNOWN and (kind != "whole" or _leaves_the_choice(content)):
+    if license == UNKNOWN and (kind == "metadata" or _leaves_the_choice(content)):
         kind = "unknown"
     rank = _RULES_OVER.index(kind)
     before = said.get(folder)
@@ -88,6 +98,6 @@ def _note(said: dict[str, tuple[int, str]], name: str, kind: str, content: str) 
         said[folder] = rank, license if license == before[1] else UNKNOWN
     elif before is not None and before[0] == rank and kind == "choice":
         either = {*before[1].split(" OR "), license}
-        said[folder] = rank, " OR ".join(sorted(either))
+        said[folder] = rank, UNKNOWN if UNKNOWN in either else " OR ".join(sorted(either))
     elif before is None or rank < before[0]:
         said[folder] = rank, license

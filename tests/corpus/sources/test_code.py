@@ -1,6 +1,7 @@
 """Archives of repositories as documents: which files, under which license, and where in the archive."""
 
 import io
+import posixpath
 import re
 import tarfile
 import zipfile
@@ -202,14 +203,24 @@ STATES_MIT = b'{\n  "license": "MIT"\n}'
         ({"LICENSE": b"Dual-licensed: buy a commercial license, or", "LICENSE-MIT": MIT}, "other"),
         ({"LICENSE": EITHER}, "other"),
         ({"LICENSE-MIT": MIT, "LICENSE-APACHE": APACHE}, "apache-2.0 OR mit"),
+        ({"../LICENSE": MIT, "LICENSE.enterprise": OURS}, "other"),
+        ({"../LICENSE": MIT, "LICENSE-MILL": OURS}, "other"),
+        ({"../LICENSE": MIT, "LICENSE.rst": OURS}, "other"),
+        ({"../LICENSE": MIT, "package.json": b'{\n  "license": "UNLICENSED"\n}'}, "other"),
+        ({"../LICENSE": MIT, "package.json": b'{\n  "license": "SEE LICENSE IN ../LICENSE"\n}'}, "mit"),
+        ({"../LICENSE": MIT, "license-check.py": b"print('license')"}, "mit"),
+        ({"../LICENSE": MIT, "docs/LICENSE.rst": OURS}, "mit"),
+        ({"LICENSE-CODE": OURS, "LICENSE-EXAMPLES": MIT}, "other"),
+        ({"PKG-INFO": b"License: Proprietary"}, "other"),
     ],
 )
 def test_what_rules_a_folder_is_not_outdone_by_what_can_be_read(
     tmp_path: Path, files: dict[str, bytes], license: str
 ) -> None:
     for ordered in (files, dict(reversed(files.items()))):
-        found = only(tmp_path, {f"a/{name}": content for name, content in ordered.items()} | {"a/x.py": b"x = 1\n"})
-        assert [each.license for each in records(found)] == [license]
+        found = only(tmp_path, {posixpath.normpath(f"a/b/{name}"): content for name, content in ordered.items()}
+                     | {"a/b/x.py": b"x = 1\n"})  # fmt: skip
+        assert {each.license for each in records(found)} == {license}
 
 
 @pytest.mark.parametrize(
