@@ -24,7 +24,7 @@ from corpus.tokens.settings import Tokenizer
 class Holdout(Strict):
     """Which share of clusters is never trained on, and what counts as too thin to measure by."""
 
-    share: Share = 0.01
+    share: Annotated[Share, Field(lt=1)] = 0.01
     thin_documents: Annotated[int, Field(ge=0)] = 8
     thin_bytes: Quantity = 64_000
 

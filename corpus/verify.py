@@ -44,7 +44,7 @@ def verify_build(folder: Path) -> None:
     """Prints a line that says what was checked. Raises CorpusError that names every bad file, and what is wrong."""
     files = check_files(folder)
     if files.problems or files.manifest is None:
-        advice = "Delete the named files there and run `corpus build` again: it makes them anew. Nothing was recounted."
+        advice = "Delete those that are there and run `corpus build` again: it makes them anew. Nothing was recounted."
         raise CorpusError(_message(folder, files.problems, advice))
     problems = list(_recount(Build(folder, tuple(files.jobs)), files.manifest))
     if problems:

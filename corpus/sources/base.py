@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 import corpus.sources
 from corpus.document import Extracted, Found, Record
@@ -46,7 +46,7 @@ class SourceSettings(Strict):
     reader: str
     paths: Annotated[tuple[str, ...], Field(min_length=1)]
     share: Share
-    license: str  # SPDX, as Hugging Face spells it; or "unknown"
+    license: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]  # SPDX, or "unknown"
     priority: int = 0  # of two duplicates the one of higher priority stays
     identify_language: bool = True
     language: Language | None = None  # None: identified and recorded, but nothing is dropped for it

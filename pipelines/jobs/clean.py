@@ -131,6 +131,14 @@ class Clean(Job):
                 f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
             )
 
+    def warning(self, done: Done) -> str | None:
+        """Where nothing is left of a source: what became of its records."""
+        ledger = done.ledger()
+        if ledger.total("records", outcome="kept"):
+            return None
+        fates = [f"{each.records:,} {each.outcome} ({each.reason})" for each in ledger.entries()]
+        return f"nothing is kept of {self.source.name}: {', '.join(fates) or 'its files hold no record'}"
+
     def _check_spans(self, done: Done) -> None:
         acquire = self.inputs[0]
         reached: dict[str, int] = {}

@@ -69,8 +69,9 @@ class ManifestJob(Job):
             small = [f"{name} has {got[name]:,} of {asked[name]:,}" for name in got if got[name] < asked[name]]
             why = ", ".join(small) or "some sources are too small"
             told.append(f"{manifest.tokens_got:,} of {manifest.tokens_asked:,} tokens asked for: {why}")
+        asked_for = {each.name for each in self.recipe.sources if each.holdout and self.recipe.holdout.share}
         unseen = [each.name for each in manifest.sources if each.train.tokens and not each.holdout.documents]
-        if unseen and self.recipe.holdout.share:
+        if unseen := [name for name in unseen if name in asked_for]:
             told.append(f"nothing is held out of {', '.join(unseen)}: raise holdout.share to measure by them")
         return "; ".join(told) or None
 

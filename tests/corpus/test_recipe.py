@@ -86,6 +86,8 @@ def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
         (("name: good", "name: good\nminhash: {}"), ["line 3", "`minhash` is not a setting"]),
         (("name: good", "name: good\ndedup: {near: {bands: 3}}"), ["line 3", "bands x rows"]),
         (("license: cc0-1.0", "licence: cc0-1.0"), ["did you mean `license`", "`sources.0.license` is required"]),
+        (("license: cc0-1.0", "license: ' '"), ["line 8", "at least 1 character"]),
+        (("name: good", "name: good\nholdout: {share: 100%}"), ["line 3", "less than 1"]),
         (("format_version: 1", "format_version: 2"), ["line 1"]),
         (("    reader: records\n", ""), ["line 4", "`sources.0.reader` is required"]),
         (("paths: [a.jsonl]", "paths: ['~nosuchuser/x']"), ["line 6", "no file matches"]),
