@@ -149,9 +149,10 @@ def license_of_code(text: str) -> str | None:
     if BARRED.search(words):
         return UNKNOWN
     named = _named(words)
+    some = [UNKNOWN] if SOME.search(words) else []
     if not named:
-        return UNKNOWN if SOME.search(words) else None
-    strict = [each for each in named if each not in PERMISSIVE]
+        return UNKNOWN if some else None
+    strict = [each for each in named if each not in PERMISSIVE] or some
     if strict and named[0] in PERMISSIVE and not CHOICE.search(words):
         return f"{named[0]} AND {strict[0]}"
     return named[0]

@@ -26,6 +26,7 @@ _KINDS = {
 _CHOICE = re.compile(r"\bdual[ -]?licen[cs]|\beither\b.{0,40}\blicen[cs]es?\b", re.IGNORECASE | re.DOTALL)
 _SOLD = re.compile(r"commercial|proprietary|all rights reserved", re.IGNORECASE)
 _CHOICE_CHARACTERS = 2000
+_PROSE = (None, "", "markdown", "restructuredtext", "html")
 _LEGAL = re.compile(r"copyright|reserved|permission|commercial|proprietary|\bmay not\b", re.IGNORECASE)
 _MANUAL = re.compile(r"(?:^|/)(?:docs?|manual|documentation|source|site|www|pages?)\b")
 _RULES_OVER = ("lesser", "whole", "choice", "metadata", "unknown")  # of what a folder says, first to last
@@ -69,7 +70,8 @@ def tidy(name: str) -> str:
 
 def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
-    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(base)), None)
+    kind = next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(base)), None)
+    return None if kind == "choice" and language_of_name(base) not in _PROSE else kind  # a program about licenses
 
 
 def _leaves_the_choice(content: str) -> bool:
@@ -77,18 +79,17 @@ def _leaves_the_choice(content: str) -> bool:
     return len(content) <= _CHOICE_CHARACTERS and bool(_CHOICE.search(content)) and not _SOLD.search(content)
 
 
-def _is_statement(name: str, kind: str, content: str) -> bool:
-    """Whether a file that names no license we know states one all the same: no manual's page, and no program."""
+def _is_statement(name: str, content: str) -> bool:
+    """Whether a file that names no license we know states one all the same, and is no page of a manual."""
     folders, _, base = name.lower().rpartition("/")
-    if base.endswith((".rst", ".html")) and (_MANUAL.search(folders) or not _LEGAL.search(content)):
-        return False
-    return kind != "choice" or not language_of_name(base) or bool(_SOLD.search(content))
+    page = base.endswith((".rst", ".html"))
+    return not page or (_LEGAL.search(content) is not None and _MANUAL.search(folders) is None)
 
 
 def _note(said: dict[str, tuple[int, str]], name: str, kind: str, content: str) -> None:
     folder = name.rpartition("/")[0]
     license = stated_license(content) if kind == "metadata" else license_of_text(content)
-    if license is None or (license == UNKNOWN and not _is_statement(name, kind, content)):
+    if license is None or (license == UNKNOWN and not _is_statement(name, content)):
         return
     if license == UNKNOWN and (kind == "metadata" or _leaves_the_choice(content)):
         kind = "unknown"
