@@ -88,7 +88,8 @@ BARRED = re.compile(
     r"|no longer licensed under|is not licensed under"
     r"|with (?:the )?(?:following )?additional conditions"
     r"|modified version of the (?:apache|mit|bsd) licen[cs]e|end user licen[cs]e(?! agreements)"
-    r"|you may not (?:copy|modify|distribute|reverse|sell)(?! .{0,80}(?:except|at all))"
+    r"|commercial license agreement"
+    r"|you may not (?:copy|modify|distribute|reverse|sell)(?! .{0,120}(?:except|at all|technological))"
     r"|(?:unpublished|proprietary(?: and)?) (?:proprietary|confidential)|confidential and proprietary"
     r"|proprietary (?:to(?! prevent)|property of|information of)"
     r"|intellectual property and proprietary rights|under (?:a|the|our) (?:[a-z0-9]+ )?proprietary license"
@@ -111,7 +112,8 @@ _PLAIN = (
 SOME = re.compile(
     rf"general public license|{_UNDER}(?:[al]?gpl|cecill|cc by|creative commons attribution)\b"
     r"|\bunder (?:the )?(?:terms of the )?(?:mpl|epl|eupl|cddl|cpl|osl)\b"
-    r"|\b(?:(?:licen[cs]ed|released|distributed|available) under|governed by|subject to|under (?:the )?terms)"
+    r"|\b(?:(?:licen[cs]ed(?: as(?: [a-z0-9]+){1,4})?|released|distributed|available) under|governed by|subject to"
+    r"|under (?:the )?terms)"
     rf"(?: (?:the|an?|terms|and|conditions|of)){{0,6}}(?: (?!{_PLAIN}\b)[a-z0-9]+){{1,4}} licen[cs]e\b"
 )
 # A notice that is about the GPL, but not of this file. Words of a sentence before it ("no warranty") are no part of it.

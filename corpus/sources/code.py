@@ -124,4 +124,4 @@ def _may(license: str, wanted: str | tuple[str, ...]) -> bool:
     return allows(license, allowed)
 
 
-SOURCE = Source(CodeSettings, read, cuts, text, revision=4, libraries=("zstandard",))
+SOURCE = Source(CodeSettings, read, cuts, text, revision=5, libraries=("zstandard",))

@@ -27,7 +27,7 @@ _CHOICE = re.compile(r"\bdual[ -]?licen[cs]|\beither\b.{0,40}\blicen[cs]es?\b", 
 _SOLD = re.compile(r"commercial|proprietary|all rights reserved", re.IGNORECASE)
 _CHOICE_CHARACTERS = 2000
 _PROSE = (None, "", "markdown", "restructuredtext", "html")
-_LEGAL = re.compile(r"copyright|reserved|permission|commercial|proprietary|\bmay not\b", re.IGNORECASE)
+_LEGAL = re.compile(r"copyright|reserved|permission|commercial|proprietary|licen[cs]ed|\bmay not\b", re.IGNORECASE)
 _MANUAL = re.compile(r"(?:^|/)(?:docs?|manual|documentation|source|site|www|pages?)\b")
 _RULES_OVER = ("lesser", "whole", "choice", "metadata", "unknown")  # of what a folder says, first to last
 
@@ -80,10 +80,12 @@ def _leaves_the_choice(content: str) -> bool:
 
 
 def _is_statement(name: str, content: str) -> bool:
-    """Whether a file that names no license we know states one all the same, and is no page of a manual."""
+    """Whether a file that names no license we know states one all the same; a page of a manual seldom does."""
     folders, _, base = name.lower().rpartition("/")
     page = base.endswith((".rst", ".html"))
-    return not page or (_LEGAL.search(content) is not None and _MANUAL.search(folders) is None)
+    if _MANUAL.search(folders) and (page or base.endswith((".md", ".markdown"))):
+        return bool(_SOLD.search(content))  # it may include the license of the top, or tell of it
+    return not page or bool(_LEGAL.search(content))
 
 
 def _note(said: dict[str, tuple[int, str]], name: str, kind: str, content: str) -> None:

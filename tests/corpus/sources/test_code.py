@@ -211,6 +211,9 @@ STATES_MIT = b'{\n  "license": "MIT"\n}'
         ({"../LICENSE": MIT, "license-check.py": b"SOLD = 'All rights reserved'"}, "mit"),
         ({"../LICENSE": MIT, "LICENSE-MILL.md": OURS}, "other"),
         ({"../LICENSE": MIT, "docs/LICENSE.rst": OURS}, "mit"),
+        ({"../LICENSE": MIT, "LICENSE.rst": b"The mill is licensed by the stone, and only so."}, "other"),
+        ({"../LICENSE": MIT, "package.json": b'{\n  "license": "Elastic-2.0"\n}'}, "other"),
+        ({"LICENSE": MIT, "package.json": b'{\n  "license": "UNLICENSED"\n}'}, "mit"),
         ({"LICENSE-CODE": OURS, "LICENSE-EXAMPLES": MIT}, "other"),
         ({"PKG-INFO": b"License: Proprietary"}, "other"),
     ],
@@ -222,6 +225,18 @@ def test_what_rules_a_folder_is_not_outdone_by_what_can_be_read(
         found = only(tmp_path, {posixpath.normpath(f"a/b/{name}"): content for name, content in ordered.items()}
                      | {"a/b/x.py": b"x = 1\n"})  # fmt: skip
         assert {each.license for each in records(found)} == {license}
+
+
+@pytest.mark.parametrize("name", ["LICENSE.rst", "license.md", "license.html"])
+@pytest.mark.parametrize(
+    ("page", "license"),
+    [(b".. include:: ../LICENSE\n", "mit"), (b"Copyright The Millers: see the LICENSE file.", "mit"), (OURS, "other")],
+)
+def test_a_manuals_page_states_a_license_only_where_it_takes_rights(
+    tmp_path: Path, name: str, page: bytes, license: str
+) -> None:
+    found = records(only(tmp_path, {"a/LICENSE": MIT, f"a/docs/{name}": page, "a/docs/conf.py": b"x = 1\n"}))
+    assert {each.license for each in found} == {license}  # html is source too
 
 
 @pytest.mark.parametrize(
