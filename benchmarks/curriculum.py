@@ -18,7 +18,7 @@ from rich.table import Table
 
 from trainer.config import read_training
 from trainer.fit import fit
-from trainer.metrics import EvaluationsFile
+from trainer.inspect.metrics import EvaluationsFile
 
 ROOT = Path(__file__).parents[1]
 CLAIM = "on each curated source and with each seed, phase 2 beats phase 1 continued for as many tokens"

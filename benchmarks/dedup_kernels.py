@@ -22,10 +22,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from corpus.dedup.minhash import permutations, signature
+from corpus.dedup.hash_family import permutations, signature
 from corpus.dedup.settings import Near
 from corpus.dedup.shingles import shingles, shingles_in_order
-from corpus.dedup.sketch import sketch
+from corpus.dedup.signature import sketch
 
 PACKAGES = ("numba", "numpy", "datasketch", "datatrove", "spacy", "xxhash")
 

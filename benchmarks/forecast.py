@@ -20,13 +20,13 @@ from common import record
 
 from corpus.dedup.cluster import held_out
 from corpus.recipe import Recipe, read_recipe
-from corpus.store.built import Build, open_build
-from corpus.store.tables import columns
+from corpus.store.finished_build import Build, open_build
+from corpus.store.parquet_tables import columns
 from corpus.tokens.encode import Encoder
 from corpus.tokens.runs import order_key
-from pipelines.forecasting import estimate
-from pipelines.forecasting.estimate import Drawn, KnownRecords, Sample
-from pipelines.forecasting.sampling import LEAST_DOCUMENTS
+from pipelines.commands.forecast import estimate
+from pipelines.commands.forecast.estimate import Drawn, KnownRecords, Sample
+from pipelines.commands.forecast.sampling import LEAST_DOCUMENTS
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"

@@ -51,17 +51,17 @@ def load_ours() -> None:
     """All that the loader needs, and torch for the tensors."""
     load_torch()
     sys.path.insert(0, str(ROOT))
-    import trainer.curriculum
-    import trainer.loader  # noqa: F401
+    import trainer.data.curriculum
+    import trainer.data.loader  # noqa: F401
 
 
 def write_ours(tokens: Path, folder: Path) -> None:
     """A build as `corpus build` leaves it: manifest and token shards, chunks of the default size."""
     sys.path.insert(0, str(ROOT))
-    from corpus.store import manifest as store
+    from corpus.store import corpus_manifest as store
     from corpus.store.shard_entry import entry
     from corpus.store.token_shards import Header, TokenShard, write_token_shard
-    from corpus.tokens.mix import Mix
+    from corpus.tokens.token_quotas import Mix
 
     zero, none = hashlib.sha256(b"benchmark").hexdigest(), store.Totals(documents=0, tokens=0, bytes=0)
     sources = []
@@ -110,9 +110,9 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
     import torch
 
     from trainer.config import Training
-    from trainer.corpora import open_corpora
-    from trainer.curriculum import resolve
-    from trainer.loader import Batches
+    from trainer.data.corpora import open_corpora
+    from trainer.data.curriculum import resolve
+    from trainer.data.loader import Batches
 
     corpora = open_corpora({"made_up": str(folder)})
     tokens = sum(source.train_tokens for source in corpora.sources.values())

@@ -1,9 +1,9 @@
 """A step of training, ours against transformers' LLaMA of the same shape: tokens/s, MFU and memory, in one run.
 
-Ours takes real steps of `trainer.step`: document masks, per-source losses, clipping, AdamW. The peer takes plain causal
-attention, the mean loss that it computes itself, clipping and the same AdamW. Both compile, both compute in bf16 by
-autocast over fp32 weights. On a CPU one small shape is measured; on a GPU 124 M and 1 B. 8 B in fp32 with AdamW's
-moments is 128 GB: one GPU does not hold it.
+Ours takes real steps of trainer/engine/step.py: document masks, per-source losses, clipping, AdamW. The peer takes
+plain causal attention, the mean loss that it computes itself, clipping and the same AdamW. Both compile, both compute
+in bf16 by autocast over fp32 weights. On a CPU one small shape is measured; on a GPU 124 M and 1 B. 8 B in fp32
+with AdamW's moments is 128 GB: one GPU does not hold it.
 
 MFU counts 6N FLOPs a token; beside it, by custom, with attention as if each token attended to all of its sequence
 (T x T). A causal mask asks for half of that, and documents for less, and kernels skip what is masked: the figure is an
@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer import config
-from trainer.cost import flops_per_token, peak_flops
-from trainer.loader import Batch, segments
-from trainer.model import Shape, Transformer, initialise
-from trainer.optimizer import clip, make_optimizer, set_rate
-from trainer.parallel import Layout, chosen_precision, compile_blocks, forward_context, start
-from trainer.step import Learner
+from trainer.data.loader import Batch, segments
+from trainer.engine.optimizer import clip, make_optimizer, set_rate
+from trainer.engine.parallel import Layout, chosen_precision, compile_blocks, forward_context, start
+from trainer.engine.step import Learner
+from trainer.model.cost import flops_per_token, peak_flops
+from trainer.model.transformer import Shape, Transformer, initialise
 
 EOS = 0
 DOCUMENT_TOKENS = 600  # of a document, on average: each token is an EOS with a chance of 1 in so many

@@ -28,11 +28,11 @@ def _folder(written: str) -> str:
 
 def _build(written: str | None, on: str | None) -> Path:
     """The folder of a build; the place says how one at s3:// is asked for."""
-    from corpus.report.find import build_folder
+    from corpus.inspect.find_build import build_folder
 
     if written is None or not written.startswith("s3://"):
         return build_folder(written)
-    from pipelines.place import read_place
+    from pipelines.engine.profile import read_place
 
     return build_folder(written, read_place(on).access())
 
@@ -99,13 +99,13 @@ def plan(
 ) -> None:
     """Show the jobs of a recipe, which are done, and what the build will hold and take."""
     if dry_run:
-        from pipelines.dry_run import show_dry_run
+        from pipelines.commands.dry_run import show_dry_run
 
         if forecast or sample is not None:
             raise InputError("--dry-run fetches nothing, and a forecast needs a sample; give just one of them")
         show_dry_run(recipe, on, assignments or [], as_json)
         return
-    from pipelines.show import show_plan
+    from pipelines.commands.show_plan import show_plan
 
     show_plan(recipe, out, on, assignments or [], forecast=forecast, sample=sample, as_json=as_json)
 
@@ -120,15 +120,15 @@ def build(
     sample: SampleOf = None,
 ) -> None:
     """Build a recipe's corpus, or what is left of it."""
-    from pipelines.place import read_place
-    from pipelines.run import build as build_corpus
+    from pipelines.build import build as build_corpus
+    from pipelines.engine.profile import read_place
 
     place = read_place(on)
     if workers is not None:
         place = place.model_copy(update={"workers": workers})
     folder = build_corpus(recipe, out=out, place=place, assignments=_assigned(assignments, sample))
 
-    from corpus.report.tables import show_build
+    from corpus.inspect.stats_tables import show_build
 
     show_build(folder)
 
@@ -136,7 +136,7 @@ def build(
 @app.command()
 def verify(out: Built = None, on: On = None) -> None:
     """Check every file of a build against its manifests, and the ledgers against the shards."""
-    from corpus.verify import verify_build
+    from corpus.inspect.verify import verify_build
 
     verify_build(_build(out, on))
 
@@ -148,7 +148,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show a build's funnel and shards, or what one shard holds."""
-    from corpus.report.tables import show_stats
+    from corpus.inspect.stats_tables import show_stats
 
     there = path is not None and path.startswith("s3://")
     show_stats(_build(path, on) if there else Path(path) if path else None, as_json)
@@ -171,7 +171,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell where a document comes from, what was measured and decided, and where it ended."""
-    from corpus.explain import show_explanation
+    from corpus.inspect.explain import show_explanation
 
     show_explanation(_build(out, on), what, as_json)
 
@@ -187,7 +187,7 @@ def diff(
     ] = None,
 ) -> None:
     """Tell what two builds differ by: settings, rules, what became of documents, tokens."""
-    from corpus.diff.tables import show_diff
+    from corpus.inspect.diff.diff_tables import show_diff
 
     show_diff(_build(a, on), _build(b, on), as_json, page)
 
@@ -203,7 +203,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove them without asking.")] = False,
 ) -> None:
     """Remove the job folders that no plan needs, after saying which and how much."""
-    from pipelines.prune import show_prune
+    from pipelines.commands.prune import show_prune
 
     show_prune(out, recipes or [], on, assignments or [], yes)
 
@@ -213,7 +213,7 @@ def main() -> None:
     try:
         app()
     except CorpusError as error:
-        from corpus.visible import visible
+        from corpus.display.terminal import visible
 
         print("\n".join(map(visible, f"corpus: {error}".split("\n"))), file=sys.stderr)
         sys.exit(error.exit_code)

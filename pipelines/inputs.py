@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus import address
-from corpus.fetch import client
+from corpus.fetch import client, package_index
 from corpus.fetch.access import Access
 from corpus.fetch.answer import path_parts
 from corpus.fetch.client import Remote
@@ -16,7 +15,7 @@ from corpus.fetch.local import local_path
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog
 from pipelines.digests import Digests
-from pipelines.parts import FileParts, part_count, parts_of
+from pipelines.split_points import FileParts, part_count, parts_of
 
 FILES_TO_SAMPLE = 100  # with fewer, a share is taken of a source's records
 
@@ -46,7 +45,7 @@ class Package(NamedTuple):
     """Files of a released package."""
 
     address: str
-    release: address.Release
+    release: package_index.Release
     first_part: int
     parts: int
 
@@ -102,14 +101,14 @@ class Lister:
         """From `remote_to_sample` remote files on, a share is taken of a source's files, as from 100 of any kind."""
         self._recipe, self._folder, self._access, self._digests = recipe, folder, access, digests
         self._remote_to_sample = remote_to_sample
-        self._releases: Mapping[str, address.Release] = {}
+        self._releases: Mapping[str, package_index.Release] = {}
         self.sampled_by_file: set[str] = set()
 
     def resolve(self, written: Sequence[str]) -> None:
         """Asks the package index for those of the addresses that name packages."""
-        wanted = {text: where for text in sorted(set(written)) if (where := address.parse(text))}
+        wanted = {text: where for text in sorted(set(written)) if (where := package_index.parse(text))}
         with client.asking() as threads:
-            found = threads.map(lambda where: address.resolve(where, self._access), wanted.values())
+            found = threads.map(lambda where: package_index.resolve(where, self._access), wanted.values())
             self._releases = dict(zip(wanted, found, strict=True))
 
     def items(self, source: SourceSettings) -> tuple[Item, ...]:
@@ -180,7 +179,7 @@ def addresses_of(source: SourceSettings, folder: Path, access: Access) -> Addres
 
 
 def _told_apart(written: Sequence[str], folder: Path, access: Access) -> Addresses:
-    packages = {text for text in written if address.parse(text)}
+    packages = {text for text in written if package_index.parse(text)}
     found = {url for text in written if client.is_remote(text) for url in client.expand(text, access)}
     here = {url: path for url in found if (path := local_path(url))}  # file:// is a path
     others = [text for text in written if text not in packages and not client.is_remote(text)]

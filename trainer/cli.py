@@ -38,7 +38,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what a curriculum reads, needs and costs; refuse it if the corpora cannot feed it."""
-    from trainer.plan import show_plan
+    from trainer.inspect.training_plan import show_plan
 
     show_plan(config, assignments or [], without_corpus=without_corpus, as_json=as_json, vocabulary=vocabulary)
 
@@ -59,7 +59,7 @@ def fit(
 @app.command("eval")
 def eval_(config: Config = None, assignments: Set = None, as_json: AsJson = False) -> None:
     """Show held-out bits per byte by source, beside what a unigram and xz reach."""
-    from trainer.ask import show_scores
+    from trainer.inspect.load_model import show_scores
 
     show_scores(config, assignments or [], as_json)
 
@@ -76,7 +76,7 @@ def generate(
     assignments: Set = None,
 ) -> None:
     """Write on from a prompt with the last checkpoint's model."""
-    from trainer.ask import write_on
+    from trainer.inspect.load_model import write_on
 
     write_on(config, assignments or [], prompt, tokens, temperature, top_k, seed, checkpoint)
 
@@ -89,7 +89,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a span.")] = False,
 ) -> None:
     """Name the documents in the batch of a step."""
-    from trainer.trace import show_trace
+    from trainer.inspect.trace import show_trace
 
     show_trace(config, assignments or [], step, as_json)
 

@@ -107,14 +107,14 @@ class Evaluate(Strict):
 class Cluster(Strict):
     """What `trainer plan` reckons with."""
 
-    accelerator: str = "H100"  # a name of `trainer.cost.PEAK_FLOPS`
+    accelerator: str = "H100"  # a name of `trainer.model.cost.PEAK_FLOPS`
     devices: Positive = 1
     mfu: Annotated[Share, Field(gt=0)] = 0.4
     price_per_hour: Annotated[Real, Field(ge=0)] | None = None  # of one device, in the currency of your choice
 
 
 class Training(Strict):
-    """A train.yaml, checked in itself; `trainer.curriculum` checks it against the corpora."""
+    """A train.yaml, checked in itself; `trainer.data.curriculum` checks it against the corpora."""
 
     format_version: Literal[1]
     name: Name

@@ -14,23 +14,23 @@ from types import FrameType
 import torch
 
 from corpus.errors import InputError
-from trainer.checkpoint import Checkpoints
-from trainer.checkpoint_state import State
-from trainer.console import RunConsole, make_console
-from trainer.cost import flops_per_token, peak_flops
-from trainer.curriculum import PhasePlan
-from trainer.curves import FILE_NAME as PAGE
+from trainer.data.curriculum import PhasePlan
+from trainer.data.loader import Batches
+from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.checkpoint_state import State
+from trainer.engine.optimizer import make_optimizer
+from trainer.engine.parallel import Layout, chosen_precision, forward_context, gathered, start
+from trainer.engine.resume import Start, batch_settings, corpora_read, find_start
+from trainer.engine.run_folder import held, record_start
+from trainer.engine.start_run import Setup, build_model, read_setup
+from trainer.engine.step import Agreed, Learned, Learner, NotFinite
 from trainer.errors import Stopped
-from trainer.loader import Batches
-from trainer.metrics import MetricsFile, StepRow, TensorBoard
-from trainer.optimizer import make_optimizer
-from trainer.parallel import Layout, chosen_precision, forward_context, gathered, start
-from trainer.resume import Start, batch_settings, corpora_read, find_start
-from trainer.run_folder import held, record_start
-from trainer.scoring import Scoring, label_of, print_table
-from trainer.setup import Setup, build_model, read_setup
-from trainer.step import Agreed, Learned, Learner, NotFinite
-from trainer.trace import documents_of
+from trainer.inspect.console import RunConsole, make_console
+from trainer.inspect.curves import FILE_NAME as PAGE
+from trainer.inspect.metrics import MetricsFile, StepRow, TensorBoard
+from trainer.inspect.scoring import Scoring, label_of, print_table
+from trainer.inspect.trace import documents_of
+from trainer.model.cost import flops_per_token, peak_flops
 
 
 def fit(config: Path | None, phase: str | None, assignments: Sequence[str] = (), other_corpus: bool = False) -> None:

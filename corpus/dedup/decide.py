@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.dedup.buckets import Buckets
+from corpus.dedup.jaccard import Loaded, LoadShingles, jaccard
 from corpus.dedup.settings import Dedup, Near
-from corpus.dedup.verify import Loaded, LoadShingles, jaccard
 
 REVISION = 1  # raise it when any decision changes
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from corpus.extract.gutenberg import book_start
+from corpus.extract.gutenberg_text import book_start
 
 _MAX_CHARACTERS = 20_000  # of a header, that are looked at
 _UNMARKED_CHARACTERS = 6000  # of a text whose header has no end

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from corpus.display.terminal import visible
 from corpus.fetch.answer import TransientError, UnreachableError
-from corpus.visible import visible
 
 ATTEMPTS = 6  # without any progress
 ATTEMPTS_IN_ALL = 100

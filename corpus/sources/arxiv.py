@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError
+from corpus.formats.member import BrokenError, Member
+from corpus.formats.tar_members import Tar, is_tar
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.member import BrokenError, Member
 from corpus.sources.submission import submission
-from corpus.sources.tar_members import Tar, is_tar
 
 _GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 512
@@ -76,7 +76,7 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
 
 def text(record: Record, settings: SourceSettings) -> Extracted:
     """The paper's text, and how many of its files it lacks. Raises UnreadableError."""
-    from corpus.extract.latex import latex_text
+    from corpus.extract.latex_text import latex_text
 
     try:
         files, main, why_not = submission(record.content)

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from corpus.extract.page_claims import header_robots
-from corpus.sources import http_response, languages
-from corpus.sources.warc_format import Header
-from corpus.sources.warc_streams import Body
+from corpus.formats import http_response
+from corpus.formats.warc_format import Header
+from corpus.formats.warc_streams import Body
+from corpus.sources import languages
 
 _TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation", b"response", b"resource"}
 _HEAD_BYTES = 1 << 16

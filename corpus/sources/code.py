@@ -15,12 +15,12 @@ from corpus.document import Extracted, Failed, Found, Record, Skipped
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, language_of_script
 from corpus.extract.licenses import PERMISSIVE, allows, license_of_code
+from corpus.formats.archives import members
+from corpus.formats.lines import whole
+from corpus.formats.member import Member
 from corpus.settings import nearest
-from corpus.sources.archives import members
 from corpus.sources.base import Source, SourceSettings
 from corpus.sources.license_files import Survey, survey, tidy
-from corpus.sources.lines import whole
-from corpus.sources.member import Member
 
 # Source: PEP 263; editors read the same of any language.
 _CODING = re.compile(rb"(?:[^\n]*\n)?[^\n]*?coding[:=][ \t]*([-\w.]{1,40}?)(?:-unix|-dos|-mac)?(?![-\w.])")

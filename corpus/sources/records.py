@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from corpus.document import Failed, Found, Record, Skipped
+from corpus.formats.compressed import container
+from corpus.formats.lines import Line, line_start, lines, whole
+from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.containers import container
-from corpus.sources.lines import Line, line_start, lines, whole
-from corpus.sources.rows import group_cuts, is_parquet, rows
 
 _BOM = b"\xef\xbb\xbf"
 

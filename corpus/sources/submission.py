@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from corpus.document import Failed
-from corpus.sources.member import BrokenError, Member, refusal
-from corpus.sources.tar_members import Tar, is_tar
+from corpus.formats.member import BrokenError, Member, refusal
+from corpus.formats.tar_members import Tar, is_tar
 
 MAX_TEX_BYTES = 8_000_000  # of one submission: a long book has 3 MB
 MAX_UNPACKED_BYTES = 1_000_000_000  # with figures; arXiv takes 50 MB packed

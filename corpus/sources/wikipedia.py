@@ -14,9 +14,9 @@ from urllib.parse import quote
 from xml.parsers import expat
 
 from corpus.document import Failed, Found, Record, Skipped
+from corpus.formats.compressed import Container, container, head, next_match, next_stream
+from corpus.formats.mediawiki_dump import Page, pages
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.containers import Container, container, head, next_match, next_stream
-from corpus.sources.dump import Page, pages
 
 HEAD_BYTES = 1 << 20
 _PAGE = re.compile(rb"<page>")

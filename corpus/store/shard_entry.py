@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.store.manifest import Shard, length_quantiles
+from corpus.store.corpus_manifest import Shard, length_quantiles
 from corpus.store.token_shards import TokenShard
 
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from corpus.settings import Strict
-from corpus.tokens.train import Train
+from corpus.tokens.train_bpe import Train
 
 
 class Tokenizer(Strict):

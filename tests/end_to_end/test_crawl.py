@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from corpus.store.text_shards import read_rows
-from pipelines.executors.local import Local
-from pipelines.run import build
+from pipelines.build import build
+from pipelines.engine.executors.local import Local
 from tests.end_to_end.builds import products
 from tests.fake_crawl import CRAWL, Member, Served, http_server, make, members_of, upload
 from tests.s3_server import s3_server

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from builds import write_recipe
 
-from corpus.explain import explain
-from corpus.store.built import open_build
+from corpus.inspect.explain import explain
+from corpus.inspect.verify import verify_build
+from corpus.store.finished_build import open_build
 from corpus.store.ledger import Ledger
-from corpus.verify import verify_build
+from tests.end_to_end.builds import write_recipe
 
 OWN = Path(__file__).parents[1] / "corpus/quality"  # own_steps.py
 STEPS = [

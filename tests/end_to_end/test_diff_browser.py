@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from browser import Opened, needs_chromium, open_page
-from other_build import other_built
-from small_build import built
 
-from corpus.diff.compare import compare_builds
-from corpus.diff.page import diff_page
-from corpus.diff.parts import Diff, Moved
+from corpus.inspect.diff.compare import compare_builds
+from corpus.inspect.diff.diff_page import diff_page
+from corpus.inspect.diff.differences import Diff, Moved
+from tests.browser import Opened, needs_chromium, open_page
+from tests.other_build import other_built
+from tests.small_build import built
 
 pytestmark = needs_chromium
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=2>"

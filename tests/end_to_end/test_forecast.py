@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import address
+from corpus.fetch import package_index
 from corpus.fetch.access import default_cache
 from corpus.quality import language
 from corpus.recipe import read_recipe
@@ -26,9 +26,9 @@ def corpus(*command: str) -> str:
 def test_the_quickstart_is_forecast_to_within_15_percent(tmp_path: Path) -> None:
     written = [path for source in read_recipe(RECIPE).sources for path in source.paths]
     for text in [*written, language.MODEL]:
-        package = address.parse(text)
+        package = package_index.parse(text)
         assert package is not None
-        if not (release := address.resolved(package, default_cache())):
+        if not (release := package_index.resolved(package, default_cache())):
             pytest.skip("needs the quickstart's packages in the cache: run `corpus build recipes/quickstart.yaml`")
         target = default_cache() / "sha256" / release.sha256[:2] / release.sha256 / release.filename
         assert target.is_file() or pytest.skip(f"needs {target}: run `corpus build recipes/quickstart.yaml`")

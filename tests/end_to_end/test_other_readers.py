@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from builds import finish, start, write_recipe
 
-from corpus.store.manifest import Manifest, open_manifest
+from corpus.store.corpus_manifest import Manifest, open_manifest
+from tests.end_to_end.builds import finish, start, write_recipe
 
 
 @pytest.fixture(scope="module")

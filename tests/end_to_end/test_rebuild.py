@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from builds import finish, products, start, write_recipe
+
+from tests.end_to_end.builds import finish, products, start, write_recipe
 
 
 def corpus(*words: str, code: int = 0) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Opened, needs_chromium, open_page
-from made_report import HOSTILE, make_evidence
-from small_build import built
 
-from corpus.report.collect import collect
-from corpus.report.render import render
-from corpus.report.summary import SourceSummary, Summary, read_summary
+from corpus.inspect.report.collect import collect
+from corpus.inspect.report.render import render
+from corpus.inspect.report.summary import SourceSummary, Summary, read_summary
 from corpus.store.ledger import Ledger
+from tests.browser import Opened, needs_chromium, open_page
+from tests.made_report import HOSTILE, make_evidence
+from tests.small_build import built
 
 pytestmark = needs_chromium
 

@@ -21,10 +21,10 @@ from rich.console import Console
 from corpus.fetch.access import Access
 from corpus.recipe import read_recipe
 from corpus.settings import Json
-from pipelines.executors.local import Local
-from pipelines.job import Done, Job
+from pipelines.build import run_plan
+from pipelines.engine.executors.local import Local
+from pipelines.engine.job import Done, Job
 from pipelines.plan import Plan, make_plan
-from pipelines.run import run_plan
 
 RECORDED = Path(__file__).with_name("revisions.json")
 PROSE = "The mill stands by the river, and it has the water to thank for all of its work. "

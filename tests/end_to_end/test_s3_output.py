@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from corpus.store.mirror import working_copy
-from pipelines.executors.local import Local
-from pipelines.run import build
+from corpus.fetch.output import working_copy
+from pipelines.build import build
+from pipelines.engine.executors.local import Local
 from tests.end_to_end.builds import finish, kill_inside, products, start
 from tests.s3_server import s3_server, stored
 from tests.small_build import write_recipe, write_sources
@@ -112,7 +112,7 @@ def test_a_job_without_its_manifest_there_is_not_done(recipe: Path, on_disk: dic
 def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path: Path) -> None:
     """Fails if names alone tell temporary files: archives hold `.preface.txt`, and folders `tmp`."""
     from corpus.fetch.access import S3
-    from corpus.store.mirror import mirror_of
+    from corpus.fetch.output import mirror_of
 
     names = ("jobs/acquire.p-0/files/00000/p==1/.preface.txt", "jobs/acquire.p-0/files/00000/tmp/a.txt")
     copies = [working_copy(URL, tmp_path / each, S3()) for each in ("here", "elsewhere")]
@@ -133,14 +133,14 @@ def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkey
     """Fails if the ETag of a file that was pushed in parts, or is encrypted there, says nothing."""
     import boto3
 
+    from corpus.fetch import output
     from corpus.fetch.access import S3
-    from corpus.store import mirror
-    from corpus.store.mirror import Mirror, mirror_of
+    from corpus.fetch.output import Mirror, mirror_of
 
     brought: list[str] = []
     pulled = Mirror._pulled
     monkeypatch.setattr(Mirror, "_pulled", lambda self, path: brought.append(path.name) or pulled(self, path))
-    monkeypatch.setattr(mirror, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(output, "PART_BYTES", 5 * 2**20)
     copy = working_copy(URL, tmp_path / "here", S3())
     names = [f"jobs/text.p-0/{size}" for size in (1, 12 * 2**20)]
     (copy / "jobs" / "text.p-0").mkdir(parents=True)
@@ -151,7 +151,7 @@ def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkey
     found.push(copy / name for name in names)
     found.pull_all()
     assert brought == []
-    monkeypatch.setattr(mirror, "_is_same", lambda *_: False)  # as of encrypted ones
+    monkeypatch.setattr(output, "_is_same", lambda *_: False)  # as of encrypted ones
     found.pull_all()
     assert brought == []
     boto3.client("s3", endpoint_url=server).put_object(Bucket="corpora", Key=f"tiny/{names[0]}", Body=b"y")
@@ -175,14 +175,14 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
 def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
     """What a build here has made and not pushed yet would be taken away under it."""
     from corpus.errors import CorpusError
-    from corpus.report.find import build_folder
+    from corpus.inspect.find_build import build_folder
 
     copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
     own = copy / "jobs" / "text.books-0123456789ab" / "text-00000.parquet"
     own.parent.mkdir()
     own.write_bytes(b"made a moment ago")
     program = (
-        "import sys; from pathlib import Path; from pipelines.run import held\n"
+        "import sys; from pathlib import Path; from pipelines.build import held\n"
         "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE
@@ -199,8 +199,8 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     import boto3
 
     from corpus.errors import CorpusError
-    from corpus.report.find import build_folder
-    from corpus.verify import verify_build
+    from corpus.inspect.find_build import build_folder
+    from corpus.inspect.verify import verify_build
 
     copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
     first, second = sorted(name for name in objects(server) if name.endswith(".arrow"))[:2]

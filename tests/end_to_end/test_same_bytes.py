@@ -1,7 +1,7 @@
 """The same bytes, whatever happens: kills, workers, the order of paths.
 
 Each of these was tried on purpose, and fails here:
-- `Task._commit` writes the manifest before it publishes the products: tests/pipelines/test_task.py;
+- `Task._commit` writes the manifest before it publishes the products: tests/pipelines/engine/test_task.py;
 - `publish` renames before it syncs, or does not sync the folder: the same;
 - `Task.run` does not ask for the manifest of a task that is done, or `Done.missing` forgets one: here;
 - a reader's cuts depend on the part that asks: here, by other numbers of bytes a task in tests/corpus/sources.
@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from builds import finish, kill_group, kill_inside, products, start, wait_for_a_task, write_recipe
+
+from tests.end_to_end.builds import finish, kill_group, kill_inside, products, start, wait_for_a_task, write_recipe
 
 JOBS = [
     "acquire.web", "acquire.records", "clean.web", "clean.records", "sketch.web", "sketch.records", "dedup",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.executors.local import Local
-from pipelines.run import build
+from pipelines.build import build
+from pipelines.engine.executors.local import Local
 from tests.end_to_end.builds import products
 from tests.fake_crawl import http_server, upload
 from tests.s3_server import s3_server

@@ -86,8 +86,8 @@ def _die() -> None:
 
 def _until(where: str) -> None:
     """Arranges for the kill."""
-    from trainer.checkpoint import Checkpoints
-    from trainer.step import Learner
+    from trainer.engine.checkpoint import Checkpoints
+    from trainer.engine.step import Learner
 
     what, _, number = where.partition(":")
     learn, publish = Learner.learn, Checkpoints._publish

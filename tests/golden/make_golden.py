@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corpus.document import document_id, keyed_hash
-from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
+from corpus.store.corpus_manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
 from corpus.store.shard_entry import entry
 from corpus.store.token_shards import SPLITS, write_token_shard
 from corpus.tokens.encode import Encoder
 from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
-from corpus.tokens.mix import Mix, partition_keys, quotas
 from corpus.tokens.runs import Run, RunHeader, RunWriter
-from corpus.tokens.train import Train, sample, train
+from corpus.tokens.token_quotas import Mix, partition_keys, quotas
+from corpus.tokens.train_bpe import Train, sample, train
 
 FOLDER = Path(__file__).parent / "corpus"
 SEED = 7

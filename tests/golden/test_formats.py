@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from corpus.store import manifest, token_shards
+from corpus.store import corpus_manifest as manifest
+from corpus.store import token_shards
 from corpus.tokens import runs
 
 DOC = Path(__file__).parents[2] / "docs" / "formats.md"

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from corpus.store.manifest import Manifest, Shard, open_manifest, total
+from corpus.store.corpus_manifest import Manifest, Shard, open_manifest, total
 from corpus.store.token_shards import open_token_shard
-from corpus.tokens import encode, merge, train
+from corpus.tokens import encode, merge, train_bpe
 from corpus.tokens.encode import Encoder
 
 GOLDEN = Path(__file__).parent / "corpus"
@@ -47,7 +47,7 @@ def test_output_changes_only_with_its_revision() -> None:
     tokenizer, encoder = (GOLDEN / "tokenizer.json").read_bytes(), Encoder(GOLDEN / "tokenizer.json")
     texts = ["", "The miller counted.", "<|endoftext|>", "word " * 60_000, "x" * 260_000, "\0\r\n é😀"]
     found = {
-        "train": (train.REVISION, digest(tokenizer)),
+        "train": (train_bpe.REVISION, digest(tokenizer)),
         "encode": (encode.REVISION, digest(*(each.tobytes() for each in encoder.encode(texts)))),
         "merge": (merge.REVISION, digest(*((GOLDEN / shard.file).read_bytes() for shard in SHARDS))),
     }

@@ -6,7 +6,7 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.recipe import Recipe
-from pipelines.run import out_folder
+from pipelines.build import out_folder
 
 
 def recipe(out: str | None = None) -> Recipe:

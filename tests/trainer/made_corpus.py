@@ -15,12 +15,12 @@ import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from corpus.store.manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
+from corpus.store.corpus_manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
 from corpus.store.shard_entry import entry
 from corpus.store.token_shards import Header, Split, TokenShard, token_dtype, write_token_shard
 from trainer.config import Training
-from trainer.corpora import Corpora, open_corpora
-from trainer.curriculum import Curriculum, resolve
+from trainer.data.corpora import Corpora, open_corpora
+from trainer.data.curriculum import Curriculum, resolve
 
 TOKENIZER = hashlib.sha256(b"a tokenizer").hexdigest()
 RECIPE = hashlib.sha256(b"a recipe").hexdigest()

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from trainer import checkpoint_store
-from trainer.checkpoint import Checkpoints
-from trainer.checkpoint_state import CorpusState, State
-from trainer.parallel import Layout, shard
+from trainer.engine import checkpoint_store
+from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.checkpoint_state import CorpusState, State
+from trainer.engine.parallel import Layout, shard
 
 ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, write_config
-from trainer.attention import block_mask, dense_mask
-from trainer.loss import token_losses
-from trainer.model import Shape, Transformer, initialise
-from trainer.parallel import compile_blocks
+from trainer.engine.parallel import compile_blocks
+from trainer.model.attention import block_mask, dense_mask
+from trainer.model.cross_entropy import token_losses
+from trainer.model.transformer import Shape, Transformer, initialise
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and GRISTMILL_TEST_CUDA=1")
 

@@ -13,11 +13,11 @@ import torch
 
 from corpus.errors import CorpusError, InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
+from trainer.data.loader import Batch
+from trainer.engine.start_run import read_setup
+from trainer.engine.step import Agreed, Learner, NotFinite
 from trainer.errors import Stopped
-from trainer.loader import Batch
-from trainer.setup import read_setup
-from trainer.step import Agreed, Learner, NotFinite
-from trainer.trace import trace
+from trainer.inspect.trace import trace
 
 
 def changed(config: Path, **settings: object) -> Path:
@@ -155,7 +155,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_document
 
 
 def test_a_gradient_that_is_no_number_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.step.clip", lambda *_: float("inf"))
+    monkeypatch.setattr("trainer.engine.step.clip", lambda *_: float("inf"))
     with pytest.raises(NotFinite, match="step 1: the norm of the gradient is inf"):
         fit_here(write_config(tmp_path))
 
@@ -173,7 +173,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     """Fails if the folder is not locked, or if the lock outlives who held it."""
     config = write_config(tmp_path)
-    hold = "import sys\nfrom pathlib import Path\nfrom trainer.run_folder import held\n"
+    hold = "import sys\nfrom pathlib import Path\nfrom trainer.engine.run_folder import held\n"
     hold += "with held(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as other:
@@ -224,7 +224,7 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.scoring.write_run_page", full)
+    monkeypatch.setattr("trainer.inspect.scoring.write_run_page", full)
     run = fit_here(write_config(tmp_path), "1")
     assert told(run, "step")[-1] == (PHASE_1,)
     assert "the page could not be written: OSError" in capfd.readouterr().err
@@ -232,7 +232,7 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
 
 def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) -> None:
     from tests.small_build import copied
-    from trainer.metrics import EvaluationsFile
+    from trainer.inspect.metrics import EvaluationsFile
 
     run = copied(phase_1.parent / "run", tmp_path / "run")
     written = json.loads(phase_1.read_text()) | {"out": str(run), "evaluate": {"tokens_per_source": 200}}

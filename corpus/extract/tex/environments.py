@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from corpus.document import UnreadableError
 from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATHS_ENVIRONMENTS, THEOREMS
-from corpus.extract.tex.document import Document
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.maths import Maths
+from corpus.extract.tex.structure import Document
 from corpus.extract.tex.writer import LINE, Writer
 
 MAX_OPEN = 1000  # environments within each other

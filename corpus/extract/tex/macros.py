@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from corpus.document import UnreadableError
-from corpus.extract.tex.characters import SYMBOLS
+from corpus.extract.tex.accents import SYMBOLS
 from corpus.extract.tex.commands import STRUCTURE
 from corpus.extract.tex.scan import PAR
 from corpus.extract.tex.tokens import FROZEN, MAX_WAITING, Tokens

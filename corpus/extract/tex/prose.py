@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from corpus.extract.tex.characters import ACCENTS, SPACES, SYMBOLS, accented, ligated
+from corpus.extract.tex.accents import ACCENTS, SPACES, SYMBOLS, accented, ligated
 from corpus.extract.tex.commands import COMMANDS
-from corpus.extract.tex.document import Document
 from corpus.extract.tex.environments import Environments
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.groups import Groups
@@ -12,6 +11,7 @@ from corpus.extract.tex.maths import Maths
 from corpus.extract.tex.numbers import assigned, number
 from corpus.extract.tex.references import referring
 from corpus.extract.tex.scan import BLOCK, LITERAL, PAR
+from corpus.extract.tex.structure import Document
 from corpus.extract.tex.writer import LINE, REFERENCE, Writer
 
 _NO_SPACE_BEFORE = (  # Source: xspace.sty

@@ -5,7 +5,7 @@ import numpy as np
 from corpus.compiled import inner, kept, whole
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Bytes, Codes, Kinds, decode
-from corpus.quality.kernels.lines import Counts, feeds, lines, paragraphs, pieces
+from corpus.quality.kernels.line_counts import Counts, feeds, lines, paragraphs, pieces
 from corpus.quality.kernels.repetition import Numbers, duplicates, grams, number
 from corpus.quality.kernels.words import Spans, words
 

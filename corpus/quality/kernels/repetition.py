@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corpus.compiled import inner, part, whole
 from corpus.quality.kernels.characters import Codes
-from corpus.quality.kernels.lines import Counts
+from corpus.quality.kernels.line_counts import Counts
 from corpus.quality.kernels.words import Spans
 
 Numbers = NDArray[np.int32]

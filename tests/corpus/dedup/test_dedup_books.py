@@ -10,7 +10,7 @@ import zstandard
 from corpus.dedup.decide import Decisions, Documents, decide
 from corpus.dedup.settings import Dedup, Near
 from corpus.dedup.shingles import shingles
-from corpus.dedup.sketch import sketch
+from corpus.dedup.signature import sketch
 
 
 def dedup(texts: list[str], near: Near) -> Decisions:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpus.dedup.bands import band_hashes, recall
-from corpus.dedup.minhash import permutations, signature
+from corpus.dedup.hash_family import permutations, signature
 
 SETS = st.lists(st.integers(0, 2**64 - 1), max_size=30)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.dedup.jaccard import jaccard
 from corpus.dedup.shingles import shingles, shingles_in_order
-from corpus.dedup.verify import jaccard
 
 ALONE = (
     *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "HENTAIGANA", "BOPOMOFO"),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from corpus.dedup.verify import Loaded, jaccard
+from corpus.dedup.jaccard import Loaded, jaccard
 
 SETS = st.frozensets(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from corpus.extract.gutenberg import book_text
 from corpus.extract.gutenberg_header import Header, header_of
+from corpus.extract.gutenberg_text import book_text
 
 BOOK = """THE MILL
 

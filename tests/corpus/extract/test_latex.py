@@ -2,7 +2,7 @@
 
 import pytest
 
-from corpus.extract.latex import latex_text
+from corpus.extract.latex_text import latex_text
 
 
 def shown(source: str, **files: str) -> str:

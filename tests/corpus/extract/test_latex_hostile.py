@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.document import UnreadableError
-from corpus.extract.latex import latex_text
+from corpus.extract.latex_text import latex_text
 from corpus.extract.tex import tokens
 from corpus.extract.tex.commands import COMMANDS
 
@@ -139,7 +139,7 @@ def test_any_mixture_is_text_or_too_complex(source: str, other: str) -> None:
 
 MEASURED = r"""
 import resource, sys
-from corpus.extract.latex import latex_text
+from corpus.extract.latex_text import latex_text
 from corpus.document import UnreadableError
 latex_text({"main.tex": b"warm"}, "main.tex")
 idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

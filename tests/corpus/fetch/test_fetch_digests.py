@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError
 from corpus.fetch import published, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import UnreachableError, describe, fetch
+from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(8).randbytes(600_000)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import AbsentError, RefusedError, describe, expand, fetch, open_remote, read_ranges
+from tests.hostile_server import HostileServer, Mode, hostile_server
 
 SMALL, LARGE = b'{"text": "small"}\n', bytes(range(256)) * 400
 _API, _FILES = "/api/datasets/owner/name", "/datasets/owner/name/resolve/main"

@@ -15,7 +15,6 @@ from typing import cast
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hostile_server import GOOD, HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError
 from corpus.fetch import retry
@@ -24,6 +23,7 @@ from corpus.fetch.client import describe, fetch, open_remote
 from corpus.fetch.remote_file import FIRST_BYTES
 from corpus.fetch.remote_path import RemotePath
 from corpus.sources.base import SourceSettings, catalog
+from tests.hostile_server import GOOD, HostileServer, Mode, hostile_server
 
 BODY = random.Random(9).randbytes(3_000_000)
 

@@ -7,10 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from hostile_server import Mode, hostile_server
-
 from corpus.fetch.access import Access
 from corpus.fetch.client import describe, fetch
+from tests.hostile_server import Mode, hostile_server
 
 _CHILD = """
 import sys

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile_server import HostileServer, Mode, hostile_server
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from corpus.fetch.client import (
     read_small,
 )
 from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, merged
+from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(5).randbytes(3_000_000)
 

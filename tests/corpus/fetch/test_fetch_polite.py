@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import hosts, http, pace, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import AbsentError, RefusedError, UnreachableError, describe, fetch, read_small
+from tests.hostile_server import HostileServer, Mode, hostile_server
 
 _CHILD = """
 import json, sys

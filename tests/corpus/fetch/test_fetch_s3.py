@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_server import Mode, hostile_server
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import retry, s3
@@ -25,6 +24,7 @@ from corpus.fetch.client import (
     read_ranges,
     read_small,
 )
+from tests.hostile_server import Mode, hostile_server
 
 BODY = random.Random(7).randbytes(700_000)
 

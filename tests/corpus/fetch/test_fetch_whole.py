@@ -10,12 +10,12 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from hostile_server import HostileServer, Mode, hostile_server
 
 from corpus.errors import CorpusError
 from corpus.fetch import cache, hosts, pace, retry
 from corpus.fetch.access import Access
 from corpus.fetch.client import Remote, UnreachableError, describe, fetch
+from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(4).randbytes(600_000)
 

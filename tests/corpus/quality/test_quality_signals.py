@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import slow_signals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.quality.signals import REVISION, SIGNALS, measure, measure_bytes
+from tests.corpus.quality import slow_signals
 
 SHARP = "'\"’.,:;!?-–—/+*^=<>~#@$%&()[]…·²°§|_\\\n\r\t \xa0\u2028\x1c"
 LETTERS = "abeCUSkmnstAÉßжЖ中あअ🙂☃"

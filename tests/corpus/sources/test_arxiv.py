@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from submissions import BULK, S2ORC, SETTINGS, STACKS, bulk, info, packed, paper, submitted, unpacked
-from tiles import outcomes, read_cut, read_whole, records
 
 from corpus.document import Extracted, Failed, Record, Skipped, UnreadableError
 from corpus.sources.arxiv import SOURCE
+from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
+from tests.corpus.sources.submissions import (
+    BULK,
+    S2ORC,
+    SETTINGS,
+    STACKS,
+    bulk,
+    info,
+    packed,
+    paper,
+    submitted,
+    unpacked,
+)
 
 
 def made(record: Record) -> Extracted:

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from arxiv_passages import BRAUER_ABSENT, BRAUER_PASSAGES, S2ORC_ABSENT, S2ORC_PASSAGES
-from submissions import S2ORC, STACKS, unpacked
 
-from corpus.extract.latex import latex_text
+from corpus.extract.latex_text import latex_text
+from tests.corpus.sources.arxiv_passages import BRAUER_ABSENT, BRAUER_PASSAGES, S2ORC_ABSENT, S2ORC_PASSAGES
+from tests.corpus.sources.submissions import S2ORC, STACKS, unpacked
 
 PAPERS = [
     (S2ORC, "S2ORC: The", "layer 9 of S2ORC-SciBERT.", S2ORC_PASSAGES, S2ORC_ABSENT),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from archive_files import KINDS, PLAIN, SETTINGS, Files, packed, tar
 from pydantic import ValidationError
-from tiles import outcomes, read_cut, read_whole, records
 
 from corpus.document import Found
 from corpus.sources.code import SOURCE, CodeSettings
+from tests.corpus.formats.archive_files import KINDS, PLAIN, SETTINGS, Files, packed, tar
+from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 MIT = (
     b"MIT License\n\nCopyright (c) 2020 The Millers\n\nPermission is hereby granted, free of charge, to any person\n"

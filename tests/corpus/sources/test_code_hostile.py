@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archive_files import COMPRESS, KINDS, SETTINGS, packed, special, tar, zipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiles import outcomes, read_whole, records
 
+from corpus.formats.member import BOMB_BYTES
 from corpus.sources.code import SOURCE
-from corpus.sources.member import BOMB_BYTES
+from tests.corpus.formats.archive_files import COMPRESS, KINDS, SETTINGS, packed, special, tar, zipped
+from tests.corpus.formats.tiles import outcomes, read_whole, records
 
 GOOD = {"a/good.py": b"good = 1\n"}
 LAST = {"a/last.py": b"last = 1\n"}

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from warc_files import (
+
+from corpus.document import Failed, Record
+from corpus.formats.warc_members import FileBytes, Lz4Frame
+from corpus.sources.common_crawl import cuts, read
+from tests.corpus.formats.warc_files import (
     CONTAINERS,
     EVERYTHING,
     GOOD,
@@ -26,10 +30,6 @@ from warc_files import (
     skips,
     urls,
 )
-
-from corpus.document import Failed, Record
-from corpus.sources.common_crawl import cuts, read
-from corpus.sources.warc_members import FileBytes, Lz4Frame
 
 BAD = record(http(b"<p>bad</p>" * 50), url="http://bad.example/")
 

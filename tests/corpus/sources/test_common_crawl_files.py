@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from warc_files import EVERYTHING, SETTINGS, found, outcomes, scan_gzip, scan_lz4, scan_plain, urls
 
 from corpus.document import Failed, Record, Skipped
 from corpus.sources import common_crawl
+from tests.corpus.formats.warc_files import EVERYTHING, SETTINGS, found, outcomes, scan_gzip, scan_lz4, scan_plain, urls
 
 EDGE_CASES = {
     "dolma-sample-0000.warc.gz": "1 warcinfo 22 request 22 record 1 metadata 2 not_html",

@@ -7,7 +7,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from warc_files import (
+
+from corpus.formats.warc_members import GzipMember
+from corpus.sources.common_crawl import cuts, read
+from tests.corpus.formats.warc_files import (
     CONTAINERS,
     GOOD,
     GOOD_URLS,
@@ -23,9 +26,6 @@ from warc_files import (
     record,
     urls,
 )
-
-from corpus.sources.common_crawl import cuts, read
-from corpus.sources.warc_members import GzipMember
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

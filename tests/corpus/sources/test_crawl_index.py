@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from warc_files import found, urls
 
 from corpus.errors import InputError
 from corpus.fetch.access import Access
 from corpus.sources import common_crawl, crawl_index
 from corpus.sources.common_crawl import CommonCrawlSettings
 from corpus.sources.crawl_index import Select, places_of
+from tests.corpus.formats.warc_files import found, urls
 from tests.fake_crawl import CRAWL, LANGUAGES, SCHEMA, Member, Served, http_server, make, members_of, surt
 
 

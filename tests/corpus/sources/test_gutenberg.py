@@ -4,10 +4,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tiles import outcomes, read_cut, read_whole, records
 
 from corpus.document import Failed, Found, Record, Skipped
 from corpus.sources.gutenberg import SOURCE, GutenbergSettings
+from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 PLAIN = {"name": "books", "reader": "gutenberg", "paths": ("x",), "share": 1.0, "license": "public-domain"}
 SETTINGS = GutenbergSettings.model_validate(PLAIN)

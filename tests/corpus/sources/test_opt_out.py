@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from warc_files import GOOD, SETTINGS, found, outcomes, packed
 
 from corpus.document import Skipped
 from corpus.errors import InputError
 from corpus.sources.opt_out import Domains, host_of
+from tests.corpus.formats.warc_files import GOOD, SETTINGS, found, outcomes, packed
 
 LIST = """\ufeff# domains whose owners said no
 mill.example

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tiles import read_whole
 
 from corpus.document import Failed, Found, Record, Skipped
 from corpus.sources.pypi import SOURCE, PypiSettings
+from tests.corpus.formats.tiles import read_whole
 
 PLAIN = {"name": "docs", "reader": "pypi", "paths": ("pypi:a==1/*",), "share": 1.0, "license": "mit"}
 TEXT = PypiSettings.model_validate({**PLAIN, "max_record_bytes": 1000})

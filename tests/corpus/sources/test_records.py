@@ -12,10 +12,10 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiles import outcomes, read_cut, read_whole, records
 
 from corpus.document import Failed, Record, Skipped
 from corpus.sources.records import SOURCE, RecordsSettings
+from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 PLAIN = {"name": "records", "reader": "records", "paths": ("x",), "share": 1.0, "license": "unknown"}
 COMPRESS = {

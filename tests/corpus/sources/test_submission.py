@@ -5,13 +5,13 @@ import json
 import tarfile
 
 import pytest
-from submissions import info, packed, paper, submitted
 
 from corpus.document import UnreadableError
-from corpus.extract.latex import latex_text
+from corpus.extract.latex_text import latex_text
+from corpus.formats.member import BrokenError
 from corpus.sources import submission as module
-from corpus.sources.member import BrokenError
 from corpus.sources.submission import main_file, submission
+from tests.corpus.sources.submissions import info, packed, paper, submitted
 
 BODY = b"\\section{A} words \\input{other}"
 FIGURE = b"\\documentclass[tikz]{standalone}\\begin{document}\\draw;\\end{document}" + b"%" * 5000

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
-from warc_files import SETTINGS, found, http, outcomes, packed, record
 
 from corpus.document import Record
 from corpus.errors import InputError
 from corpus.recipe import read_recipe
 from corpus.sources import common_crawl
+from tests.corpus.formats.warc_files import SETTINGS, found, http, outcomes, packed, record
 
 WET = SETTINGS.model_copy(update={"files": "wet"})
 

@@ -10,10 +10,10 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiles import outcomes, read_cut, read_whole, records
 
 from corpus.document import Failed, Skipped
 from corpus.sources.wikipedia import SOURCE, WikipediaSettings
+from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 SETTINGS = WikipediaSettings(name="wiki", reader="wikipedia", paths=("x",), share=1.0, license="cc-by-sa-4.0")
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="en">

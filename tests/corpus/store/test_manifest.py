@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
-from corpus.store.manifest import Manifest, canonical, length_quantiles, locate, open_manifest, write_manifest
+from corpus.store.corpus_manifest import Manifest, canonical, length_quantiles, locate, open_manifest, write_manifest
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
 

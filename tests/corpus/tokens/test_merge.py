@@ -16,8 +16,8 @@ from corpus.store.token_shards import ROW_BYTES, SPLITS, write_token_shard
 from corpus.tokens import merge as merging
 from corpus.tokens import runs as token_runs
 from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, Merged, merge, threshold
-from corpus.tokens.mix import partition_keys
 from corpus.tokens.runs import KEYS, RunHeader, RunWriter
+from corpus.tokens.token_quotas import partition_keys
 
 ALL = (0, KEYS)
 HEADER = RunHeader("web", "ab" * 32, 500, 7)

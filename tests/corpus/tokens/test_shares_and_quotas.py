@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError
-from corpus.tokens.mix import Mix, partition_keys, quotas
 from corpus.tokens.shares import apportion, exact
+from corpus.tokens.token_quotas import Mix, partition_keys, quotas
 
 SHARES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 1000).map(lambda n: n / 1000), min_size=1).filter(
     lambda shares: sum(shares.values()) > 0

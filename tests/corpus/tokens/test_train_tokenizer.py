@@ -12,7 +12,7 @@ import pytest
 from corpus.document import keyed_hash
 from corpus.errors import CorpusError
 from corpus.tokens.encode import Encoder
-from corpus.tokens.train import MAX_TOKEN_BYTES, PATTERN, Train, sample, train
+from corpus.tokens.train_bpe import MAX_TOKEN_BYTES, PATTERN, Train, sample, train
 
 TEXTS = [
     f"The {number}th mill ground {number * 7919} sacks of wheat, rye & oats;\n\tnobody's mill did {'x' * number}."
@@ -75,7 +75,7 @@ def test_order_of_texts_does_not_matter() -> None:
 
 def test_same_bytes_in_any_process_and_number_of_threads(tmp_path: Path) -> None:
     program = (
-        "import sys; from corpus.tokens.train import Train, train\n"
+        "import sys; from corpus.tokens.train_bpe import Train, train\n"
         "texts = [f'Mill {n} of {n * 7919 % 997}: wheat, {chr(97 + n % 26) * 3} {n * 104729:x}' for n in range(3000)]\n"
         "sys.stdout.buffer.write(train(texts, Train(vocabulary=900)))"
     )

@@ -1,0 +1,171 @@
+"""Ray: a cluster, or one of this machine that lasts as long as the build."""
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from corpus.errors import CorpusError, InputError
+from pipelines.engine.profile import Place
+from pipelines.engine.run_wave import RunTasks, Wave, quiet
+
+if TYPE_CHECKING:
+    from datatrove.executor.ray import RayPipelineExecutor
+    from datatrove.utils.stats import PipelineStats
+
+GB = 1024**3
+OBJECT_STORE_BYTES = 100_000_000  # nothing goes through it but the executor
+ACTORS_A_WORKER = 4  # of a wave of many small tasks: each actor starts a process
+RAY_LOGS = "/tmp/ray/session_latest/logs"
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class Ray(Place):
+    """Actors that run some tasks each. Several machines need a shared disk, and the same Python environment."""
+
+    executor: Literal["ray"] = "ray"
+    address: str | None = None  # of a cluster; "auto": that of this machine; None: one for just this build
+    cpus_per_task: Annotated[int, Field(ge=1)] = 1
+    memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
+    tasks_per_job: Annotated[int, Field(ge=1)] | None = None  # one after another in an actor; None: by their number
+    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks whose process was killed from outside
+
+    @property
+    def attempts(self) -> int:
+        return 1 + self.retries
+
+    def check(self, out: Path) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("executor ray: Ray is not installed; run pip install 'gristmill[ray]'")
+
+    @contextmanager
+    def opened(self, out: Path) -> Iterator[None]:
+        theirs = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # of a program that called us
+        try:
+            yield
+        finally:
+            if not theirs and "ray" in sys.modules:
+                sys.modules["ray"].shutdown()
+
+    def run(self, wave: Wave) -> None:
+        self._connect()
+        import datatrove.executor.ray as theirs
+
+        quiet()
+        theirs.RankWorker, theirs.RayTaskManager = Worker, _manager()
+        workers = min(self._room(wave), len(wave.work))
+        theirs.RayPipelineExecutor(
+            pipeline=[RunTasks(wave.file, wave.out)],
+            tasks=len(wave.work),
+            workers=workers,
+            logging_dir=str(wave.logs),
+            skip_completed=False,  # a task's own manifest says whether it is done
+            cpus_per_task=self.cpus_per_task,
+            mem_per_cpu_gb=self.memory_per_cpu,
+            tasks_per_job=self.tasks_per_job or -(-len(wave.work) // (ACTORS_A_WORKER * workers)),
+        ).run()
+
+    def told(self, wave: Wave, rank: int) -> list[str]:
+        return [f"rank {rank} of {len(wave.work)}; Ray's own logs: {RAY_LOGS}, on the machine where it ran"]
+
+    def _connect(self) -> None:
+        os.environ |= QUIET  # before the import, and for all processes of a cluster that we start
+        import ray
+
+        if ray.is_initialized():
+            return
+        on_stop = signal.getsignal(signal.SIGTERM)
+        try:
+            if self.address is None:
+                cpus = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
+                own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+                ray.init("local", log_to_driver=False, logging_level="error", **own)
+            else:
+                environment = {"env_vars": QUIET}
+                ray.init(self.address, log_to_driver=False, logging_level="error", runtime_env=environment)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise CorpusError(f"Ray ({self.address or 'on this machine'}) cannot be reached: {error}") from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own in this place
+
+    def _room(self, wave: Wave) -> int:
+        """How many actors fit on the cluster at once, or as many as were asked for."""
+        import ray
+
+        memory = self.cpus_per_task * self.memory_per_cpu * GB
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        fits = [min(node.get("CPU", 0) // self.cpus_per_task, node.get("memory", 0) // memory) for node in nodes]
+        if not sum(fits):
+            told = f"no node of Ray's has {self.cpus_per_task} CPUs and {memory // GB} GB of memory for a task"
+            if self.address is None:
+                raise CorpusError(f"{told}; lower cpus_per_task or memory_per_cpu")
+            wave.say(f"{told}; waiting for one")
+        return self.workers or max(1, int(sum(fits)))
+
+
+class Worker:
+    """What runs as an actor in place of datatrove's, which starts a pool that waits for ever for a killed process."""
+
+    def get_node_ip(self) -> str:
+        """Asked for before the first task."""
+        import ray
+
+        return str(ray.util.get_node_ip_address())
+
+    def run_for_rank(
+        self, executor: "RayPipelineExecutor", ranks: Sequence[int], node_ips: Sequence[str], node: int
+    ) -> "PipelineStats":
+        """Runs the tasks one after another; one that fails does not stop those behind it."""
+        from datatrove.executor.base import PipelineExecutor
+        from datatrove.utils.stats import PipelineStats
+
+        failed: Exception | None = None
+        for rank in ranks:
+            try:
+                PipelineExecutor._run_for_rank(executor, rank, local_rank=1)  # Ray's own keeps logs in a shared /tmp
+            except Exception as error:
+                failed = error
+        if failed:
+            raise failed
+        return PipelineStats()
+
+
+@cache  # it derives from what it takes the place of
+def _manager() -> type:
+    """datatrove's, less its own retries, and ending where an actor did not even start."""
+    from datatrove.executor.ray import RayTaskManager
+
+    class Manager(RayTaskManager):  # type: ignore[misc]
+        def submit_task(self, *arguments: object) -> "Future[object]":
+            started: Future[object] = super().submit_task(*arguments)
+
+            def pass_on(thread: "Future[object]") -> None:
+                if not thread.cancelled() and (error := thread.exception()):
+                    started.set_exception(error)
+
+            self.pg_futures[-1].add_done_callback(pass_on)
+            return started
+
+        def clean_up(self) -> None:
+            if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+                super().clean_up()
+            else:  # stopped: what waits for room on the cluster is not waited for; all ends with the connection
+                self.executor.shutdown(wait=False, cancel_futures=True)
+
+        def task_done(self, task: object) -> tuple[bool, None]:
+            return super().task_done(task)[0], None
+
+    return Manager
+
+
+PLACE = Ray

@@ -1,0 +1,223 @@
+"""Slurm: a wave is an array of jobs, whose elements are watched until none is left in the queue."""
+
+import getpass
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from corpus.errors import CorpusError, InputError
+from corpus.fetch.output import mirror_of
+from pipelines.engine.profile import Place
+from pipelines.engine.run_wave import RunTasks, Wave, last_line, quiet
+
+COMMANDS = ("sbatch", "squeue", "scancel")
+OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
+LOOK_S = 0.5  # between looks at the manifests
+STORAGE_LOOK_S = 10.0  # where a look is a request for each job
+ASK_S = (1.0, 20.0)  # between questions to Slurm: at first, and at most
+LAG_S = 5.0  # in which a shared disk shows what a node wrote
+ENDING_S = 60.0  # in which elements that are cancelled end; Slurm's KillWait is 30
+WAITING_S = 60.0  # in the queue, before the user is told why
+_OPTION = re.compile(r"[a-z][a-z-]*")
+_PLAIN = re.compile(r"[\w./@:+=-]+")  # datatrove's script quotes no path, and Slurm reads % in names of logs
+
+
+def _allowed(options: dict[str, str | int]) -> dict[str, str | int]:
+    for name, value in options.items():
+        if not _OPTION.fullmatch(name) or name in OURS:
+            raise ValueError(f"`{name}` is not one of sbatch's long options that may be set (without dashes)")
+        if not str(value).isprintable():
+            raise ValueError(f"the value of `{name}` must be one line of text")
+    return options
+
+
+class Slurm(Place):
+    """An array for each wave. The output folder and the cache must lie on a disk that all nodes share."""
+
+    executor: Literal["slurm"] = "slurm"
+    partition: Annotated[str, Field(pattern=r"^[\w.,-]+$")]
+    time: Annotated[str, Field(pattern=r"^(\d+-)?\d+:\d\d:\d\d$")] = "12:00:00"  # for one element
+    cpus_per_task: Annotated[int, Field(ge=1)] = 1
+    memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
+    qos: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    max_array_size: Annotated[int, Field(ge=1)] = 1001  # the cluster's (scontrol show config)
+    tasks_per_job: Annotated[int, Field(ge=1)] = 1  # one after another in an element
+    environment: str | None = None  # a shell command that finds Python; None: the environment that runs us
+    sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)  # further options
+    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of elements that were killed from outside
+
+    @property
+    def attempts(self) -> int:
+        return 1 + self.retries
+
+    def check(self, out: Path) -> None:
+        if missing := [name for name in COMMANDS if shutil.which(name) is None]:
+            raise InputError(f"executor slurm: {', '.join(missing)} not found; build where Slurm's commands are")
+        if not _PLAIN.fullmatch(str(out)):
+            raise InputError(f"{out}: Slurm's scripts take letters, digits and ./@:+=- in a path; choose another --out")
+        options = {
+            "partition": self.partition,
+            "time": self.time,
+            "cpus-per-task": self.cpus_per_task,
+            "mem-per-cpu": f"{self.memory_per_cpu}G",
+            **({"qos": self.qos} if self.qos else {}),
+            **self.sbatch,
+        }
+        written = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in options.items()]
+        asked = _slurm("sbatch", "--test-only", *written, "--wrap=true")
+        if asked.returncode:
+            raise InputError(f"Slurm does not take this place: {_said(asked)}")
+
+    @contextmanager
+    def opened(self, out: Path) -> Iterator[None]:
+        name, deadline = arrays_name(out), time.monotonic() + ENDING_S
+        _cancel(name)  # what a build left that was killed
+        while _queue(name) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        yield
+
+    def run(self, wave: Wave) -> None:
+        from datatrove.executor.slurm import SlurmPipelineExecutor
+
+        quiet()
+        name = arrays_name(wave.out)
+        shutil.rmtree(_log_folder(wave), ignore_errors=True)
+        ids = _Ids()
+        executor = SlurmPipelineExecutor(
+            pipeline=[RunTasks(wave.file, wave.out)],
+            tasks=len(wave.work),
+            time=self.time,
+            partition=self.partition,
+            cpus_per_task=self.cpus_per_task,
+            mem_per_cpu_gb=self.memory_per_cpu,
+            workers=self.workers or -1,
+            job_name=name,
+            qos=self.qos,
+            env_command=self.environment or f"export PATH={shlex.quote(sysconfig.get_path('scripts'))}:$PATH",
+            sbatch_args=self.sbatch,
+            max_array_size=self.max_array_size,
+            job_id_retriever=ids,
+            logging_dir=str(wave.logs),
+            skip_completed=False,  # a task's own manifest says whether it is done
+            slurm_logs_folder=str(_log_folder(wave)),
+            requeue_signals=None,
+            requeue=False,  # what is killed is told from what failed, and run again, in one place
+            tasks_per_job=self.tasks_per_job,
+            with_srun=False,
+        )
+        executor.launch_merge_stats = _nothing  # a job that would wait for ever for an array that failed
+        try:
+            executor.launch_job()
+            _ids_file(wave).write_text(" ".join(ids))
+            _wait(wave, name)
+        except BaseException as stopped:
+            _cancel(name)
+            if isinstance(stopped, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"Slurm's array {', '.join(ids)} was cancelled") from None
+            if isinstance(stopped, subprocess.CalledProcessError):
+                raise CorpusError("sbatch did not take the array; what it said stands above") from None
+            raise
+
+    def told(self, wave: Wave, rank: int) -> list[str]:
+        ids = _ids_file(wave).read_text().split()
+        array, index = divmod(rank // self.tasks_per_job, self.max_array_size)
+        log = _log_folder(wave) / f"{ids[array]}_{index}.out"
+        script = shlex.quote(str(wave.logs / "launch_script.slurm"))
+        offset = f" --export=ALL,RUN_OFFSET={array}" if array else ""
+        shown = f"its log is {log}" if log.exists() else f"it left no log {log}: do all nodes share that disk?"
+        line, failure = last_line(log), wave.failure(rank)
+        return [
+            f"rank {rank} of {len(wave.work)}, element {index} of Slurm's array {ids[array]}; {shown}",
+            *([f"which ends: {line}"] if line and not (failure and failure.error[:100] in line) else []),
+            f"to run just this element: sbatch --array={index}{offset} {script}",
+        ]
+
+
+class _Ids(list[str]):
+    """Takes each array's id from what sbatch prints."""
+
+    def __call__(self, printed: str) -> str:
+        self.append(printed.split()[-1])
+        return self[-1]
+
+
+def _nothing() -> None:
+    pass
+
+
+def arrays_name(out: Path) -> str:
+    """What all arrays of an output folder are called, and no others."""
+    return f"gristmill-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}"
+
+
+def _log_folder(wave: Wave) -> Path:
+    return wave.logs / "slurm"
+
+
+def _ids_file(wave: Wave) -> Path:
+    return wave.logs / "arrays"
+
+
+def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"{command[0]} did not answer for 120 s")
+
+
+def _said(answer: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(answer.stderr.split()) or f"{answer.args[0]} exited with {answer.returncode}"
+
+
+def _cancel(name: str) -> None:
+    _slurm("scancel", f"--name={name}", f"--user={getpass.getuser()}")
+
+
+def _queue(name: str) -> Sequence[tuple[str, str]] | str:
+    """State and reason of each element in the queue; what squeue said if it could not be asked."""
+    asked = _slurm("squeue", "-h", "-r", f"--name={name}", f"--user={getpass.getuser()}", "-o", "%T|%r")
+    if asked.returncode:
+        return _said(asked)
+    return [(state, reason) for state, _, reason in (line.partition("|") for line in asked.stdout.splitlines())]
+
+
+def _wait(wave: Wave, name: str) -> None:
+    """Returns when all is done, or nothing is left in the queue."""
+    began = asked = time.monotonic()
+    pause, told = ASK_S[0], False
+    look_s = LOOK_S if mirror_of(wave.out) is None else STORAGE_LOOK_S
+    while _left(wave):
+        time.sleep(look_s)
+        if time.monotonic() - asked < pause:
+            continue
+        asked, pause, queue = time.monotonic(), min(pause * 1.5, ASK_S[1]), _queue(name)
+        if queue == []:
+            break
+        stuck = isinstance(queue, str) or all(state == "PENDING" for state, _ in queue)
+        if stuck and not told and asked - began > WAITING_S:  # the controller restarts, or the cluster is full
+            wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
+            told = True
+    deadline = time.monotonic() + LAG_S
+    while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _left(wave)):
+        time.sleep(0.5)
+
+
+def _left(wave: Wave) -> Sequence[int]:
+    """Of storage that does not answer for once: all, until the next look."""
+    try:
+        return wave.left()
+    except CorpusError:
+        return range(len(wave.work))
+
+
+PLACE = Slurm

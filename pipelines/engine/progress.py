@@ -1,0 +1,172 @@
+"""Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from corpus.errors import CorpusError
+from corpus.fetch.output import mirror_of
+from corpus.units import human_bytes, human_count, human_seconds
+from pipelines.engine.job import Done, Job
+from pipelines.engine.task import HOST
+
+MIN_FREE_BYTES = 200_000_000
+
+
+class Watch:
+    """A context within which the progress of a wave is shown; `problem` holds what stopped it, if it had to."""
+
+    def __init__(self, out: Path, jobs: Sequence[Job], console: Console, *, here: bool) -> None:
+        self._out, self._jobs, self._here = out, jobs, here
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total} tasks"),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._rows: dict[str, TaskID] = {}
+        self._rates = {job.name: Rate() for job in jobs}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.problem: str | None = None
+
+    def __enter__(self) -> Self:
+        for job in self._jobs:
+            self._rows[job.name] = self._bars.add_task(job.name, total=job.tasks, counts="")
+        self._bars.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._update()
+        self._bars.stop()
+
+    def _watch(self) -> None:
+        import _thread
+
+        dead: set[int] = set()
+        while not self._stop.wait(0.5 if mirror_of(self._out) is None else 15):
+            self._update()
+            still, dead = dead, self._dead_workers()
+            self.problem = _killed(still & dead) or _full_disk(self._out)
+            if self.problem:
+                _thread.interrupt_main(signal.SIGTERM)  # not SIGINT, which a job in the background ignores
+                return
+
+    def _dead_workers(self) -> set[int]:
+        """Processes of this machine that have gone, and left a task's temporary folder behind."""
+        found = set()
+        for job in self._jobs if self._here else ():  # elsewhere the executor sees it
+            for folder in (self._out / job.folder / "tmp").glob("[0-9]*-*.[0-9]*"):
+                if folder.stem.partition("-")[2] != HOST:
+                    continue
+                pid = int(folder.suffix[1:])
+                if not _alive(pid):
+                    found.add(pid)
+        return found
+
+    def _update(self) -> None:
+        with contextlib.suppress(CorpusError):  # storage that does not answer for once: shown the next time
+            self._show()
+
+    def _show(self) -> None:
+        for job in self._jobs:
+            done = Done(self._out, job)
+            documents, size = counts(self._out, job)
+            shown = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
+            if job.fetched_bytes:
+                shown = self._rates[job.name].told(size, job.fetched_bytes, time.monotonic())
+            finished = job.tasks - len(done.missing()) if done.folder.is_dir() else 0
+            self._bars.update(self._rows[job.name], completed=finished, counts=shown)
+
+
+class Rate:
+    """How fast bytes arrive, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=20)
+
+    def told(self, size: int, total: int, now_s: float) -> str:
+        """`1.2 GB of 20 GB, 35 MB/s, 9 min 02 s left`."""
+        self._seen.append((now_s, size))
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        shown = f"{human_bytes(size)} of {human_bytes(total)}"
+        if last_s == first_s or last <= first:
+            return shown
+        rate = (last - first) / (last_s - first_s)
+        return f"{shown}, {human_bytes(rate)}/s, {human_seconds(max(0, total - size) / rate)} left"
+
+
+def counts(out: Path, job: Job) -> tuple[int, int]:
+    """Documents and bytes that the tasks of a job say they have passed."""
+    documents = size = 0
+    for path in (out / "logs" / "progress" / job.folder.removeprefix("jobs/")).glob("[0-9]*"):
+        try:
+            first, second = path.read_text().split()
+        except (OSError, ValueError):
+            continue
+        documents, size = documents + int(first), size + int(second)
+    return documents, size
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _killed(workers: set[int]) -> str | None:
+    """What to say if workers were killed from outside; usually the kernel was out of memory."""
+    if not workers:
+        return None
+    return (
+        "a worker process was killed; if memory ran out, use fewer --workers, or a smaller task_bytes. "
+        "What was finished is kept: build again to go on"
+    )
+
+
+def _full_disk(out: Path) -> str | None:
+    free = shutil.disk_usage(out).free
+    if free < MIN_FREE_BYTES:
+        return f"{out}: only {human_bytes(free)} left on this disk; make room and build again to go on"
+    return None
+
+
+class Stopwatch:
+    """Seconds and peak memory of a wave, for run.json."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Since this was made."""
+        return round(time.perf_counter() - self._start, 3)
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set of this process or of any one child that has ended."""
+    import resource
+
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes * 1024

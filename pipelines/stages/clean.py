@@ -1,0 +1,305 @@
+"""clean: records become documents with signals and verdicts; every span of every file is accounted for."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from corpus import document
+from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
+from corpus.errors import CorpusError
+from corpus.quality.catalog import select
+from corpus.quality.datatrove_chain import REVISION as CHAIN_REVISION
+from corpus.quality.datatrove_chain import Chain
+from corpus.quality.datatrove_steps import decided_by, load
+from corpus.quality.rule import Rule, failing
+from corpus.settings import Json
+from corpus.sources.base import SourceSettings, catalog
+from pipelines.engine.job import Done, Job, versions
+from pipelines.engine.task import Task
+from pipelines.split_points import ranges_of
+from pipelines.stages.fetch import InputFile, files_of, lists_of
+
+if TYPE_CHECKING:
+    from corpus.quality.language import LanguageModel
+    from corpus.store.text_shards import RowWriter
+
+SAMPLE_SHARE = 0.01  # of dropped documents whose text stays, where not all do
+NOT_DECIDING = {"share", "priority", "holdout", "max_failed"}  # what clean does not look at
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Clean(Job):
+    """Reads the parts that acquire laid out; a part is a task."""
+
+    source: SourceSettings
+    keep_dropped: Literal["all", "signals", "sample"]
+    seed: int
+    sample_per_million: int | None  # of its records, where not its files were sampled
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The source's rules with the recipe's own bounds."""
+        return select(self.source.rules, self.source.bounds)
+
+    def settings(self) -> Json:
+        not_deciding = NOT_DECIDING | self.source.whereabouts | {"rules", "bounds", "steps"}
+        source = self.source.model_dump(mode="json", exclude=set(not_deciding))
+        rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
+        steps: list[Json] = [each.json() for each in load(self.source.steps)]
+        return {"source": source, "rules": rules, "steps": steps, "keep_dropped": self.keep_dropped,
+                "seed": self._sample_seed, "sample_per_million": self.sample_per_million}  # fmt: skip
+
+    @property
+    def _sample_seed(self) -> int | None:
+        return self.seed if self.keep_dropped == "sample" or self.sample_per_million else None
+
+    def deciders(self) -> Mapping[str, Json]:
+        import unicodedata
+
+        from corpus.quality import signals
+
+        reader = catalog()[self.source.reader]
+        found: dict[str, Json] = {
+            "reader": reader.revision,
+            "signals": signals.REVISION,
+            "ids": document.REVISION,
+            "text": document.TEXT_REVISION,
+            "unicode": unicodedata.unidata_version,
+            **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
+        }
+        if self.source.identify_language:
+            from corpus.quality import language
+
+            found |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
+        if self.source.steps:
+            found["steps"] = {"chain": CHAIN_REVISION, **decided_by(load(self.source.steps))}
+        return found
+
+    def takes(self, identity: str) -> bool:
+        """Whether the record that has this id is one of the sample."""
+        share = self.sample_per_million
+        return share is None or keyed_hash(self.seed, "sample", identity) * 1_000_000 < share * 2**64
+
+    def work(self, task: Task) -> None:
+        from corpus.quality.signals import SIGNALS, STATED
+        from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, records_schema, shard_schema
+
+        acquire = self.inputs[0]
+        files = files_of(acquire, task.input(acquire))
+        schema, part = shard_schema((*SIGNALS, *STATED), CLEAN_COLUMNS), f"{task.index:05d}.parquet"
+        with ExitStack() as stack:
+            kept, dropped, records = (
+                stack.enter_context(RowWriter(task.new(f"{name}-{part}"), each))
+                for name, each in (("kept", schema), ("dropped", schema), ("records", records_schema()))
+            )
+            source, model, chain = self._with_lists(task), self._language_model(task), Chain(self.source.steps)
+            cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
+            ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
+            task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
+            chain.ask_again()
+        task.facts["signals"] = [*SIGNALS, *STATED]
+
+    def _with_lists(self, task: Task) -> SourceSettings:
+        """The source's settings, with its lists as files of this machine."""
+        lists = tuple(each.path() for each in lists_of(self.inputs[0], task.input(self.inputs[0])))
+        return self.source.model_copy(update={"list_files": lists}) if lists else self.source
+
+    def _language_model(self, task: Task) -> "LanguageModel | None":
+        if not self.source.identify_language:
+            return None
+        from corpus.quality.language import MODEL_SHA256, LanguageModel
+
+        models = self.input("acquire.models")
+        model = files_of(models, task.input(models))[0]
+        if model.sha256 != MODEL_SHA256:
+            raise CorpusError(f"{model.name}: its SHA-256 is {model.sha256}, not {MODEL_SHA256}: not the model we know")
+        return LanguageModel(model.path())
+
+    def check(self, done: Done) -> None:
+        """Every file's spans add up to its size, and not too much of the source is unreadable."""
+        self._check_spans(done)
+        ledger = done.ledger()
+        read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
+        if failed > max(1, int(self.source.max_failed * read)):
+            raise CorpusError(
+                f"{self.name}: {failed} of {read} records could not be read, more than max_failed "
+                f"{self.source.max_failed:g} allows:\n{self._failures(done)}\n"
+                f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
+            )
+
+    def warning(self, done: Done) -> str | None:
+        """Where nothing is left of a source: what became of its records."""
+        ledger = done.ledger()
+        if ledger.total("records", outcome="kept"):
+            return None
+        fates = [f"{each.records:,} {each.outcome} ({each.reason})" for each in ledger.entries()]
+        return f"nothing is kept of {self.source.name}: {', '.join(fates) or 'its files hold no record'}"
+
+    def _check_spans(self, done: Done) -> None:
+        acquire = self.inputs[0]
+        reached: dict[str, int] = {}
+        for facts in done.all_facts():
+            ranges = facts["ranges"]
+            assert isinstance(ranges, list)
+            for row in ranges:
+                assert isinstance(row, dict)
+                name, start, end = str(row["file"]), row["start"], row["end"]
+                assert isinstance(start, int) and isinstance(end, int)
+                if row["records"] and start != reached.get(name, 0):
+                    raise CorpusError(f"{name}: bytes {reached.get(name, 0)}..{start} are accounted for twice or never")
+                reached[name] = max(end, reached.get(name, 0)) if row["records"] else reached.get(name, 0)
+        for file in files_of(acquire, Done(done.folder.parent.parent, acquire)):
+            if reached.get(file.name, 0) != file.size:
+                raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
+
+    def _failures(self, done: Done) -> str:
+        from corpus.store.text_shards import read_rows
+
+        lines: list[str] = []
+        more = 0
+        for index in range(self.tasks):
+            for row in read_rows(done.path(f"records-{index:05d}.parquet")):
+                if row["outcome"] == "failed" and len(lines) < SHOWN_FAILURES:
+                    lines.append(f"  {row['file']}@{row['start']}..{row['end']}: {row['reason']}")
+                elif row["outcome"] == "failed":
+                    more += 1
+        return "\n".join([*lines, f"  and {more} more"] if more else lines)
+
+
+@dataclass
+class _Cleaner:
+    """What one task carries from record to record."""
+
+    job: Clean
+    source: SourceSettings  # with its lists at hand
+    task: Task
+    model: "LanguageModel | None"
+    chain: Chain
+    kept: "RowWriter"
+    dropped: "RowWriter"
+    records: "RowWriter"
+
+    def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
+        """Reads one range; returns what it covered."""
+        file.refuse_changed()
+        reader = catalog()[self.job.source.reader]
+        first, reached, count = start, start, 0
+        for found in reader.read(self._named(file), start, end, self.source):
+            first = found.start if not count else first
+            if (count and found.start != reached) or found.end < found.start:
+                raise CorpusError(
+                    f"{file.name}: the reader's spans do not join at byte {reached}: a bug in {self.job.source.reader}"
+                )
+            reached, count = found.end, count + 1
+            self._book(file, found)
+            self.task.progress(1, found.end - found.start)
+        file.refuse_changed()
+        return {"file": file.name, "start": first, "end": reached, "records": count}
+
+    def _named(self, file: InputFile) -> Path:
+        """The file under its own name, by which some readers know a document: the cache's copy may have another."""
+        path, name = file.path(), PurePosixPath(file.name).name
+        if path.name == name or not isinstance(path, Path):
+            return path
+        link = self.task.temporary / "named" / name
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.resolve())
+        return link
+
+    def _book(self, file: InputFile, found: Found) -> None:
+        outcome, reason, identity, size = self._fate(file, found)
+        name = self.job.source.name
+        self.task.ledger.add(name, outcome, reason, input_bytes=found.end - found.start, text_bytes=size)
+        span = {"file": file.name, "start": found.start, "end": found.end}
+        self.records.add({**span, "outcome": outcome, "reason": reason, "id": identity})
+
+    def _fate(self, file: InputFile, found: Found) -> tuple[str, str, str | None, int]:
+        """Outcome, reason, id and bytes of text."""
+        if isinstance(found, Skipped):
+            return "skipped", found.reason, None, 0
+        if isinstance(found, Failed):
+            return "failed", found.reason, None, 0
+        identity = document_id(self.job.source.name, found.identity, found.content)
+        if not self.job.takes(identity):
+            return "skipped", "not_sampled", identity, 0
+        source = self.job.source
+        try:
+            made = catalog()[source.reader].text(found, source)
+            extracted = Extracted(made) if isinstance(made, str) else made
+        except UnreadableError as error:
+            return "failed", error.reason, None, 0
+        except (MemoryError, RecursionError):
+            return "failed", "extractor_exhausted", None, 0
+        except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
+            return "failed", "extractor_error", None, 0
+        try:
+            return self._judge(file, found, extracted._replace(text=document.plain_text(extracted.text)), identity)
+        except UnreadableError as error:  # of a datatrove step, which names itself
+            return "failed", error.reason, None, 0
+
+    def _judge(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> tuple[str, str, str, int]:
+        extracted = extracted._replace(text=document.plain_text(self.chain.edit(extracted.text, identity)))
+        row, reasons = self._measured(file, record, extracted, identity)
+        if not reasons:
+            answer = self.chain.judge(extracted.text, row)
+            reasons, edited = [answer.dropped] if answer.dropped else [], document.plain_text(answer.text)
+            if edited != extracted.text:  # some filters edit what they keep: what stays is measured as it stays
+                row, reasons = self._measured(file, record, extracted._replace(text=edited), identity)
+        if not reasons:
+            self.kept.add(row)
+            return "kept", "", identity, int(str(row["text_bytes"]))
+        if not self._keeps_text(identity):
+            row["text"] = None
+        self.dropped.add({**row, "rule": reasons[0], "failed_rules": reasons})
+        return "dropped", reasons[0], identity, int(str(row["text_bytes"]))
+
+    def _measured(
+        self, file: InputFile, record: Record, extracted: Extracted, identity: str
+    ) -> tuple[dict[str, object], list[str]]:
+        """A document's row with its signals, and which of our own rules refuse it."""
+        from corpus.quality.signals import STATED, measure
+
+        source, row = self.job.source, self._row(file, record, extracted, identity)
+        signals = {**dict.fromkeys(STATED), **measure(extracted.text), **extracted.signals}
+        reasons = [rule.name for rule in failing(self.job.rules, signals)]
+        if not extracted.text:
+            reasons.insert(0, "empty")
+        if source.language and not _wanted(row, source):
+            reasons.insert(0, "language")
+        return {**row, **signals}, reasons
+
+    def _row(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> dict[str, object]:
+        text = extracted.text
+        language, score = self.model.identify(text) if self.model else (record.language, None)
+        return {
+            "id": identity,
+            "text": text,
+            "url": record.url,
+            "date": record.date,
+            "language": language,
+            "language_score": score,
+            "license": extracted.license or record.license or self.job.source.license,
+            "source": self.job.source.name,
+            "origin_file": file.name,
+            "origin_start": record.start,
+            "origin_end": record.end,
+            "text_bytes": len(text.encode()),
+            "failed_rules": [],
+        }
+
+    def _keeps_text(self, identity: str) -> bool:
+        if self.job.keep_dropped == "sample":
+            return keyed_hash(self.job.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
+        return self.job.keep_dropped == "all"
+
+
+def _wanted(row: Mapping[str, object], source: SourceSettings) -> bool:
+    gate, score = source.language, row["language_score"]
+    assert gate is not None
+    sure = score is None or int(str(score)) >= gate.at_least * 1024
+    return row["language"] in gate.keep and sure

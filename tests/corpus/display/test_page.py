@@ -1,0 +1,104 @@
+"""The frame of a page: closed to everything from outside, and the same bytes each time."""
+
+import base64
+import hashlib
+import json
+import re
+
+import pytest
+
+from corpus.display import page
+
+HOSTILE = "</script><script>window.pwned=1</script><!--\"'&\u2028\x00\x1b[31m\ud800\u202e"
+
+
+def policy(markup: str) -> dict[str, str]:
+    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', markup)
+    assert found
+    return {name: value for name, _, value in (each.partition(" ") for each in found[1].split("; "))}
+
+
+def test_policy_lets_nothing_in_but_our_own_scripts_and_style() -> None:
+    markup = page.page("t", page.chart("a", {"mark": "bar"}, "c"))
+    rules = policy(markup)
+    assert rules["default-src"] == rules["connect-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    for tag, name in (("script", "script-src"), ("style", "style-src")):
+        inline = re.findall(rf"<{tag}>(.*?)</{tag}>", markup, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in inline]
+        assert rules[name].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert "unsafe" not in " ".join(rules.values())
+
+
+def test_page_without_charts_has_no_script_at_all() -> None:
+    markup = page.page("t", page.paragraph("text"))
+    assert "<script" not in markup
+    assert policy(markup)["script-src"] == "'none'"
+
+
+def test_nothing_is_loaded_by_address() -> None:
+    markup = page.page("t", page.chart("a", {"mark": "bar"}, "c"), page.table(["a"], [["https://example.org"]]))
+    markup = re.sub(r"<script>.*?</script>", "<script></script>", markup, flags=re.DOTALL)
+    assert not re.search(r"<(link|img|iframe|object|embed|base|form)\b", markup)
+    assert not re.search(r"<[^>]*\s(src|href|action|data|poster)\s*=", markup)
+    assert "@import" not in markup and "url(" not in markup
+    assert re.findall("https?:[^<]*", markup) == ["https://example.org"]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        page.escape(HOSTILE),
+        page.heading(HOSTILE),
+        page.paragraph(HOSTILE),
+        page.foreign(HOSTILE),
+        page.code(HOSTILE),
+        page.details(HOSTILE),
+        page.strong(HOSTILE),
+        page.contents({"a": HOSTILE}),
+        page.card(page.strong(HOSTILE), page.passage([(HOSTILE, True), (HOSTILE, False)]), page.foreign(HOSTILE)),
+        page.legend({HOSTILE: page.INK}),
+        page.tiles([(HOSTILE, HOSTILE, HOSTILE)]),
+        page.table([HOSTILE], [[HOSTILE]]),
+        page.chart("a", {"x": HOSTILE, HOSTILE: [HOSTILE]}, HOSTILE).replace('<script type="application/json">', ""),
+    ],
+)
+def test_hostile_text_stays_text_wherever_it_stands(markup: str) -> None:
+    assert "<script" not in markup and "<!--" not in markup
+    assert markup.count("</script>") == markup.count("<figure")
+    assert not re.search("[\x00-\x09\x0b-\x1f\ud800-\udfff]", markup)
+    markup.encode()
+
+
+def test_chart_data_reads_back_as_it_was() -> None:
+    spec = {"data": {"values": [{"a": HOSTILE, "b": 1.5}]}}
+    inside = re.search(r'<script type="application/json">(.*?)</script>', page.chart("a", spec, "c"))
+    assert inside and json.loads(inside[1]) == spec
+
+
+def test_control_characters_are_shown_as_replaced() -> None:
+    assert page.escape("a\x00b\x1bc\x9fd\ud800e") == "a\ufffdb\ufffdc\ufffdd\ufffde"
+
+
+def test_table_aligns_figures_and_groups_thousands() -> None:
+    markup = page.table(["name", "count"], [["a", 1234567]])
+    assert '<td>a</td><td class="n">1,234,567</td>' in markup
+
+
+def test_a_passage_keeps_its_lines_and_marks() -> None:
+    shown = page.passage([("a\r\nb\rc", True), ("\td\n", False)])
+    assert shown == '<bdi dir="auto" class="passage"><mark>a\nb\nc</mark>\ufffdd\n</bdi>'
+
+
+def test_contents_lead_to_headings_and_nowhere_else() -> None:
+    assert page.heading("One & all", name="one") == '<h2 id="one">One &amp; all</h2>'
+    assert page.contents({"one": "One"}) == '<nav><a href="#one">One</a></nav>\n'
+    for name in ("", "javascript:", 'a" onclick="b', "//x"):
+        with pytest.raises(AssertionError):
+            page.contents({name: "x"})
+
+
+def test_the_library_is_in_the_page_once() -> None:
+    one = page.page("t", page.chart("a", {"mark": "bar"}, "c"))
+    two = page.page("t", page.chart("a", {"mark": "bar"}, "c"), page.chart("b", {"mark": "bar"}, "c"))
+    assert len(two) - len(one) < 1000
+    assert len(one) < 1_000_000

@@ -1,0 +1,117 @@
+"""Pieces of plain and compressed files: whole, bounded, and going on behind damage."""
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.formats import compressed
+from corpus.formats.compressed import Container, Damage, Piece, container, head, next_stream, offset, pieces
+
+COMPRESS = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "xz": lzma.compress,
+}
+NOISE = b"".join(index.to_bytes(4, "little") * (1 + index % 3) for index in range(0, 2**32, 2**32 // 60_000 + 977))
+
+
+def told(path: Path, kind: Container, start: int = 0) -> list[Piece | Damage]:
+    """All pieces, known to tile the file."""
+    found = list(pieces(path, start, path.stat().st_size, kind))
+    at = start
+    for each in found:
+        assert each.start == at <= each.end
+        at = each.end
+    assert at == path.stat().st_size
+    return found
+
+
+def data(found: list[Piece | Damage]) -> bytes:
+    return b"".join(each.data for each in found if isinstance(each, Piece))
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
+def test_streams_follow_one_another_and_can_be_begun_at(tmp_path: Path, kind: Container) -> None:
+    path, parts = tmp_path / "file", [NOISE, b"", b"x", NOISE[::-1]]
+    streams = [COMPRESS[kind](part) for part in parts]
+    path.write_bytes(b"".join(streams))
+    assert container(path) == kind
+    found = told(path, kind)
+    assert data(found) == b"".join(parts)
+    starts = [sum(map(len, streams[:n])) for n in range(4)]
+    assert [each.start for each in found if isinstance(each, Piece) and each.first] == starts
+    for start in (starts[0], starts[3]):
+        assert told(path, kind, start) == [each for each in found if each.start >= start]
+    with path.open("rb") as file:
+        assert next_stream(file, kind, 1, len(path.read_bytes())) == starts[2 if kind == "bz2" else 1]
+
+
+def test_plain_files_are_told_by_their_bytes_and_not_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(NOISE)
+    assert container(path) == "plain"
+    assert data(told(path, "plain")) == NOISE
+    assert head(path, "plain", 10) == NOISE[:10]
+    path.write_bytes(b"")
+    assert container(path) == "plain" and told(path, "plain") == []
+
+
+def test_offsets_within_a_piece_are_linear_and_end_at_its_end() -> None:
+    piece = Piece(100, 110, bytes(4), True)
+    assert [offset(piece, index) for index in range(5)] == [100, 102, 105, 107, 110]
+    assert offset(Piece(5, 9, b"", False), 0) == 5
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
+def test_reading_goes_on_behind_damage_at_the_next_stream(tmp_path: Path, kind: Container) -> None:
+    path, streams = tmp_path / "file", [COMPRESS[kind](part) for part in (NOISE, NOISE[::-1], b"the last one")]
+    ends = [len(streams[0]), len(streams[0]) + len(streams[1])]
+    for broken in (streams[1][: len(streams[1]) // 2], streams[1][:20] + bytes(200) + streams[1][220:], b"garbage" * 9):
+        path.write_bytes(streams[0] + broken + streams[2])
+        found = told(path, kind)
+        damage = [each for each in found if isinstance(each, Damage)]
+        assert data(found).startswith(NOISE) and data(found).endswith(b"the last one")
+        assert len(damage) == 1
+        assert ends[0] <= damage[0].start and damage[0].end == ends[0] + len(broken)
+        assert damage[0].reason == f"bad_{kind}"
+    path.write_bytes(streams[0] + streams[1][:-1])
+    assert [each.reason for each in told(path, kind) if isinstance(each, Damage)] == ["truncated"]
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
+def test_memory_is_bounded_whatever_the_bytes_expand_to(
+    tmp_path: Path, kind: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressed, "OUTPUT_BYTES", 1 << 20)
+    path = tmp_path / "file"
+    path.write_bytes(COMPRESS[kind](bytes(300_000_000 if kind == "zstd" else 30_000_000)) + COMPRESS[kind](b"end"))
+    total = longest = 0
+    for piece in pieces(path, 0, path.stat().st_size, kind):
+        assert isinstance(piece, Piece)
+        total, longest = total + len(piece.data), max(longest, len(piece.data))
+    assert total == (300_000_003 if kind == "zstd" else 30_000_003)
+    assert longest <= (1 << 20) + (1 << 24 if kind == "zstd" else 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["gzip", "bz2", "zstd", "xz"]),
+    at=st.floats(0, 1),
+    junk=st.binary(max_size=40),
+    keep=st.booleans(),
+)
+def test_hostile_bytes_only_ever_make_damage(
+    tmp_path_factory: pytest.TempPathFactory, kind: Container, at: float, junk: bytes, keep: bool
+) -> None:
+    path = tmp_path_factory.mktemp("hostile") / "file"
+    whole = COMPRESS[kind](NOISE[:5000]) * 3
+    place = int(at * len(whole))
+    path.write_bytes(whole[:place] + junk + whole[place + (0 if keep else len(junk)) :])
+    told(path, kind)

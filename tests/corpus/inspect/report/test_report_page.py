@@ -1,0 +1,61 @@
+"""The report page without a browser; tests/end_to_end/test_report_browser.py opens it in one."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from corpus.inspect.report.collect import Evidence, collect
+from corpus.inspect.report.render import render
+from corpus.inspect.report.summary import Summary
+from corpus.store.ledger import Ledger
+from tests.made_report import HOSTILE, make_evidence
+
+
+def outside_scripts(markup: str) -> str:
+    return re.sub(r"<script[^>]*>.*?</script>", "", markup, flags=re.DOTALL)
+
+
+def test_it_says_the_summarys_numbers(summary: Summary) -> None:
+    text = outside_scripts(render(summary))
+    shown = [count for source in summary.sources for _, count in source.ends()]
+    shown += [source.unique for source in summary.sources] + [summary.total()["records_read"]]
+    for number in shown:
+        assert f">{number:,}<" in text
+    for shard in summary.shards:
+        assert f"{shard.tokens:,}" in text and shard.sha256[:10] in text
+
+
+def test_hostile_text_is_escaped_and_there(summary: Summary) -> None:
+    text = outside_scripts(render(summary))
+    assert "<script" not in text
+    assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in text
+    assert HOSTILE not in render(summary)
+
+
+def test_a_page_of_empty_sources(evidence: Evidence, tmp_path: Path) -> None:
+    empty = make_evidence(tmp_path, ("web",), 10)
+    nothing = {name: Ledger() for name in empty.ledgers}
+    source = empty.manifest.sources[0]
+    none = source.train.model_copy(update={"documents": 0, "tokens": 0, "bytes": 0})
+    blank = source.model_copy(update={"train": none, "holdout": none, "shards": (), "share_got": 0.0})
+    manifest = empty.manifest.model_copy(update={"sources": (blank,), "tokens_got": 0})
+    shards: dict[str, list[tuple[Path, Path]]] = {"web": []}
+    bare = replace(empty, ledgers=nothing, manifest=manifest, clean_shards=shards, decisions={"web": []})
+    text = outside_scripts(render(collect(bare)))
+    assert "No rule dropped anything." in text and "Nothing was a duplicate." in text
+
+
+def test_same_bytes_in_another_process_and_folder(summary: Summary, tmp_path: Path) -> None:
+    code = (
+        "import sys, hashlib; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
+        "from made_report import make_evidence; from corpus.inspect.report.collect import collect;"
+        "from corpus.inspect.report.render import render; summary = collect(make_evidence(Path(sys.argv[2])));"
+        "print(hashlib.sha256((summary.text() + render(summary)).encode()).hexdigest())"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[3]), str(tmp_path)]
+    other = subprocess.run(command, env={"PYTHONHASHSEED": "22"}, capture_output=True, text=True, check=True).stdout
+    assert hashlib.sha256((summary.text() + render(summary)).encode()).hexdigest() == other.strip()
+    assert str(tmp_path) not in render(summary)

@@ -1,0 +1,60 @@
+"""What a dry run says of local files: each counted once, and no name of theirs steers a terminal."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from corpus.recipe import read_recipe
+from corpus.settings import Json
+from pipelines.commands.dry_run import describe, show_dry_run
+from tests.small_build import HOSTILE
+
+TITLE = "mit\x1b]0;pwned\x07\x1b[2J :smile: [bold]\\"
+
+
+def recipe_over(folder: Path, *paths: str, **more: object) -> Path:
+    """A recipe of one source; JSON is YAML."""
+    source = {"name": "web", "reader": "records", "share": 1, "license": "cc0-1.0", **more, "paths": paths}
+    path = folder / "made.yaml"
+    path.write_text(json.dumps({"format_version": 1, "name": "made", "sources": [source]}))
+    return path
+
+
+def told_of(recipe: Path) -> dict[str, Json]:
+    """What is told of its source."""
+    (source,) = describe(read_recipe(recipe, []), recipe.parent, recipe.parent / "cache")["sources"]  # type: ignore[misc, union-attr]
+    return source  # type: ignore[return-value]
+
+
+def test_a_file_that_two_patterns_match_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    for name, size in (("web-a.jsonl", 10), ("web-b.jsonl", 100)):
+        (tmp_path / "files" / name).write_bytes(b" " * size)
+    same = f"file://{tmp_path}/files/web-b.jsonl"
+    told = told_of(recipe_over(tmp_path, "files/*.jsonl", "files/web-a.jsonl", "files/*.jsonl", same))
+    assert (told["files"], told["bytes"]) == (2, 110)
+    assert [(each["files"], each["bytes"]) for each in told["from"]] == [(2, 110), (1, 10), (1, 100)]  # type: ignore[union-attr, index, call-overload]
+
+
+def test_a_file_elsewhere_counts_once_and_leaves_the_sum_unknown(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b" " * 10)
+    b, c = "https://files.example/b.jsonl", "https://files.example/c.jsonl"
+    told = told_of(recipe_over(tmp_path, "a.jsonl", b, b, c))
+    assert (told["files"], told["bytes"]) == (3, None)
+
+
+def test_nothing_in_a_recipe_or_a_path_steers_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "\x1b[31mred\u202e"
+    folder.mkdir()
+    name = HOSTILE.replace("/", "")
+    (folder / f"{name}.jsonl").write_text("{}\n")
+    recipe = recipe_over(folder, "*.jsonl", f"{name}.jsonl".replace("[", "[[]"), license=TITLE)
+    show_dry_run(recipe, None, [], as_json=False)
+    output = capsys.readouterr().out
+    assert not [each for each in output.replace("\n", "") if unicodedata.category(each)[0] == "C"]
+    for text in ("license mit\\u001b]0;pwned\\u0007\\u001b[2J :smile: [bold]\\\n", "\\u001b[31mred\\u202e", "[bold]"):
+        assert text in output
+    show_dry_run(recipe, None, [], as_json=True)
+    assert json.loads(capsys.readouterr().out)["sources"][0]["license"] == TITLE

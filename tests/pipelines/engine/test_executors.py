@@ -1,0 +1,275 @@
+"""What every executor does with tasks that succeed, fail, or are killed: on this machine, on Ray and on Slurm.
+
+Planted once, each found here: failures taken from exceptions alone (Ray's never come); all tasks of a wave run again
+for one that was killed; datatrove's pool kept in Ray's actors, and its clean-up (they wait for ever: for a killed
+process, for room on the cluster).
+"""
+
+import _thread
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import CorpusError, InputError
+from pipelines.build import stoppable
+from pipelines.engine.executors.local import Local
+from pipelines.engine.executors.ray import Ray
+from pipelines.engine.executors.slurm import Slurm
+from pipelines.engine.profile import Place, catalog, read_place
+from pipelines.engine.run_wave import Wave, last_line, run_wave, same_command
+from tests.pipelines.engine.made_wave import runs, wave
+from tests.slurm_here import SLURM_PLACE, why_no_slurm
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Ray]:
+    pytest.importorskip("ray")
+    place = Ray(workers=2, memory_per_cpu=1)
+    with pytest.MonkeyPatch.context() as patch, place.opened(ROOT):
+        patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent.parent}")
+        yield place
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    if reason := why_no_slurm():
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent.parent}")
+        patch.setattr("pipelines.engine.executors.slurm.LAG_S", 0.5)  # this disk shows at once what was written
+        yield Slurm.model_validate(SLURM_PLACE)
+
+
+@pytest.fixture(params=["local", "ray", "slurm"])
+def place(request: pytest.FixtureRequest) -> Place:
+    return Local(workers=2) if request.param == "local" else request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def test_all_tasks_run_once(place: Place, tmp_path: Path) -> None:
+    made, said = wave(tmp_path, *["grind"] * 3)
+    run_wave(place, made)
+    assert runs(tmp_path, 3) == [1] * 3 and made.left() == [] and said == []
+
+
+def test_a_task_that_refuses_says_why_once(place: Place, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, "grind", "refuse", "grind")
+    with pytest.raises(CorpusError) as failed:
+        run_wave(place, made)
+    told = str(failed.value)
+    assert told.startswith("grind, task 1: the mill's gate is shut; open it\n")
+    assert told.count("the mill's gate is shut") == 1 and told.endswith("the same call runs what is left")
+    assert "traceback" not in told and runs(tmp_path, 3)[1] == 1  # it will not change its mind
+    if not isinstance(place, Local):
+        assert "rank 1 of 3" in told and made.left() == [1]  # the others do not suffer
+
+
+def test_a_bug_names_its_traceback(place: Place, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, "break")
+    with pytest.raises(CorpusError, match=r"^grind, task 0: ValueError: the wheel is broken\n") as failed:
+        run_wave(place, made)
+    trace = tmp_path / "logs" / "grind-00000.traceback.txt"
+    assert f"the traceback is in {trace}" in str(failed.value) and "made_wave.py" in trace.read_text()
+
+
+@pytest.mark.parametrize("executor", ["ray", "slurm"])
+def test_a_killed_task_is_run_again_alone(executor: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    made, said = wave(tmp_path, "grind", "die once", "grind")
+    run_wave(request.getfixturevalue(executor), made)
+    assert runs(tmp_path, 3) == [1, 2, 1] and made.left() == []
+    assert said == ["1 of 3 tasks were killed from outside; they are run again"]
+    assert len(pickle.loads((made.logs / "again" / "work.pickle").read_bytes())) == 1
+
+
+@pytest.mark.parametrize("executor", ["ray", "slurm"])
+def test_a_task_that_is_always_killed_ends_the_wave(
+    executor: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made, _ = wave(tmp_path, "die", "grind")
+    with pytest.raises(CorpusError) as failed:
+        run_wave(request.getfixturevalue(executor), made)
+    assert str(failed.value).startswith("grind, task 0: its process was killed from outside")
+    assert runs(tmp_path, 2) == [2, 1]
+
+
+def test_slurm_names_the_log_its_last_line_and_the_command(slurm: Slurm, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, "grind", "die")
+    with pytest.raises(CorpusError) as failed:
+        run_wave(slurm.model_copy(update={"retries": 0}), made)
+    (array,) = (made.logs / "arrays").read_text().split()
+    log = made.logs / "slurm" / f"{array}_1.out"
+    assert log.is_file() and f"element 1 of Slurm's array {array}; its log is {log}" in str(failed.value)
+    assert f"which ends: {last_line(log)}" in str(failed.value) and "Killed" in str(last_line(log))
+    assert f"sbatch --array=1 {made.logs}/launch_script.slurm" in str(failed.value)
+
+
+def test_storage_that_fails_for_once_ends_no_array(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if an error of a look at the manifests is taken for one of the wave: the array would be cancelled."""
+    made, _ = wave(tmp_path, "grind")
+    looks, left = [0], Wave.left
+
+    def now_and_then(self: Wave) -> list[int]:
+        looks[0] += 1
+        if looks[0] % 2:
+            raise CorpusError("no route to the storage")
+        return left(self)
+
+    monkeypatch.setattr(Wave, "left", now_and_then)
+    made.prepare()
+    slurm.run(made)
+    assert runs(tmp_path, 1) == [1] and looks[0] >= 2
+
+
+def test_who_calls_from_a_bare_script_is_not_called_again(tmp_path: Path) -> None:
+    """Workers of a pool import the caller's script; unguarded, it would build again in each, without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        "from made_wave import wave\nfrom pipelines.engine.run_wave import run_wave\n"
+        "from pipelines.engine.executors.local import Local\n"
+        "with open(sys.argv[1] + '/calls', 'a') as file: file.write('x')\n"
+        "run_wave(Local(workers=2), wave(Path(sys.argv[1]), 'grind', 'grind')[0])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent.parent}"}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True, timeout=120)
+    assert (tmp_path / "calls").read_text() == "x" and runs(tmp_path, 2) == [1, 1]
+
+
+def test_the_list_of_tasks_is_for_us_alone(tmp_path: Path) -> None:
+    """Addresses in it may be signed."""
+    made, _ = wave(tmp_path, "grind")
+    made.prepare()
+    made.file.chmod(0o644)
+    made.prepare()
+    assert made.file.stat().st_mode & 0o777 == 0o600
+
+
+def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, "grind", "grind", "grind", "grind", "refuse")
+    with pytest.raises(CorpusError) as failed:
+        run_wave(slurm.model_copy(update={"max_array_size": 2, "tasks_per_job": 2}), made)
+    arrays = (made.logs / "arrays").read_text().split()
+    assert len(arrays) == 2 and runs(tmp_path, 5) == [1] * 5
+    assert f"element 0 of Slurm's array {arrays[1]}" in str(failed.value)
+    assert "sbatch --array=0 --export=ALL,RUN_OFFSET=1 " in str(failed.value)
+
+
+def test_slurm_is_asked_whether_it_takes_the_place(slurm: Slurm, tmp_path: Path) -> None:
+    slurm.check(tmp_path)
+    with pytest.raises(InputError, match=r"Slurm does not take this place.*partition"):
+        slurm.model_copy(update={"partition": "nowhere"}).check(tmp_path)
+    with pytest.raises(InputError, match="in a path; choose another --out"):
+        slurm.check(tmp_path / "two words")
+
+
+def test_without_slurms_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="sbatch, squeue, scancel not found"):
+        Slurm(partition="cpu").check(tmp_path)
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'gristmill\[ray\]'"):
+        Ray().check(tmp_path)
+
+
+def test_a_task_that_no_machine_has_room_for(ray: Ray, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, "grind")
+    with pytest.raises(CorpusError, match="no node of Ray's has 4096 CPUs"):
+        run_wave(ray.model_copy(update={"cpus_per_task": 4096}), made)
+
+
+def test_ray_reports_nothing_to_anyone(ray: Ray, tmp_path: Path) -> None:
+    run_wave(ray, wave(tmp_path, "grind")[0])
+    import ray as library
+    from ray._common.usage import usage_lib
+
+    assert library.is_initialized() and not usage_lib.usage_stats_enabled()
+    assert library._private.worker._global_node.address_info["webui_url"] in (None, "")  # no dashboard
+
+
+def test_a_build_that_is_stopped_does_not_wait_for_room_on_ray(ray: Ray, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, *["wait"] * 12)  # of which two have room
+
+    def stop() -> None:
+        while not any(runs(tmp_path, 12)):
+            time.sleep(0.1)
+        _thread.interrupt_main(signal.SIGTERM)  # SIGINT is ignored by what runs in the background
+
+    with pytest.raises(CorpusError, match="stopped"), stoppable():
+        threading.Thread(target=stop, daemon=True).start()
+        run_wave(ray.model_copy(update={"workers": 12}), made)
+    sys.modules["ray"].shutdown()  # as the place does; the next test starts another
+    assert sum(runs(tmp_path, 12)) <= 2
+
+
+def test_every_setting_stands_on_its_page() -> None:
+    page = (ROOT / "docs" / "many_machines.md").read_text()
+    fields = {name for place in catalog().values() for name in place.model_fields}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+
+
+def test_the_command_to_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/x/bin/corpus", "build", "a recipe.yaml", "--on", "slurm"])
+    assert same_command() == "`corpus build 'a recipe.yaml' --on slurm`"
+    monkeypatch.setattr("sys.argv", ["/x/corpus/__main__.py", "build"])
+    assert same_command() == "`corpus build`"
+    monkeypatch.setattr("sys.argv", ["/x/pytest"])
+    assert same_command() == "the same call"
+
+
+def test_the_last_line_of_a_log_is_fit_for_a_terminal(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"first\n\x1b[2Jlast \xff\n\n" + b" " * 50)
+    assert last_line(log) == "?[2Jlast \ufffd"
+    log.write_bytes(b"\n")
+    assert last_line(log) is None and last_line(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes/on").glob("*.yaml")))
+def test_the_places_that_are_shipped_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert read_place(name).executor == name
+
+
+def test_every_executor_is_one_file() -> None:
+    assert set(catalog()) == {"local", "ray", "slurm"}
+    assert isinstance(read_place(None), Local)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("executor: slrum\n", r"line 1: `executor`: .*found \"slrum\"; did you mean `slurm`\?"),
+        ("executor: slurm\n", r"`partition` is required"),
+        ("executor: local\npartition: cpu\n", r"line 2: `partition` is not a setting"),
+        ("executor: slurm\npartition: cpu\ntime: 90\n", r"line 3: `time`"),
+        ("executor: slurm\npartition: cpu\nsbatch: {array: 0-9}\n", r"line 3: `sbatch`: `array` is not one of"),
+        ('executor: slurm\npartition: cpu\nsbatch: {account: "a\\nb"}\n', r"must be one line"),
+        ("executor: ray\nworkers: 0\nmemory_per_cpu: lots\n", r"2 mistakes"),
+        ("connections: 65\n", r"line 1: `connections`"),
+    ],
+)
+def test_mistakes_of_a_place(tmp_path: Path, written: str, told: str) -> None:
+    (tmp_path / "place.yaml").write_text(written)
+    with pytest.raises(InputError, match=told):
+        read_place(str(tmp_path / "place.yaml"))
+
+
+def test_what_a_place_says_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "place.yaml").write_text("cache: /c\nconnections: 9\ns3: {requester_pays: true}\n")
+    access = read_place(str(tmp_path / "place.yaml")).access("mill@example.org")
+    assert (access.cache, access.contact, access.connections) == (Path("/c"), "mill@example.org", 9)
+    assert access.s3.requester_pays and os.fspath(access.cache) == "/c"

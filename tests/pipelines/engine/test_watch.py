@@ -1,0 +1,36 @@
+"""The watch over a wave: it goes on when storage fails for once, and knows the dead of its own machine alone."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from corpus.errors import CorpusError
+from pipelines.engine.job import Done
+from pipelines.engine.progress import Watch
+from pipelines.engine.task import HOST, Task
+from tests.pipelines.engine.test_task import JOB
+
+
+def test_storage_that_does_not_answer_fails_no_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / JOB.folder).mkdir(parents=True)
+
+    def fail(self: Done) -> list[int]:
+        raise CorpusError("no answer")
+
+    monkeypatch.setattr(Done, "missing", fail)
+    with Watch(tmp_path, [JOB], Console(quiet=True), here=True) as watch:
+        pass
+    assert watch.problem is None
+
+
+def test_the_dead_of_this_machine_alone(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    temporary = Task(tmp_path, JOB, 0).temporary.parent
+    (temporary / f"00001-other-{HOST}.{process.pid}").mkdir(parents=True)
+    watch = Watch(tmp_path, [JOB], Console(quiet=True), here=True)
+    assert watch._dead_workers() == set()
+    Task(tmp_path, JOB, 2).temporary.with_suffix(f".{process.pid}").mkdir()
+    assert watch._dead_workers() == {process.pid}

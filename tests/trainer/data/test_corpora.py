@@ -1,0 +1,149 @@
+"""What a curriculum draws on: one corpus or several, of one tokenizer; what of them decides the batches."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import InputError
+from tests.trainer.made_corpus import EOS, TOKENIZER, VOCABULARY, Made, counted, documents, write
+from trainer.data.corpora import Corpora, OpenManifest, open_corpora
+
+GOLDEN = Path(__file__).parent.parent.parent / "golden" / "corpus"
+WEB = Made(documents([[5, 3], [4]]).train, documents([[6, 2]]).train)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    return write(tmp_path / "web", {"pages": WEB, "books": counted([7])}, chunk_tokens=4)
+
+
+@pytest.fixture
+def curated(tmp_path: Path) -> Path:
+    return write(tmp_path / "curated", {"books": counted([9, 2])}, chunk_tokens=3)
+
+
+def test_the_golden_corpus() -> None:
+    """Fails if counts are those of the other split."""
+    corpora, manifest = open_corpora({"main": str(GOLDEN)}), json.loads((GOLDEN / "manifest.json").read_text())
+    assert list(corpora.sources) == ["books", "code", "web"]
+    for told in manifest["sources"]:
+        found = corpora.sources[told["name"]]
+        assert found.train_tokens == told["train"]["tokens"]
+        assert (found.holdout_tokens, found.holdout_bytes, found.holdout_documents) == (
+            told["holdout"]["tokens"],
+            told["holdout"]["bytes"],
+            told["holdout"]["documents"],
+        )
+        assert found.holdout_thin == told["holdout_thin"]
+        files = [shard["file"] for shard in told["shards"] if shard["split"] == "train"]
+        assert [shard.path for shard in found.train] == [GOLDEN / file for file in files]
+    tokenizer = corpora.tokenizer
+    assert tokenizer.path == GOLDEN / "tokenizer.json" and tokenizer.path.is_file()
+    assert (tokenizer.vocabulary, tokenizer.sha256) == (384, manifest["tokenizer"]["sha256"])
+
+
+def test_the_file_does_as_well_as_its_folder(web: Path) -> None:
+    """Fails if shards are looked for below the file."""
+    by_file, by_folder = open_corpora({"main": str(web / "manifest.json")}), open_corpora({"main": str(web)})
+    assert by_file.sources == by_folder.sources
+    assert all(shard.path.is_file() for shard in by_file.sources["pages"].train)
+
+
+def test_the_sources_of_several_corpora_carry_their_corpus_in_the_name(web: Path, curated: Path) -> None:
+    """Fails if one corpus' `books` hides the other's, or all chunks have the size of the first corpus'."""
+    corpora = open_corpora({"web": str(web), "best": str(curated)})
+    assert set(corpora.sources) == {"best/books", "web/books", "web/pages"}
+    assert all(source.name == name for name, source in corpora.sources.items())
+    assert {name: (source.train_tokens, source.chunk_tokens) for name, source in corpora.sources.items()} == {
+        "best/books": (11, 3),
+        "web/books": (7, 4),
+        "web/pages": (12, 4),
+    }
+    assert corpora.sources["web/pages"].holdout_tokens == 8
+    assert (corpora.tokenizer.sha256, corpora.tokenizer.vocabulary, corpora.tokenizer.eos_id) == (
+        TOKENIZER,
+        VOCABULARY,
+        EOS,
+    )
+
+
+def test_other_tokenizers_are_refused(web: Path, tmp_path: Path) -> None:
+    """Fails if the tokenizer of the first corpus is taken for that of all."""
+    other = write(tmp_path / "other", {"books": counted([9])}, chunk_tokens=3, tokenizer="ab" * 32)
+    with pytest.raises(InputError) as caught:
+        open_corpora({"web": str(web), "best": str(other)})
+    assert "corpora `best` and `web` were made with different tokenizers" in str(caught.value)
+    assert "abababababab" in str(caught.value) and TOKENIZER[:12] in str(caught.value)
+    assert "rebuild one with the other's tokenizer.json" in str(caught.value)
+
+
+def test_all_that_cannot_be_opened_is_told_at_once(web: Path, tmp_path: Path) -> None:
+    """Fails if the first missing manifest ends the search."""
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "manifest.json").write_text('{"format_version": 99}')
+    with pytest.raises(InputError) as caught:
+        open_corpora({"web": str(web), "gone": str(tmp_path / "nowhere"), "newer": str(tmp_path / "newer")})
+    told = str(caught.value).splitlines()
+    assert len(told) == 2
+    assert told[0].startswith(f"corpus `gone`: {tmp_path / 'nowhere'}: cannot read a manifest")
+    assert "format_version 99" in told[1]
+    assert all("build it with `corpus build`, or name another in `corpora`" in line for line in told)
+
+
+def opened(folder: Path) -> OpenManifest:
+    return open_corpora({"main": str(folder)}).manifests["main"]
+
+
+def shard(manifest: dict[str, list[dict[str, list[dict[str, str]]]]], split: str) -> dict[str, str]:
+    return next(each for source in manifest["sources"] for each in source["shards"] if each["split"] == split)
+
+
+def changed(folder: Path, target: Path, change: Callable[[dict], object]) -> OpenManifest:  # type: ignore[type-arg]
+    """The digests' view of the same build with another manifest."""
+    shutil.copytree(folder, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    change(manifest)
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    return opened(target)
+
+
+def test_a_takedown_changes_the_content_and_not_the_layout(web: Path, tmp_path: Path) -> None:
+    """Fails if the content leaves out the shards' hashes, or the layout holds them."""
+    before = opened(web)
+    taken = changed(web, tmp_path / "a", lambda manifest: shard(manifest, "train").update(sha256="cd" * 32))
+    assert taken.content != before.content
+    assert taken.layout == before.layout
+
+
+def test_what_decides_no_batch_changes_neither(web: Path, tmp_path: Path) -> None:
+    """Fails if a digest is one of the whole file: a holdout's hash, a license or a revision would bar a resumed run."""
+
+    def change(manifest: dict) -> None:  # type: ignore[type-arg]
+        shard(manifest, "holdout").update(sha256="cd" * 32)
+        manifest.update(revision=3, name="another")
+        manifest["sources"][0]["license"] = "unknown"
+
+    other = changed(web, tmp_path / "b", change)
+    assert (other.content, other.layout) == (opened(web).content, opened(web).layout)
+
+
+def test_chunks_order_and_tokenizer_change_both(web: Path, tmp_path: Path) -> None:
+    """Fails if a digest leaves out the size of a chunk, the order of the shards, or the tokenizer."""
+    changes: list[Callable[[dict], object]] = [  # type: ignore[type-arg]
+        lambda manifest: manifest.update(chunk_tokens=5),
+        lambda manifest: manifest["sources"][1]["shards"].reverse(),
+        lambda manifest: manifest["tokenizer"].update(sha256="cd" * 32),
+    ]
+    found = [opened(web), *(changed(web, tmp_path / str(n), change) for n, change in enumerate(changes))]
+    assert len({each.content for each in found}) == len({each.layout for each in found}) == len(found)
+
+
+def test_an_empty_split_is_no_source_of_shards(tmp_path: Path) -> None:
+    """Fails if a source without training tokens is left out, or counted with its holdout."""
+    folder = write(tmp_path / "web", {"pages": WEB, "off": Made([], WEB.holdout)}, chunk_tokens=4)
+    corpora: Corpora = open_corpora({"main": str(folder)})
+    assert (corpora.sources["off"].train, corpora.sources["off"].train_tokens) == ((), 0)
+    assert corpora.sources["off"].holdout_documents == 2

@@ -1,0 +1,232 @@
+"""The curriculum over real shards: nothing twice before a source is used up; all that does not fit in one message."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.errors import InputError
+from tests.trainer.made_corpus import (
+    ON_DISK,
+    Made,
+    corpora_of,
+    counted,
+    curriculum,
+    documents,
+    phase,
+    phase_of_steps,
+    write,
+)
+from trainer.data.corpora import Corpora, open_corpora
+from trainer.data.curriculum import Curriculum, PhasePlan
+from trainer.data.loader import Batches
+
+SPACING = 5_000  # of sources' tokens, each of which says where it stands
+SIZES = st.lists(st.lists(st.integers(1, 90), min_size=1, max_size=3), min_size=1, max_size=3)
+SHAPES = st.lists(
+    st.tuples(
+        st.integers(1, 8),  # steps
+        st.integers(2, 14),  # sequence_tokens
+        st.integers(1, 6),  # sequences
+        st.lists(st.integers(0, 50), min_size=2, max_size=2),  # hundredths of the second and third source
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def made(sizes: list[list[int]]) -> dict[str, Made]:
+    return {f"s{number}": counted(cuts, number * SPACING) for number, cuts in enumerate(sizes)}
+
+
+def drawn(corpora: Corpora, shapes: list[tuple[int, int, int, list[int]]], **written: object) -> Curriculum:
+    phases = []
+    for number, (steps, width, rows, parts) in enumerate(shapes):
+        others = dict(zip(list(corpora.sources)[1:], parts, strict=False))
+        shares = {"s0": (100 - sum(others.values())) / 100, **{name: part / 100 for name, part in others.items()}}
+        phases.append(phase_of_steps(steps, width, rows, f"p{number}", shares=shares, **written))
+    return curriculum(corpora, *phases)
+
+
+def read(corpora: Corpora, plans: tuple[PhasePlan, ...]) -> dict[str, list[int]]:
+    """The place in its source of each token that is an input, in the order of the source's sequences."""
+    found: dict[str, list[int]] = {name: [] for name in corpora.sources}
+    for plan in plans:
+        for batch in Batches(corpora, plan).iterate(plan.first_step, prefetch=False):
+            for name, inputs_T in zip(batch.sources, batch.inputs_BT.tolist(), strict=True):
+                found[name] += [token - SPACING * int(name[1:]) for token in inputs_T]
+    return found
+
+
+@ON_DISK
+@given(SIZES, st.integers(1, 40), SHAPES)
+def test_nothing_is_read_twice_before_its_source_is_used_up(
+    sizes: list[list[int]], chunk: int, shapes: list[tuple[int, int, int, list[int]]]
+) -> None:
+    """Over phases of unlike sequences, batches and shares. Fails if a phase starts each source anew (leaves its start
+    cursors out), if cursors are counted in sequences, or if the permutation's key holds the phase."""
+    with corpora_of(made(sizes), chunk_tokens=chunk) as corpora:
+        resolved = drawn(corpora, shapes)
+        found = read(corpora, resolved.phases)
+        assert {name: len(places) for name, places in found.items()} == resolved.phases[-1].cursors(resolved.steps)
+        for name, places in found.items():
+            tokens = corpora.sources[name].train_tokens
+            for first in range(0, len(places), tokens):
+                epoch = places[first : first + tokens]
+                assert len(set(epoch)) == len(epoch)
+                assert set(epoch) <= set(range(tokens))
+
+
+@ON_DISK
+@given(SIZES, st.integers(1, 40), SHAPES, st.sampled_from([0.5, 1.0, 1.5]))
+def test_max_epochs_caps_what_is_repeated(
+    sizes: list[list[int]], chunk: int, shapes: list[tuple[int, int, int, list[int]]], most: float
+) -> None:
+    """Fails if only the tokens of the phase itself are held against `max_epochs`, or those of the source's share."""
+    with corpora_of(made(sizes), chunk_tokens=chunk) as corpora:
+        free = drawn(corpora, shapes).phases
+        over = {
+            (plan.name, name)
+            for plan in free
+            for name in plan.shares
+            if plan.cursors(plan.last_step)[name] > most * corpora.sources[name].train_tokens
+        }
+        try:
+            resolved = drawn(corpora, shapes, max_epochs=most)
+        except InputError as error:
+            told = str(error).splitlines()[1:]
+            assert {(line.split("`")[1], line.split("`")[3]) for line in told} == over
+        else:
+            assert not over
+            for name, places in read(corpora, resolved.phases).items():
+                seen = Counter(places)
+                assert not seen or (max(seen.values()) <= 1 + (most > 1))
+                assert len(places) <= most * corpora.sources[name].train_tokens
+
+
+@ON_DISK
+@given(SIZES, SHAPES, st.data())
+def test_cursors_are_what_was_read_up_to_there(
+    sizes: list[list[int]], shapes: list[tuple[int, int, int, list[int]]], data: st.DataObject
+) -> None:
+    """Fails if cursors(step) leaves out the step itself, or steps that are skipped."""
+    with corpora_of(made(sizes), chunk_tokens=8) as corpora:
+        resolved = drawn(corpora, shapes)
+        step = data.draw(st.integers(1, resolved.steps), label="step")
+        plan = resolved.phase_of(step)
+        counts = Counter(dict(plan.start))
+        for earlier in range(plan.first_step, step + 1):
+            counts.update(dict.fromkeys(plan.start, 0))
+            for name in Batches(corpora, plan)[earlier].sources:
+                counts[name] += plan.sequence_tokens
+        assert plan.cursors(step) == dict(counts)
+        assert plan.cursors(plan.first_step - 1) == dict(plan.start)
+
+
+@pytest.fixture
+def corpora(tmp_path: Path) -> Corpora:
+    sources = {"books": counted([600, 400]), "empty": Made([], documents([[5]]).train), "web": counted([3_000], 2_000)}
+    return open_corpora({"main": str(write(tmp_path / "build", sources, chunk_tokens=16))})
+
+
+def told(corpora: Corpora, *phases: dict[str, object]) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        curriculum(corpora, *phases)
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == "the curriculum of `made` does not fit its corpora"
+    return [line.removeprefix("  ") for line in lines]
+
+
+def test_phases_follow_on_each_other(corpora: Corpora) -> None:
+    """Fails if steps are counted in each phase anew, or tokens that fill no whole batch make one."""
+    shares = {"books": 0.25, "web": 0.75}
+    resolved = curriculum(
+        corpora,
+        phase("broad", tokens=1_099, sequence_tokens=10, batch_tokens=50, shares=shares),
+        phase("fine", tokens=400, sequence_tokens=20, batch_tokens=40, shares={"books": 1.0, "web": 0.0}),
+        seed=3,
+    )
+    broad, fine = resolved.phases
+    assert [(plan.index, plan.name, plan.first_step, plan.steps, plan.last_step) for plan in resolved.phases] == [
+        (0, "broad", 1, 21, 21),
+        (1, "fine", 22, 10, 31),
+    ]
+    assert (broad.batch_sequences, broad.batch_tokens, fine.batch_sequences, resolved.steps) == (5, 50, 2, 31)
+    assert (broad.shares, fine.shares) == ({"books": 1, "web": 3}, {"books": 1})
+    assert broad.start == {"books": 0, "empty": 0, "web": 0}
+    assert fine.start == broad.cursors(21)
+    assert sum(fine.start.values()) == 1_050 and abs(fine.start["books"] - 262) <= 10
+    assert fine.cursors(31) == {**fine.start, "books": fine.start["books"] + 400}
+    assert (broad.seed, fine.seed) == (3, 3)
+    assert [resolved.phase_of(step).name for step in (1, 21, 22, 31)] == ["broad", "broad", "fine", "fine"]
+    for step in (0, 32):
+        with pytest.raises(InputError, match=f"step {step}: the curriculum has steps 1 to 31"):
+            resolved.phase_of(step)
+    assert [resolved.named(written).name for written in ("fine", "1", "2")] == ["fine", "broad", "fine"]
+    for written in ("0", "3", "brod"):
+        with pytest.raises(InputError, match=f"--phase {written}: no such phase; the curriculum has 1 broad, 2 fine"):
+            resolved.named(written)
+
+
+def test_shares_default_to_the_manifests_tokens(corpora: Corpora) -> None:
+    """Fails if all sources are equal by default, or one without tokens gets a turn."""
+    plan = curriculum(corpora, phase_of_steps(2, 8, 4)).phases[0]
+    assert plan.shares == {"books": 1, "web": 3}
+
+
+def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) -> None:
+    """Fails if the first mistake, or the first phase with one, ends the check."""
+    lines = told(
+        corpora,
+        phase_of_steps(10, 10, 20, "one", max_epochs=1, shares={"boks": 0.5, "empty": 0.1, "web": 0.4}),
+        phase_of_steps(
+            10, 10, 20, "two", max_epochs=1, shares={"books": 0.6, "web": 0.4}, skip=["3", "11-12", "20-21"]
+        ),
+        phase_of_steps(8, 10, 20, "three", max_epochs=1.5, shares={"web": 1.0}, learning_rate={"peak": 2e-3}),
+    )
+    assert lines == [
+        "phase `one`: shares: no source `boks`; did you mean `books`?",
+        "phase `one`: shares: source `empty` holds no training tokens",
+        "phase `two`: skip: step 3: this phase has steps 11 to 20",
+        "phase `two`: skip: steps 20-21: this phase has steps 11 to 20",
+        "phase `two`: source `books` holds 1,000 training tokens; by the end of this phase 1,200 would be read, 1.2 "
+        "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or take 83.3% of this phase's tokens or "
+        "of the source's share",
+        "phase `three`: learning_rate: the phase before it ends at a rate of 0.001, and this one would begin at 0.002; "
+        "leave `peak` away to join them, add a `warmup`, or say `jump: true`",
+    ]
+
+
+def test_a_learning_rate_that_cannot_be_hides_nothing_behind_it(corpora: Corpora) -> None:
+    """Fails if a phase without a schedule is left out: the steps and cursors of the later ones would be wrong."""
+    shares = {"books": 1.0}
+    lines = told(
+        corpora,
+        phase_of_steps(40, 10, 2, "one", max_epochs=1, shares=shares, learning_rate={}),
+        phase_of_steps(15, 10, 2, "two", max_epochs=1, shares=shares, skip=["41-55"]),
+    )
+    assert [line.split(";")[0] for line in lines] == [
+        "phase `one`: learning_rate: `peak` is required: no phase before it ends at a rate above 0",
+        "phase `two`: source `books` holds 1,000 training tokens",
+    ]
+
+
+def test_corpora_without_a_training_token(tmp_path: Path) -> None:
+    """Fails if a curriculum over nothing is resolved to phases that read nothing."""
+    folder = write(tmp_path / "build", {"empty": Made([], documents([[5]]).train)}, chunk_tokens=16)
+    lines = told(open_corpora({"main": str(folder)}), phase_of_steps(2, 8, 4))
+    assert lines == ["phase `all`: the corpora hold no training tokens; build them with a larger `mix.tokens`"]
+
+
+def test_a_cap_may_be_a_fraction_and_is_met_exactly(corpora: Corpora) -> None:
+    """Fails if the last token that the cap allows is refused."""
+    fits = phase(tokens=1_500, sequence_tokens=10, batch_tokens=30, shares={"books": 1.0}, max_epochs=1.5)
+    assert curriculum(corpora, fits).phases[0].cursors(50)["books"] == 1_500
+    assert "1,530 would be read, 1.53 epochs" in told(corpora, {**fits, "tokens": 1_530})[0]
+
+
+def test_skipped_steps(corpora: Corpora) -> None:
+    plan = curriculum(corpora, phase_of_steps(9, 8, 4, skip=[3, "5-6"])).phases[0]
+    assert [step for step in range(1, 10) if plan.skips(step)] == [3, 5, 6]

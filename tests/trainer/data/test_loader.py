@@ -1,0 +1,302 @@
+"""Batches: what they hold, by a slow reckoning; the same for any processes, accumulation and prefetch; seeking is free.
+
+Legend: B sequences, T sequence_tokens.
+"""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.errors import CorpusError, InputError
+from tests.trainer.made_corpus import (
+    EOS,
+    ON_DISK,
+    VOCABULARY,
+    Made,
+    corpora_of,
+    counted,
+    curriculum,
+    documents,
+    phase_of_steps,
+)
+from trainer.data import loader
+from trainer.data.corpora import Corpora
+from trainer.data.curriculum import PhasePlan
+from trainer.data.loader import IGNORED, Batch, Batches
+from trainer.data.mixture import order
+from trainer.data.permutation import key_of, permute
+
+LARGE = 70_000  # a vocabulary of uint32
+LENGTHS = st.lists(st.lists(st.integers(-6, 12).filter(bool), min_size=1, max_size=8), min_size=1, max_size=3)
+
+
+class Row(NamedTuple):
+    """A sequence as lists."""
+
+    source: str
+    inputs: list[int]
+    targets: list[int]
+    segments: list[int]
+
+
+def slow_stream(made: Made, name: str, seed: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """Token by token: (its place in the source, its id), epoch after epoch."""
+    tokens = made.tokens().tolist()
+    whole, epoch = len(tokens) // chunk, 0
+    while True:
+        chunks = permute(np.arange(whole), whole, key_of(seed, name, epoch)).tolist() if whole else []
+        for number in [*chunks, whole]:
+            yield from enumerate(tokens[number * chunk : (number + 1) * chunk], number * chunk)
+        epoch += 1
+
+
+def slow_row(name: str, window: list[tuple[int, int]]) -> Row:
+    """The rules of `Batch`, one token after the other."""
+    inputs, targets, segments = [], [], [0]
+    for (place, token), (next_place, following) in pairwise(window):
+        seam = next_place != place + 1
+        inputs.append(token)
+        targets.append(IGNORED if seam or token == following == EOS else following)
+        segments.append(segments[-1] + (seam or following == EOS))
+    return Row(name, inputs, targets, segments[:-1])
+
+
+def slow_batches(sources: Mapping[str, Made], chunk: int, plans: tuple[PhasePlan, ...]) -> Iterator[list[Row]]:
+    """Every batch of a curriculum, from its first token on."""
+    streams = {name: slow_stream(made, name, plans[0].seed, chunk) for name, made in sources.items()}
+    last = {name: next(stream) for name, stream in streams.items()}
+    for plan in plans:
+        names, turns = list(plan.shares), order(tuple(plan.shares.values())).source_P.tolist()
+        for step in range(plan.steps):
+            rows = []
+            for sequence in range(step * plan.batch_sequences, (step + 1) * plan.batch_sequences):
+                name = names[turns[sequence % len(turns)]]
+                window = [last[name], *(next(streams[name]) for _ in range(plan.sequence_tokens))]
+                last[name] = window[-1]
+                rows.append(slow_row(name, window))
+            yield rows
+
+
+def rows_of(batch: Batch) -> list[Row]:
+    arrays = (each.tolist() for each in (batch.inputs_BT, batch.targets_BT, batch.segments_BT))
+    return [Row(*row) for row in zip(batch.sources, *arrays, strict=True)]
+
+
+@contextmanager
+def one_phase(
+    sources: Mapping[str, Made], steps: int, width: int, rows: int, *, chunk_tokens: int = 16, **written: object
+) -> Iterator[tuple[Corpora, PhasePlan]]:
+    with corpora_of(sources, chunk_tokens=chunk_tokens) as corpora:
+        yield corpora, curriculum(corpora, phase_of_steps(steps, width, rows, **written)).phases[0]
+
+
+@ON_DISK
+@given(
+    LENGTHS, LENGTHS, st.integers(1, 40), st.integers(2, 17), st.integers(2, 9), st.sampled_from([VOCABULARY, LARGE])
+)
+def test_batches_are_those_of_a_slow_reckoning(
+    books: list[list[int]], web: list[list[int]], chunk: int, width: int, other_width: int, vocabulary: int
+) -> None:
+    """Fails if a target behind a seam is learned, if an EOS belongs to the segment before it, if a run of EOS that a
+    takedown left is learned, or if a seam at the end of one sequence is booked to the next."""
+    made = {"books": documents(books, first=vocabulary - 400), "web": documents(web)}
+    phases = (
+        phase_of_steps(4, width, 3, "one", shares={"books": 0.4, "web": 0.6}),
+        phase_of_steps(3, other_width, 2, "two", shares={"books": 0.9, "web": 0.1}),
+    )
+    with corpora_of(made, chunk_tokens=chunk, vocabulary=vocabulary) as corpora:
+        plans = curriculum(corpora, *phases, seed=5).phases
+        found = [rows_of(batch) for plan in plans for batch in Batches(corpora, plan).iterate(plan.first_step)]
+    assert found == list(slow_batches(made, chunk, plans))
+
+
+def test_a_batch_says_what_it_is() -> None:
+    with one_phase({"books": documents([[5, 4, -3, 8]])}, 3, 10, 2) as (corpora, plan):
+        batch = Batches(corpora, plan, rank=1, world=2)[3]
+    assert (batch.step, batch.first_row, batch.sources) == (3, 1, ("books",))
+    assert [each.dtype for each in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)] == [np.int64] * 2 + [
+        np.int32
+    ]
+    assert {each.shape for each in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)} == {(1, 10)}
+
+
+def test_the_rules_on_one_sequence() -> None:
+    """Fails with any of the rules; here they can be read. 20 tokens in chunks of 16: the tail is a chunk of its own."""
+    with one_phase({"books": documents([[4, 3, -3, 4, 6]])}, 1, 20, 1) as (corpora, plan):
+        batch = Batches(corpora, plan)[1]
+    assert batch.inputs_BT.tolist() == [[1, 2, 3, 0, 5, 6, 0, 0, 0, 0, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0]]
+    # the EOS of document 2 is followed by three that a takedown left: none of those is learned
+    targets = [2, 3, 0, 5, 6, 0, IGNORED, IGNORED, IGNORED, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0, IGNORED]
+    assert batch.targets_BT.tolist() == [targets]  # the last is a seam: chunk 0 follows, in the second epoch
+    assert batch.segments_BT.tolist() == [[0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7]]
+
+
+@contextmanager
+def mixed(steps: int, width: int, rows: int, chunk: int, **written: object) -> Iterator[tuple[Corpora, PhasePlan]]:
+    made = {"books": documents([[9, 5, 12], [30, 1, 7]]), "code": counted([33, 21], 100), "web": documents([[40] * 5])}
+    shares = {"books": 0.2, "code": 0.27, "web": 0.53}
+    with one_phase(made, steps, width, rows, chunk_tokens=chunk, shares=shares, **written) as found:
+        yield found
+
+
+def parts(batch: Batch, accumulation: int) -> list[Batch]:
+    """Slices of the rows of one process."""
+    size = len(batch.sources) // accumulation
+    return [
+        replace(
+            batch,
+            first_row=batch.first_row + first,
+            sources=batch.sources[first : first + size],
+            inputs_BT=batch.inputs_BT[first : first + size],
+            targets_BT=batch.targets_BT[first : first + size],
+            segments_BT=batch.segments_BT[first : first + size],
+        )
+        for first in range(0, len(batch.sources), size)
+    ]
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(1, 5),
+    st.integers(2, 20),
+    st.sampled_from([16, 32]),
+    st.integers(1, 30),
+    st.sampled_from([1, 8, 40, 128]),
+)
+def test_the_batch_is_the_same_for_any_processes_accumulation_and_prefetch(
+    steps: int, width: int, rows: int, chunk: int, block: int
+) -> None:
+    """Fails if the rows of a process are read as one run although rows of others stand between (without `breaks`), if
+    seams are booked to rows of the block in place of the step's, or if rows are dealt out in turn."""
+    with mixed(steps, width, rows, chunk) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", block):
+        asked = range(plan.first_step, plan.last_step + 1)
+        single = Batches(corpora, plan)
+        expected = [rows_of(single[step]) for step in asked]
+        digests = [single[step].digest() for step in asked]
+        for world in (1, 2, 4):
+            for prefetch in (False, True):
+                ranks = [Batches(corpora, plan, rank, world) for rank in range(world)]
+                found = zip(*(each.iterate(1, prefetch=prefetch) for each in ranks), strict=True)
+                for number, batches in enumerate(found):
+                    assert {batch.step for batch in batches} == {asked[number]}
+                    for accumulation in (1, 2, 4):
+                        slices = [part for batch in batches for part in parts(batch, accumulation)]
+                        assert [row for part in slices for row in rows_of(part)] == expected[number]
+                        assert sum(part.digest() for part in slices) % 2**64 == digests[number]
+                assert number + 1 == steps
+
+
+def test_a_digest_tells_any_change() -> None:
+    """Fails if the digest leaves out segments or targets, or where a row stands in the whole batch."""
+    with mixed(1, 12, 4, 10) as (corpora, plan):
+        batch = Batches(corpora, plan)[1]
+    changed = [replace(batch, first_row=1), replace(batch, inputs_BT=batch.inputs_BT[::-1])]
+    for field in ("inputs_BT", "targets_BT", "segments_BT"):
+        array = getattr(batch, field).copy()
+        array[2, 3] += 1
+        changed.append(replace(batch, **{field: array}))
+    assert len({batch.digest(), *(each.digest() for each in changed)}) == 6
+    assert batch.digest() == replace(batch, step=9).digest()
+    assert 0 <= batch.digest() < 2**64
+
+
+@ON_DISK
+@given(st.sets(st.integers(1, 12)), st.integers(1, 12), st.sampled_from([1, 3, 8]), st.booleans())
+def test_skipped_steps_are_left_out_and_shift_nothing(skip: set[int], first: int, block: int, prefetch: bool) -> None:
+    """Fails if the steps behind a skipped one are numbered without it."""
+    with mixed(12, 5, 2, 10) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", block):
+        skipping = replace(plan, skip=tuple(range(step, step + 1) for step in sorted(skip)))
+        found = list(Batches(corpora, skipping).iterate(first, 11, prefetch=prefetch))
+        assert [batch.step for batch in found] == [step for step in range(first, 12) if step not in skip]
+        for batch in found:
+            assert rows_of(batch) == rows_of(Batches(corpora, plan)[batch.step])
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many functions, of Python and of C, are called by it."""
+    counts: Counter[str] = Counter()
+    order.cache_clear()
+    sys.setprofile(lambda frame, event, argument: counts.update((event,)))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counts["call"] + counts["c_call"]
+
+
+@pytest.mark.parametrize("skip", [(), ("7", "900000000")], ids=["all", "skipping"])
+def test_seeking_to_a_far_step_costs_as_much_as_to_the_first(skip: tuple[str, ...]) -> None:
+    """The stated bound: step 10⁹ costs at most 1.2 times the calls of step 1, and 50 (for elements of the permutation
+    that are permuted again). Fails if cursors or turns are found by walking, or if `iterate` lists its steps first."""
+    far = 10**9
+    with mixed(far + 10**6, 24, 4, 10, skip=skip) as (corpora, plan):
+        ways: list[Callable[[int], object]] = [
+            lambda step: Batches(corpora, plan)[step],
+            lambda step: next(Batches(corpora, plan).iterate(step, prefetch=False)),
+            lambda step: plan.cursors(step),
+        ]
+        for way in ways:
+            there = calls_of(lambda way=way: way(far))  # type: ignore[misc]
+            assert there <= 20_000
+            assert there <= 1.2 * calls_of(lambda way=way: way(1)) + 50  # type: ignore[misc]
+        cursors = plan.cursors(far)
+        last = Batches(corpora, plan)[far]
+        again = {name: start for _, name, start in Batches(corpora, plan).rows(far)}
+    assert last.step == far
+    assert {name: cursors[name] - 24 for name in again} == again  # the last sequence of each source ends at its cursor
+
+
+def prefetching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_the_prefetch_thread_ends_with_its_consumer() -> None:
+    """Fails if nothing tells the thread that its consumer is gone: it waits forever to hand over the next block."""
+    with mixed(1000, 8, 4, 10) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", 4):
+        running = Batches(corpora, plan).iterate(1)
+        assert next(running).step == 1
+        assert len(prefetching()) == 1
+        running.close()  # type: ignore[attr-defined]
+        assert prefetching() == []
+        with pytest.raises(KeyError, match="consumer"):
+            for batch in Batches(corpora, plan).iterate(1):
+                if batch.step == 5:
+                    raise KeyError("consumer")
+        assert prefetching() == []
+        assert len(list(Batches(corpora, plan).iterate(990))) == 11
+        assert prefetching() == []
+
+
+def test_an_error_in_the_thread_reaches_the_consumer_in_its_place() -> None:
+    """Fails if the thread dies in silence (the consumer would wait forever), or drops what it had read before."""
+    made = {"books": counted([40] * 10)}  # a chunk is a shard, and lasts two steps
+    with one_phase(made, 20, 10, 2, chunk_tokens=40) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", 2):
+        stream = Batches(corpora, plan).streams["books"]
+        gone = next(stream.pieces(200, 1)).shard.path  # of steps 11 and 12; step 10 ends on its first token
+        gone.unlink()
+        for prefetch in (False, True):
+            steps: list[int] = []
+            with pytest.raises(CorpusError, match=f"{gone.name}: cannot be read as a token shard"):
+                steps.extend(batch.step for batch in Batches(corpora, plan).iterate(1, prefetch=prefetch))
+            assert steps == list(range(1, 10))
+        assert prefetching() == []
+
+
+def test_what_cannot_be_asked() -> None:
+    with mixed(3, 8, 6, 10) as (corpora, plan):
+        for step in (0, 4):
+            with pytest.raises(IndexError, match=f"step {step} lies outside 1 … 3"):
+                Batches(corpora, plan)[step]
+        with pytest.raises(InputError, match="a batch of 6 sequences cannot be shared evenly by 4 processes; change"):
+            Batches(corpora, plan, rank=0, world=4)

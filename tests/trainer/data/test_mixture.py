@@ -1,0 +1,153 @@
+"""The mixture: shares as integers, and sources that are never further from their share than Tijdeman's bound.
+
+Legend: K sources, P sequences of a period, N sequences.
+"""
+
+from collections import Counter
+from fractions import Fraction
+from math import gcd
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.data.mixture import MAX_PERIOD, integer_shares, order
+
+SMALL = st.lists(st.integers(1, 60), min_size=2, max_size=12)
+LOPSIDED = st.lists(st.sampled_from([1, 1, 1, 2, 3, 97, 500, 999]), min_size=2, max_size=9)
+VECTORS = (SMALL | LOPSIDED).map(tuple)
+WORST = [
+    (1, 9_999),
+    (9_999, 1),
+    (5_000, 5_000),
+    (1, 1),
+    (4_999, 5_001),
+    (3_333, 3_333, 3_334),
+    (1, 4_999, 5_000),
+    (1,) * 60,
+    (1,) * 49 + (9_951,),
+    (9_901,) + (1,) * 99,
+    (7,) * 20 + (9_860,),
+    tuple(range(1, 40)),
+    tuple(2**n for n in range(13)),
+]
+
+
+def deviation(shares: tuple[int, ...]) -> Fraction:
+    """The furthest that any source ever is from its share, in sequences."""
+    source_P = order(shares).source_P
+    period, shares_K = sum(shares), np.array(shares)
+    assert len(source_P) == period
+    taken_PK = np.cumsum(source_P[:, None] == np.arange(len(shares)), axis=0)
+    due_PK = np.arange(1, period + 1)[:, None] * shares_K
+    return Fraction(int(np.abs(taken_PK * period - due_PK).max()), period)
+
+
+@given(VECTORS)
+def test_each_source_is_near_its_share_at_every_step(shares: tuple[int, ...]) -> None:
+    """Fails if the source furthest behind is taken, in place of the one whose deadline comes first."""
+    assert deviation(shares) <= 1 - Fraction(1, 2 * len(shares) - 2)
+
+
+@pytest.mark.parametrize("shares", WORST, ids=lambda shares: f"{len(shares)}-of-{sum(shares)}")
+def test_the_worst_cases_as_well(shares: tuple[int, ...]) -> None:
+    """Fails if a source may take its turn before it has earned it (without `if behind * slack < period`)."""
+    assert deviation(shares) <= 1 - Fraction(1, 2 * len(shares) - 2)
+
+
+def test_the_bound_is_reached() -> None:
+    """Fails if `deviation` measures nothing: with k equal shares somebody is last, and with two the bound is 1/2."""
+    assert deviation((1, 1)) == Fraction(1, 2)
+    assert deviation((1,) * 10) == Fraction(9, 10)  # of at most 17/18
+
+
+def test_one_source_takes_every_turn() -> None:
+    found = order((1,))
+    source_N, turn_N = found.turns(np.arange(5))
+    assert (source_N.tolist(), turn_N.tolist(), found.taken(5).tolist()) == ([0] * 5, list(range(5)), [5])
+
+
+@given(VECTORS, st.data())
+def test_turns_and_takings_are_those_of_counting(shares: tuple[int, ...], data: st.DataObject) -> None:
+    """Fails if `taken` counts from 1 (includes the sequence asked for), or if `turns` forgets the periods before."""
+    found, period = order(shares), sum(shares)
+    count = data.draw(st.integers(0, 3 * period), label="sequences")
+    counted: Counter[int] = Counter()
+    expected = []
+    for sequence in range(count):
+        source = int(found.source_P[sequence % period])
+        expected.append((source, counted[source]))
+        counted[source] += 1
+    source_N, turn_N = found.turns(np.arange(count))
+    assert list(zip(source_N.tolist(), turn_N.tolist(), strict=True)) == expected
+    assert found.taken(count).tolist() == [counted[source] for source in range(len(shares))]
+
+
+@given(VECTORS, st.integers(0, 10**12))
+def test_far_out_it_is_the_same_arithmetic(shares: tuple[int, ...], sequence: int) -> None:
+    """Fails if turns are counted in 32 bits."""
+    found = order(shares)
+    source_N, turn_N = found.turns(np.array([sequence]))
+    source = int(source_N[0])
+    assert int(found.taken(sequence)[source]) == int(turn_N[0])
+    assert int(found.taken(sequence + 1)[source]) == int(turn_N[0]) + 1
+    assert sum(found.taken(sequence).tolist()) == sequence
+
+
+def test_the_order_is_the_promise_of_every_run_that_can_be_resumed() -> None:
+    """Fails if ties are broken otherwise: old runs would see other data."""
+    assert order((1, 2, 4)).source_P.tolist() == [2, 1, 2, 2, 0, 1, 2]
+    assert order((2, 2, 2, 1)).source_P.tolist() == [0, 1, 2, 3, 0, 1, 2]
+
+
+@given(st.lists(st.integers(0, 2_000), min_size=1, max_size=12).filter(any), st.sampled_from([100, 1_000, 10_000]))
+def test_shares_in_hundredths_of_a_percent_are_kept_exactly(parts: list[int], whole: int) -> None:
+    """Fails if shares are cut to hundredths of a percent: 0.57 · 100 is 56.99… to a computer."""
+    parts = [min(part, whole // len(parts)) for part in parts]
+    parts[0] += whole - sum(parts)
+    names = [f"s{number:02d}" for number in range(len(parts))]
+    found = integer_shares({name: part / whole for name, part in reversed(list(zip(names, parts, strict=True)))})
+    written = {name: part for name, part in zip(names, parts, strict=True) if part}
+    divisor = gcd(*written.values())
+    assert list(found.items()) == [(name, part // divisor) for name, part in written.items()]  # in order of the names
+
+
+TOKENS = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(1, 10**13), min_size=1, max_size=30)
+
+
+@given(TOKENS)
+def test_other_shares_are_rounded_by_less_than_one_part(tokens: dict[str, int]) -> None:
+    """Fails if the largest remainders go to the wrong sources (sorted the other way round), or to none.
+
+    An integer share is within 1/MAX_PERIOD of what was asked; where sources were lifted to the least share there is,
+    within k/MAX_PERIOD, and the period is longer by fewer than k.
+    """
+    found, whole = integer_shares({name: float(count) for name, count in tokens.items()}), sum(tokens.values())
+    period, sources = sum(found.values()), len(tokens)
+    assert list(found) == sorted(tokens) and min(found.values()) >= 1 and gcd(*found.values()) == 1
+    assert period < MAX_PERIOD + sources
+    lifted = any(count * MAX_PERIOD < whole for count in tokens.values())
+    bound = Fraction(sources if lifted else 1, MAX_PERIOD)
+    for name, count in tokens.items():
+        error = abs(Fraction(found[name], period) - Fraction(count, whole))
+        assert error < bound, name
+    if not lifted:
+        wanted = {name: Fraction(count * MAX_PERIOD, whole) for name, count in tokens.items()}
+        parts = {name: Fraction(share * MAX_PERIOD, period) for name, share in found.items()}
+        raised = [each % 1 for name, each in wanted.items() if parts[name] > each]
+        cut = [each % 1 for name, each in wanted.items() if parts[name] < each]
+        assert not raised or not cut or min(raised) >= max(cut)
+
+
+def test_the_largest_remainder_gets_what_is_left() -> None:
+    """Fails if what is left goes to the first names."""
+    assert integer_shares({"a": 0.333333, "b": 0.666667}) == {"a": 3_333, "b": 6_667}
+    assert integer_shares({"a": 1.0, "b": 10.0**9}) == {"a": 1, "b": 9_999}
+    found = integer_shares({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
+    assert found == {"a": 1, "b": 1, "c": 1}
+
+
+def test_what_has_no_share_is_left_out() -> None:
+    assert integer_shares({"web": 0.25, "off": 0.0, "books": 0.75}) == {"books": 3, "web": 1}
+    assert integer_shares({"off": 0.0}) == {}

@@ -1,0 +1,196 @@
+"""Checkpoints: exact, as of when they were saved, and as many as shall be kept."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.small_run import (
+    ALONE,
+    checkpoints,
+    first_process_writes_later,
+    made,
+    names,
+    no_space,
+    same,
+    state,
+    train,
+    whole,
+)
+from trainer.engine.checkpoint_state import read_state
+from trainer.errors import TrainerError
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_is_loaded_is_bit_equal_and_trains_on_as_if_never_stopped(
+    tmp_path: Path, background: bool, fused: bool
+) -> None:
+    model, optimizer = made(fused=fused)
+    train(model, optimizer, 3)
+    before = whole(model, optimizer)
+    kept = checkpoints(tmp_path, background=background)
+    kept.save(state(3), model, optimizer, last_of_phase=False)
+    kept.wait()
+    train(model, optimizer, 2, seed=2)
+
+    again, its_optimizer = made(seed=9, fused=fused)
+    path = kept.latest()
+    assert path == tmp_path / "step-00000003"
+    loaded = kept.load(path, again, its_optimizer)
+    assert loaded == state(3, files=loaded.files) and len(loaded.files) == 1
+    assert same(whole(again, its_optimizer), before)
+    assert its_optimizer.param_groups[0]["lr"] == 0.01
+    train(again, its_optimizer, 2, seed=2)
+    assert same(whole(again, its_optimizer), whole(model, optimizer))
+
+
+def test_weights_alone_load_without_an_optimizer(tmp_path: Path) -> None:
+    model, optimizer = made()
+    train(model, optimizer, 1)
+    checkpoints(tmp_path).save(state(1), model, optimizer, last_of_phase=False)
+    again, _ = made(seed=9)
+    checkpoints(tmp_path).load(tmp_path / "step-00000001", again, None)
+    assert all(torch.equal(each, again.state_dict()[name]) for name, each in model.state_dict().items())
+
+
+def test_saving_before_the_first_step_takes_none(tmp_path: Path) -> None:
+    model, optimizer = made()
+    checkpoints(tmp_path).save(state(0), model, optimizer, last_of_phase=False)
+    assert not optimizer.state
+    again, its_optimizer = made(seed=9)
+    train(again, its_optimizer, 2)
+    checkpoints(tmp_path).load(tmp_path / "step-00000000", again, its_optimizer)
+    train(model, optimizer, 2)
+    train(again, its_optimizer, 2)
+    assert same(whole(again, its_optimizer), whole(model, optimizer))
+
+
+def test_updates_after_a_save_in_the_background_do_not_reach_the_file(tmp_path: Path) -> None:
+    model, optimizer = made()
+    train(model, optimizer, 2)
+    before = whole(model, optimizer)
+    given = state(2)
+    kept = checkpoints(tmp_path, background=True)
+    with first_process_writes_later(ALONE) as go_on:
+        kept.save(given, model, optimizer, last_of_phase=False)
+        train(model, optimizer, 3)
+        given.start["web"] = 1000
+        assert kept.latest() is None
+        go_on.set()
+        kept.wait()
+    again, its_optimizer = made(seed=9)
+    loaded = kept.load(tmp_path / "step-00000002", again, its_optimizer)
+    assert same(whole(again, its_optimizer), before)
+    assert loaded.start == state(2).start
+
+
+def test_the_last_within_phases_and_all_ends_of_phases_stay(tmp_path: Path) -> None:
+    model, optimizer = made()
+    kept = checkpoints(tmp_path, keep=2, background=True)
+    for step in range(1, 9):
+        kept.save(state(step, phase=step // 5), model, optimizer, last_of_phase=step in (4, 8))
+    kept.wait()
+    assert names(tmp_path) == ["step-00000004", "step-00000006", "step-00000007", "step-00000008"]
+    assert kept.latest() == tmp_path / "step-00000008"
+
+
+def test_a_second_one_of_a_step_takes_the_place_of_its_like_and_of_no_other(tmp_path: Path) -> None:
+    model, optimizer = made()
+    kept = checkpoints(tmp_path)
+    kept.save(state(4), model, optimizer, last_of_phase=True)
+    kept.save(state(4, phase=1), model, optimizer, last_of_phase=False)  # stopped before the next phase's first step
+    assert kept.latest() == tmp_path / "step-00000004-2"
+    kept.save(state(4, phase=1, seed=8), model, optimizer, last_of_phase=False)
+    assert names(tmp_path) == ["step-00000004", "step-00000004-3"]
+    assert kept.of_step(4) == kept.latest() == tmp_path / "step-00000004-3"
+    assert kept.of_step(3) is None
+    assert read_state(tmp_path / "step-00000004-3").seed == 8
+
+
+def test_one_of_an_earlier_step_is_not_removed_as_it_is_saved(tmp_path: Path) -> None:
+    model, optimizer = made()
+    kept = checkpoints(tmp_path, keep=1)
+    kept.save(state(9), model, optimizer, last_of_phase=False)
+    kept.save(state(3), model, optimizer, last_of_phase=False)
+    assert "step-00000003" in names(tmp_path)
+
+
+def test_leftovers_that_cannot_be_removed_end_no_save_and_go_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(folder: Path) -> None:
+        (folder / "tensors").unlink(missing_ok=True)  # some of it may go
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+
+    kept, (model, optimizer) = checkpoints(tmp_path, keep=1), made()
+    for left in (".tmp-step-00000002", ".tmp-step-00000009", ".tmp-left-step-00000002-1"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / ".nfs01").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refusing)
+        for step in (1, 2, 2, 3):
+            kept.save(state(step), model, optimizer, last_of_phase=False)
+    assert [name for name in names(tmp_path) if name.startswith("step-")] == ["step-00000003"]
+    assert (tmp_path / ".tmp-left-step-00000002-2" / ".nfs01").exists()
+    again, its_optimizer = made(seed=9)
+    kept.load(tmp_path / "step-00000003", again, its_optimizer)
+    assert same(whole(again, its_optimizer), whole(model, optimizer))
+    kept.save(state(4), model, optimizer, last_of_phase=False)
+    assert names(tmp_path) == ["step-00000004"]
+
+
+def test_an_old_checkpoint_that_stays_ends_no_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, (model, optimizer) = checkpoints(tmp_path, keep=1), made()
+    rename = Path.rename
+
+    def refusing(path: Path, to: Path) -> Path:
+        if path.name == "step-00000001":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    for step in (1, 2, 3):
+        kept.save(state(step), model, optimizer, last_of_phase=False)
+    assert names(tmp_path) == ["step-00000001", "step-00000003"]
+
+
+def test_a_save_that_failed_in_the_background_is_known_before_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, (model, optimizer) = checkpoints(tmp_path, background=True), made()
+    with first_process_writes_later(ALONE) as go_on:
+        kept.save(state(1), model, optimizer, last_of_phase=False)
+        assert not kept.failed, "it is still writing"
+        go_on.set()
+        kept.wait()
+    kept.save(state(2), model, optimizer, last_of_phase=False)
+    assert kept._pending and kept._pending[1].result(60) and not kept.failed
+    kept.wait()
+    monkeypatch.setattr(os, "fsync", no_space)
+    kept.save(state(3), model, optimizer, last_of_phase=False)
+    assert kept._pending and kept._pending[1].exception(60) and kept.failed
+    with pytest.raises(TrainerError):
+        kept.wait()
+    assert not kept.failed
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_full_disk_is_one_error_and_the_next_save_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool
+) -> None:
+    model, optimizer = made()
+    kept = checkpoints(tmp_path, background=background)
+    kept.save(state(1), model, optimizer, last_of_phase=False)
+    kept.wait()
+    with monkeypatch.context() as patched, pytest.raises(TrainerError, match=r"step-00000002.*No space left"):
+        patched.setattr(os, "fsync", no_space)
+        kept.save(state(2), model, optimizer, last_of_phase=False)
+        kept.wait()
+    assert kept.latest() == tmp_path / "step-00000001"
+    kept.save(state(3), model, optimizer, last_of_phase=False)
+    kept.wait()
+    assert names(tmp_path) == ["step-00000001", "step-00000003"]

@@ -1,0 +1,249 @@
+"""A step of training against one by hand: each document alone, without a mask, a micro-batch or a process group."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.end_to_end.training import fit_here, told, write_config
+from tests.trainer.made_corpus import corpora_of, counted, curriculum, documents, phase_of_steps
+from tests.trainer.small_run import ALONE
+from trainer.config import Optimizer
+from trainer.data.loader import IGNORED, Batch, Batches
+from trainer.engine.optimizer import make_optimizer
+from trainer.engine.start_run import read_setup
+from trainer.engine.step import Learned, Learner, NotFinite
+from trainer.model.transformer import Shape, Transformer, initialise
+
+SHAPE = Shape(
+    layers=2,
+    width=16,
+    heads=4,
+    kv_heads=2,
+    head_width=4,
+    mlp_width=24,
+    vocabulary=128,
+    rope_base=10_000.0,
+    norm_epsilon=1e-5,
+    tied_embeddings=False,
+)
+# An epsilon as large as a gradient: with a small one, AdamW takes the same step whatever the gradient's scale.
+SETTINGS = Optimizer(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.0)
+RATES = (0.03, 0.1, 0.01)
+
+
+class Step(NamedTuple):
+    """What a step finds, and the weights that it leaves."""
+
+    loss: float
+    grad_norm: float
+    losses: dict[str, float]
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, learned: Learned, model: Transformer) -> "Step":
+        return cls(learned.loss, learned.grad_norm, learned.losses, weights_of(model))
+
+
+def weights_of(model: Transformer) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def by_hand(model: Transformer, batches: list[Batch], rates: list[float], settings: Optimizer) -> Iterator[Step]:
+    """The steps on these batches at these rates, in float64."""
+    model = model.double()
+    spared = [parameter for name, parameter in model.named_parameters() if "norm" in name or name == "embedding.weight"]
+    matrices = [parameter for parameter in model.parameters() if not any(parameter is each for each in spared)]
+    groups = [
+        {"params": spared, "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": settings.weight_decay},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, foreach=False)
+    for batch, rate in zip(batches, rates, strict=True):
+        losses: dict[str, list[Tensor]] = {}
+        for source, *row in zip(batch.sources, batch.inputs_BT, batch.targets_BT, batch.segments_BT, strict=True):
+            losses.setdefault(source, []).extend(losses_alone(model, *row))
+        every = [loss for of_source in losses.values() for loss in of_source]
+        mean = torch.stack(every).sum() / len(every)
+        gradients = torch.autograd.grad(mean, list(model.parameters()))
+        norm = sum(float(gradient.square().sum()) for gradient in gradients) ** 0.5
+        scale = min(1.0, settings.clip_norm / (norm + 1e-6)) if settings.clip_norm else 1.0  # 1e-6: as torch has it
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            parameter.grad = gradient * scale
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        means = {name: sum(loss.item() for loss in found) / len(found) for name, found in losses.items() if found}
+        yield Step(mean.item(), norm, means, weights_of(model))
+
+
+def losses_alone(model: Transformer, *row: NDArray[np.integer]) -> Iterator[Tensor]:
+    """The loss of each target that is learned; each segment is a sequence of its own."""
+    inputs_T, targets_T, segments_T = (torch.from_numpy(each) for each in row)
+    for number in range(int(segments_T[-1]) + 1):
+        mine_T = segments_T == number
+        logits_TV = model(inputs_T[mine_T][None])[0]
+        for target, logits_V in zip(targets_T[mine_T].tolist(), logits_TV, strict=True):
+            if target != IGNORED:
+                yield logits_V.logsumexp(0) - logits_V[target]
+
+
+@pytest.fixture(scope="module")
+def batches() -> Iterator[list[Batch]]:
+    """Three of 7 sequences: uneven documents, seams, and a source of which a takedown has left nothing to learn."""
+    made = {
+        "books": documents([[9, 5, 12], [16, 1, 7]]),
+        "code": counted([33, 21], 60),
+        "gone": documents([[-40]]),
+        "web": documents([[4, 1, 4, 6, 3] * 3]),
+    }
+    phase = phase_of_steps(3, 12, 7, shares={"books": 0.3, "code": 0.1, "gone": 0.2, "web": 0.4})
+    with corpora_of(made, chunk_tokens=8, vocabulary=SHAPE.vocabulary) as corpora:
+        found = list(Batches(corpora, curriculum(corpora, phase).phases[0]).iterate(1))
+    assert len(found) == 3 and {name for batch in found for name in batch.sources} == set(made)
+    assert all((np.diff(batch.segments_BT) > 0).any() and (batch.targets_BT == IGNORED).any() for batch in found)
+    assert any((batch.targets_BT == IGNORED).all(axis=1).any() for batch in found)
+    yield found
+
+
+def made_model() -> Transformer:
+    model = Transformer(SHAPE).double()
+    initialise(model, 1, 0.3)
+    return model
+
+
+def learner_of(
+    model: Transformer,
+    micro: int | None = None,
+    clip_norm: float | None = SETTINGS.clip_norm,
+    context: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Learner:
+    return Learner(
+        model=model,
+        optimizer=make_optimizer(model, SETTINGS),
+        layout=ALONE,
+        context=context,
+        micro_batch_sequences=micro,
+        clip_norm=clip_norm,
+    )
+
+
+def agree_with(found: Step, expected: Step, tolerance: float) -> None:
+    near = partial(pytest.approx, rel=tolerance)
+    assert found.loss == near(expected.loss)
+    assert found.grad_norm == near(expected.grad_norm)
+    assert found.losses == near(expected.losses)
+    assert found.weights.keys() == expected.weights.keys()
+    for name, weight in found.weights.items():
+        torch.testing.assert_close(weight.double(), expected.weights[name], rtol=0, atol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.0), (3, 2.0), (None, 2.0), (2, None)])
+def test_steps_are_those_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
+    model, settings = made_model(), SETTINGS.model_copy(update={"clip_norm": clip_norm})
+    learner = learner_of(model, micro, clip_norm)
+    expected = list(by_hand(made_model(), batches, list(RATES), settings))
+    norms = [step.grad_norm for step in expected]
+    assert min(norms) < 2 < max(norms), norms  # some are clipped, some are not
+    for batch, rate, step in zip(batches, RATES, expected, strict=True):
+        agreed = learner.agree(batch)
+        assert not agreed.stop and agreed.targets == (batch.targets_BT != IGNORED).sum()
+        learned = learner.learn(batch, agreed.targets, rate)
+        agree_with(Step.of(learned, model), step, 1e-10)
+        assert (learned.rate, learned.digest) == (rate, batch.digest())
+
+
+def state(learner: Learner) -> list[bytes]:
+    """Weights and the optimizer's state, bit by bit."""
+    found = []
+    for parameter in learner.model.parameters():
+        kept = learner.optimizer.state[parameter]
+        assert set(kept) == {"step", "exp_avg", "exp_avg_sq"}
+        found += [each.detach().numpy().tobytes() for each in (parameter, *kept.values())]
+    return found
+
+
+def test_a_loss_that_is_no_number_updates_nothing_and_names_its_rows(batches: list[Batch]) -> None:
+    learner, (first, batch, _) = learner_of(made_model(), micro=2), batches
+    learner.learn(first, learner.agree(first).targets, 0.1)
+    token = int(batch.inputs_BT[4, 5])
+    held = tuple((batch.inputs_BT == token).any(axis=1).nonzero()[0].tolist())
+    assert 4 in held and len(held) < 7
+    with torch.no_grad():
+        learner.model.embedding.weight[token] = torch.nan
+    before = state(learner)
+    with pytest.raises(NotFinite, match=f"step {batch.step}: the loss is nan; the weights were not updated") as error:
+        learner.learn(replace(batch, first_row=14), learner.agree(batch).targets, 0.1)
+    assert error.value.rows == tuple(14 + row for row in held)
+    assert state(learner) == before
+
+
+@pytest.mark.parametrize("clip_norm", [2.0, None])
+def test_a_gradient_that_is_not_finite_updates_nothing(batches: list[Batch], clip_norm: float | None) -> None:
+    learner, (first, batch, _) = learner_of(made_model(), clip_norm=clip_norm), batches
+    learner.learn(first, learner.agree(first).targets, 0.1)
+    learner.model.norm.weight.register_hook(lambda gradient: gradient.abs() * torch.inf)  # type: ignore[no-untyped-call]
+    before = state(learner)
+    with pytest.raises(NotFinite, match="the norm of the gradient is inf; the weights were not updated") as error:
+        learner.learn(batch, learner.agree(batch).targets, 0.1)
+    assert error.value.rows == ()
+    assert state(learner) == before
+
+
+def test_the_forward_pass_runs_in_the_context(batches: list[Batch]) -> None:
+    model, inside = made_model(), []
+    model.register_forward_hook(lambda *_: inside.append(torch.is_autocast_enabled("cpu")))
+    learner = learner_of(model, micro=3, context=lambda: torch.autocast("cpu", torch.bfloat16))
+    learner.learn(batches[0], learner.agree(batches[0]).targets, 0.1)
+    assert inside == [True] * 3
+
+
+def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a setting of the optimizer, the rate or the micro-batch is lost on the way from train.yaml."""
+    config = write_config(
+        tmp_path,
+        optimizer=json.loads(SETTINGS.model_dump_json()),
+        curriculum=[
+            phase_of_steps(5, 32, 4, "one", skip=["3"], learning_rate={"peak": 0.03, "warmup": 0.4}),
+            phase_of_steps(2, 16, 4, "two", learning_rate={"decay": 1, "end": 0.01, "shape": "linear"}),
+        ],
+        model={"layers": 1, "width": 16, "heads": 4, "kv_heads": 2, "mlp_width": 24, "init_std": 0.4},
+        parallel={"precision": "fp32", "micro_batch_sequences": 3},
+        checkpoint={},
+        evaluate={"tokens_per_source": 1},
+    )
+    rates, taken, found, learn = [0.015, 0.03, 0.03, 0.03, 0.02, 0.01], [], [], Learner.learn
+
+    def recorded(self: Learner, batch: Batch, targets: int, rate: float) -> Learned:
+        taken.append((batch, rate, self.micro_batch_sequences))
+        learned = learn(self, batch, targets, rate)
+        found.append(Step.of(learned, self.model))
+        return learned
+
+    monkeypatch.setattr(Learner, "learn", recorded)
+    run, setup = fit_here(config), read_setup(config)
+    batches = [batch for batch, _, _ in taken]
+    assert [(batch.step, micro) for batch, _, micro in taken] == [(step, 3) for step in (1, 2, 4, 5, 6, 7)]
+    assert [rate for _, rate, _ in taken] == pytest.approx(rates)
+    model = Transformer(setup.shape)
+    initialise(model, setup.training.seed, 0.4)
+    expected = list(by_hand(model, batches, rates, setup.training.optimizer))
+    norms = [step.grad_norm for step in expected]
+    assert min(norms) < 2 < max(norms), norms
+    for mine, step in zip(found, expected, strict=True):
+        agree_with(mine, step, 1e-4)
+    rows = told(run, "step", "learning_rate", "loss", "grad_norm", "losses", "targets", "batch")
+    assert rows == [
+        (batch.step, rate, each.loss, each.grad_norm, each.losses,
+         (batch.targets_BT != IGNORED).sum(), f"{batch.digest():016x}")
+        for (batch, rate, _), each in zip(taken, found, strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,123 @@
+"""Corpora whose holdout a test chose, models to score on them, and scores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
+from trainer.data.corpora import Corpora, Shard, Source, TokenizerFile
+from trainer.engine.parallel import Layout
+from trainer.inspect.evaluate import evaluate
+from trainer.inspect.metrics import EvaluationRow
+from trainer.inspect.scores import Evaluation, Score
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
+EOS, VOCABULARY = 0, 11
+Documents = Sequence[Sequence[int]]  # their tokens, without EOS; None of them is EOS
+TEXT_BYTES = 3  # that a token of a made document stands for
+ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
+
+
+def tokens_of(documents: Documents) -> list[list[int]]:
+    """With EOS; a document of nothing but EOS stays as long as it is."""
+    return [[*document, EOS] for document in documents]
+
+
+def written(path: Path, documents: Documents, split: str = "holdout") -> Shard:
+    """A shard of these documents."""
+    lengths = [len(each) for each in tokens_of(documents)]
+    shard = TokenShard(
+        Header("t" * 64, "r" * 64, "made", "train" if split == "train" else "holdout"),
+        np.zeros((len(documents), 16), np.uint8),
+        np.array([token for each in tokens_of(documents) for token in each], np.uint16),
+        np.cumsum([0, *lengths]),
+        np.array([TEXT_BYTES * (length - 1) for length in lengths], np.int64),
+    )
+    write_token_shard(path, shard)
+    return Shard(path, sum(lengths), len(documents), int(shard.bytes_D.sum()))
+
+
+def made(
+    folder: Path,
+    holdouts: Mapping[str, Sequence[Documents]],
+    train: Documents = ((1,),),
+    tokenizer: Path = GOLDEN / "tokenizer.json",
+    vocabulary: int = VOCABULARY,
+) -> Corpora:
+    """A corpus of sources whose holdout lies in the shards given."""
+    sources = {}
+    for name, shards in holdouts.items():
+        held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
+        trained = (written(folder / f"{name}-train.arrow", train, "train"),)
+        sources[name] = Source(name, 64, "t" * 64, trained, held, holdout_thin=False)
+    return Corpora(sources, TokenizerFile(tokenizer, "t" * 64, vocabulary, EOS, "<|endoftext|>"), {})
+
+
+class Uniform(torch.nn.Module):
+    """Gives each token the same chance."""
+
+    def forward(self, tokens_BT: torch.Tensor, mask: object) -> torch.Tensor:
+        return torch.zeros(*tokens_BT.shape, 384)
+
+
+def scored(
+    model: torch.nn.Module,
+    corpora: Corpora,
+    *,
+    sequence_tokens: int = 16,
+    batch_sequences: int = 4,
+    tokens_per_source: int | None = None,
+    layout: Layout = ALONE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """`evaluate` with settings for a small corpus."""
+    return evaluate(
+        model,
+        corpora,
+        sequence_tokens=sequence_tokens,
+        batch_sequences=batch_sequences,
+        tokens_per_source=tokens_per_source,
+        layout=layout,
+        progress=progress,
+    )
+
+
+def read_back(source: Source) -> list[list[int]]:
+    """The documents of a source's holdout, without EOS."""
+    found = []
+    for shard in source.holdout:
+        opened = open_token_shard(shard.path)
+        for first, last in zip(opened.offsets_D1[:-1], opened.offsets_D1[1:], strict=True):
+            found.append(opened.tokens_N[first : last - 1].tolist())
+    return found
+
+
+def score(size: int, rate: float, thin: bool = False) -> Score:
+    """Of a holdout of so many bytes, at so many bits per byte."""
+    return Score(
+        documents=8,
+        holdout_documents=20,
+        overwritten=0,
+        tokens=500,
+        bytes=size,
+        bits=rate * size,
+        bits_per_byte=rate,
+        bits_per_token=rate * size / 500,
+        thin=thin,
+    )
+
+
+def evaluation_row(step: int, after: str, sources: dict[str, Score]) -> EvaluationRow:
+    """An evaluation after so many steps of 1000 tokens."""
+    return EvaluationRow(
+        step=step,
+        after=after,
+        tokens=step * 1000,
+        seconds=1.5,
+        sequence_tokens=512,
+        stride_tokens=512,
+        tokens_per_source=None,
+        sources=sources,
+    )

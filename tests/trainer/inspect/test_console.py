@@ -1,0 +1,161 @@
+"""What a run shows: plain lines where nobody watches, a live one on a terminal, and never a foreign instruction."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from trainer.inspect.console import RunConsole, _Live, _Plain, clean, make_console
+from trainer.inspect.metrics import StepRow
+
+HOSTILE = "[bold red]evil[/]\x1b[31m\u202e\x07\x9b2J"
+
+
+class Clock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def step_row(step: int, **changes: object) -> StepRow:
+    fields: dict[str, object] = {
+        "step": 50 + step,
+        "phase": "broad",
+        "step_in_phase": step,
+        "tokens": step * 1000,
+        "targets": 900,
+        "loss": 5.1239,
+        "grad_norm": 1.0,
+        "learning_rate": 2.9e-3,
+        "step_s": 0.5,
+        "tokens_per_s": 2000.0,
+        "losses": {"books": 5.0},
+        "epochs": {"code": 1.1, "books": 0.42},
+        "batch": "0" * 16,
+    }
+    return StepRow.model_validate(fields | changes)
+
+
+def plain(clock: Clock, every_s: float = 10) -> tuple[RunConsole, io.StringIO]:
+    out = io.StringIO()
+    return _Plain(Console(file=out, highlight=False, width=40), every_s, clock), out
+
+
+def test_a_plain_line_at_the_first_and_last_step_and_each_ten_seconds() -> None:
+    clock = Clock()
+    console, out = plain(clock)
+    with console:
+        console.phase("broad", 0, 2, first=51, last=80)
+        for step in range(1, 31):
+            console.step(step_row(step))
+            clock.now += 0.5
+    lines = out.getvalue().splitlines()
+    assert [line.split(" · ")[0] for line in lines] == ["broad 1/30", "broad 21/30", "broad 30/30", "broad done"]
+    assert lines[1] == "broad 21/30 · loss 5.124 · 2,000 tok/s · lr 2.9e-03 · left 4.5 s"
+    assert lines[2] == "broad 30/30 · loss 5.124 · 2,000 tok/s · lr 2.9e-03"
+    assert lines[3] == "broad done · epochs: books 0.42 · code 1.10"
+
+
+def test_a_phase_resumed_in_its_middle_begins_with_a_line() -> None:
+    console, out = plain(Clock())
+    console.phase("broad", 0, 2, first=51, last=80)
+    console.step(step_row(1))
+    console.phase("curated", 1, 2, first=81, last=100)
+    console.step(step_row(7))
+    assert out.getvalue().splitlines()[1].startswith("curated 7/20 · ")
+
+
+def test_time_left_goes_by_tokens_over_the_phases_to_come() -> None:
+    console, out = plain(Clock())
+    console.phase("broad", 0, 2, first=1, last=11, tokens_after=380_000)
+    console.step(step_row(1, mfu=0.384))
+    assert out.getvalue() == "broad 1/11 · loss 5.124 · 2,000 tok/s · MFU 38.4% · lr 2.9e-03 · left 3 min 15 s\n"
+
+
+def test_a_step_that_compiles_does_not_sway_the_time_left() -> None:
+    clock = Clock()
+    console, out = plain(clock)
+    console.phase("broad", 0, 1, first=1, last=103)
+    console.step(step_row(1, step_s=100.0, tokens_per_s=10.0))
+    for step in (2, 3):
+        clock.now += 10
+        console.step(step_row(step))
+    assert out.getvalue().splitlines()[-1].endswith("left 50.0 s")
+
+
+def test_evaluation_is_shown_when_it_takes_long_only() -> None:
+    clock = Clock()
+    console, out = plain(clock)
+    clock.now += 60
+    for done in range(5):
+        console.evaluating(done, 4)
+        clock.now += 0.4
+    assert out.getvalue() == ""
+    for done in range(0, 101, 5):
+        console.evaluating(done, 100)
+        clock.now += 1
+    assert out.getvalue().splitlines() == ["evaluating 10% · left 18.0 s", "evaluating 60% · left 8.0 s"]
+
+
+def test_foreign_text_is_shown_and_not_obeyed() -> None:
+    console, out = plain(Clock())
+    console.phase(HOSTILE, 0, 1, first=1, last=1)
+    console.step(step_row(1, epochs={HOSTILE: 0.5}))
+    console.say(f"saved {HOSTILE}\nsecond line")
+    text = out.getvalue()
+    assert text.count("[bold red]evil[/]\ufffd[31m\ufffd\ufffd\ufffd2J") == 4
+    assert all(each.isprintable() or each == "\n" for each in text)
+    assert text.endswith("\nsecond line\n")
+
+
+def test_clean_keeps_words_and_no_control() -> None:
+    assert clean("über 中文 a\tb\u3000c\u2028d") == "über 中文 a b c d"
+    assert clean("\x00\x1b\x7f\x9b\u200b\ud800") == "\ufffd" * 6
+
+
+def test_the_live_lines_show_all_of_it_on_a_terminal() -> None:
+    out = io.StringIO()
+    console = _Live(Console(file=out, force_terminal=True, width=80, height=20, color_system=None), Clock())
+    with console:
+        console.phase("broad", 0, 2, first=51, last=80)
+        console.step(step_row(3, epochs={HOSTILE: 0.5, "books": 0.42}, mfu=0.5))
+        console.say(HOSTILE)
+    end = out.getvalue().rpartition("\x1b[2K")[2].splitlines()
+    assert end[0].startswith("broad 1/2 ") and end[0].rstrip().endswith("3/30 · left 13.5 s")
+    assert end[1].rstrip() == "loss 5.124 · 2,000 tok/s · MFU 50.0% · lr 2.9e-03"
+    assert end[2].startswith("epochs: [bold red]evil[/]\ufffd[31m\ufffd\ufffd\ufffd2J 0.50 · books 0.42")
+    assert "\x1b[31m" not in out.getvalue() and "\x07" not in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_the_live_lines_fit_a_terminal_of_any_width(width: int) -> None:
+    out = io.StringIO()
+    console = _Live(Console(file=out, force_terminal=True, width=width, height=20, color_system=None), Clock())
+    console.phase("n" * 60, 0, 2, first=51, last=80)
+    console.step(step_row(3, epochs={f"source{number}" * 6: 0.1 for number in range(12)}))
+    console.evaluating(3, 7)
+    console._console.print(console._shown())
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 4 and max(map(len, lines)) <= width
+
+
+def test_the_console_suits_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(make_console(True, Console(force_terminal=True))) is RunConsole
+    assert isinstance(make_console(False, Console(file=io.StringIO())), _Plain)
+    assert isinstance(make_console(False, Console(force_terminal=True)), _Live)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_console(False, Console(force_terminal=True)), _Plain)
+
+
+def test_silence_is_complete(capfd: pytest.CaptureFixture[str]) -> None:
+    with make_console(silent=True) as console:
+        console.phase("broad", 0, 1, first=1, last=2)
+        console.step(step_row(1))
+        console.evaluating(1, 2)
+        console.say("text")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,266 @@
+"""The page of a run: the numbers of its rows, small whatever the run's length, and closed to what is foreign."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainer.inspect.scored import evaluation_row, score
+from trainer.inspect.curves import POINTS, SMALL_POINTS, Steps, write_page
+from trainer.inspect.metrics import EvaluationRow, StepRow
+from trainer.inspect.run_charts import PhaseMark, curve, smoothed
+from trainer.inspect.scores import Yardstick, Yardsticks
+
+HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
+STEP_TOKENS = 1000
+PHASES = (PhaseMark("broad", 1, 30, 0, 30_000), PhaseMark("curated", 31, 40, 30_000, 40_000))
+
+
+def step_row(step: int, loss: float, sources: tuple[str, ...] = ("books",)) -> StepRow:
+    return StepRow(
+        step=step,
+        phase="broad" if step <= 30 else "curated",
+        step_in_phase=step if step <= 30 else step - 30,
+        tokens=step * STEP_TOKENS,
+        targets=900,
+        loss=loss,
+        grad_norm=1.0,
+        learning_rate=0.001,
+        step_s=0.5,
+        tokens_per_s=2000.0,
+        losses=dict.fromkeys(sources, loss),
+        epochs=dict.fromkeys(sources, step / 100),
+        batch="0" * 16,
+    )
+
+
+def evaluation(step: int, after: str, bits: dict[str, float], thin: bool = False) -> EvaluationRow:
+    return evaluation_row(step, after, {name: score(100, value, thin) for name, value in bits.items()})
+
+
+def yardsticks(**levels: tuple[float, float | None]) -> Yardsticks:
+    """Unigram and xz in bits per byte of 3200 bytes."""
+    return Yardsticks(
+        sources={
+            name: Yardstick(
+                documents=2,
+                holdout_documents=2,
+                bytes=3200,
+                unigram_bits=unigram * 3200,
+                xz_bytes=None if xz is None else round(xz * 400),
+                xz_missing="a reason" if xz is None else None,
+            )
+            for name, (unigram, xz) in levels.items()
+        }
+    )
+
+
+def write(
+    folder: Path,
+    steps: Iterable[StepRow],
+    evaluations: Iterable[EvaluationRow] = (),
+    known: Yardsticks | None = None,
+    phases: Sequence[PhaseMark] = PHASES,
+) -> str:
+    """The page's markup."""
+    return write_page(folder, "run", phases, steps, evaluations, known or Yardsticks(), ()).read_text()
+
+
+def steps(count: int, *sources: str) -> list[StepRow]:
+    return [step_row(step, 2 + 8 / step, sources or ("books",)) for step in range(1, count + 1)]
+
+
+def specs(markup: str) -> dict[str, Any]:
+    found = re.findall(r'<figure class="chart" id="([^"]+)">.*?<script type="application/json">(.*?)</script>', markup)
+    return {name: json.loads(text) for name, text in found}
+
+
+def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    """The rows of a spec's data that hold a field."""
+    here = [row for row in spec.get("data", {}).get("values", ()) if field in row]
+    return here + [row for layer in spec.get("layer", ()) for row in values(layer, field)]
+
+
+def texts(markup: str) -> str:
+    """What is read, cells apart from each other."""
+    body = re.sub(r"<script.*?</script>|<style.*?</style>", "", markup, flags=re.DOTALL)
+    return " ".join(re.sub("<[^>]*>", " ", body).split())
+
+
+def test_the_page_is_the_same_bytes_each_time_and_whole(tmp_path: Path) -> None:
+    rows, before = steps(40), [evaluation(0, "before", {"books": 4.0})]
+    first = write_page(tmp_path / "a", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
+    again = write_page(tmp_path / "b", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
+    assert first.read_bytes() == again.read_bytes()
+    assert [each.name for each in (tmp_path / "a").iterdir()] == ["report.html"]
+
+
+def test_phases_are_marked_where_they_lie(tmp_path: Path) -> None:
+    markup = write(tmp_path, steps(36))
+    for name in ("loss", "rate"):
+        spec = specs(markup)[name]
+        bands = [(each["phase"], each["tokens"], each["end"]) for each in spec["layer"][0]["data"]["values"]]
+        assert bands == [("broad", 0, 30_000), ("curated", 30_000, 36_000)]  # no further than the run has come
+        assert spec["layer"][1]["data"]["values"] == [{"tokens": 30_000}]
+        assert spec["layer"][2]["encoding"]["text"]["field"] == "phase"
+    assert "broad 30 of 30 30 k 10.000" in texts(markup)
+    assert "curated 6 of 10 6,000 2.258" in texts(markup)
+
+
+def test_a_phase_to_come_is_not_drawn(tmp_path: Path) -> None:
+    spec = specs(write(tmp_path, steps(30)))["loss"]
+    assert [each["phase"] for each in spec["layer"][0]["data"]["values"]] == ["broad"]
+    assert spec["layer"][1]["data"]["values"] == []
+
+
+def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
+    rows = [
+        evaluation(0, "before", {"books": 4.0, "code": 6.0}, thin=True),
+        evaluation(30, "after broad", {"books": 3.0, "code": 4.0}, thin=True),
+        evaluation(30, "after broad", {"books": 2.0, "code": 3.0}, thin=True),  # made again by a resumed run
+    ]
+    known = yardsticks(books=(2.5, 2.25), code=(3.0, 2.0))
+    text = texts(write(tmp_path, steps(30), rows, known))
+    assert "Steps 30 of 40 in 2 phases" in text and "Tokens seen 30 k" in text
+    assert "Bits per byte 2.500 of the holdouts; 5.000 before" in text
+    assert "source holdout before after broad unigram xz -9 against unigram" in text
+    assert "books thin 100 B 4.000 2.000 2.500 2.250 −20.0%" in text
+    assert "code thin 100 B 6.000 3.000 3.000 2.000 +0.0%" in text
+    assert "all 200 B 5.000 2.500 2.750 2.125 −9.1%" in text
+
+
+def test_of_many_evaluations_the_table_has_those_around_phases(tmp_path: Path) -> None:
+    rows = [evaluation(step, f"step {step}", {"books": 4.0}) for step in range(0, 36, 5)]
+    markup = write(tmp_path, steps(36), rows)
+    assert "source holdout step 0 step 30 step 35 books" in texts(markup)
+    assert len(values(specs(markup)["bits-0"], "bits")) == 8
+
+
+def test_yardsticks_are_levels_of_their_source(tmp_path: Path) -> None:
+    rows = [evaluation(0, "before", {"books": 4.0, "code": 6.0})]
+    markup = write(tmp_path, steps(3), rows, yardsticks(books=(2.5, 2.25), code=(3.0, None)))
+    by_caption = {caption: specs(markup)[name] for name, caption in captions(markup).items() if name.startswith("bits")}
+    assert [row["bits"] for row in values(by_caption["books"], "bits")] == [2.5, 2.25, 4.0]
+    assert [row["bits"] for row in values(by_caption["code"], "bits")] == [3.0, 6.0]  # no xz
+    assert [row["bits"] for row in values(by_caption["all sources, by their bytes"], "bits")] == [2.75, 5.0]
+    assert "code 100 B 6.000 3.000 – +100.0%" in texts(markup)
+
+
+def captions(markup: str) -> dict[str, str]:
+    found = re.findall(r'<figure class="chart" id="([^"]+)"><figcaption>(.*?)</figcaption>', markup)
+    return {name: texts(caption) for name, caption in found}
+
+
+def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
+    phases = [PhaseMark(HOSTILE, 1, 2, 0, 2000)]
+    rows = [row.model_copy(update={"phase": HOSTILE}) for row in steps(2, HOSTILE, "books")]
+    found = [evaluation(2, HOSTILE, {HOSTILE: 3.0, "books": 2.0})]
+    sample = [(HOSTILE, f"first\n{HOSTILE}\x00\x1b[31m\ttab")]
+    markup = write_page(tmp_path, HOSTILE, phases, rows, found, yardsticks(**{HOSTILE: (1.0, 1.0)}), sample).read_text()
+    assert len(re.findall("<script", markup)) == len(specs(markup)) + 2  # the library, and what draws
+    outside = re.sub(r"<script.*?</script>", "", markup, flags=re.DOTALL)
+    assert "<!--" not in outside and "<script" not in outside and "</script" not in outside
+    assert "first</bdi><br><bdi" in outside and "\ufffd\ufffd[31m    tab" in outside
+    for spec in specs(markup).values():
+        for layer in (spec, *spec["layer"]):
+            layer.pop("data", None)
+            for inner in layer.get("layer", ()):
+                inner.pop("data", None)
+        assert "pwned" not in json.dumps(spec)  # in data values only
+
+
+def test_a_long_run_is_drawn_with_few_points(tmp_path: Path) -> None:
+    rows = [step_row(step, 2 + 8 / step, ("books", "code")) for step in range(1, 20_001)]
+    rows[9_999] = step_row(10_000, 50.0)
+    markup = write(tmp_path, rows)
+    drawn = specs(markup)
+    assert POINTS / 2 < len(values(drawn["loss"], "mean")) <= POINTS
+    assert len(values(drawn["rate"], "rate")) <= POINTS
+    assert len(values(drawn["source-0"], "mean")) <= SMALL_POINTS
+    assert max(row["high"] for row in values(drawn["loss"], "mean")) == 50.0  # a spike is not averaged away
+    assert "the mean of 14 steps" in markup
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=300), st.integers(1, 50))
+def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int) -> None:
+    rows = Steps(step_row(step, loss) for step, loss in enumerate(losses, 1))
+    points = curve(rows.column("loss"), most)
+    assert curve(rows.of_source("books"), most) == points
+    assert [point.smooth for point in points] == [smoothed(rows.column("loss"))[point.step - 1] for point in points]
+    assert 1 <= len(points) <= most
+    assert points[-1].step == len(losses) and points[-1].tokens == len(losses) * STEP_TOKENS
+    start = 0
+    for point in points:
+        inside = losses[start : point.step]
+        assert point.mean == pytest.approx(sum(inside) / len(inside))
+        assert (point.low, point.high) == (min(inside), max(inside))
+        start = point.step
+
+
+@given(st.integers(1, 120), st.floats(-1, 1))
+def test_smoothing_neither_lags_nor_looks_over_a_phase(count: int, slope: float) -> None:
+    """On a straight line it is that line, but for the last steps of a phase."""
+    losses = [5 + slope * step for step in range(count)]
+    found = smoothed(Steps(step_row(step, loss) for step, loss in enumerate(losses, 1)).column("loss"))
+    inner = [step for step in range(count) if step < min(count, 30) - 3 or 30 <= step < count - 3]
+    assert [found[step] for step in inner] == pytest.approx([losses[step] for step in inner])
+    jump = smoothed(Steps(step_row(step + 1, 1.0 if step < 30 else 2.0) for step in range(count)).column("loss"))
+    assert jump == pytest.approx([1.0] * min(30, count) + [2.0] * max(0, count - 30))
+
+
+def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
+    rows = [step_row(step, 100.0 if step < 3 else 2 + step % 2) for step in range(1, 401)]
+    markup = write(tmp_path, rows)
+    scale = specs(markup)["loss"]["layer"][-1]["layer"][0]["encoding"]["y"]["scale"]
+    assert scale["domain"] == pytest.approx([1.95, 3.05])
+    assert "It begins at 100.00, above what is drawn." in markup
+    assert "It begins at" not in write(tmp_path, rows[2:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "evaluations", "charts"),
+    [
+        (steps(1), [], {"loss", "source-0", "rate"}),
+        (steps(1, "n" * 60), [evaluation(0, "before", {"n" * 60: 4.0})], {"loss", "bits-0", "source-0", "rate"}),
+        ([], [evaluation(0, "before", {"books": 4.0})], {"bits-0"}),
+        ([], [], set()),
+        (
+            steps(2),
+            [evaluation(0, "before", {}), evaluation(2, "later", {"new": 1.0})],
+            {"loss", "bits-0", "source-0", "rate"},
+        ),
+        (
+            steps(2, *(f"s{number:02}" for number in range(12))),
+            [evaluation(0, "before", {f"s{number:02}": 4.0 for number in range(12)})],
+            {
+                "loss",
+                "rate",
+                *(f"source-{number}" for number in range(12)),
+                *(f"bits-{number}" for number in range(13)),
+            },
+        ),
+    ],
+)
+def test_a_page_holds_with_little_and_with_much(
+    tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], charts: set[str]
+) -> None:
+    for phases in (PHASES, ()):
+        assert set(specs(write(tmp_path, rows, evaluations, phases=phases))) == charts
+
+
+def test_every_chart_compiles(tmp_path: Path) -> None:
+    """Vega-Lite itself finds nothing wrong with the specs."""
+    import vl_convert
+
+    rows = [evaluation(0, "before", {"books": 4.0, HOSTILE: 5.0}), evaluation(30, "after", {"books": 2.0})]
+    markup = write(tmp_path, steps(36, "books", HOSTILE), rows, yardsticks(books=(2.5, 2.2)))
+    drawn = specs(markup)
+    assert len(drawn) == 7
+    for spec in drawn.values():
+        svg = vl_convert.vegalite_to_svg({**spec, "width": 600})
+        assert "NaN" not in svg and "undefined" not in svg

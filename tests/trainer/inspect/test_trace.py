@@ -1,0 +1,162 @@
+"""`trace` against the truth: each span that it names is found in the text shard, in the document of that id."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from corpus.store.token_shards import open_token_shard
+from tests.small_build import built
+from tests.trainer.made_corpus import ON_DISK, Made, corpora_of, curriculum, documents, phase_of_steps
+from trainer.data.corpora import Corpora, Shard, open_corpora
+from trainer.data.curriculum import Curriculum
+from trainer.data.loader import IGNORED, Batch, Batches
+from trainer.inspect.trace import Span, documents_of, trace
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def corpora(build: Path) -> Corpora:
+    return open_corpora({"main": str(build)})
+
+
+@pytest.fixture(scope="module")
+def curriculum_over_it(corpora: Corpora) -> Curriculum:
+    """Two phases, of unlike sequences and shares; the second goes on in the second epoch of one source."""
+    shares = {"books": 0.75, "web": 0.25}
+    return curriculum(
+        corpora, phase_of_steps(20, 96, 8, "one"), phase_of_steps(5, 515, 6, "two", shares=shares), seed=11
+    )
+
+
+@pytest.fixture(scope="module")
+def texts(build: Path) -> dict[str, dict[str, str]]:
+    """The text of each document for training, by source and id."""
+    found: dict[str, dict[str, str]] = {}
+    for source in ("books", "web"):
+        tables = [
+            pq.read_table(path, columns=["id", "text", "split"]).to_pylist()
+            for path in build.glob(f"jobs/text.{source}-*/text-*.parquet")
+        ]
+        found[source] = {row["id"]: row["text"] for table in tables for row in table if row["split"] == "train"}
+    return found
+
+
+def windows(batch: Batch) -> list[list[int]]:
+    """The T + 1 tokens of each row; the last is IGNORED where it is not learned."""
+    ends = batch.targets_BT[:, -1:]
+    return np.concatenate([batch.inputs_BT, ends], axis=1).tolist()
+
+
+def by_row(spans: Iterator[Span], rows: int) -> list[list[Span]]:
+    found: list[list[Span]] = [[] for _ in range(rows)]
+    for span in spans:
+        found[span.row].append(span)
+    return found
+
+
+STEPS = [1, 13, 20, 21, 25]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_span_is_found_in_the_text_shard(
+    step: int, corpora: Corpora, curriculum_over_it: Curriculum, texts: dict[str, dict[str, str]]
+) -> None:
+    """The text of the document, encoded anew, is what the batch holds there; decoded, it is a part of that text.
+
+    Fails if `document_first` is counted in the shard in place of the document.
+    """
+    tokenizer = Tokenizer.from_file(str(corpora.tokenizer.path))
+    tokenizer.encode_special_tokens = True
+    phase = curriculum_over_it.phase_of(step)
+    rows = windows(Batches(corpora, phase)[step])
+    spans = by_row(trace(corpora, phase, step), phase.batch_sequences)
+    for row, mine in zip(rows, spans, strict=True):
+        for span in mine:
+            text = texts[span.source][span.id]
+            document = [*tokenizer.encode(text, add_special_tokens=False).ids, corpora.tokenizer.eos_id]
+            assert len(document) == span.document_tokens
+            expected = document[span.document_first : span.document_first + span.last - span.first]
+            held = row[span.first : span.last]
+            assert held == expected or (held[-1] == IGNORED and held[:-1] == expected[:-1])
+            ended = expected[-1] == corpora.tokenizer.eos_id
+            assert tokenizer.decode(expected[: len(expected) - ended], skip_special_tokens=False) in text
+    assert sum(map(len, spans)) > len(rows)  # some sequences hold several documents
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_spans_of_a_row_fill_it(step: int, corpora: Corpora, curriculum_over_it: Curriculum) -> None:
+    """Fails if the last token, which is a target alone, is left out, or if a span runs over its document's end."""
+    phase = curriculum_over_it.phase_of(step)
+    batch = Batches(corpora, phase)[step]
+    spans = list(trace(corpora, phase, step))
+    assert spans == sorted(spans, key=lambda span: (span.row, span.first))
+    for source, mine in zip(batch.sources, by_row(iter(spans), phase.batch_sequences), strict=True):
+        covered = [place for span in mine for place in range(span.first, span.last)]
+        assert covered == list(range(phase.sequence_tokens + 1))
+        assert {span.source for span in mine} == {source}
+        assert all(span.document_first + span.last - span.first <= span.document_tokens for span in mine)
+        assert all(span.last > span.first and span.document_first >= 0 for span in mine)
+
+
+LENGTHS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=3)
+
+
+def name_at(shard: Shard, place: int) -> str:
+    opened = open_token_shard(shard.path)
+    number = next(each for each in range(len(opened)) if opened.offsets_D1[each + 1] > place)
+    return opened.ids_D16[number].tobytes().hex()
+
+
+@ON_DISK
+@given(LENGTHS, st.integers(1, 30), st.integers(2, 12), st.integers(1, 12))
+def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int) -> None:
+    """Documents of one token, chunks that cut them, epochs that join.
+
+    Fails if a document that begins where the one before it ends is taken for that one (`side="left"`), or if
+    `document_first` is the place in the sequence.
+    """
+    made = Made(documents(lengths, first=1).train)
+    with corpora_of({"books": made}, chunk_tokens=chunk) as corpora:
+        plan = curriculum(corpora, phase_of_steps(12, width, 3)).phases[0]
+        batches, spans = Batches(corpora, plan), by_row(trace(corpora, plan, step), 3)
+        shards = {shard.path.name: shard for shard in corpora.sources["books"].train}
+        for (row, source, start), mine in zip(batches.rows(step), spans, strict=True):
+            pieces = batches.streams[source].pieces(start, width + 1)
+            expected = [
+                (name_at(piece.shard, place), piece.shard.path.name)
+                for piece in pieces
+                for place in range(piece.first, piece.last)
+            ]
+            assert all(span.first < span.last for span in mine)
+            told = [(span.id, span.shard) for span in mine for _ in range(span.first, span.last)]
+            assert told == expected
+            opened = {name: open_token_shard(shard.path) for name, shard in shards.items()}
+            read: list[int] = []
+            for span in mine:
+                shard = opened[span.shard]
+                ids = [each.tobytes().hex() for each in shard.ids_D16]
+                begin = int(shard.offsets_D1[ids.index(span.id)]) + span.document_first
+                read += shard.tokens_N[begin : begin + span.last - span.first].tolist()
+            assert read == batches.streams[source].read(start, width + 1)[0].tolist()
+            assert read[:-1] == batches[step].inputs_BT[row].tolist()
+
+
+def test_documents_are_named_in_words(corpora: Corpora, curriculum_over_it: Curriculum) -> None:
+    """Fails if rows that were not asked for are named, or a document twice."""
+    phase = curriculum_over_it.phases[1]
+    spans = list(trace(corpora, phase, 22))
+    mine = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans if span.row in (1, 4)))
+    assert documents_of(corpora, phase, 22, (1, 4), most=100) == ", ".join(mine)
+    everything = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans))
+    told = documents_of(corpora, phase, 22, (), most=3)
+    assert told == f"{', '.join(everything[:3])} and {len(everything) - 3} more documents"

@@ -1,0 +1,118 @@
+"""Attention: against softmax written out, in float64, and one kernel against the other."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
+
+from trainer.model.attention import Mask, Rotation, attend, block_mask, dense_mask, document_mask, rotate, rotation
+
+F64 = torch.float64
+WHOLE = torch.zeros((), dtype=F64)
+HEADS = [(4, 4), (4, 2), (6, 1)]  # query heads, key and value heads
+
+
+def made(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+
+def written_out(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, attended_BTS: Tensor) -> Tensor:
+    """Softmax attention, one query head at a time."""
+    group = q_BHTE.shape[1] // k_BKSE.shape[1]
+    outs = []
+    for head in range(q_BHTE.shape[1]):
+        scores_BTS = q_BHTE[:, head] @ k_BKSE[:, head // group].transpose(1, 2) / math.sqrt(q_BHTE.shape[-1])
+        weights_BTS = scores_BTS.exp() * attended_BTS
+        outs.append(weights_BTS / weights_BTS.sum(-1, keepdim=True) @ v_BKSE[:, head // group])
+    return torch.stack(outs, dim=1)
+
+
+def segments_of(*rows: list[int]) -> Tensor:
+    """Segment numbers from the lengths of each row's documents."""
+    return torch.tensor([[n for n, length in enumerate(row) for _ in range(length)] for row in rows], dtype=torch.int32)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_and_its_gradients_are_those_of_softmax(heads: int, kv_heads: int, masked: bool) -> None:
+    segments_BT = segments_of([3, 1, 5], [9]) if masked else segments_of([9], [9])
+    mask: Mask = document_mask(segments_BT) if masked else None
+    attended_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & torch.ones(9, 9, dtype=torch.bool).tril()
+    parts = [made(2, count, 9, 8, seed=count + place) for place, count in enumerate((heads, kv_heads, kv_heads))]
+    weights = made(2, heads, 9, 8, seed=99)
+    results = []
+    for compute, how in ((attend, mask), (written_out, attended_BTS)):
+        leaves = [part.clone().requires_grad_() for part in parts]
+        out = compute(*leaves, how)  # type: ignore[operator]
+        (out * weights).sum().backward()
+        results.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
+@pytest.mark.parametrize("lengths", [([300],), ([1, 130, 40, 129],), ([128, 172], [299, 1])], ids=str)
+def test_both_kernels_give_the_same(heads: int, kv_heads: int, lengths: tuple[list[int], ...]) -> None:
+    """300 positions are three of FlexAttention's blocks, the last one not full."""
+    segments_BT = segments_of(*lengths)
+    q_BHTE = made(len(lengths), heads, 300, 16)
+    k_BKTE, v_BKTE = (made(len(lengths), kv_heads, 300, 16, seed=seed) for seed in (1, 2))
+    blocks = block_mask(segments_BT)
+    assert isinstance(blocks, BlockMask)
+    flexed = attend(q_BHTE, k_BKTE, v_BKTE, blocks)
+    torch.testing.assert_close(flexed, attend(q_BHTE, k_BKTE, v_BKTE, dense_mask(segments_BT)), rtol=0, atol=1e-12)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7).map(sorted), min_size=1, max_size=3))
+def test_a_token_attends_to_its_own_segment_up_to_itself(rows: list[list[int]]) -> None:
+    mask_B1TS = document_mask(torch.tensor(rows, dtype=torch.int32))
+    assert isinstance(mask_B1TS, Tensor)
+    for row, segments in enumerate(rows):
+        expected = [[key <= query and segments[key] == segments[query] for key in range(7)] for query in range(7)]
+        assert mask_B1TS[row, 0].tolist() == expected
+
+
+@given(st.integers(0, 100_000), st.sampled_from([10_000.0, 500_000.0]))
+def test_angles_are_right_at_far_positions(position: int, base: float) -> None:
+    """In fp32 the angles themselves would be off by up to 0.008 there."""
+    turn = rotation(100_001, 8, base, like=torch.zeros(()))
+    assert turn.cos_TR.dtype == torch.float32
+    angles = [position * base ** (-pair / 4) for pair in range(4)]
+    assert turn.cos_TR[position].tolist() == pytest.approx([math.cos(angle) for angle in angles], abs=1e-7)
+    assert turn.sin_TR[position].tolist() == pytest.approx([math.sin(angle) for angle in angles], abs=1e-7)
+
+
+def test_rotation_multiplies_complex_numbers() -> None:
+    turn = rotation(50, 8, 10_000.0, like=WHOLE)
+    x_BHTE = made(2, 3, 50, 8)
+    x_BHTR = torch.complex(x_BHTE[..., :4], x_BHTE[..., 4:])
+    turned = x_BHTR * torch.complex(turn.cos_TR, turn.sin_TR)
+    torch.testing.assert_close(rotate(x_BHTE, turn), torch.cat((turned.real, turned.imag), -1), rtol=0, atol=1e-14)
+
+
+@given(st.integers(0, 900), st.integers(0, 90), st.integers(0, 10**6))
+def test_scores_depend_on_the_distance_alone(near: int, distance: int, seed: int) -> None:
+    """Why positions need not begin anew with each document."""
+    turn = rotation(1000, 16, 500_000.0, like=WHOLE)
+    q_E, k_E = made(16, seed=seed), made(16, seed=seed + 1)
+
+    def at(x_E: Tensor, position: int) -> Tensor:
+        there = Rotation(turn.cos_TR[position : position + 1], turn.sin_TR[position : position + 1])
+        return rotate(x_E.view(1, 1, 1, 16), there).flatten()
+
+    score = at(q_E, near + distance) @ at(k_E, near)
+    torch.testing.assert_close(score, at(q_E, distance) @ at(k_E, 0), rtol=0, atol=1e-11)
+
+
+def test_rotation_of_bf16_is_rounded_once() -> None:
+    """The turning itself is fp32."""
+    x_BHTE = made(1, 2, 400, 16).bfloat16()
+    turned = rotate(x_BHTE, rotation(400, 16, 10_000.0, like=x_BHTE))
+    exact = rotate(x_BHTE.double(), rotation(400, 16, 10_000.0, like=WHOLE))
+    assert turned.dtype == torch.bfloat16
+    torch.testing.assert_close(turned.double(), exact, rtol=2**-8, atol=1e-6)

@@ -1,0 +1,201 @@
+"""What a model costs, against torch's own counting: of parameters, of FLOPs, and of what autograd keeps."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.model import cost
+from trainer.model.attention import document_mask
+from trainer.model.transformer import Shape, Transformer
+
+GROUPED = Shape(
+    layers=3,
+    width=64,
+    heads=4,
+    kv_heads=2,
+    head_width=16,
+    mlp_width=192,
+    vocabulary=640,
+    rope_base=10_000.0,
+    norm_epsilon=1e-5,
+    tied_embeddings=True,
+)
+UNTIED = replace(GROUPED, layers=2, kv_heads=4, mlp_width=160, tied_embeddings=False)
+WIDE_HEADS = replace(UNTIED, layers=4, width=48, heads=6, kv_heads=3, head_width=32, vocabulary=1000)
+SHAPES = (GROUPED, UNTIED, WIDE_HEADS)
+
+dimension = st.integers(1, 6)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> Shape:
+    kv_heads = draw(dimension)
+    return Shape(
+        layers=draw(dimension),
+        width=draw(st.integers(1, 100)),
+        heads=kv_heads * draw(dimension),
+        kv_heads=kv_heads,
+        head_width=2 * draw(dimension),
+        mlp_width=draw(st.integers(1, 300)),
+        vocabulary=draw(st.integers(1, 1000)),
+        rope_base=10_000.0,
+        norm_epsilon=1e-5,
+        tied_embeddings=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(shapes())
+def test_parameters_are_those_of_the_model(shape: Shape) -> None:
+    with torch.device("meta"):
+        model = Transformer(shape)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    counted = cost.count_parameters(shape)
+    assert counted.total == sum(sizes.values())
+    assert counted.embedding == sizes["embedding.weight"]
+    assert counted.head == sizes.get("head.weight", 0)
+    assert counted.norms == sum(size for name, size in sizes.items() if "norm" in name)
+    assert counted.non_embedding == sum(size for name, size in sizes.items() if name.startswith(("blocks.", "norm.")))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flops_are_those_that_torch_counts(shape: Shape, masked: bool) -> None:
+    sequence_tokens, sequences = 96, 2
+    model = Transformer(shape)
+    tokens_BT = torch.randint(0, shape.vocabulary, (sequences, sequence_tokens))
+    mask = document_mask(torch.zeros_like(tokens_BT)) if masked else None
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH):  # of fused attention it would see nothing on a CPU
+        model(tokens_BT, mask).sum().backward()
+    expected = counter.get_total_flops() / tokens_BT.numel()
+    assert cost.flops_per_token(shape, sequence_tokens) == pytest.approx(expected, rel=0.01)
+    attention = cost.attention_flops_per_token(shape, sequence_tokens)
+    assert attention > 0.05 * expected, "too small to be seen in a percent"
+    assert cost.flops_per_token(shape) == cost.flops_per_token(shape, sequence_tokens) - attention
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_activations_are_those_that_autograd_keeps(shape: Shape) -> None:
+    model = Transformer(shape)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if (key := tensor.untyped_storage().data_ptr()) not in weights:
+            kept[key] = tensor
+        return tensor
+
+    tokens_BT = torch.randint(0, shape.vocabulary, (2, 128))
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        logits_BTV = model(tokens_BT)
+    assert logits_BTV.requires_grad
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / tokens_BT.numel()
+    # On a CPU the norms are not fused: each keeps also the normed input before its gain, and its scale.
+    norms = (2 * shape.layers + 1) * 4 * (shape.width + 1)
+    assert found - norms == pytest.approx(cost.activation_bytes_per_token(shape, bf16=False), rel=0.01)
+
+
+def test_llama_3_8b_is_counted_as_published() -> None:
+    shape = Shape(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
+    counted = cost.count_parameters(shape)
+    assert (
+        counted.total == 8_030_261_248
+    )  # of meta-llama/Meta-Llama-3-8B, in its safetensors index: 16,060,522,496 bytes
+    assert counted.multiplied == 8_030_261_248 - 128_256 * 4096
+
+
+def test_seven_billion_parameters_on_two_trillion_tokens() -> None:
+    assert cost.six_nd(7e9, 2e12) == pytest.approx(8.4e22, rel=1e-12)
+
+
+def test_device_hours() -> None:
+    assert cost.device_hours(flops=3.6e18, peak=1e15, mfu=0.5) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A100-PCIE-40GB", 312),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA H100 80GB HBM3", 989.4),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835.5),
+        ("NVIDIA H200", 989.4),
+        ("NVIDIA H200 NVL", 835.5),
+        ("NVIDIA GH200 480GB", 989.4),
+        ("NVIDIA B200", 2250),
+        ("NVIDIA GB200", 2500),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362.05),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+        ("AMD Instinct MI300X", 1307.4),
+        ("AMD Instinct MI250X/MI250", 191.5),
+        ("h100", 989.4),
+    ],
+)
+def test_peaks_of_devices(name: str, tflops: float) -> None:
+    assert cost.peak_flops(name) == pytest.approx(tflops * 1e12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA GeForce RTX 4090 D",
+        "NVIDIA L40",
+        "NVIDIA A10G",
+        "Tesla T4",
+        "AMD Instinct MI300A",
+        "cpu",
+        "",
+    ],
+)
+def test_a_device_of_which_no_peak_is_known(name: str) -> None:
+    assert cost.peak_flops(name) is None
+
+
+def test_every_name_finds_its_own_peak() -> None:
+    assert {name: cost.peak_flops(name) for name in cost.PEAK_FLOPS} == cost.PEAK_FLOPS
+
+
+def _memory(shape: Shape, **changed: int | bool) -> cost.Memory:
+    plain: dict[str, int] = {"devices": 1, "sequence_tokens": 100, "micro_batch_sequences": 2}
+    return cost.device_memory(shape, **(plain | changed))  # type: ignore[arg-type]
+
+
+def test_memory_by_hand() -> None:
+    total, table, norm = cost.count_parameters(GROUPED).total, 640 * 64, 64
+    block = (total - table - norm) // 3
+    found = _memory(GROUPED)
+    assert (found.parameters_bytes, found.gradients_bytes, found.moments_bytes) == (4 * total, 4 * total, 8 * total)
+    assert found.gathered_bytes == 2 * total
+    assert _memory(GROUPED, bf16=False).gathered_bytes == 0
+    assert _memory(GROUPED, devices=2).gathered_bytes == 2 * (table + norm + 2 * block) + 6 * max(table + norm, block)
+    assert found.activations_bytes == 200 * (3 * (2 * (4 * 64 + 3 * 64 + 2 * 32 + 4 * 192) + 4 * 4) + 4 * 64)
+    assert found.logits_bytes == 200 * 640 * 10
+    assert found.total_bytes == sum(_parts(found))
+
+
+def _parts(memory: cost.Memory) -> Iterator[int]:
+    yield from (memory.parameters_bytes, memory.gradients_bytes, memory.moments_bytes)
+    yield from (memory.gathered_bytes, memory.activations_bytes, memory.logits_bytes)
+
+
+def test_memory_is_shared_out_where_it_can_be() -> None:
+    two, eight = _memory(UNTIED, devices=2), _memory(UNTIED, devices=8)
+    assert eight.moments_bytes == pytest.approx(two.moments_bytes / 4, abs=8)
+    assert eight.gathered_bytes == two.gathered_bytes
+    assert eight.activations_bytes == two.activations_bytes
+    kept = _memory(WIDE_HEADS, devices=2, reshard_after_forward=False)
+    assert kept.gathered_bytes > _memory(WIDE_HEADS, devices=2).gathered_bytes
+    assert _memory(GROUPED, bf16=False).activations_bytes > 1.9 * _memory(GROUPED).activations_bytes

@@ -1,0 +1,274 @@
+"""The model: against transformers' LLaMA on the same weights, documents alone and packed, and its first weights."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainer import config
+from trainer.model.attention import document_mask
+from trainer.model.transformer import Shape, Transformer, initialise
+
+SMALL = Shape(
+    layers=2,
+    width=32,
+    heads=4,
+    kv_heads=2,
+    head_width=8,
+    mlp_width=48,
+    vocabulary=50,
+    rope_base=500_000.0,
+    norm_epsilon=1e-5,
+    tied_embeddings=False,
+)
+SHAPES = {
+    "grouped": SMALL,
+    "one key head": replace(SMALL, kv_heads=1),
+    "a key head each": replace(SMALL, kv_heads=4),
+    "tied": replace(SMALL, tied_embeddings=True),
+    "wide heads": replace(SMALL, head_width=20, layers=1),
+    "narrow heads": replace(SMALL, head_width=2),
+    "another base": replace(SMALL, rope_base=100.0),
+    "another epsilon": replace(SMALL, norm_epsilon=0.1),
+}
+THEIRS = {  # names of ours, and of transformers'
+    "embedding": "model.embed_tokens",
+    "blocks": "model.layers",
+    "attention_norm": "input_layernorm",
+    "mlp_norm": "post_attention_layernorm",
+    "attention": "self_attn",
+    "query": "q_proj",
+    "key": "k_proj",
+    "value": "v_proj",
+    "out": "o_proj",
+    "gate": "gate_proj",
+    "up": "up_proj",
+    "down": "down_proj",
+    "norm": "model.norm",
+    "head": "lm_head",
+}
+
+
+class _InFloat64(ModuleType):
+    """torch, as transformers' LLaMA shall see it: it reckons norms, angles and softmax in fp32, whatever the model."""
+
+    def __getattr__(self, name: str) -> object:
+        return torch.float64 if name in ("float", "float32") else getattr(torch, name)
+
+
+@pytest.fixture
+def llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """transformers' LLaMA, in float64 all through."""
+    from transformers.models.llama import modeling_llama
+
+    monkeypatch.setattr(modeling_llama, "torch", _InFloat64("torch"))
+    yield modeling_llama
+
+
+def made(shape: Shape, seed: int = 1) -> Transformer:
+    """A float64 model whose gains are not 1, nor its logits nearly equal."""
+    model = Transformer(shape).double()
+    initialise(model, seed, 0.3)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.add_(torch.rand(parameter.shape, generator=generator))
+    return model
+
+
+def their_name(name: str) -> str:
+    return ".".join(THEIRS.get(part, part) for part in name.split("."))
+
+
+def theirs_of(model: Transformer, llama: ModuleType) -> nn.Module:
+    """transformers' LLaMA with the same weights."""
+    from transformers import LlamaConfig
+
+    shape = model.shape
+    theirs: nn.Module = llama.LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=shape.vocabulary,
+            hidden_size=shape.width,
+            intermediate_size=shape.mlp_width,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_width,
+            rms_norm_eps=shape.norm_epsilon,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
+            tie_word_embeddings=shape.tied_embeddings,
+            attn_implementation="eager",
+        )
+    ).double()
+    lacking = theirs.load_state_dict({their_name(k): v for k, v in model.state_dict().items()}, strict=False)
+    assert lacking.missing_keys == (["lm_head.weight"] if shape.tied_embeddings else [])
+    assert not lacking.unexpected_keys
+    return theirs
+
+
+def tokens_of(shape: Shape, sequences: int, positions: int, seed: int = 0) -> Tensor:
+    return torch.randint(shape.vocabulary, (sequences, positions), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_logits_and_gradients_are_those_of_transformers_llama(shape: Shape, llama: ModuleType) -> None:
+    model = made(shape)
+    theirs = theirs_of(model, llama)
+    tokens_BT = tokens_of(shape, 2, 40)
+    ours_BTV, theirs_BTV = model(tokens_BT), theirs(tokens_BT).logits
+    assert ours_BTV.std() > 0.5
+    torch.testing.assert_close(ours_BTV, theirs_BTV, rtol=0, atol=1e-9)
+    one_document = document_mask(torch.zeros(2, 40, dtype=torch.int32))
+    torch.testing.assert_close(model(tokens_BT, one_document), theirs_BTV, rtol=0, atol=1e-9)
+
+    weights_BTV = torch.randn(ours_BTV.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    for logits_BTV in (ours_BTV, theirs_BTV):
+        (logits_BTV * weights_BTV).mean().backward()
+    their_parameters = dict(theirs.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, their_parameters[their_name(name)].grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [SHAPES["grouped"], SHAPES["tied"]], ids=["grouped", "tied"])
+def test_packed_documents_are_what_they_are_alone(shape: Shape) -> None:
+    """Alone, a document also stands at position 0: where it begins in the sequence changes nothing."""
+    model = made(shape)
+    tokens_BT = tokens_of(shape, 2, 60)
+    cuts = [[0, 1, 24, 60], [0, 33, 59, 60]]
+    segments_BT = torch.zeros(2, 60, dtype=torch.int32)
+    for row, places in enumerate(cuts):
+        for place in places[1:-1]:
+            segments_BT[row, place:] += 1
+    with torch.no_grad():
+        packed_BTV = model(tokens_BT, document_mask(segments_BT))
+        assert not torch.allclose(packed_BTV, model(tokens_BT), rtol=0, atol=1e-3)
+        for row, places in enumerate(cuts):
+            for start, end in pairwise(places):
+                alone_BTV = model(tokens_BT[row : row + 1, start:end])
+                torch.testing.assert_close(packed_BTV[row : row + 1, start:end], alone_BTV, rtol=0, atol=1e-9)
+
+
+def test_no_token_sees_the_ones_behind_it() -> None:
+    model = made(SMALL)
+    tokens_BT = tokens_of(SMALL, 1, 20)
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 12] = (changed_BT[0, 12] + 1) % SMALL.vocabulary
+    with torch.no_grad():
+        difference_T = (model(tokens_BT) - model(changed_BT)).abs().amax(-1)[0]
+    assert (difference_T[:12] == 0).all()
+    assert (difference_T[12:] > 0).all()
+
+
+def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
+    norm = Transformer(SMALL).norm.bfloat16()
+    x_BTD = 300 * torch.randn(2, 50, SMALL.width, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact_BTD = x_BTD.double() * (x_BTD.double().square().mean(-1, keepdim=True) + SMALL.norm_epsilon).rsqrt()
+    torch.testing.assert_close(norm(x_BTD).double(), exact_BTD, rtol=2**-8, atol=0)
+
+
+@pytest.mark.parametrize("parameters", [torch.bfloat16, torch.float32], ids=["bf16", "autocast"])
+def test_bf16_comes_near_to_float64(parameters: torch.dtype) -> None:
+    exact, model = made(SMALL), made(SMALL).to(parameters)
+    tokens_BT = tokens_of(SMALL, 2, 30)
+    mask = document_mask((tokens_BT == 3).cumsum(1))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=parameters == torch.float32):
+        logits_BTV = model(tokens_BT, mask)
+    assert logits_BTV.dtype == torch.bfloat16
+    exact_BTV = exact(tokens_BT, mask)
+    assert (logits_BTV.double() - exact_BTV).std() < 0.03 * exact_BTV.std()
+
+
+def test_a_block_compiles_whole() -> None:
+    """In one graph, arguments included; without the code generator, which takes long."""
+    model, compiled = made(SMALL), made(SMALL)
+    for block in compiled.blocks:
+        block.compile(backend="aot_eager", fullgraph=True)
+    assert list(compiled.state_dict()) == list(model.state_dict())
+    tokens_BT = tokens_of(SMALL, 2, 30)
+    mask = document_mask((tokens_BT == 3).cumsum(1))
+    for each in (model, compiled):
+        each(tokens_BT, mask).square().mean().backward()
+    for ours, theirs in zip(compiled.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_names_are_those_that_checkpoints_hold(tied: bool) -> None:
+    shape = replace(SMALL, layers=1, tied_embeddings=tied)
+    block = [f"attention.{part}" for part in ("query", "key", "value", "out")] + ["attention_norm", "mlp_norm"]
+    block += [f"mlp.{part}" for part in ("gate", "up", "down")]
+    names = {"embedding", "norm", *(f"blocks.0.{part}" for part in block), *([] if tied else ["head"])}
+    assert set(Transformer(shape).state_dict()) == {f"{name}.weight" for name in names}
+
+
+def test_shape_of_a_training_file() -> None:
+    least = config.Model(layers=3, width=24, heads=4, mlp_width=64)
+    assert Shape.of(least, 100) == Shape(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
+    full = config.Model(
+        layers=3,
+        width=24,
+        heads=4,
+        kv_heads=2,
+        head_width=16,
+        mlp_width=64,
+        rope_base=1e4,
+        norm_epsilon=1e-6,
+        tied_embeddings=True,
+    )
+    assert Shape.of(full, 7) == Shape(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
+
+
+def test_first_weights_have_their_spread() -> None:
+    shape = replace(SMALL, layers=8, width=128, mlp_width=128, heads=16, kv_heads=16, vocabulary=200)
+    model = Transformer(shape)
+    initialise(model, 1, 0.02)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            assert (parameter == 1).all(), name
+        else:
+            smaller = name.endswith(("attention.out.weight", "mlp.down.weight"))
+            assert parameter.std().item() == pytest.approx(0.005 if smaller else 0.02, rel=0.05), name
+            assert abs(parameter.mean().item()) < 0.001, name
+
+
+def test_first_weights_depend_on_seed_and_name_alone() -> None:
+    def first_weights(seed: int, turned: bool = False, on_meta: bool = False) -> dict[str, Tensor]:
+        with torch.device("meta" if on_meta else "cpu"):
+            model = Transformer(SMALL)
+        if on_meta:
+            model.to_empty(device="cpu")
+        if turned:
+            for module in list(model.modules()):
+                module._modules = dict(reversed(module._modules.items()))
+        torch.manual_seed(seed + turned)
+        initialise(model, seed, 0.02)
+        return model.state_dict()
+
+    weights = first_weights(1)
+    for others in (first_weights(1, turned=True), first_weights(1, on_meta=True)):
+        assert all(torch.equal(others[name], weight) for name, weight in weights.items())
+    assert list(first_weights(1, turned=True)) != list(weights)
+    matrices = [weight for weight in weights.values() if weight.ndim > 1]
+    again = [weight for name, weight in first_weights(2).items() if weight.ndim > 1]
+    firsts = [matrix.flatten()[0].item() for matrix in matrices + again]
+    assert len(set(firsts)) == len(firsts)
+
+
+def test_nothing_stays_uninitialised() -> None:
+    with torch.device("meta"):
+        on_meta = Transformer(SMALL)
+    with pytest.raises(AssertionError, match=r"embedding.weight is on the meta device"):
+        initialise(on_meta, 1, 0.02)
+    with_bias = Transformer(SMALL)
+    with_bias.blocks[0].register_parameter("bias", nn.Parameter(torch.zeros(3)))
+    with pytest.raises(AssertionError, match=r"blocks.0.bias: no rule"):
+        initialise(with_bias, 1, 0.02)
+    with_buffer = Transformer(SMALL)
+    with_buffer.register_buffer("angles", torch.zeros(3))
+    with pytest.raises(AssertionError, match="a buffer"):
+        initialise(with_buffer, 1, 0.02)
