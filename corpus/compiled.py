@@ -1,4 +1,4 @@
-"""How kernels are compiled: to machine code on first use, without fast-math, and kept on disk for the next process."""
+"""Compile numba kernels on first use, without fast-math, and cache the machine code on disk for later processes."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,16 +14,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def kept(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, for Python to call, with its machine code on disk; in memory alone where no folder is writable.
+def cached_jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a kernel that Python calls. The machine code is cached on disk, or in memory if no folder is writable.
 
-    numba notices only a change in the function's own file, not in a kernel or constant that it takes from another.
-    So the machine code lies in a folder named after the sources of the function's package and of this file, beyond
-    which a kernel takes nothing: any change there starts a new one.
+    numba recompiles only if the function's own file has changed. The cache folder is therefore named after a hash of
+    this file and of all files in the function's package: a change in any of them starts a new folder. A kernel must
+    not use kernels or constants from outside its package.
     """
     package = Path(getfile(function)).parent
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(before or package / "__pycache__") / f"{package.name}-{_sources(package)}")
+    numba.config.CACHE_DIR = str(Path(before or package / "__pycache__") / f"{package.name}-{_source_hash(package)}")
     try:
         kernel: Callable[P, R] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba found no folder that it may write to
@@ -33,32 +33,32 @@ def kept(function: Callable[P, R]) -> Callable[P, R]:
     return kernel
 
 
-def part(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, for other kernels to call: one that makes arrays."""
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a kernel that other kernels call and that allocates arrays."""
     kernel: Callable[P, R] = numba.njit(nogil=True)(function)
     return kernel
 
 
-def inner(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, for other kernels to call within a loop: one that makes no arrays.
+def jit_no_alloc(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a kernel that other kernels call in a loop and that allocates no arrays.
 
-    It goes without reference counts on its arguments, which the caller holds: they cost three quarters of the time.
+    It skips reference counts on its arguments, which the caller holds: they cost three quarters of the time.
     """
     try:
         kernel: Callable[P, R] = numba.njit(nogil=True, _nrt=False)(function)
-    except KeyError:  # a release of numba without the option
+    except KeyError:  # a numba release without the private option
         kernel = numba.njit(nogil=True)(function)
     return kernel
 
 
-@inner
-def whole(value: int) -> int:
-    """The value as a signed 64-bit integer: of a mere 0 numba would make a type of its own, and compile for it too."""
+@jit_no_alloc
+def as_int64(value: int) -> int:
+    """Convert to a signed 64-bit integer. numba gives a literal such as 0 its own type and compiles for it again."""
     return int(np.int64(value))
 
 
 @cache
-def _sources(package: Path) -> str:
+def _source_hash(package: Path) -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(package.glob("*.py")):
         digest.update(path.read_bytes())

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import kept
+from corpus.compiled import cached_jit
 from corpus.dedup.shingles import mix
 
 _BY_BAND = np.uint64(0x9E3779B97F4A7C15)
@@ -16,7 +16,7 @@ def band_hashes(signature: NDArray[np.uint32], bands: int) -> NDArray[np.uint64]
     return hashes
 
 
-@kept
+@cached_jit
 def _hash_rows(signature: NDArray[np.uint32], hashes: NDArray[np.uint64]) -> None:
     rows = len(signature) // len(hashes)
     for band in range(len(hashes)):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, kept
+from corpus.compiled import cached_jit, jit_no_alloc
 
 NONE = -1
 
@@ -64,7 +64,7 @@ class Buckets:
         return int((self._count > self._cap).sum())
 
 
-@inner
+@jit_no_alloc
 def _find(root: NDArray[np.int64], row: int) -> int:
     while root[row] != row:
         root[row] = root[root[row]]
@@ -72,13 +72,13 @@ def _find(root: NDArray[np.int64], row: int) -> int:
     return row
 
 
-@kept
+@cached_jit
 def _flatten(root: NDArray[np.int64]) -> None:
     for row in range(len(root)):  # a root never lies behind its rows: it is final when they ask
         root[row] = root[root[row]]
 
 
-@kept
+@cached_jit
 def _join(
     root: NDArray[np.int64], order: NDArray[np.int64], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> None:
@@ -91,7 +91,7 @@ def _join(
             first = min(first, other)
 
 
-@kept
+@cached_jit
 def _gather(
     buckets: NDArray[np.int32],
     start: NDArray[np.int64],
@@ -114,7 +114,7 @@ def _gather(
     return np.unique(found), beyond
 
 
-@kept
+@cached_jit
 def _enter(
     buckets: NDArray[np.int32],
     row: int,

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import kept
+from corpus.compiled import cached_jit
 
 SCHEME = "datasketch-affine32"
 
@@ -35,7 +35,7 @@ def signature(shingles: NDArray[np.uint64], permutation: NDArray[np.uint32]) -> 
     return least
 
 
-@kept
+@cached_jit
 def _least(
     shingles: NDArray[np.uint64], a: NDArray[np.uint32], b: NDArray[np.uint32], least: NDArray[np.uint32]
 ) -> None:

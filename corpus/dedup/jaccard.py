@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import kept
+from corpus.compiled import cached_jit
 
 Shingles = NDArray[np.uint64]  # a set: ascending, no two equal
 LoadShingles = Callable[[int], Shingles]  # by a document's rank in policy order
@@ -18,7 +18,7 @@ def jaccard(one: Shingles, other: Shingles) -> tuple[int, int]:
     return shared, len(one) + len(other) - shared
 
 
-@kept
+@cached_jit
 def _shared(one: Shingles, other: Shingles) -> int:
     i = j = count = 0
     while i < len(one) and j < len(other):

@@ -8,7 +8,7 @@ each letter, with its marks, is a word. Nothing is decomposed: composed and deco
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, kept
+from corpus.compiled import cached_jit, jit_no_alloc
 from corpus.dedup.letters import CLASS_SHIFT, IGNORED, MARK, POINTS, RUN, SEPARATOR, table
 
 SHINGLER_REVISION = 1  # raise it when any text's shingles change: stored bands and evidence no longer fit
@@ -45,7 +45,7 @@ def shingles_in_order(data: bytes, ngram_words: int) -> NDArray[np.uint64]:
     return found[:count]
 
 
-@inner
+@jit_no_alloc
 def mix(value: np.uint64) -> np.uint64:
     """A bijection in which each bit depends on each. Source: MurmurHash3 (Appleby), the 64-bit finalizer."""
     value = (value ^ (value >> _33)) * _MURMUR_1
@@ -53,7 +53,7 @@ def mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> _33)
 
 
-@inner
+@jit_no_alloc
 def _decode(lead: int, second: int, third: int, fourth: int) -> tuple[int, int]:
     """The code point that begins with `lead` (not ASCII) and its length in bytes; (0, 1) for what is not UTF-8.
 
@@ -76,7 +76,7 @@ def _decode(lead: int, second: int, third: int, fourth: int) -> tuple[int, int]:
     return (point, 4) if 0x10000 <= point < POINTS else (0, 1)
 
 
-@kept
+@cached_jit
 def _scan(data: NDArray[np.uint8], letters: NDArray[np.uint32], size: int, found: NDArray[np.uint64]) -> int:
     """Writes each n-gram's hash to `found`; returns their count. `data` ends in _END.
 

@@ -10,7 +10,7 @@ Source: https://html.spec.whatwg.org/multipage/parsing.html, sections 13.2.5 and
 import numpy as np
 import numpy.typing as npt
 
-from corpus.compiled import inner, kept
+from corpus.compiled import cached_jit, jit_no_alloc
 
 MAX_TAGS = 1_000_000
 MAX_DEPTH = 256  # Source: libxml2, xmlParserMaxDepth
@@ -50,23 +50,23 @@ def too_complex(page: bytes) -> bool:
     return bool(_too_complex(np.frombuffer(page, np.uint8)))
 
 
-@inner
+@jit_no_alloc
 def _traits(name: Code) -> int:
     place = np.searchsorted(_CODES, name)
     return _TRAITS[place] if place < _CODES.size and _CODES[place] == name else 0
 
 
-@inner
+@jit_no_alloc
 def _lower(byte: int) -> int:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-@inner
+@jit_no_alloc
 def _is_space(byte: int) -> bool:
     return byte == 32 or 9 <= byte <= 13
 
 
-@inner
+@jit_no_alloc
 def _name(page: Bytes, at: int) -> tuple[Code, int]:
     """The first eight bytes of the tag name at `at`, in lower case, and where it ends."""
     name, count = np.uint64(0), 0
@@ -78,7 +78,7 @@ def _name(page: Bytes, at: int) -> tuple[Code, int]:
     return name, at
 
 
-@inner
+@jit_no_alloc
 def _attributes(page: Bytes, at: int) -> tuple[int, int, Code]:
     """How many attributes stand from `at`, where their tag ends, and a hash of them all."""
     count, fingerprint = 0, np.uint64(14695981039346656037)
@@ -101,7 +101,7 @@ def _attributes(page: Bytes, at: int) -> tuple[int, int, Code]:
     return count, at + 1, fingerprint
 
 
-@inner
+@jit_no_alloc
 def _value(page: Bytes, at: int) -> int:
     """Where the attribute value behind an "=" ends."""
     while at < page.size and _is_space(page[at]):
@@ -117,7 +117,7 @@ def _value(page: Bytes, at: int) -> int:
     return at
 
 
-@inner
+@jit_no_alloc
 def _after_markup(page: Bytes, at: int) -> int:
     """Where a comment, a doctype or the like that begins with the "<" at `at` ends."""
     at += 2
@@ -140,7 +140,7 @@ def _after_markup(page: Bytes, at: int) -> int:
     return at + 1
 
 
-@inner
+@jit_no_alloc
 def _after_raw(page: Bytes, at: int, name: Code) -> int:
     """Where the end tag of an element stands whose content is not markup."""
     while at + 1 < page.size:
@@ -150,7 +150,7 @@ def _after_raw(page: Bytes, at: int, name: Code) -> int:
     return page.size
 
 
-@inner
+@jit_no_alloc
 def _matching(stack: Codes, depth: int, name: Code) -> int:
     """Which open element an end tag closes; -1 if none, or if one stands between that it does not close."""
     barriers = _BARRIER if _traits(name) & (_BLOCK | _BARRIER) else _BLOCK | _BARRIER
@@ -162,7 +162,7 @@ def _matching(stack: Codes, depth: int, name: Code) -> int:
     return -1
 
 
-@inner
+@jit_no_alloc
 def _leave_open(left: Codes, prints: Codes, count: int, name: Code, fingerprint: Code) -> int:
     """Notes a formatting element that its block's end closed: it opens again. Three alike are kept, and one link."""
     alike, link = 0, _traits(name) & _LINK
@@ -174,7 +174,7 @@ def _leave_open(left: Codes, prints: Codes, count: int, name: Code, fingerprint:
     return count + 1
 
 
-@inner
+@jit_no_alloc
 def _close_left(left: Codes, prints: Codes, count: int, name: Code) -> int:
     """Forgets the last element of that name which was left open."""
     for place in range(count - 1, -1, -1):
@@ -185,7 +185,7 @@ def _close_left(left: Codes, prints: Codes, count: int, name: Code) -> int:
     return count
 
 
-@kept
+@cached_jit
 def _too_complex(page: Bytes) -> bool:
     stack, prints = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)
     left, left_prints = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept: never stale, and not needed."""
+"""The cache of compiled kernels is never stale, and kernels work without it."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ import pytest
 import corpus
 
 KERNEL = """
-from corpus.compiled import inner, kept, whole
+from corpus.compiled import as_int64, cached_jit, jit_no_alloc
 from corpus.kernels.constant import FACTOR
 
-@inner
+@jit_no_alloc
 def factor():
-    return whole(FACTOR)
+    return as_int64(FACTOR)
 
-@kept
+@cached_jit
 def scaled(x):
     return factor() * x
 """
@@ -38,7 +38,7 @@ numba.njit = refusing
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A copy of what compiles kernels, and a package with one."""
+    """A copy of corpus/compiled.py beside a package with one kernel."""
     kernels = tmp_path / "corpus/kernels"
     kernels.mkdir(parents=True)
     (kernels / "__init__.py").touch()
@@ -59,27 +59,27 @@ def run(package: Path, home: Path) -> str:
 
 
 def test_a_constant_in_another_file_is_never_stale(package: Path) -> None:
-    """numba alone would go on with the 3: the kernel's own file is unchanged."""
+    """numba alone would keep using 3, because the kernel's own file is unchanged."""
     assert run(package, package).split() == ["15", "0"]
     assert run(package, package).split() == ["15", "1"]
     (package / "corpus/kernels/constant.py").write_text("FACTOR = 4\n")
     assert run(package, package).split() == ["20", "0"]
 
 
-def test_a_change_in_how_kernels_are_compiled_begins_anew(package: Path) -> None:
+def test_a_change_in_the_compiler_settings_starts_a_new_cache(package: Path) -> None:
     assert run(package, package).split() == ["15", "0"]
     with (package / "corpus/compiled.py").open("a") as file:
         file.write("# changed\n")
     assert run(package, package).split() == ["15", "0"]
 
 
-def test_a_change_in_another_package_does_not(package: Path) -> None:
+def test_a_change_in_another_package_keeps_the_cache(package: Path) -> None:
     assert run(package, package).split() == ["15", "0"]
     (package / "corpus/other.py").write_text("FACTOR = 4\n")
     assert run(package, package).split() == ["15", "1"]
 
 
-def test_a_numba_without_the_private_option(package: Path) -> None:
+def test_kernels_compile_without_the_private_numba_option(package: Path) -> None:
     (package / "corpus/__init__.py").write_text(OLDER_NUMBA)
     assert run(package, package).split() == ["15", "0"]
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner
+from corpus.compiled import jit_no_alloc
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.uint32]  # a text as code points
@@ -91,7 +91,7 @@ def _general(character: str) -> int:
     return bits | (HOST if "0" <= character <= "9" else 0)
 
 
-@inner
+@jit_no_alloc
 def decode(utf8: Bytes, table: Kinds, codes: Codes, kinds: Kinds) -> int:
     """Writes the code points of `utf8` and their bits; returns how many. A byte that is not UTF-8 reads as U+FFFD.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, whole
+from corpus.compiled import as_int64, jit_no_alloc
 from corpus.quality.kernels.characters import Codes
 
 _WHOLE = """Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla.
@@ -107,27 +107,27 @@ def _slot(codes: Codes, start: int, end: int) -> int:
     return int(np.int64(mixed >> np.uint64(51)))  # 13 bits: 8192 slots
 
 
-_ends_of, _slot_of = inner(_ends), inner(_slot)
+_ends_of, _slot_of = jit_no_alloc(_ends), jit_no_alloc(_slot)
 with np.errstate(over="ignore"):
     _TABLE = _exceptions()
 _SLOTS, _STARTS, _CODES, _LENGTHS, CUTS = _TABLE  # constants of the kernels: nothing is passed at a call
 
 
-@inner
+@jit_no_alloc
 def may_be(first: np.uint32, last: np.uint32, length: int) -> bool:
     """Whether a string of these ends and this length is worth a `find`."""
     return length < 16 and (_LENGTHS[_ends_of(first, last)] >> length) & 1 != 0
 
 
-@inner
+@jit_no_alloc
 def find(codes: Codes, start: int, end: int) -> int:
     """The number of the string that codes[start:end] equals, or -1."""
     length, found = end - start, -1
     if length > 0 and may_be(codes[start], codes[end - 1], length):
         slot = _slot_of(codes, start, end)
         while found < 0 and _SLOTS[slot]:
-            number = whole(int(_SLOTS[slot])) - 1
-            first = whole(int(_STARTS[number]))
+            number = as_int64(int(_SLOTS[slot])) - 1
+            first = as_int64(int(_STARTS[number]))
             offset = 0 if _STARTS[number + 1] - first == length else length + 1
             while offset < length and _CODES[first + offset] == codes[start + offset]:
                 offset += 1

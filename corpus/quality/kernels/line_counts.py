@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, part, whole
+from corpus.compiled import as_int64, jit, jit_no_alloc
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
 from corpus.quality.kernels.words import Spans
@@ -15,14 +15,14 @@ LINES, LINE_CHARACTERS, LONGEST, BULLETS, ELLIPSIS_ENDS, HASHES, ELLIPSES, ALPHA
 _FEED, _RETURN, _DOT, _ELLIPSIS, _BULLET, _HYPHEN, _HASH = 0x0A, 0x0D, 0x2E, 0x2026, 0x2022, 0x2D, 0x23
 
 
-@inner
+@jit_no_alloc
 def lines(codes: Codes, kinds: Kinds, size: int, found: Counts) -> None:
     """Adds to `found` counts over lines as str.splitlines cuts them, and over single characters."""
-    start = dots = hashes = ellipses = alphanumeric = whole(0)
+    start = dots = hashes = ellipses = alphanumeric = as_int64(0)
     for here in range(size):
         code, kind = codes[here], kinds[here]
-        hashes += whole(code == _HASH)
-        alphanumeric += whole(kind & c.ALNUM != 0)
+        hashes += as_int64(code == _HASH)
+        alphanumeric += as_int64(kind & c.ALNUM != 0)
         dots = dots + 1 if code == _DOT else 0
         if code == _ELLIPSIS or dots == 3:
             ellipses += 1
@@ -36,7 +36,7 @@ def lines(codes: Codes, kinds: Kinds, size: int, found: Counts) -> None:
     found[HASHES], found[ELLIPSES], found[ALPHANUMERIC] = hashes, ellipses, alphanumeric
 
 
-@inner
+@jit_no_alloc
 def _line(codes: Codes, kinds: Kinds, start: int, end: int, found: Counts) -> None:
     found[LINES] += 1
     found[LINE_CHARACTERS] += end - start
@@ -51,7 +51,7 @@ def _line(codes: Codes, kinds: Kinds, start: int, end: int, found: Counts) -> No
         found[ELLIPSIS_ENDS] += dots or codes[end - 1] == _ELLIPSIS
 
 
-@part
+@jit
 def feeds(codes: Codes, size: int) -> Spans:
     """The runs of line feeds."""
     count = 0
@@ -68,7 +68,7 @@ def feeds(codes: Codes, size: int) -> Spans:
     return runs[:count]
 
 
-@part
+@jit
 def pieces(runs: Spans, start: int, end: int, least: int) -> Spans:
     """What lies in start..end between runs of at least `least` line feeds; some may be empty."""
     spans = np.empty((len(runs) + 1, 2), np.int32)
@@ -84,12 +84,12 @@ def pieces(runs: Spans, start: int, end: int, least: int) -> Spans:
     return spans[: count + 1]
 
 
-@part
+@jit
 def paragraphs(kinds: Kinds, size: int, runs: Spans) -> Spans:
     """What lies between runs of two or more line feeds, once the text's ends are stripped of spaces."""
-    start, end = whole(0), size
+    start, end = as_int64(0), size
     while start < end and kinds[start] & c.SPACE:
         start += 1
     while start < end and kinds[end - 1] & c.SPACE:
         end -= 1
-    return pieces(runs, start, end, whole(2))
+    return pieces(runs, start, end, as_int64(2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corpus.compiled import inner, kept, whole
+from corpus.compiled import as_int64, cached_jit, jit_no_alloc
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Bytes, Codes, Kinds, decode
 from corpus.quality.kernels.line_counts import Counts, feeds, lines, paragraphs, pieces
@@ -14,7 +14,7 @@ _STOP_WORDS = tuple(int.from_bytes(b"\1" + word, "big") for word in b"the be to 
 SIZE = 29
 
 
-@kept
+@cached_jit
 def measure(utf8: Bytes, table: Kinds, salt: np.uint64) -> Counts:
     """The counts in the order of corpus.quality.signals.SIGNALS."""
     found = np.zeros(SIZE, np.int64)
@@ -25,7 +25,7 @@ def measure(utf8: Bytes, table: Kinds, salt: np.uint64) -> Counts:
     found[0] = size
     lines(codes, kinds, size, found[1:9])
     runs = feeds(codes, size)
-    filled, parted = pieces(runs, whole(0), size, whole(1)), paragraphs(kinds, size, runs)
+    filled, parted = pieces(runs, as_int64(0), size, as_int64(1)), paragraphs(kinds, size, runs)
     found[9] = len(filled)
     found[10], found[11] = duplicates(codes, filled, salt)
     found[12] = len(parted)
@@ -41,7 +41,7 @@ def measure(utf8: Bytes, table: Kinds, salt: np.uint64) -> Counts:
     return found
 
 
-@inner
+@jit_no_alloc
 def _words(
     codes: Codes, kinds: Kinds, spans: Spans, firsts: Numbers, occurrences: Numbers, lengths: Numbers, found: Counts
 ) -> None:
@@ -53,7 +53,7 @@ def _words(
         for here in range(start, end):
             every &= kinds[here]
             some |= kinds[here]
-            packed = (packed << 8 | whole(int(codes[here]))) & 0xFFFFFFFFFF
+            packed = (packed << 8 | as_int64(int(codes[here]))) & 0xFFFFFFFFFF
             ascii_only = ascii_only and codes[here] < 128
         if not every & c.SYMBOL:
             found[0] += occurrences[word]

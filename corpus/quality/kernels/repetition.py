@@ -7,7 +7,7 @@ all fall in one place; no count depends on it.
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, part, whole
+from corpus.compiled import as_int64, jit, jit_no_alloc
 from corpus.quality.kernels.characters import Codes
 from corpus.quality.kernels.line_counts import Counts
 from corpus.quality.kernels.words import Spans
@@ -15,13 +15,13 @@ from corpus.quality.kernels.words import Spans
 Numbers = NDArray[np.int32]
 
 
-@part
+@jit
 def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Numbers]:
     """Numbers the different spans by first occurrence: (the number of each span, the first span of each number)."""
     numbers, firsts = np.empty(len(spans), np.int32), np.empty(len(spans), np.int32)
     hashes = np.empty(len(spans), np.uint64)
     slots = np.full(1024, -1, np.int32)
-    done = count = whole(0)
+    done = count = as_int64(0)
     while True:
         done, count = _number(codes, spans, salt, numbers, firsts, hashes, slots, done, count)
         if done == len(spans):
@@ -29,7 +29,7 @@ def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Number
         slots = _widened(slots, hashes, count)
 
 
-@inner
+@jit_no_alloc
 def _number(
     codes: Codes,
     spans: Spans,
@@ -45,7 +45,7 @@ def _number(
     mask = len(slots) - 1
     while done < len(spans) and 2 * count <= mask:
         mixed = _hash(codes, spans[done, 0], spans[done, 1], salt)
-        slot = whole(int(mixed & np.uint64(mask)))
+        slot = as_int64(int(mixed & np.uint64(mask)))
         while slots[slot] >= 0:
             known = slots[slot]
             if hashes[known] == mixed and _same(codes, spans, firsts[known], done):
@@ -59,7 +59,7 @@ def _number(
     return done, count
 
 
-@inner
+@jit_no_alloc
 def _hash(codes: Codes, start: int, end: int, salt: np.uint64) -> np.uint64:
     mixed = salt ^ np.uint64(end - start)
     for here in range(start, end - 1, 2):
@@ -71,7 +71,7 @@ def _hash(codes: Codes, start: int, end: int, salt: np.uint64) -> np.uint64:
     return mixed ^ mixed >> np.uint64(32)
 
 
-@inner
+@jit_no_alloc
 def _same(codes: Codes, spans: Spans, one: int, other: int) -> bool:
     first, second, length = spans[one, 0], spans[other, 0], spans[other, 1] - spans[other, 0]
     offset = 0 if spans[one, 1] - first == length else length + 1
@@ -80,18 +80,18 @@ def _same(codes: Codes, spans: Spans, one: int, other: int) -> bool:
     return bool(offset == length)
 
 
-@part
+@jit
 def _widened(slots: Numbers, hashes: NDArray[np.uint64], count: int) -> Numbers:
     wider = np.full(4 * len(slots), -1, np.int32)
     for known in range(count):
-        slot = whole(int(hashes[known] & np.uint64(len(wider) - 1)))
+        slot = as_int64(int(hashes[known] & np.uint64(len(wider) - 1)))
         while wider[slot] >= 0:
             slot = (slot + 1) & (len(wider) - 1)
         wider[slot] = known
     return wider
 
 
-@part
+@jit
 def duplicates(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[int, int]:
     """How many spans equal an earlier one, and their characters."""
     numbers, firsts = number(codes, spans, salt)
@@ -102,7 +102,7 @@ def duplicates(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[int, int]:
     return len(spans) - len(firsts), characters
 
 
-@part
+@jit
 def grams(numbers: Numbers, lengths: Numbers, occurrences: Numbers, salt: np.uint64, found: Counts) -> None:
     """Fills `found`: characters of the top 2-, 3-, 4-gram, then in duplicate 5- to 10-grams of words.
 
@@ -133,7 +133,7 @@ def grams(numbers: Numbers, lengths: Numbers, occurrences: Numbers, salt: np.uin
             found[n - 2] = _stepping(numbers[:size], words, lengths, occurrences, n)
 
 
-@part
+@jit
 def _pair(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[Numbers, Numbers]:
     """Replaces numbers[:size] by those of each with its successor: (occurrences, first place) of each number."""
     candidates = 0
@@ -153,7 +153,7 @@ def _pair(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[
         key = np.uint64(numbers[here]) << np.uint64(32) | np.uint64(numbers[here + 1])
         mixed = (key ^ salt) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ mixed >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)
-        slot = whole(int((mixed ^ mixed >> np.uint64(32)) & np.uint64(room - 1)))
+        slot = as_int64(int((mixed ^ mixed >> np.uint64(32)) & np.uint64(room - 1)))
         while slots[slot] >= 0 and keys[slots[slot]] != key:
             slot = (slot + 1) & (room - 1)
         if slots[slot] < 0:
@@ -165,14 +165,14 @@ def _pair(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[
     return occurrences[:count], firsts[:count]
 
 
-@inner
+@jit_no_alloc
 def _forget_single(numbers: Numbers, occurrences: Numbers) -> None:
     for here in range(len(numbers)):
         if numbers[here] >= 0 and occurrences[numbers[here]] == 1:
             numbers[here] = -1
 
 
-@inner
+@jit_no_alloc
 def _characters(words: Numbers, lengths: Numbers, here: int, n: int) -> int:
     characters = 0
     for word in range(here, here + n):
@@ -180,7 +180,7 @@ def _characters(words: Numbers, lengths: Numbers, here: int, n: int) -> int:
     return characters
 
 
-@part
+@jit
 def _stepping(numbers: Numbers, words: Numbers, lengths: Numbers, occurrences: Numbers, n: int) -> int:
     seen = np.zeros(len(occurrences), np.bool_)
     characters = here = 0

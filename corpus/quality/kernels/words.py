@@ -8,7 +8,7 @@ Source: spaCy 3.8 (MIT), spacy/tokenizer.pyx, lang/punctuation.py, lang/en/punct
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import inner, part, whole
+from corpus.compiled import as_int64, jit, jit_no_alloc
 from corpus.quality.kernels import characters as c
 from corpus.quality.kernels.characters import Codes, Kinds
 from corpus.quality.kernels.exceptions import CUTS, UNIT, find, may_be
@@ -19,16 +19,16 @@ _DOT, _ELLIPSIS, _PLUS, _HYPHEN, _EM_DASH, _DOLLAR, _PERCENT = 0x2E, 0x2026, 0x2
 _COMMA, _COLON, _SLASH, _AT, _UNDERSCORE, _DEGREE = 0x2C, 0x3A, 0x2F, 0x40, 0x5F, 0xB0
 
 
-@part
+@jit
 def words(codes: Codes, kinds: Kinds, size: int) -> Spans:
     """The words of codes[:size], in order."""
     spans = np.empty((size, 2), np.int32)  # no run gives more words than it has characters; unused pages cost nothing
     return spans[: _cut(codes, kinds, size, spans)]
 
 
-@inner
+@jit_no_alloc
 def _cut(codes: Codes, kinds: Kinds, size: int, spans: Spans) -> int:
-    count = here = whole(0)
+    count = here = as_int64(0)
     while here < size:
         if kinds[here] & c.SPACE:
             here += 1
@@ -48,25 +48,25 @@ def _cut(codes: Codes, kinds: Kinds, size: int, spans: Spans) -> int:
     return count
 
 
-@inner
+@jit_no_alloc
 def _put(spans: Spans, count: int, start: int, end: int) -> int:
     spans[count, 0] = start
     spans[count, 1] = end
     return count + 1
 
 
-@inner
+@jit_no_alloc
 def _special(codes: Codes, start: int, end: int) -> int:
     number = find(codes, start, end)
     return -1 if number >= 0 and CUTS[number, 0] == UNIT else number
 
 
-@inner
+@jit_no_alloc
 def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
     """One word, or those that the table of exceptions makes of it."""
     number = _special(codes, start, end)
     if number >= 0:
-        first, second = whole(int(CUTS[number, 0])), whole(int(CUTS[number, 1]))
+        first, second = as_int64(int(CUTS[number, 0])), as_int64(int(CUTS[number, 1]))
         if first:
             count = _put(spans, count, start, start + first)
         if second:
@@ -75,7 +75,7 @@ def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
     return _put(spans, count, start, end)
 
 
-@inner
+@jit_no_alloc
 def _run(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int, digits: bool) -> int:
     """The words of a run of non-spaces: prefixes and suffixes off until none is left or an exception is."""
     top = limit = count + end - start  # suffixes come last one first: they wait at the far end of the run's room
@@ -106,7 +106,7 @@ def _run(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: 
     return count
 
 
-@inner
+@jit_no_alloc
 def _prefix(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
     """How many characters are a word of their own at the start of codes[start:end]."""
     width = 0
@@ -116,12 +116,12 @@ def _prefix(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
         width = _dots(codes, start, end)
     elif codes[start] == _PLUS:
         width = 0 if start + 1 < end and kinds[start + 1] & c.DIGIT else 1
-    elif _is_dollar(codes, start, end, whole(2)) or _is_dollar(codes, start, end, whole(3)):
+    elif _is_dollar(codes, start, end, as_int64(2)) or _is_dollar(codes, start, end, as_int64(3)):
         width = 2 if codes[start + 1] == _DOLLAR else 3
     return width
 
 
-@inner
+@jit_no_alloc
 def _dots(codes: Codes, start: int, end: int) -> int:
     """How many full stops stand at `start`, if there are two or more."""
     here = start
@@ -130,7 +130,7 @@ def _dots(codes: Codes, start: int, end: int) -> int:
     return here - start if here - start > 1 else 0
 
 
-@inner
+@jit_no_alloc
 def _is_dollar(codes: Codes, start: int, end: int, width: int) -> bool:
     """C$ and A$ (of width 2), US$ (3)."""
     within = start + width <= end and codes[start + width - 1] == _DOLLAR
@@ -138,7 +138,7 @@ def _is_dollar(codes: Codes, start: int, end: int, width: int) -> bool:
     return within and (two or (width == 3 and codes[start] == 0x55 and codes[start + 1] == 0x53))
 
 
-@inner
+@jit_no_alloc
 def _suffix(codes: Codes, kinds: Kinds, start: int, end: int, digits: bool) -> int:
     """How many characters are a word of their own at the end of codes[start:end]."""
     last = end - 1
@@ -151,7 +151,7 @@ def _suffix(codes: Codes, kinds: Kinds, start: int, end: int, digits: bool) -> i
             width += 1
         if width == 1 and not before & c.BEFORE_DOT:
             shout = before & c.UPPER != 0 and last - 1 > start
-            width = whole(shout and (kinds[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
+            width = as_int64(shout and (kinds[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
     elif code == _ELLIPSIS:
         width = 2 if last > start and codes[last - 1] == _ELLIPSIS else 1
     elif kind & c.SUFFIX:
@@ -163,7 +163,7 @@ def _suffix(codes: Codes, kinds: Kinds, start: int, end: int, digits: bool) -> i
     return width
 
 
-@inner
+@jit_no_alloc
 def _amount(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
     """How many characters behind a digit at the end are a unit, a currency or a plus."""
     for width in range(5, 0, -1):
@@ -178,7 +178,7 @@ def _amount(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
     return 0
 
 
-@inner
+@jit_no_alloc
 def _inside(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int) -> int:
     """The words of a run without affixes: cut around what `_infix` finds behind its first character."""
     word = here = start
@@ -193,7 +193,7 @@ def _inside(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, coun
     return _known(codes, word, end, spans, count) if word < end else count
 
 
-@inner
+@jit_no_alloc
 def _infix(codes: Codes, kinds: Kinds, start: int, end: int, here: int) -> int:
     """How many characters at `here` are a word of their own inside codes[start:end]."""
     width = 0
@@ -208,20 +208,20 @@ def _infix(codes: Codes, kinds: Kinds, start: int, end: int, here: int) -> int:
     return width
 
 
-@inner
+@jit_no_alloc
 def _between(codes: Codes, kinds: Kinds, end: int, here: int) -> int:
     """The same for what is a word for its neighbours' sake."""
     code, before, after = codes[here], kinds[here - 1], kinds[here + 1]
     named = before & (c.ALPHA | c.DIGIT) != 0
     width = 0
     if code == _DOT:
-        width = whole(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
+        width = as_int64(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
     elif code == _COMMA:
-        width = whole(before & after & c.ALPHA != 0)
+        width = as_int64(before & after & c.ALPHA != 0)
     elif code in (_COLON, _SLASH) or 0x3C <= code <= 0x3E:  # : / < = >
-        width = whole(named and after & c.ALPHA != 0)
+        width = as_int64(named and after & c.ALPHA != 0)
     elif before & c.DIGIT and (after & c.DIGIT or codes[here + 1] == _HYPHEN):
-        width = whole(code in (_PLUS, _HYPHEN, 0x2A, 0x5E))  # + - * ^
+        width = as_int64(code in (_PLUS, _HYPHEN, 0x2A, 0x5E))  # + - * ^
     if not width and named and code in (_HYPHEN, _EM_DASH, 0x2013, 0x7E):  # - — – ~
         longest = 3 if code == _HYPHEN else (2 if code == _EM_DASH else 1)
         run = 1
@@ -232,7 +232,7 @@ def _between(codes: Codes, kinds: Kinds, end: int, here: int) -> int:
     return width
 
 
-@inner
+@jit_no_alloc
 def _is_address(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
     """Whether codes[start:end] is one word as [scheme://][user@]host.name[:port][/path]."""
     here = first = start
@@ -251,7 +251,7 @@ def _is_address(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
     return here > first and _is_host(codes, kinds, here + 1, end)
 
 
-@inner
+@jit_no_alloc
 def _is_host(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
     here = label = start
     dots = 0
