@@ -14,13 +14,13 @@ from pydantic import AfterValidator
 from corpus.document import Extracted, Failed, Found, Record, Skipped
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, language_of_script
-from corpus.extract.licenses import PERMISSIVE, allows, license_of_code
+from corpus.extract.licenses import PERMISSIVE, allows, license_of_tag
 from corpus.formats.archives import members
 from corpus.formats.lines import whole
 from corpus.formats.member import Member
 from corpus.settings import nearest
 from corpus.sources.base import Source, SourceSettings
-from corpus.sources.license_files import Survey, survey, tidy
+from corpus.sources.license_files import ArchiveLicenses, normalized_name, read_licenses
 
 # Source: PEP 263; editors read the same of any language.
 _CODING = re.compile(rb"(?:[^\n]*\n)?[^\n]*?coding[:=][ \t]*([-\w.]{1,40}?)(?:-unix|-dos|-mac)?(?![-\w.])")
@@ -80,14 +80,16 @@ def _found(path: Path, settings: CodeSettings) -> Iterator[Found]:
         language = language_of_name(name)
         return size <= settings.max_record_bytes and (language in languages or language == "")
 
-    about = survey(path)
+    about = read_licenses(path)
     archive = re.sub(r"\s+", "_", _SUFFIX.sub("", path.name))
     for found in members(path, wanted):
         yield _outcome(found, about, archive, languages, settings) if isinstance(found, Member) else found
 
 
-def _outcome(member: Member, about: Survey, archive: str, languages: frozenset[str], settings: CodeSettings) -> Found:
-    start, end, content, name = member.start, member.end, member.content, tidy(member.name)
+def _outcome(
+    member: Member, about: ArchiveLicenses, archive: str, languages: frozenset[str], settings: CodeSettings
+) -> Found:
+    start, end, content, name = member.start, member.end, member.content, normalized_name(member.name)
     language = language_of_name(name)
     if language == "" and content is not None:
         language = language_of_script(content)
@@ -105,7 +107,7 @@ def _outcome(member: Member, about: Survey, archive: str, languages: frozenset[s
     top = head(content, charset, _HEAD_BYTES)
     if not top.strip() and not content.decode(charset).strip():
         return Skipped(start, end, "empty")
-    license = license_of_code(top) or about.license_of(name)
+    license = license_of_tag(top) or about.license_of(name)
     if not _may(license or settings.license, settings.licenses):
         return Skipped(start, end, "license")
     identity = f"{archive} {name.removeprefix(about.top)}"
@@ -124,4 +126,4 @@ def _may(license: str, wanted: str | tuple[str, ...]) -> bool:
     return allows(license, allowed)
 
 
-SOURCE = Source(CodeSettings, read, cuts, text, revision=5, libraries=("zstandard",))
+SOURCE = Source(CodeSettings, read, cuts, text, revision=6, libraries=("zstandard", "license-expression"))

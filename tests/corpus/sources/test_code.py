@@ -183,6 +183,46 @@ def test_the_nearest_statement_rules_and_texts_rule_over_metadata(tmp_path: Path
         assert {re.split("[ /]", each.identity)[-1]: each.license for each in records(found)} == expected
 
 
+def licenses_of(folder: Path, files: Files, **settings: object) -> set[str | None]:
+    return {record.license for record in records(only(folder, files, **settings))}
+
+
+def test_precedence_of_tag_license_file_metadata_and_source(tmp_path: Path) -> None:
+    files = {
+        "a/x.py": b"# SPDX-License-Identifier: Zlib\nx = 1\n",
+        "a/LICENSE": MIT,
+        "a/pyproject.toml": b'[project]\nlicense = "Apache-2.0"\n',
+    }
+    assert licenses_of(tmp_path, files, license="isc") == {"zlib"}
+    files["a/x.py"] = b"x = 1\n"
+    assert licenses_of(tmp_path, files, license="isc") == {"mit"}
+    del files["a/LICENSE"]
+    assert licenses_of(tmp_path, files, license="isc") == {"apache-2.0"}
+    del files["a/pyproject.toml"]
+    assert licenses_of(tmp_path, files, license="isc") == {None}  # the source's own then holds
+    assert outcomes(only(tmp_path, files, license="isc", licenses=("isc",))) == {"record": 1}
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        b"# This program is free software under the GNU General Public License version 3.\n",
+        b"# Licensed under the Apache License, Version 2.0.\n",
+        b"# Copyright The Millers. PROPRIETARY AND CONFIDENTIAL.\n",
+        b"# Licensed under the Business Source License 1.1.\n",
+    ],
+)
+def test_notices_in_source_files_are_not_read(tmp_path: Path, notice: bytes) -> None:
+    assert licenses_of(tmp_path, {"a/LICENSE": MIT, "a/x.py": notice}) == {"mit"}
+    assert licenses_of(tmp_path, {"a/x.py": notice}) == {None}
+
+
+def test_unreadable_tag_is_unknown_even_beside_a_license(tmp_path: Path) -> None:
+    files = {"a/LICENSE": MIT, "a/x.py": b"# SPDX-License-Identifier: MIT OR OR ISC\n"}
+    assert licenses_of(tmp_path, files) == {"other"}
+    assert outcomes(only(tmp_path, files, licenses="permissive")) == {"license": 1, "not_source": 1}
+
+
 GPL = b"GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
 OURS = b"Copyright The Millers. All rights reserved. You may not copy this."
 EITHER = b"This is made available under the terms of either of the licenses\nfound in LICENSE.APACHE or LICENSE.MIT."
@@ -277,11 +317,10 @@ def test_what_nobody_wrote_there_is_told(tmp_path: Path) -> None:
     }
 
 
-def test_headers_of_real_files_name_their_licenses(tmp_path: Path, data: Path) -> None:
+def test_tags_of_real_files(tmp_path: Path, data: Path) -> None:
     contents = pq.read_table(data / "code/header-test1.parquet")["contents"].to_pylist()
     found = records(only(tmp_path, {f"a/{number}.c": each.encode() for number, each in enumerate(contents)}))
     assert [each.content.decode() for each in found] == contents
     tag = "epl-2.0 OR apache-2.0 OR gpl-2.0-only WITH classpath-exception-2.0"
     tag += " OR gpl-2.0-only WITH openjdk-assembly-exception-1.0"
-    notice, nothing = "apache-2.0", None
-    assert [each.license for each in found] == [tag, notice, tag, notice, notice, tag, notice, nothing, tag, tag]
+    assert [record.license for record in found] == [tag, None, tag, None, None, tag, None, None, tag, tag]
