@@ -21,7 +21,7 @@ from corpus.store.corpus_manifest import (
     write_manifest,
 )
 from corpus.store.ledger import Ledger
-from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, shard_schema
+from corpus.store.text_shards import VERDICT_COLUMNS, TableWriter, document_schema
 from corpus.store.token_shards import Header, Split, TokenShard, write_token_shard
 
 SIGNALS = ("characters", "words", "lines", "hashes")
@@ -118,19 +118,21 @@ class _Made:
         }
 
     def _clean(self, rows: list[dict[str, object]], part: int) -> list[dict[str, object]]:
-        schema, kept, ledger = shard_schema(SIGNALS, CLEAN_COLUMNS), [], self.ledgers["clean"]
+        schema, kept, ledger = document_schema(SIGNALS, VERDICT_COLUMNS), [], self.ledgers["clean"]
         with (
-            RowWriter(self.path("kept", part), schema) as keeps,
-            RowWriter(self.path("dropped", part), schema) as drops,
+            TableWriter(self.path("kept", part), schema) as keeps,
+            TableWriter(self.path("dropped", part), schema) as drops,
         ):
             for row in rows:
                 reasons = [rule.name for rule in failing(PROSE, row)]  # type: ignore[arg-type]
                 size = int(str(row["text_bytes"]))
                 if reasons:
-                    drops.add({**row, "rule": reasons[0], "failed_rules": reasons})
+                    judged = {**row, "rule": reasons[0], "failed_rules": reasons}
+                    drops.write([judged.get(name) for name in schema.names])
                     ledger.add(self.name, "dropped", reasons[0], input_bytes=1000, text_bytes=size)
                 else:
-                    keeps.add({**row, "failed_rules": []})
+                    judged = {**row, "failed_rules": []}
+                    keeps.write([judged.get(name) for name in schema.names])
                     kept.append(row)
                     ledger.add(self.name, "kept", "", input_bytes=1000, text_bytes=size)
         return kept

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from html import unescape
 from typing import NamedTuple
 
-from corpus.document import Extracted
-
 # Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag (noindex, none, and that a name
 # before a colon says whom the rest is for); noai and noimageai are DeviantArt's of November 2022.
 _SAYS = {
@@ -41,8 +39,15 @@ class _Tag(NamedTuple):
     attributes: Mapping[str, str]
 
 
-def claims(content: bytes, carrier: Mapping[str, int]) -> Extracted:
-    """What a page claims, with no text; `carrier`: what header_robots found in its headers."""
+class PageClaims(NamedTuple):
+    """License and robots signals that a page states."""
+
+    signals: Mapping[str, int]
+    license: str | None
+
+
+def claims(content: bytes, carrier: Mapping[str, int]) -> PageClaims:
+    """Return the license and robots signals of a page; `carrier` holds those of its HTTP headers."""
     if b"\0" in content[:64]:  # UTF-16 or UTF-32, whose tags are ASCII with NULs between
         content = content.replace(b"\0", b"")
     signals = {**header_robots(""), **carrier}
@@ -63,7 +68,7 @@ def claims(content: bytes, carrier: Mapping[str, int]) -> Extracted:
             elif found and tag.name == b"a":
                 linked.add(found)
     license_ = _only(stated) if stated else _only(linked)
-    return Extracted("", signals, license_)
+    return PageClaims(signals, license_)
 
 
 def header_robots(value: str) -> dict[str, int]:

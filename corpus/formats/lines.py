@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus.document import Failed, Found, Skipped
+from corpus.document import Failed, Skipped, Span
 from corpus.formats.compressed import Container, Damage, next_match, offset, pieces
 
 _NEWLINE = re.compile(rb"\n")
@@ -60,9 +60,9 @@ def line_start(path: Path, wanted: int) -> int:
     return min(newline + 1, size)
 
 
-def whole(found: Iterator[Found], start: int, stop: int) -> Iterator[Found]:
+def whole(found: Iterator[Span], start: int, stop: int) -> Iterator[Span]:
     """The same, with the last one drawn out to `stop`; if there is none, `skipped(empty)` for all of it."""
-    last: Found | None = None
+    last: Span | None = None
     for each in found:
         if last is not None:
             yield last

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corpus.document import UnreadableError, keyed_hash
+from corpus.document import Document, Origin, UnreadableError, keyed_hash
 from corpus.errors import CorpusError, InputError
 from corpus.quality.datatrove_steps import Loaded, Step, load
 
@@ -16,11 +16,17 @@ ASKED_AGAIN, MAX_ASKED_AGAIN = 8, 100_000  # documents of a task, characters of 
 SCORE_ONE = 1024  # of our language scores; datatrove's go to 1
 
 PROBE = "The mill stands by the river. It grinds corn, and the people of the village bring it there.\n" * 3
-PROBE_ROW: Mapping[str, object] = {
-    "id": "0" * 32, "url": "https://example.org/mill", "date": "2024-05-01", "language": "en",
-    "language_score": SCORE_ONE, "license": "cc0-1.0", "source": "probe",
-}  # fmt: skip
-TOLD = ("url", "date", "language", "license", "source", "origin_file", "origin_start")
+PROBE_DOCUMENT = Document(
+    id="0" * 32,
+    text=PROBE,
+    source="probe",
+    url="https://example.org/mill",
+    date="2024-05-01",
+    language="en",
+    license="cc0-1.0",
+    origin=Origin("mill.txt", 0, len(PROBE)),
+    signals={"language_score": SCORE_ONE},
+)
 
 
 class Answer(NamedTuple):
@@ -45,14 +51,12 @@ class Chain:
             text = step.ask(text, {"id": identity}).text
         return text
 
-    def judge(self, text: str, row: Mapping[str, object]) -> Answer:
+    def judge(self, document: Document) -> Answer:
         """What the filters say, in order, up to the first that drops it. Raises UnreadableError if one of them fails.
 
         Some filters edit what they keep: the next one sees that text, and it is what the answer holds.
         """
-        facts = {name: row[name] for name in TOLD if row.get(name) is not None} | {"id": row["id"]}
-        if row.get("language_score") is not None:
-            facts["language_score"] = int(str(row["language_score"])) / SCORE_ONE
+        text, facts = document.text, _metadata(document)
         for step in self._filters:
             answer = step.ask(text, facts)
             if answer.dropped is not None:
@@ -66,6 +70,23 @@ class Chain:
             step.ask_again()
 
 
+def _metadata(document: Document) -> Mapping[str, object]:
+    """Return what a datatrove filter sees of a document beside its text; unknown values are left out."""
+    score = document.signals.get("language_score")
+    values = {
+        "id": document.id,
+        "url": document.url,
+        "date": document.date,
+        "language": document.language,
+        "license": document.license,
+        "source": document.source,
+        "origin_file": document.origin.file,
+        "origin_start": document.origin.start,
+        "language_score": None if score is None else score / SCORE_ONE,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def try_out(source: str, steps: Sequence[Step]) -> None:
     """Makes each step of a source and asks it of a plain document: what is missing, it says now. Raises InputError.
 
@@ -73,9 +94,9 @@ def try_out(source: str, steps: Sequence[Step]) -> None:
     """
     try:
         chain = Chain(steps)
-        chain.edit(PROBE, str(PROBE_ROW["id"]))
+        chain.edit(PROBE, PROBE_DOCUMENT.id)
         for step in chain._filters:
-            step.ask(PROBE, {**PROBE_ROW})
+            step.ask(PROBE, _metadata(PROBE_DOCUMENT))
     except UnreadableError as error:
         raise InputError(f"{source}: steps: {error.reason}, of a plain document: {error.__cause__}") from None
     except CorpusError as error:

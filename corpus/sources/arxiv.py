@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError
+from corpus.document import Document, Failed, Record, Skipped, Span, UnreadableError
 from corpus.formats.member import BrokenError, Member
 from corpus.formats.tar_members import Tar, is_tar
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.submission import submission
 
 _GZIP = b"\x1f\x8b"
@@ -29,8 +29,8 @@ class ArxivSettings(SourceSettings):
     reader: Literal["arxiv"]
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """A record for each paper; see Source. A tar's headers belong to the paper behind them."""
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """A record for each paper; see Reader. A tar's headers belong to the paper behind them."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -74,8 +74,8 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return [places[index] if (index := bisect_left(places, offset)) < len(places) else size for offset in wanted]
 
 
-def text(record: Record, settings: SourceSettings) -> Extracted:
-    """The paper's text, and how many of its files it lacks. Raises UnreadableError."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the paper's text and the number of missing input files. Raises UnreadableError."""
     from corpus.extract.latex_text import latex_text
 
     try:
@@ -85,15 +85,15 @@ def text(record: Record, settings: SourceSettings) -> Extracted:
     if main is None:
         raise UnreadableError(why_not)
     made = latex_text(files, main)
-    return Extracted(made.text, {"missing_inputs": len(made.missing)})
+    return record.document(made.text, signals={"missing_inputs": len(made.missing)})
 
 
-def _whole(path: Path, size: int, settings: SourceSettings) -> Found:
+def _whole(path: Path, size: int, settings: SourceSettings) -> Span:
     content = path.read_bytes() if size <= settings.max_record_bytes else None
     return _paper(Member(0, size, path.name, size, content))
 
 
-def _paper(member: Member) -> Found:
+def _paper(member: Member) -> Span:
     """What a member of a bulk tar, or a file by itself, is."""
     start, end, name, _, content = member
     if content is None:
@@ -149,4 +149,4 @@ class _Plain:
         """Members are not held, so there may be any number."""
 
 
-SOURCE = Source(ArxivSettings, read, cuts, text, revision=2)
+READER = Reader(ArxivSettings, read, cuts, document, revision=2)

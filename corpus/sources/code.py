@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from corpus.document import Extracted, Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, language_of_script
 from corpus.extract.licenses import PERMISSIVE, allows, license_of_tag
@@ -19,7 +19,7 @@ from corpus.formats.archives import members
 from corpus.formats.lines import whole
 from corpus.formats.member import Member
 from corpus.settings import nearest
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.license_files import ArchiveLicenses, normalized_name, read_licenses
 
 # Source: PEP 263; editors read the same of any language.
@@ -42,8 +42,8 @@ class CodeSettings(SourceSettings):
     licenses: Literal["all", "permissive"] | tuple[str, ...] = "all"  # or those of a list, as SPDX spells them
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """A record for each source file; see Source. A bad member is lost alone, and a broken archive from there on.
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """A record for each source file; see Reader. A bad member is lost alone, and a broken archive from there on.
 
     Its identity is the archive's name, less its suffix, and the member's path below the only folder at the top.
     """
@@ -59,8 +59,8 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return [0 if offset <= 0 else size for offset in wanted]
 
 
-def text(record: Record, settings: SourceSettings) -> Extracted:
-    """The file as it is, and whether it was written by hand, there."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the file unchanged, with signals for generated, minified and vendored code."""
     from corpus.extract.handwritten import is_generated, is_minified, is_vendored
 
     code = record.content.decode(record.charset or "utf-8")
@@ -70,10 +70,10 @@ def text(record: Record, settings: SourceSettings) -> Extracted:
         "minified": is_minified(path, code),
         "vendored": is_vendored(path),
     }
-    return Extracted(code, {name: int(value) for name, value in said.items()})
+    return record.document(code, signals={name: int(value) for name, value in said.items()})
 
 
-def _found(path: Path, settings: CodeSettings) -> Iterator[Found]:
+def _found(path: Path, settings: CodeSettings) -> Iterator[Span]:
     languages = LANGUAGES if settings.languages is None else frozenset(settings.languages)
 
     def wanted(name: str, size: int) -> bool:
@@ -88,7 +88,7 @@ def _found(path: Path, settings: CodeSettings) -> Iterator[Found]:
 
 def _outcome(
     member: Member, about: ArchiveLicenses, archive: str, languages: frozenset[str], settings: CodeSettings
-) -> Found:
+) -> Span:
     start, end, content, name = member.start, member.end, member.content, normalized_name(member.name)
     language = language_of_name(name)
     if language == "" and content is not None:
@@ -126,4 +126,4 @@ def _may(license: str, wanted: str | tuple[str, ...]) -> bool:
     return allows(license, allowed)
 
 
-SOURCE = Source(CodeSettings, read, cuts, text, revision=6, libraries=("zstandard", "license-expression"))
+READER = Reader(CodeSettings, read, cuts, document, revision=6, libraries=("zstandard", "license-expression"))

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from corpus import units
-from corpus.document import Extracted, Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.errors import InputError
 from corpus.extract.page_claims import claims
 from corpus.fetch import client
@@ -28,7 +28,7 @@ from corpus.fetch.access import Access
 from corpus.formats import arc, warc_walk
 from corpus.formats.warc_format import WARC
 from corpus.sources import captures, crawl_index, crawl_listing, opt_out
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 
 CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
 
@@ -85,9 +85,9 @@ class CommonCrawlSettings(SourceSettings):
         return (self.crawl,) if isinstance(self.crawl, str) else tuple(sorted(set(self.crawl)))
 
     @property
-    def whereabouts(self) -> frozenset[str]:
+    def location_fields(self) -> frozenset[str]:
         """See SourceSettings."""
-        return super().whereabouts | {"at", "opt_out"}
+        return super().location_fields | {"at", "opt_out"}
 
     @property
     def selects(self) -> bool:
@@ -101,7 +101,7 @@ class CommonCrawlSettings(SourceSettings):
 
 
 def listing(settings: SourceSettings, access: Access) -> list[str]:
-    """See Source.listing: the chosen files of the crawls, or, to select from, of their indexes."""
+    """See Reader.listing: the chosen files of the crawls, or, to select from, of their indexes."""
     assert isinstance(settings, CommonCrawlSettings)
     if not settings.crawls:
         return []
@@ -111,14 +111,14 @@ def listing(settings: SourceSettings, access: Access) -> list[str]:
 
 
 def select(index: Path, settings: SourceSettings, access: Access, target: Path) -> None:
-    """See Source.select."""
+    """See Reader.select."""
     assert isinstance(settings, CommonCrawlSettings) and settings.select
     with index.open("rb") as file:
         crawl_index.select(file, str(index), settings.select, settings.at, access, target)
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """The records that begin in bytes [start, end) of a file. See Source.read."""
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """The records that begin in bytes [start, end) of a file. See Reader.read."""
     assert isinstance(settings, CommonCrawlSettings)
     wanted = captures.Wanted(settings.files == "wet", settings.max_record_bytes, opt_out.opted_out(settings.list_files))
     form = arc.ARC if arc.is_arc(path) else WARC
@@ -140,26 +140,27 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """See Source.cuts. Exact, so it inflates a compressed file up to the last wanted offset."""
+    """See Reader.cuts. Exact, so it inflates a compressed file up to the last wanted offset."""
     return warc_walk.cuts(path, wanted, arc.ARC if arc.is_arc(path) else WARC)
 
 
-def text(record: Record, settings: SourceSettings) -> Extracted:
-    """The page's text and what it says of itself, or the text as WET has it. Raises UnreadableError."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the page's text, license and robots signals, or the text of a WET record. Raises UnreadableError."""
     assert isinstance(settings, CommonCrawlSettings)
     if settings.files == "wet":
-        return Extracted(record.content.decode("utf-8", "replace"))
+        return record.document(record.content.decode("utf-8", "replace"))
     from corpus.extract.html import html_text
 
     page = html_text(record.content, record.charset, main_content=settings.extract == "main_content")
-    return claims(record.content, record.signals)._replace(text=page)
+    stated = claims(record.content, record.signals)
+    return record.document(page, license=stated.license, signals=stated.signals)
 
 
-SOURCE = Source(
+READER = Reader(
     settings=CommonCrawlSettings,
     read=read,
     cuts=cuts,
-    text=text,
+    document=document,
     revision=4,
     libraries=("fastwarc", "resiliparse", "warcio"),
     listing=listing,

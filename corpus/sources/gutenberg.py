@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from corpus.document import Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.licenses import UNKNOWN
 from corpus.formats.archives import members
@@ -15,7 +15,7 @@ from corpus.formats.lines import whole
 from corpus.formats.member import Member
 from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
 from corpus.formats.zip_members import is_zip
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 
 _HEAD_BYTES = 100_000  # in which a header is looked for
 _MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
@@ -27,8 +27,8 @@ class GutenbergSettings(SourceSettings):
     reader: Literal["gutenberg"]
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """A record for the book; of a zip, for each text in it; of Parquet, for each row. See Source.
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """A record for the book; of a zip, for each text in it; of Parquet, for each row. See Reader.
 
     Its identity is the book's number, else title and author, else the file's name.
     """
@@ -58,14 +58,14 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return [0 if offset <= 0 else size for offset in wanted]
 
 
-def text(record: Record, settings: SourceSettings) -> str:
-    """The book without what Project Gutenberg put around it."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the book without the header and license text of Project Gutenberg."""
     from corpus.extract.gutenberg_text import book_text
 
-    return book_text(record.content.decode(record.charset or "utf-8"))
+    return record.document(book_text(record.content.decode(record.charset or "utf-8")))
 
 
-def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Found]:
+def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Span]:
     for row in rows(path, start, stop, ["text", "id"]):
         if isinstance(row, Failed | Skipped):
             yield row
@@ -79,7 +79,7 @@ def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Found]:
             yield _found(row.start, row.end, str(row.values.get("id") or path.name), content)
 
 
-def _members(path: Path, limit: int) -> Iterator[Found]:
+def _members(path: Path, limit: int) -> Iterator[Span]:
     for found in members(path, lambda name, size: name.lower().endswith(".txt") and size <= limit):
         if not isinstance(found, Member):
             yield found
@@ -89,7 +89,7 @@ def _members(path: Path, limit: int) -> Iterator[Found]:
             yield Skipped(found.start, found.end, "too_large" if found.size > limit else "not_text")
 
 
-def _found(start: int, end: int, name: str, content: bytes) -> Found:
+def _found(start: int, end: int, name: str, content: bytes) -> Span:
     from corpus.extract.gutenberg_header import header_of
 
     if not content.strip():
@@ -125,4 +125,4 @@ def _charset(content: bytes, claimed: str | None) -> str:
     return next((each for each in ("utf-8", known, "cp1252") if each and decodes(content, each)), "iso8859-1")
 
 
-SOURCE = Source(GutenbergSettings, read, cuts, text, revision=2, libraries=("pyarrow",))
+READER = Reader(GutenbergSettings, read, cuts, document, revision=2, libraries=("pyarrow",))

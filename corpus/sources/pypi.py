@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from corpus.document import Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import marked_charset
 from corpus.fetch.package_index import member_of
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 
 
 class PypiSettings(SourceSettings):
@@ -21,8 +21,8 @@ class PypiSettings(SourceSettings):
     main_content: bool = True  # of HTML: less navigation and the like
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """One record, the whole file; see Source.
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """One record, the whole file; see Reader.
 
     Its identity is "package version member" where acquire unpacked it (`Address.folder`), and the
     file's name elsewhere: never anything of where the machine keeps it.
@@ -33,7 +33,7 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
         yield _found(path, size, settings)
 
 
-def _found(path: Path, size: int, settings: PypiSettings) -> Found:
+def _found(path: Path, size: int, settings: PypiSettings) -> Span:
     if size > settings.max_record_bytes:
         return Skipped(0, size, "too_large")
     content = path.read_bytes()
@@ -58,14 +58,14 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return [0 if offset <= 0 else size for offset in wanted]
 
 
-def text(record: Record, settings: SourceSettings) -> str:
-    """The file's text, or that of its HTML. Raises UnreadableError."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the file's text, extracted if it is HTML. Raises UnreadableError."""
     assert isinstance(settings, PypiSettings)
     if settings.format == "html":
         from corpus.extract.html import html_text
 
-        return html_text(record.content, record.charset, settings.main_content)
-    return record.content.decode(record.charset or "utf-8")
+        return record.document(html_text(record.content, record.charset, settings.main_content))
+    return record.document(record.content.decode(record.charset or "utf-8"))
 
 
-SOURCE = Source(PypiSettings, read, cuts, text, revision=1, libraries=("resiliparse",))
+READER = Reader(PypiSettings, read, cuts, document, revision=1, libraries=("resiliparse",))

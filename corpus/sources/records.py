@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
-from corpus.document import Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import container
 from corpus.formats.lines import Line, line_start, lines, whole
 from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -30,8 +30,8 @@ class RecordsSettings(SourceSettings):
     language_field: str | None = None
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """A record for each line or row; see Source. A bad one fails alone."""
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """A record for each line or row; see Reader. A bad one fails alone."""
     assert isinstance(settings, RecordsSettings)
     stop = cuts(path, [end], settings)[0]
     if start >= stop:
@@ -50,12 +50,12 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return [0 if offset <= 0 else size for offset in wanted]
 
 
-def text(record: Record, settings: SourceSettings) -> str:
-    """The text as it was published; see `plain_text` for its line ends."""
-    return record.content.decode()
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the text as published."""
+    return record.document(record.content.decode())
 
 
-def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Found]:
+def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
     fields = (
         settings.text_field,
         settings.id_field,
@@ -73,7 +73,7 @@ def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> 
             yield _outcome(row.start, row.end, row.values, settings)
 
 
-def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Found]:
+def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
     lost: Failed | None = None  # what damage took, and the rest of the line that it broke
     for line in lines(path, start, stop, container(path), settings.max_record_bytes):
         found = line if isinstance(line, Failed) else _from_line(line, settings)
@@ -89,7 +89,7 @@ def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) ->
         yield lost
 
 
-def _from_line(line: Line, settings: RecordsSettings) -> Found:
+def _from_line(line: Line, settings: RecordsSettings) -> Span:
     start, end = line.start, line.end
     if line.data is None:
         return Skipped(start, end, "too_large")
@@ -106,7 +106,7 @@ def _from_line(line: Line, settings: RecordsSettings) -> Found:
     return _outcome(start, end, values, settings)
 
 
-def _outcome(start: int, end: int, values: Mapping[str, object], settings: RecordsSettings) -> Found:
+def _outcome(start: int, end: int, values: Mapping[str, object], settings: RecordsSettings) -> Span:
     found = _field(values, settings.text_field)
     if found is None:
         return Skipped(start, end, "no_text")
@@ -173,4 +173,4 @@ def _date(value: object) -> str | None:
     return _string(value)
 
 
-SOURCE = Source(RecordsSettings, read, cuts, text, revision=3, libraries=("pyarrow", "zstandard"))
+READER = Reader(RecordsSettings, read, cuts, document, revision=3, libraries=("pyarrow", "zstandard"))

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote
 from xml.parsers import expat
 
-from corpus.document import Failed, Found, Record, Skipped
+from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import Container, container, head, next_match, next_stream
 from corpus.formats.mediawiki_dump import Page, pages
-from corpus.sources.base import Source, SourceSettings
+from corpus.sources.base import Reader, SourceSettings
 
 HEAD_BYTES = 1 << 20
 _PAGE = re.compile(rb"<page>")
@@ -36,8 +36,8 @@ class Site(NamedTuple):
     base: str | None  # `https://en.wikipedia.org/wiki/`
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Found]:
-    """A record for each article; see Source."""
+def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+    """A record for each article; see Reader."""
     kind, site = container(path), site_of(path)
     stop = _cut(path, end, kind, site.encoding)
     for page in pages(path, start, stop, kind, site.encoding, settings.max_record_bytes):
@@ -69,11 +69,11 @@ def _cut(path: Path, wanted: int, kind: Container, encoding: str) -> int:
         return next_match(file, _PAGE, len(b"<page>"), max(wanted, first + 1), size)
 
 
-def text(record: Record, settings: SourceSettings) -> str:
-    """The article's text. Raises UnreadableError."""
+def document(record: Record, settings: SourceSettings) -> Document:
+    """Return the article's text. Raises UnreadableError."""
     from corpus.extract.wikitext import wikitext_text
 
-    return wikitext_text(record.content.decode())
+    return record.document(wikitext_text(record.content.decode()))
 
 
 def site_of(path: Path) -> Site:
@@ -90,7 +90,7 @@ def site_of(path: Path) -> Site:
     return Site(encoding, unescape(wiki[1]).strip() if wiki else "", f"{host[0]}wiki/" if host else None)
 
 
-def found(page: Page, site: Site) -> Found:
+def found(page: Page, site: Site) -> Span:
     """The outcome of one page."""
     start, end, xml = page
     fields = _fields(xml)
@@ -155,4 +155,4 @@ def _fields(xml: bytes) -> dict[str, str] | None:
     return {name: "".join(parts) for name, parts in texts.items()}
 
 
-SOURCE = Source(WikipediaSettings, read, cuts, text, revision=3, libraries=("mwparserfromhell",))
+READER = Reader(WikipediaSettings, read, cuts, document, revision=3, libraries=("mwparserfromhell",))

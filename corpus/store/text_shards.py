@@ -1,17 +1,19 @@
-"""Text shards: Parquet + zstd, a row a document, its signals beside its text."""
+"""Text shards: Parquet files with one document per row, its signals in columns beside the text."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.document import Document
+
 FORMAT_VERSION = 1
-BATCH_TEXT_BYTES = 16_000_000
+BATCH_TEXT_CHARACTERS = 16_000_000
 BATCH_ROWS = 10_000
 
 COLUMNS = (
@@ -28,9 +30,9 @@ COLUMNS = (
     ("origin_end", pa.int64()),
     ("text_bytes", pa.int64()),
 )
-CLEAN_COLUMNS = (
-    ("rule", pa.string()),  # the rule that dropped it, null if kept
-    ("failed_rules", pa.list_(pa.string())),  # all that said no, in recipe order
+VERDICT_COLUMNS = (
+    ("rule", pa.string()),  # the rule that the drop is credited to, null if kept
+    ("failed_rules", pa.list_(pa.string())),  # every rule that failed, in recipe order
 )
 RECORD_COLUMNS = (
     ("file", pa.dictionary(pa.int32(), pa.string())),
@@ -42,41 +44,46 @@ RECORD_COLUMNS = (
 )
 
 
-def shard_schema(signals: Sequence[str], more: Sequence[tuple[str, pa.DataType]] = ()) -> pa.Schema:
-    """The schema of a text shard with these signals; `more` are a job's own columns."""
-    measured = [(name, pa.int64()) for name in signals]
+class RecordRow(NamedTuple):
+    """A row of the record ledger: the outcome of one span of an input file."""
+
+    file: str
+    start: int
+    end: int
+    outcome: str
+    reason: str
+    id: str | None
+
+
+def document_schema(signals: Sequence[str], more: Sequence[tuple[str, pa.DataType]] = ()) -> pa.Schema:
+    """Return the schema of a text shard with these signals; `more` are columns between the metadata and the signals."""
     metadata = {"format_version": str(FORMAT_VERSION), "kind": "text shard"}
-    return pa.schema([*COLUMNS, *more, *measured], metadata=metadata)
+    return pa.schema([*COLUMNS, *more, *((name, pa.int64()) for name in signals)], metadata=metadata)
 
 
-def records_schema() -> pa.Schema:
-    """The schema of the record ledger: a row for every span of every file."""
-    return pa.schema(list(RECORD_COLUMNS), metadata={"format_version": str(FORMAT_VERSION), "kind": "records"})
-
-
-class RowWriter:
+class TableWriter:
     """Writes rows to a Parquet file in row groups of bounded size; the bytes depend on the rows alone."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema, self._rows, self._bytes = schema, [], 0  # type: ignore[var-annotated]
+        self._schema = schema
+        self._rows: list[Sequence[object]] = []
+        self._characters = 0
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3)
-        self.rows = 0
 
-    def add(self, row: Mapping[str, object]) -> None:
-        """Adds a row; a column that it lacks is null."""
+    def write(self, row: Sequence[object], text_characters: int = 0) -> None:
+        """Add a row of values in the order of the schema."""
         self._rows.append(row)
-        self._bytes += len(str(row.get("text") or ""))
-        self.rows += 1
-        if len(self._rows) >= BATCH_ROWS or self._bytes >= BATCH_TEXT_BYTES:
+        self._characters += text_characters
+        if len(self._rows) >= BATCH_ROWS or self._characters >= BATCH_TEXT_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
-        columns = {name: [row.get(name) for row in self._rows] for name in self._schema.names}
-        self._writer.write_table(pa.table(columns, schema=self._schema))
-        self._rows, self._bytes = [], 0
+        columns = [list(column) for column in zip(*self._rows, strict=True)]
+        self._writer.write_table(pa.table(dict(zip(self._schema.names, columns, strict=True)), schema=self._schema))
+        self._rows, self._characters = [], 0
 
     def close(self) -> None:
-        """Writes what is left, and the footer. No row group is ever empty: some readers stumble over that."""
+        """Write the remaining rows and the footer. No row group is ever empty, because some readers fail on one."""
         if self._rows:
             self._flush()
         self._writer.close()
@@ -91,23 +98,71 @@ class RowWriter:
             self._writer.close()
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
-    """Rows of a Parquet file in order, a row group at a time."""
+class RecordWriter(TableWriter):
+    """Writes the record ledger: a row for every span of every input file."""
+
+    def __init__(self, path: Path) -> None:
+        metadata = {"format_version": str(FORMAT_VERSION), "kind": "records"}
+        super().__init__(path, pa.schema(list(RECORD_COLUMNS), metadata=metadata))
+
+    def add(self, file: str, start: int, end: int, outcome: str, reason: str, identity: str | None) -> None:
+        """Add the outcome of bytes [start, end) of a file."""
+        self.write(RecordRow(file, start, end, outcome, reason, identity))
+
+
+class DocumentWriter(TableWriter):
+    """Writes judged documents: their columns, the verdict of the rules, and the signals in the given order."""
+
+    def __init__(self, path: Path, signals: Sequence[str]) -> None:
+        super().__init__(path, document_schema(signals, VERDICT_COLUMNS))
+        self._signals = tuple(signals)
+
+    def add(self, document: Document, failed_rules: Sequence[str] = (), *, keep_text: bool = True) -> None:
+        """Add a document; a signal that was not measured is null."""
+        signals = document.signals
+        row = (
+            document.id,
+            document.text if keep_text else None,
+            document.url,
+            document.date,
+            document.language,
+            signals.get("language_score"),
+            document.license,
+            document.source,
+            *document.origin,
+            len(document.text.encode()),
+            failed_rules[0] if failed_rules else None,
+            list(failed_rules),
+            *(signals.get(name) for name in self._signals),
+        )
+        self.write(row, len(document.text) if keep_text else 0)
+
+
+RowType = TypeVar("RowType", bound=NamedTuple)
+
+
+def read_rows(path: Path, kind: type[RowType]) -> Iterator[RowType]:
+    """Yield the rows of a Parquet file as named tuples, one row group in memory at a time.
+
+    Only the columns that `kind` names are read.
+    """
+    names = list(kind._fields)
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=columns).to_pylist()
+            table = file.read_row_group(group, columns=names)
+            yield from map(kind._make, zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 def read_one(path: Path, row: int, column: str) -> object:
-    """One value: only the row group that holds it is read, and the last such group is kept at hand."""
-    ends = _ends(path)
+    """Return one value. Only the row group that holds it is read; recent row groups are cached."""
+    ends = _group_ends(path)
     group = bisect_right(ends, row)
     return _column(path, group, column)[row - ends[group - 1] if group else row].as_py()
 
 
 @lru_cache(maxsize=1024)
-def _ends(path: Path) -> tuple[int, ...]:
-    """The first row behind each row group."""
+def _group_ends(path: Path) -> tuple[int, ...]:
+    """Return the number of rows up to the end of each row group."""
     with pq.ParquetFile(path) as file:
         return tuple(accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)))
 

@@ -119,7 +119,7 @@ def _listed(source: SourceSettings, folder: Path) -> list[Origin]:
 def _own_settings(source: SourceSettings) -> dict[str, Json]:
     """The reader's own settings, and those that say where its files are, as far as the recipe sets them."""
     told = source.model_dump(mode="json", exclude_defaults=True)
-    own = (set(type(source).model_fields) - set(SourceSettings.model_fields)) | source.whereabouts
+    own = (set(type(source).model_fields) - set(SourceSettings.model_fields)) | source.location_fields
     return {name: value for name, value in told.items() if name in own and name != "paths"}
 
 

@@ -1,22 +1,32 @@
 """clean: records become documents with signals and verdicts; every span of every file is accounted for."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from corpus import document
-from corpus.document import Extracted, Failed, Found, Record, Skipped, UnreadableError, document_id, keyed_hash
+from corpus import document as documents
+from corpus.document import (
+    Document,
+    Failed,
+    Origin,
+    Skipped,
+    Span,
+    UnreadableError,
+    document_id,
+    keyed_hash,
+    plain_text,
+)
 from corpus.errors import CorpusError
 from corpus.quality.catalog import select
 from corpus.quality.datatrove_chain import REVISION as CHAIN_REVISION
 from corpus.quality.datatrove_chain import Chain
 from corpus.quality.datatrove_steps import decided_by, load
+from corpus.quality.language import SCORE_ONE
 from corpus.quality.rule import Rule, failing
 from corpus.settings import Json
-from corpus.sources.base import SourceSettings, catalog
+from corpus.sources.base import Language, SourceSettings, catalog
 from pipelines.engine.job import Done, Job, versions
 from pipelines.engine.task import Task
 from pipelines.split_points import ranges_of
@@ -24,7 +34,7 @@ from pipelines.stages.fetch import InputFile, files_of, lists_of
 
 if TYPE_CHECKING:
     from corpus.quality.language import LanguageModel
-    from corpus.store.text_shards import RowWriter
+    from corpus.store.text_shards import DocumentWriter, RecordWriter
 
 SAMPLE_SHARE = 0.01  # of dropped documents whose text stays, where not all do
 NOT_DECIDING = {"share", "priority", "holdout", "max_failed"}  # what clean does not look at
@@ -46,7 +56,7 @@ class Clean(Job):
         return select(self.source.rules, self.source.bounds)
 
     def settings(self) -> Json:
-        not_deciding = NOT_DECIDING | self.source.whereabouts | {"rules", "bounds", "steps"}
+        not_deciding = NOT_DECIDING | self.source.location_fields | {"rules", "bounds", "steps"}
         source = self.source.model_dump(mode="json", exclude=set(not_deciding))
         rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
         steps: list[Json] = [each.json() for each in load(self.source.steps)]
@@ -66,8 +76,8 @@ class Clean(Job):
         found: dict[str, Json] = {
             "reader": reader.revision,
             "signals": signals.REVISION,
-            "ids": document.REVISION,
-            "text": document.TEXT_REVISION,
+            "ids": documents.REVISION,
+            "text": documents.TEXT_REVISION,
             "unicode": unicodedata.unidata_version,
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
@@ -86,22 +96,22 @@ class Clean(Job):
 
     def work(self, task: Task) -> None:
         from corpus.quality.signals import SIGNALS, STATED
-        from corpus.store.text_shards import CLEAN_COLUMNS, RowWriter, records_schema, shard_schema
+        from corpus.store.text_shards import DocumentWriter, RecordWriter
 
         acquire = self.inputs[0]
         files = files_of(acquire, task.input(acquire))
-        schema, part = shard_schema((*SIGNALS, *STATED), CLEAN_COLUMNS), f"{task.index:05d}.parquet"
-        with ExitStack() as stack:
-            kept, dropped, records = (
-                stack.enter_context(RowWriter(task.new(f"{name}-{part}"), each))
-                for name, each in (("kept", schema), ("dropped", schema), ("records", records_schema()))
-            )
+        signals, part = (*SIGNALS, *STATED), f"{task.index:05d}.parquet"
+        with (
+            DocumentWriter(task.new(f"kept-{part}"), signals) as kept,
+            DocumentWriter(task.new(f"dropped-{part}"), signals) as dropped,
+            RecordWriter(task.new(f"records-{part}")) as records,
+        ):
             source, model, chain = self._with_lists(task), self._language_model(task), Chain(self.source.steps)
             cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
             ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
             task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
             chain.ask_again()
-        task.facts["signals"] = [*SIGNALS, *STATED]
+        task.facts["signals"] = list(signals)
 
     def _with_lists(self, task: Task) -> SourceSettings:
         """The source's settings, with its lists as files of this machine."""
@@ -157,15 +167,15 @@ class Clean(Job):
                 raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
 
     def _failures(self, done: Done) -> str:
-        from corpus.store.text_shards import read_rows
+        from corpus.store.text_shards import RecordRow, read_rows
 
         lines: list[str] = []
         more = 0
         for index in range(self.tasks):
-            for row in read_rows(done.path(f"records-{index:05d}.parquet")):
-                if row["outcome"] == "failed" and len(lines) < SHOWN_FAILURES:
-                    lines.append(f"  {row['file']}@{row['start']}..{row['end']}: {row['reason']}")
-                elif row["outcome"] == "failed":
+            for row in read_rows(done.path(f"records-{index:05d}.parquet"), RecordRow):
+                if row.outcome == "failed" and len(lines) < SHOWN_FAILURES:
+                    lines.append(f"  {row.file}@{row.start}..{row.end}: {row.reason}")
+                elif row.outcome == "failed":
                     more += 1
         return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
@@ -179,9 +189,9 @@ class _Cleaner:
     task: Task
     model: "LanguageModel | None"
     chain: Chain
-    kept: "RowWriter"
-    dropped: "RowWriter"
-    records: "RowWriter"
+    kept: "DocumentWriter"
+    dropped: "DocumentWriter"
+    records: "RecordWriter"
 
     def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
         """Reads one range; returns what it covered."""
@@ -211,95 +221,86 @@ class _Cleaner:
         link.symlink_to(path.resolve())
         return link
 
-    def _book(self, file: InputFile, found: Found) -> None:
-        outcome, reason, identity, size = self._fate(file, found)
-        name = self.job.source.name
-        self.task.ledger.add(name, outcome, reason, input_bytes=found.end - found.start, text_bytes=size)
-        span = {"file": file.name, "start": found.start, "end": found.end}
-        self.records.add({**span, "outcome": outcome, "reason": reason, "id": identity})
+    def _book(self, file: InputFile, span: Span) -> None:
+        """Enter a span's outcome in the ledgers."""
+        outcome, reason, identity, text_bytes = self._outcome(file, span)
+        size = span.end - span.start
+        self.task.ledger.add(self.job.source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
+        self.records.add(file.name, span.start, span.end, outcome, reason, identity)
 
-    def _fate(self, file: InputFile, found: Found) -> tuple[str, str, str | None, int]:
-        """Outcome, reason, id and bytes of text."""
-        if isinstance(found, Skipped):
-            return "skipped", found.reason, None, 0
-        if isinstance(found, Failed):
-            return "failed", found.reason, None, 0
-        identity = document_id(self.job.source.name, found.identity, found.content)
+    def _outcome(self, file: InputFile, span: Span) -> tuple[str, str, str | None, int]:
+        """Return outcome, reason, document id and bytes of text."""
+        source = self.job.source
+        if isinstance(span, Skipped):
+            return "skipped", span.reason, None, 0
+        if isinstance(span, Failed):
+            return "failed", span.reason, None, 0
+        identity = document_id(source.name, span.identity, span.content)
         if not self.job.takes(identity):
             return "skipped", "not_sampled", identity, 0
-        source = self.job.source
         try:
-            made = catalog()[source.reader].text(found, source)
-            extracted = Extracted(made) if isinstance(made, str) else made
+            document = catalog()[source.reader].document(span, source)
         except UnreadableError as error:
             return "failed", error.reason, None, 0
         except (MemoryError, RecursionError):
             return "failed", "extractor_exhausted", None, 0
-        except Exception:  # hostile bytes in somebody's parser: one record is lost, by name, and max_failed watches
+        except Exception:  # hostile bytes in a parser: this record alone is lost, and max_failed bounds how many are
             return "failed", "extractor_error", None, 0
+        document = replace(
+            document,
+            id=identity,
+            text=plain_text(document.text),
+            source=source.name,
+            license=document.license or source.license,
+            origin=Origin(file.name, span.start, span.end),
+        )
         try:
-            return self._judge(file, found, extracted._replace(text=document.plain_text(extracted.text)), identity)
-        except UnreadableError as error:  # of a datatrove step, which names itself
+            return self._judge(document)
+        except UnreadableError as error:  # a datatrove step failed; the reason names it
             return "failed", error.reason, None, 0
 
-    def _judge(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> tuple[str, str, str, int]:
-        extracted = extracted._replace(text=document.plain_text(self.chain.edit(extracted.text, identity)))
-        row, reasons = self._measured(file, record, extracted, identity)
-        if not reasons:
-            answer = self.chain.judge(extracted.text, row)
-            reasons, edited = [answer.dropped] if answer.dropped else [], document.plain_text(answer.text)
-            if edited != extracted.text:  # some filters edit what they keep: what stays is measured as it stays
-                row, reasons = self._measured(file, record, extracted._replace(text=edited), identity)
-        if not reasons:
-            self.kept.add(row)
-            return "kept", "", identity, int(str(row["text_bytes"]))
-        if not self._keeps_text(identity):
-            row["text"] = None
-        self.dropped.add({**row, "rule": reasons[0], "failed_rules": reasons})
-        return "dropped", reasons[0], identity, int(str(row["text_bytes"]))
+    def _judge(self, document: Document) -> tuple[str, str, str, int]:
+        """Write the document to the kept or the dropped table; return its outcome."""
+        document = replace(document, text=plain_text(self.chain.edit(document.text, document.id)))
+        measured = self._measure(document)
+        failed_rules = self._failed_rules(measured)
+        if not failed_rules:
+            answer = self.chain.judge(measured)
+            failed_rules, text = [answer.dropped] if answer.dropped else [], plain_text(answer.text)
+            if text != document.text:  # some filters edit what they keep: the final text is measured and judged again
+                measured = self._measure(replace(document, text=text))
+                failed_rules = self._failed_rules(measured)
+        text_bytes = len(measured.text.encode())
+        if not failed_rules:
+            self.kept.add(measured)
+            return "kept", "", measured.id, text_bytes
+        self.dropped.add(measured, failed_rules, keep_text=self._keeps_text(measured.id))
+        return "dropped", failed_rules[0], measured.id, text_bytes
 
-    def _measured(
-        self, file: InputFile, record: Record, extracted: Extracted, identity: str
-    ) -> tuple[dict[str, object], list[str]]:
-        """A document's row with its signals, and which of our own rules refuse it."""
+    def _measure(self, document: Document) -> Document:
+        """Return the document with its language and all signals; those of the reader win over measured ones."""
         from corpus.quality.signals import STATED, measure
 
-        source, row = self.job.source, self._row(file, record, extracted, identity)
-        signals = {**dict.fromkeys(STATED), **measure(extracted.text), **extracted.signals}
-        reasons = [rule.name for rule in failing(self.job.rules, signals)]
-        if not extracted.text:
-            reasons.insert(0, "empty")
-        if source.language and not _wanted(row, source):
-            reasons.insert(0, "language")
-        return {**row, **signals}, reasons
+        language, score = self.model.identify(document.text) if self.model else (document.language, None)
+        signals = {"language_score": score, **dict.fromkeys(STATED), **measure(document.text), **document.signals}
+        return replace(document, language=language, signals=signals)
 
-    def _row(self, file: InputFile, record: Record, extracted: Extracted, identity: str) -> dict[str, object]:
-        text = extracted.text
-        language, score = self.model.identify(text) if self.model else (record.language, None)
-        return {
-            "id": identity,
-            "text": text,
-            "url": record.url,
-            "date": record.date,
-            "language": language,
-            "language_score": score,
-            "license": extracted.license or record.license or self.job.source.license,
-            "source": self.job.source.name,
-            "origin_file": file.name,
-            "origin_start": record.start,
-            "origin_end": record.end,
-            "text_bytes": len(text.encode()),
-            "failed_rules": [],
-        }
+    def _failed_rules(self, document: Document) -> list[str]:
+        """Return the names of the rules that fail, in the order in which drops are credited."""
+        failed = [rule.name for rule in failing(self.job.rules, document.signals)]
+        if not document.text:
+            failed.insert(0, "empty")
+        if self.job.source.language and not _in_language(document, self.job.source.language):
+            failed.insert(0, "language")
+        return failed
 
     def _keeps_text(self, identity: str) -> bool:
+        """Return True if the text of a dropped document is stored."""
         if self.job.keep_dropped == "sample":
             return keyed_hash(self.job.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
         return self.job.keep_dropped == "all"
 
 
-def _wanted(row: Mapping[str, object], source: SourceSettings) -> bool:
-    gate, score = source.language, row["language_score"]
-    assert gate is not None
-    sure = score is None or int(str(score)) >= gate.at_least * 1024
-    return row["language"] in gate.keep and sure
+def _in_language(document: Document, wanted: Language) -> bool:
+    score = document.signals["language_score"]
+    return document.language in wanted.keep and (score is None or score >= wanted.at_least * SCORE_ONE)

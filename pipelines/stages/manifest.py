@@ -35,7 +35,7 @@ class ManifestJob(Job):
     def settings(self) -> Json:
         recipe = self.recipe.model_dump(mode="json", exclude={"out", "contact"})
         for source, settings in zip(recipe["sources"], self.recipe.sources, strict=True):
-            for name in settings.whereabouts:  # what the files hold is in the inputs' fingerprints
+            for name in settings.location_fields:  # what the files hold is in the inputs' fingerprints
                 del source[name]
         del recipe["tokenizer"]["file"]
         return cast(Json, recipe)

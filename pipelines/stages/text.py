@@ -11,6 +11,8 @@ from pipelines.engine.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from corpus.dedup.decision import Decision
+
 
 @dataclass(frozen=True)
 class TextJob(Job):
@@ -26,10 +28,11 @@ class TextJob(Job):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from corpus.dedup.decision import Decision
         from corpus.store.text_shards import read_rows
 
         clean, dedup = task.input(self.inputs[0]), task.input(self.inputs[1])
-        decisions = read_rows(dedup.path(f"decisions/{self.of_source}-{task.index:05d}.parquet"))
+        decisions = read_rows(dedup.path(f"decisions/{self.of_source}-{task.index:05d}.parquet"), Decision)
         with pq.ParquetFile(clean.path(f"kept-{task.index:05d}.parquet")) as kept:
             schema = _with_split(kept.schema_arrow)
             with pq.ParquetWriter(
@@ -39,14 +42,14 @@ class TextJob(Job):
                     table = kept.read_row_group(group)
                     fates = [next(decisions) for _ in range(table.num_rows)]
                     self._book(task, fates, table["text_bytes"].to_pylist())
-                    splits = pa.array([fate["split"] for fate in fates], pa.string())
+                    splits = pa.array([fate.split for fate in fates], pa.string())
                     table = table.drop_columns(["rule", "failed_rules"]).add_column(2, "split", splits)
                     if left := table.filter(splits.is_valid()):
                         writer.write_table(left.cast(schema))
 
-    def _book(self, task: Task, fates: list[dict[str, object]], sizes: list[int]) -> None:
+    def _book(self, task: Task, fates: list["Decision"], sizes: list[int]) -> None:
         for fate, size in zip(fates, sizes, strict=True):
-            outcome, reason = ("kept", fate["split"]) if fate["split"] else ("merged", fate["reason"])
+            outcome, reason = ("kept", fate.split) if fate.split else ("merged", fate.reason)
             task.ledger.add(self.of_source, outcome, str(reason), input_bytes=size, text_bytes=size)
         task.progress(len(fates), sum(sizes))
 

@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
 from corpus.settings import Json
+from corpus.store.token_shards import Split
 from pipelines.engine.job import Done, Job, versions
 from pipelines.engine.task import Task
 
 BATCH_DOCUMENTS = 64
 CHECKED_EVERY = 100  # of the documents, one in so many is decoded again and compared
+
+
+class _TextRow(NamedTuple):
+    id: str
+    text: str
+    split: Split
+    language: str | None
+    text_bytes: int
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,15 @@ class Tokenize(Job):
         totals: dict[str, list[int]] = {"train": [0, 0, 0], "holdout": [0, 0, 0]}
         passed = changed = 0
         for rows in self._batches(task):
-            texts = [str(row["text"]) for row in rows]
-            for row, text, tokens in zip(rows, texts, encoder.encode(texts), strict=True):
-                split, size = str(row["split"]), int(str(row["text_bytes"]))
-                assert split in ("train", "holdout")
-                run.add(str(row["id"]), split, str(row["language"] or "und"), size, tokens)  # type: ignore[arg-type]
-                totals[split] = [a + b for a, b in zip(totals[split], (1, len(tokens), size), strict=True)]
-                task.ledger.add(self.of_source, "kept", split, input_bytes=size, text_bytes=size)
-                changed += passed % CHECKED_EVERY == 0 and encoder.decode(tokens) != text
+            for row, tokens in zip(rows, encoder.encode([row.text for row in rows]), strict=True):
+                run.add(row.id, row.split, row.language or "und", row.text_bytes, tokens)
+                counts = (1, len(tokens), row.text_bytes)
+                totals[row.split] = [a + b for a, b in zip(totals[row.split], counts, strict=True)]
+                size = row.text_bytes
+                task.ledger.add(self.of_source, "kept", row.split, input_bytes=size, text_bytes=size)
+                changed += passed % CHECKED_EVERY == 0 and encoder.decode(tokens) != row.text
                 passed += 1
-            task.progress(len(rows), sum(int(str(row["text_bytes"])) for row in rows))
+            task.progress(len(rows), sum(row.text_bytes for row in rows))
         task.facts["changed_by_tokenizer"] = changed  # of one document in CHECKED_EVERY
         task.facts["totals"] = {split: list(each) for split, each in totals.items()}  # documents, tokens, bytes
         run.write(task.new(f"run-{task.index:05d}.arrow"))
@@ -58,13 +67,13 @@ class Tokenize(Job):
         told = f"the tokenizer does not give back the text of {changed} documents (one in {CHECKED_EVERY} was tried)"
         return f"{self.of_source}: {told}" if changed else None
 
-    def _batches(self, task: Task) -> Iterator[list[dict[str, object]]]:
+    def _batches(self, task: Task) -> Iterator[list[_TextRow]]:
         from corpus.store.text_shards import read_rows
 
         path = task.input(self.input(f"text.{self.of_source}")).path(f"text-{task.index:05d}.parquet")
-        batch: list[dict[str, object]] = []
-        for row in read_rows(path, ["id", "text", "split", "language", "text_bytes"]):
-            if row["id"] is None:
+        batch: list[_TextRow] = []
+        for row in read_rows(path, _TextRow):
+            if row.id is None:
                 raise CorpusError(f"{path}: damaged: a row without an id")
             batch.append(row)
             if len(batch) == BATCH_DOCUMENTS:

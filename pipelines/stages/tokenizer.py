@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
@@ -14,6 +15,17 @@ from corpus.tokens.settings import Tokenizer
 from pipelines.engine.job import Job, versions
 from pipelines.engine.task import Task
 from pipelines.stages.text import TextJob
+
+
+class _Size(NamedTuple):
+    id: str
+    split: str
+    text_bytes: int
+
+
+class _Text(NamedTuple):
+    id: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,7 @@ class TokenizerJob(Job):
         }
         documents = {
             source: [
-                (str(row["id"]), int(str(row["text_bytes"])))
-                for path in paths
-                for row in read_rows(path, ["id", "split", "text_bytes"])
-                if row["split"] == "train"
+                (row.id, row.text_bytes) for path in paths for row in read_rows(path, _Size) if row.split == "train"
             ]
             for source, paths in shards.items()
         }
@@ -86,8 +95,7 @@ class TokenizerJob(Job):
         for source, paths in shards.items():
             wanted = set(chosen[source])
             for path in paths:
-                for row in read_rows(path, ["id", "text"]):
-                    if row["id"] in wanted:
-                        text = str(row["text"])
-                        task.progress(1, len(text))
-                        yield text
+                for row in read_rows(path, _Text):
+                    if row.id in wanted:
+                        task.progress(1, len(row.text))
+                        yield row.text

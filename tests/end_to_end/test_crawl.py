@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from corpus.store.text_shards import read_rows
 from pipelines.build import build
 from pipelines.engine.executors.local import Local
 from tests.end_to_end.builds import products
@@ -105,6 +105,8 @@ def test_opt_out_lists_decide_by_what_they_hold(places: Places, tmp_path: Path) 
     other = built(tmp_path / "other", at, opt_out=[str(tmp_path / "b.txt")])
     none = built(tmp_path / "none", at)
     assert len({each["manifest.json"] for each in (one, other, none)}) == 3
-    records = (row for path in (tmp_path / "one/out").rglob("records-*.parquet") for row in read_rows(path))
+    records = (
+        row for path in (tmp_path / "one/out").rglob("records-*.parquet") for row in pq.read_table(path).to_pylist()
+    )
     skipped = sum(row["reason"] == "opt_out" for row in records)
     assert skipped == sum(member.url.split("/")[2] in hosts[:10] for member in places.members)

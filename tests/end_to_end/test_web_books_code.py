@@ -84,6 +84,8 @@ def test_the_users_own_command_builds_end_to_end(overrides: list[str], tmp_path:
 
 
 def _texts(out: Path, source: str) -> list[dict[str, object]]:
-    from corpus.store.text_shards import read_rows
+    import pyarrow.parquet as pq
 
-    return [row for path in sorted(out.glob(f"jobs/text.{source}-*/*.parquet")) for row in read_rows(path)]
+    return [
+        row for path in sorted(out.glob(f"jobs/text.{source}-*/*.parquet")) for row in pq.read_table(path).to_pylist()
+    ]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from corpus.dedup.cluster import held_out
 from corpus.recipe import Recipe
 from corpus.store.parquet_tables import columns
-from corpus.store.text_shards import read_rows
 from corpus.tokens.runs import order_key
 from pipelines.commands.forecast.estimate import MAX_UNITS, KnownRecords, Sample, SampledFiles
 from pipelines.commands.forecast.sample_tokens import Text, measure
@@ -111,7 +111,9 @@ class Reader:
             by_file = name not in self._sampled.censuses
             kept = self._shards(name, "kept", "id", "origin_file", "origin_start")
             paths = [dedup.path(f"decisions/{name}-{n:05d}.parquet") for n in range(clean.tasks)]
-            for each, fate in zip(kept, (fate for path in paths for fate in read_rows(path)), strict=True):
+            for each, fate in zip(
+                kept, (fate for path in paths for fate in pq.read_table(path).to_pylist()), strict=True
+            ):
                 row = rows.get((each["origin_file"], each["origin_start"]))
                 if row is None:
                     continue
@@ -155,9 +157,8 @@ class Reader:
         places: list[int] = []
         left = MEASURED_BYTES
         for n in range(job.tasks):
-            for row in read_rows(
-                done.path(f"text-{n:05d}.parquet"), ["id", "text", "text_bytes", "origin_file", "origin_start"]
-            ):
+            names = ["id", "text", "text_bytes", "origin_file", "origin_start"]
+            for row in pq.read_table(done.path(f"text-{n:05d}.parquet"), columns=names).to_pylist():
                 if left <= 0:
                     return texts, places
                 number = rows.get((str(row["origin_file"]), int(str(row["origin_start"]))))

@@ -5,27 +5,27 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from corpus.document import Found, Record
-from corpus.sources.base import Source, SourceSettings
+from corpus.document import Record, Span
+from corpus.sources.base import Reader, SourceSettings
 
 
-def read_whole(source: Source, path: Path, settings: SourceSettings) -> list[Found]:
+def read_whole(source: Reader, path: Path, settings: SourceSettings) -> list[Span]:
     """One read of the whole file, its spans checked."""
     size = path.stat().st_size
     return checked(list(source.read(path, 0, size, settings)), 0, size)
 
 
-def read_cut(source: Source, path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[Found]:
+def read_cut(source: Reader, path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[Span]:
     """The union of the reads between the cuts for the offsets wanted; each read tiles its range."""
     size = path.stat().st_size
     places = sorted({0, *source.cuts(path, wanted, settings), size})
-    found: list[Found] = []
+    found: list[Span] = []
     for start, end in pairwise(places):
         found += checked(list(source.read(path, start, end, settings)), start, end)
     return found
 
 
-def checked(found: list[Found], start: int, end: int) -> list[Found]:
+def checked(found: list[Span], start: int, end: int) -> list[Span]:
     """The same, once its spans are known to tile [start, end)."""
     at = start
     for each in found:
@@ -35,11 +35,11 @@ def checked(found: list[Found], start: int, end: int) -> list[Found]:
     return found
 
 
-def outcomes(found: Sequence[Found]) -> Counter[str]:
+def outcomes(found: Sequence[Span]) -> Counter[str]:
     """How many of each reason; records count as `record`."""
     return Counter("record" if isinstance(each, Record) else each.reason for each in found)
 
 
-def records(found: Sequence[Found]) -> list[Record]:
+def records(found: Sequence[Span]) -> list[Record]:
     """The records alone."""
     return [each for each in found if isinstance(each, Record)]

@@ -9,21 +9,21 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.document import Failed, Found, Record, Skipped
+from corpus.document import Failed, Record, Skipped, Span
 from corpus.sources.common_crawl import CommonCrawlSettings, read
 
 SETTINGS = CommonCrawlSettings(name="web", reader="common_crawl", paths=("x",), share=1.0, license="unknown")
 EVERYTHING = 1 << 60
 
 
-def found(path: Path, settings: CommonCrawlSettings = SETTINGS) -> list[Found]:
+def found(path: Path, settings: CommonCrawlSettings = SETTINGS) -> list[Span]:
     """All of a file, once its spans are seen to tile it."""
     spans = list(read(path, 0, EVERYTHING, settings))
     assert_tiled(spans, 0, path.stat().st_size)
     return spans
 
 
-def assert_tiled(spans: Sequence[Found], start: int, end: int) -> None:
+def assert_tiled(spans: Sequence[Span], start: int, end: int) -> None:
     at = start
     for span in spans:
         assert span.start == at <= span.end, (span.start, span.end, at)
@@ -31,7 +31,7 @@ def assert_tiled(spans: Sequence[Found], start: int, end: int) -> None:
     assert at == end
 
 
-def outcomes(spans: Sequence[Found]) -> dict[str, int]:
+def outcomes(spans: Sequence[Span]) -> dict[str, int]:
     """How many records, and how many skips and failures of each reason."""
     counts: dict[str, int] = {}
     for span in spans:
@@ -40,15 +40,15 @@ def outcomes(spans: Sequence[Found]) -> dict[str, int]:
     return counts
 
 
-def urls(spans: Sequence[Found]) -> list[str | None]:
+def urls(spans: Sequence[Span]) -> list[str | None]:
     return [span.url for span in spans if isinstance(span, Record)]
 
 
-def failures(spans: Sequence[Found]) -> list[Failed]:
+def failures(spans: Sequence[Span]) -> list[Failed]:
     return [span for span in spans if isinstance(span, Failed)]
 
 
-def skips(spans: Sequence[Found]) -> list[Skipped]:
+def skips(spans: Sequence[Span]) -> list[Skipped]:
     return [span for span in spans if isinstance(span, Skipped)]
 
 

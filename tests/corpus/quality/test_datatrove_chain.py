@@ -1,11 +1,12 @@
 """datatrove's steps at work: the verdicts of the filters themselves, and no trace of what came before."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from corpus.document import UnreadableError
+from corpus.document import Document, Origin, UnreadableError
 from corpus.errors import CorpusError
 from corpus.quality.datatrove_chain import ASKED_AGAIN, MAX_REASONS, Answer, Chain, snake_case
 from corpus.quality.datatrove_steps import Step
@@ -27,13 +28,16 @@ def step(use: str, **arguments: object) -> Step:
     return Step.model_validate({"use": use, "with": arguments})
 
 
-def row(number: int, **more: object) -> dict[str, object]:
-    return {"id": f"{number:032x}", "url": None, "source": "records", **more}
+def document(text: str, number: int, **known: str | None) -> Document:
+    """A document of which nothing is known but its id, source and origin, and `known`."""
+    unknown = {"url": None, "date": None, "language": None, "license": None}
+    origin, signals = Origin("records.jsonl", 0, len(text)), {"language_score": None}
+    return Document(f"{number:032x}", text, "records", origin=origin, signals=signals, **{**unknown, **known})
 
 
 def verdicts(chain: Chain, texts: list[str], numbers: list[int] | None = None) -> dict[int, Answer]:
     """What a chain says of each text, asked in this order."""
-    return {n: chain.judge(texts[n], row(n)) for n in numbers or range(len(texts))}
+    return {n: chain.judge(document(texts[n], n)) for n in numbers or range(len(texts))}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_no_verdict_rests_on_what_came_before(texts: list[str]) -> None:
 
 def test_a_step_that_remembers_is_found_out() -> None:
     chain = Chain([step("own_steps.Unseen")])
-    assert all(chain.judge(f"text {n}", row(n)).dropped is None for n in range(2 * ASKED_AGAIN))
+    assert all(chain.judge(document(f"text {n}", n)).dropped is None for n in range(2 * ASKED_AGAIN))
     with pytest.raises(CorpusError, match=r"own_steps\.Unseen.*answers otherwise when asked again"):
         chain.ask_again()
 
@@ -115,24 +119,25 @@ def test_steps_run_in_order_and_filters_see_what_earlier_ones_left() -> None:
     )
     text = chain.edit("first\nsecond", "0" * 32)
     assert text == "FIRST\nSECOND"
-    assert chain.judge(text, row(1)) == Answer(text, "datatrove.RegexFilter_2")
-    assert chain.judge("A\nB\nC", row(2)).dropped == "datatrove.LinesAtMost.b_3_lines_b"
-    assert chain.judge("small", row(3)).dropped == "datatrove.RegexFilter"
-    assert chain.judge("FINE", row(4)) == Answer("FINE")
+    assert chain.judge(document(text, 1)) == Answer(text, "datatrove.RegexFilter_2")
+    assert chain.judge(document("A\nB\nC", 2)).dropped == "datatrove.LinesAtMost.b_3_lines_b"
+    assert chain.judge(document("small", 3)).dropped == "datatrove.RegexFilter"
+    assert chain.judge(document("FINE", 4)) == Answer("FINE")
 
 
 def test_what_a_filter_is_told_of_a_document() -> None:
-    told = Chain([step("own_steps.Asks")]).judge(
-        "x", row(0, language="en", language_score=512, date=None, text_bytes=9)
-    )
-    assert told.dropped == "datatrove.Asks.0000_language_language_score_source"  # no key where nothing is known
+    known = document("x", 0, language="en")
+    told = Chain([step("own_steps.Asks")]).judge(replace(known, signals={"language_score": 512, "words": 9}))
+    assert (
+        told.dropped == "datatrove.Asks.0000_language_language_score_origin_file_origin_start_source"
+    )  # no key where nothing is known
 
 
 def test_an_error_loses_one_document_by_name() -> None:
     chain = Chain([step("own_steps.Fragile", word="fragile")])
-    assert chain.judge("sound", row(1, url="https://x.example")).dropped is None
+    assert chain.judge(document("sound", 1, url="https://x.example")).dropped is None
     with pytest.raises(UnreadableError) as error:
-        chain.judge("fragile", row(2))
+        chain.judge(document("fragile", 2))
     assert error.value.reason == "datatrove.Fragile.zero_division_error"
     with pytest.raises(UnreadableError, match=r"datatrove\.Spoils\.type_error"):
         Chain([step("own_steps.Spoils")]).edit("text", "0" * 32)
@@ -140,12 +145,12 @@ def test_an_error_loses_one_document_by_name() -> None:
 
 def test_what_is_wrong_with_the_machine_stops() -> None:
     with pytest.raises(CorpusError, match=r"own_steps\.Fragile.*ConnectionResetError"):
-        Chain([step("own_steps.Fragile", word="fragile", machine=True)]).judge("fragile", row(1))
+        Chain([step("own_steps.Fragile", word="fragile", machine=True)]).judge(document("fragile", 1))
 
 
 def test_reasons_are_short_names_and_few() -> None:
     chain = Chain([step("own_steps.LinesAtMost", lines=0)])
-    told = {chain.judge("x\n" * n, row(n)).dropped for n in range(1, 3 * MAX_REASONS)}
+    told = {chain.judge(document("x\n" * n, n)).dropped for n in range(1, 3 * MAX_REASONS)}
     assert len(told) == MAX_REASONS + 1 and "datatrove.LinesAtMost" in told
     assert snake_case("< 3 paragraphs") == "3_paragraphs" and snake_case("ZeroDivisionError") == "zero_division_error"
     assert len(snake_case("long " * 1000)) <= 60 and snake_case("\x1b[31m<script>") == "31m_script"

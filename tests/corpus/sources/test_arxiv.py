@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.document import Extracted, Failed, Record, Skipped, UnreadableError
-from corpus.sources.arxiv import SOURCE
+from corpus.document import Document, Failed, Record, Skipped, UnreadableError
+from corpus.sources.arxiv import READER
 from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 from tests.corpus.sources.submissions import (
     BULK,
@@ -28,21 +28,19 @@ from tests.corpus.sources.submissions import (
 )
 
 
-def made(record: Record) -> Extracted:
-    extracted = SOURCE.text(record, SETTINGS)
-    assert isinstance(extracted, Extracted)
-    return extracted
+def made(record: Record) -> Document:
+    return READER.document(record, SETTINGS)
 
 
 def text_of(path: Path) -> str:
-    [found] = read_whole(SOURCE, path, SETTINGS)
+    [found] = read_whole(READER, path, SETTINGS)
     assert isinstance(found, Record), found
     return made(found).text
 
 
 def test_a_bulk_tar_is_its_papers(data: Path) -> None:
     path = data / BULK
-    found = read_whole(SOURCE, path, SETTINGS)
+    found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == {"record": 9, "pdf_only": 1, "padding": 1}
     papers = records(found)
     assert [each.identity for each in papers] == [S2ORC, *STACKS]
@@ -59,7 +57,7 @@ def test_a_bulk_tar_is_its_papers(data: Path) -> None:
 def test_any_cuts_give_the_same(data: Path, parts: int) -> None:
     path = data / BULK
     wanted = [path.stat().st_size * part // parts for part in range(1, parts)]
-    assert read_cut(SOURCE, path, wanted, SETTINGS) == read_whole(SOURCE, path, SETTINGS)
+    assert read_cut(READER, path, wanted, SETTINGS) == read_whole(READER, path, SETTINGS)
 
 
 def test_cuts_are_where_members_begin(data: Path) -> None:
@@ -68,26 +66,27 @@ def test_cuts_are_where_members_begin(data: Path) -> None:
         first, second, third = [member.offset for member in outer.getmembers()][:3]
     size = path.stat().st_size
     asked = [0, first + 1, second, second + 1, size - 1, size]
-    assert SOURCE.cuts(path, asked, SETTINGS) == [0, second, second, third, size, size]
+    assert READER.cuts(path, asked, SETTINGS) == [0, second, second, third, size, size]
 
 
 def test_every_paper_becomes_text_and_missing_files_are_counted(data: Path) -> None:
-    signals = {each.identity: made(each).signals for each in records(read_whole(SOURCE, data / BULK, SETTINGS))}
+    signals = {each.identity: made(each).signals for each in records(read_whole(READER, data / BULK, SETTINGS))}
     assert signals.pop(S2ORC) == {"missing_inputs": 0}
     assert set(signals) == set(STACKS)  # a book's chapters, sent without its `preamble` and its list of `chapters`
     assert all(each == {"missing_inputs": 2} for each in signals.values())
 
 
 def test_a_single_submission_is_the_same_paper(data: Path, tmp_path: Path) -> None:
-    bulk_papers = {each.identity: each for each in records(read_whole(SOURCE, data / BULK, SETTINGS))}
+    bulk_papers = {each.identity: each for each in records(read_whole(READER, data / BULK, SETTINGS))}
     for identity, name in {S2ORC: "1911.02782v3.tar.gz", STACKS[1]: "1911.90001.gz"}.items():
         path = tmp_path / name
         path.write_bytes(bulk_papers[identity].content)
-        [found] = read_whole(SOURCE, path, SETTINGS)
+        [found] = read_whole(READER, path, SETTINGS)
         assert isinstance(found, Record) and found.content == bulk_papers[identity].content
         assert found.identity == name.removesuffix(".tar.gz").removesuffix(".gz")
-        assert made(found) == made(bulk_papers[identity])
-        assert SOURCE.cuts(path, [0, 1, 10**9], SETTINGS) == [0, found.end, found.end]
+        single, bulk = made(found), made(bulk_papers[identity])
+        assert (single.text, single.signals) == (bulk.text, bulk.signals)
+        assert READER.cuts(path, [0, 1, 10**9], SETTINGS) == [0, found.end, found.end]
 
 
 def test_a_paper_split_in_two_gives_the_same_text(data: Path, tmp_path: Path) -> None:
@@ -101,7 +100,7 @@ def test_a_paper_split_in_two_gives_the_same_text(data: Path, tmp_path: Path) ->
     path.write_bytes(submitted({"main.tex": whole[:place] + called + whole[end:], "parts/evaluation.tex": part}))
     assert text_of(path) == expected
     path.write_bytes(submitted({"main.tex": whole[:place] + called + whole[end:]}))
-    [found] = records(read_whole(SOURCE, path, SETTINGS))
+    [found] = records(read_whole(READER, path, SETTINGS))
     without = made(found)
     assert without.signals == {"missing_inputs": 1}
     assert "sample 500 paper clusters" in expected and "sample 500 paper clusters" not in without.text
@@ -119,7 +118,7 @@ def test_a_paper_split_in_two_gives_the_same_text(data: Path, tmp_path: Path) ->
     ],
 )
 def test_a_paper_is_known_by_its_arxiv_id(tmp_path: Path, name: str, identity: str, url: str | None) -> None:
-    found = read_whole(SOURCE, bulk(tmp_path / "a.tar", {name: gzip.compress(paper("x"))}), SETTINGS)
+    found = read_whole(READER, bulk(tmp_path / "a.tar", {name: gzip.compress(paper("x"))}), SETTINGS)
     assert [(each.identity, each.url) for each in records(found)] == [(identity, url)]
 
 
@@ -152,7 +151,7 @@ PAPER = gzip.compress(paper("Words."), mtime=0)
 )
 def test_what_is_no_paper_is_told(tmp_path: Path, content: bytes, expected: str) -> None:
     members = {"1911/1911.00001.gz": PAPER, "1911/1911.00002.gz": content, "1911/1911.00003.gz": PAPER}
-    found = read_whole(SOURCE, bulk(tmp_path / "a.tar", members), SETTINGS)
+    found = read_whole(READER, bulk(tmp_path / "a.tar", members), SETTINGS)
     assert outcomes(found) == Counter(["record", expected, "record", "padding"])
     assert isinstance(found[1], Failed) == (expected in ("truncated", "bad_gzip"))
 
@@ -160,23 +159,23 @@ def test_what_is_no_paper_is_told(tmp_path: Path, content: bytes, expected: str)
 def test_a_paper_is_bounded(tmp_path: Path) -> None:
     small = SETTINGS.model_copy(update={"max_record_bytes": len(PAPER)})
     path = bulk(tmp_path / "a.tar", {"1911/1911.00001.gz": PAPER, "1911/1911.00002.gz": PAPER + b"\0"})
-    assert outcomes(read_whole(SOURCE, path, small)) == {"record": 1, "too_large": 1, "padding": 1}
+    assert outcomes(read_whole(READER, path, small)) == {"record": 1, "too_large": 1, "padding": 1}
     single = tmp_path / "1911.00002.gz"
     single.write_bytes(PAPER + b"\0")
-    assert read_whole(SOURCE, single, small) == [Skipped(0, len(PAPER) + 1, "too_large")]
+    assert read_whole(READER, single, small) == [Skipped(0, len(PAPER) + 1, "too_large")]
 
 
 def test_no_archive_at_all_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     for content, expected in ((b"", Skipped(0, 0, "empty")), (b"words" * 200, Failed(0, 1000, "not_an_archive"))):
         path.write_bytes(content)
-        assert read_whole(SOURCE, path, SETTINGS) == [expected]
+        assert read_whole(READER, path, SETTINGS) == [expected]
 
 
 def test_a_paper_that_turns_out_unreadable_says_so() -> None:
     for content, reason in ((PAPER[:-9], "truncated"), (gzip.compress(b"words"), "not_tex")):
         with pytest.raises(UnreadableError, match=reason):
-            SOURCE.text(Record(0, 1, "1911.00001", content), SETTINGS)
+            READER.document(Record(0, 1, "1911.00001", content), SETTINGS)
 
 
 TAR = packed((info(f"1911/1911.0000{n}.gz"), PAPER * (n % 3 + 1)) for n in range(6))
@@ -188,8 +187,8 @@ with tarfile.open(fileobj=io.BytesIO(TAR)) as _opened:
 def test_half_a_tar_is_accounted_for(tmp_path: Path, length: int) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(TAR[:length])
-    whole = read_whole(SOURCE, path, SETTINGS)
-    assert read_cut(SOURCE, path, range(0, length, 300), SETTINGS) == whole
+    whole = read_whole(READER, path, SETTINGS)
+    assert read_cut(READER, path, range(0, length, 300), SETTINGS) == whole
     ends = [member.offset_data + -(-member.size // 512) * 512 for member in MEMBERS]
     assert len(records(whole)) == sum(end <= length for end in ends)
 
@@ -198,10 +197,10 @@ def test_behind_a_damaged_header_reading_resumes(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     place = MEMBERS[2].offset
     path.write_bytes(TAR[:place] + b"?" + TAR[place + 1 :])
-    found = read_whole(SOURCE, path, SETTINGS)
+    found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == {"record": 5, "bad_header": 1, "padding": 1}
     assert found[2] == Failed(place, found[3].start, "bad_header")
-    assert read_cut(SOURCE, path, range(0, len(TAR), 200), SETTINGS) == found
+    assert read_cut(READER, path, range(0, len(TAR), 200), SETTINGS) == found
 
 
 @given(st.lists(st.tuples(st.integers(0, len(TAR) - 1), st.integers(0, 255)), max_size=8), st.integers(1, len(TAR)))
@@ -212,7 +211,7 @@ def test_whatever_is_damaged_every_byte_is_accounted_for(changes: list[tuple[int
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tar"
         path.write_bytes(damaged[:length])
-        whole = read_whole(SOURCE, path, SETTINGS)
-        assert read_cut(SOURCE, path, range(0, len(TAR), 700), SETTINGS) == whole
+        whole = read_whole(READER, path, SETTINGS)
+        assert read_cut(READER, path, range(0, len(TAR), 700), SETTINGS) == whole
         for each in records(whole):
             made(each)

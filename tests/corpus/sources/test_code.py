@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from corpus.document import Found
-from corpus.sources.code import SOURCE, CodeSettings
+from corpus.document import Span
+from corpus.sources.code import READER, CodeSettings
 from tests.corpus.formats.archive_files import KINDS, PLAIN, SETTINGS, Files, packed, tar
 from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
@@ -43,13 +43,13 @@ def written(folder: Path, kind: str, files: Files = FILES, stem: str = "mill-1.0
     return path
 
 
-def only(folder: Path, files: Files, **settings: object) -> list[Found]:
-    return read_whole(SOURCE, written(folder, ".tar.gz", files), CodeSettings.model_validate({**PLAIN, **settings}))
+def only(folder: Path, files: Files, **settings: object) -> list[Span]:
+    return read_whole(READER, written(folder, ".tar.gz", files), CodeSettings.model_validate({**PLAIN, **settings}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_source_file_is_a_document_under_its_own_license(tmp_path: Path, kind: str) -> None:
-    found = read_whole(SOURCE, written(tmp_path, kind), SETTINGS)
+    found = read_whole(READER, written(tmp_path, kind), SETTINGS)
     assert {each.identity: each.license for each in records(found)} == {
         "mill-1.0 setup.py": "mit",
         "mill-1.0 src/wheel.c": "gpl-2.0-only",
@@ -58,7 +58,7 @@ def test_each_source_file_is_a_document_under_its_own_license(tmp_path: Path, ki
         "mill-1.0 vendor/stone/stone.go": "gpl-3.0",
     }
     assert outcomes(found) == {"record": 5, "not_source": 5, "other_language": 1, "empty": 1, "binary": 1}
-    assert [SOURCE.text(each, SETTINGS).text for each in records(found)] == [  # type: ignore[union-attr]
+    assert [READER.document(each, SETTINGS).text for each in records(found)] == [  # type: ignore[union-attr]
         content.decode() for name, content in FILES.items() if name.endswith((".py", "wheel.c", "grind", "file", ".go"))
     ]
 
@@ -74,7 +74,7 @@ def test_a_span_is_where_the_file_lies(tmp_path: Path, kind: str) -> None:
     else:
         path.write_bytes(tar(FILES, form=tarfile.GNU_FORMAT))
     data = path.read_bytes()
-    for each in records(read_whole(SOURCE, path, SETTINGS)):
+    for each in records(read_whole(READER, path, SETTINGS)):
         assert data[each.start : each.end].count(each.content) == 1
         assert each.identity.partition(" ")[2].encode() in data[each.start : each.end]
 
@@ -84,9 +84,9 @@ def test_an_archive_is_one_task_and_its_spans_tile_it(tmp_path: Path, kind: str)
     noise = {f"a/{n}.py": b"".join(b"x%d = %d\n" % (n * k, k * k) for k in range(900)) for n in range(40)}
     path = written(tmp_path, kind, noise, "a")
     size = path.stat().st_size
-    assert SOURCE.cuts(path, [0, 1, size - 1, size], SETTINGS) == [0, size, size, size]
-    found = read_cut(SOURCE, path, [1, size // 2], SETTINGS)
-    assert found == read_whole(SOURCE, path, SETTINGS)
+    assert READER.cuts(path, [0, 1, size - 1, size], SETTINGS) == [0, size, size, size]
+    found = read_cut(READER, path, [1, size // 2], SETTINGS)
+    assert found == read_whole(READER, path, SETTINGS)
     starts = [each.start for each in records(found)]
     assert len(starts) == 40 and len(set(starts)) > 2 and starts == sorted(starts)
 
@@ -96,12 +96,12 @@ def test_names_of_every_format_and_folders_of_none(tmp_path: Path) -> None:
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         path = tmp_path / "a.tar"
         path.write_bytes(tar({"./a//ж.py": b"1", long: b"2"}, tarfile.TarInfo("a/y.py"), form=form))
-        found = read_whole(SOURCE, path, SETTINGS)
+        found = read_whole(READER, path, SETTINGS)
         assert [each.identity for each in records(found)] == ["a ж.py", f"a {long[2:]}"]
         assert outcomes(found) == {"record": 2, "empty": 1}
     for files, identity in (({"x.py": b"1", "a/y.py": b"1"}, "a x.py"), ({"a/x.py": b"1", "b/x.py": b"1"}, "a a/x.py")):
         path.write_bytes(tar(files))
-        assert records(read_whole(SOURCE, path, SETTINGS))[0].identity == identity
+        assert records(read_whole(READER, path, SETTINGS))[0].identity == identity
 
 
 def test_an_archive_may_hold_nothing(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_an_archive_may_hold_nothing(tmp_path: Path) -> None:
     for content in (tar({}), tar({}, folder), packed(".zip", {})):
         path = tmp_path / "a"
         path.write_bytes(content)
-        assert outcomes(read_whole(SOURCE, path, SETTINGS)) == {"empty": 1}
+        assert outcomes(read_whole(READER, path, SETTINGS)) == {"empty": 1}
     path.write_bytes(b"")
-    assert read_whole(SOURCE, path, SETTINGS) == []
+    assert read_whole(READER, path, SETTINGS) == []
 
 
 def test_zips_of_64_bits_and_with_a_comment(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_zips_of_64_bits_and_with_a_comment(tmp_path: Path) -> None:
         archive.writestr("a/y.py", "y = 1\n")
     path = tmp_path / "a.zip"
     path.write_bytes(buffer.getvalue())
-    assert [each.content for each in records(read_whole(SOURCE, path, SETTINGS))] == [b"x = 1\n", b"y = 1\n"]
+    assert [each.content for each in records(read_whole(READER, path, SETTINGS))] == [b"x = 1\n", b"y = 1\n"]
 
 
 def test_languages_are_chosen_by_name(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_encodings_are_declared_or_utf8(tmp_path: Path, content: bytes, expected
     if expected is None:
         assert outcomes(found) == {"not_utf8": 1}
     else:
-        code = SOURCE.text(records(found)[0], SETTINGS).text  # type: ignore[union-attr]
+        code = READER.document(records(found)[0], SETTINGS).text  # type: ignore[union-attr]
         assert f"s = '{expected}'" in code and "\ufeff" not in code
 
 
@@ -308,7 +308,8 @@ def test_a_file_over_the_limit_is_passed_over(tmp_path: Path) -> None:
 def test_what_nobody_wrote_there_is_told(tmp_path: Path) -> None:
     files = {"a/x.py": b"x = 1\n", "a/vendor/y_pb2.py": b"y = 1\n", "a/z.min.js": b"z()\n"}
     said = {
-        each.identity.partition(" ")[2]: SOURCE.text(each, SETTINGS).signals for each in records(only(tmp_path, files))
+        each.identity.partition(" ")[2]: READER.document(each, SETTINGS).signals
+        for each in records(only(tmp_path, files))
     }  # type: ignore[union-attr]
     assert said == {
         "x.py": {"generated": 0, "minified": 0, "vendored": 0},

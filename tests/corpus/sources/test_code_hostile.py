@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus.formats.member import BOMB_BYTES
-from corpus.sources.code import SOURCE
+from corpus.sources.code import READER
 from tests.corpus.formats.archive_files import COMPRESS, KINDS, SETTINGS, packed, special, tar, zipped
 from tests.corpus.formats.tiles import outcomes, read_whole, records
 
@@ -32,14 +32,14 @@ from collections import Counter
 from pathlib import Path
 import zstandard
 from corpus.document import Record
-from corpus.sources.code import SOURCE, CodeSettings
+from corpus.sources.code import READER, CodeSettings
 settings = CodeSettings.model_validate_json(sys.argv[2])
 path, said, at = Path(sys.argv[1]), Counter(), 0
 def peak():  # ru_maxrss would begin with what the parent had
     [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 idle = peak()
-for found in SOURCE.read(path, 0, path.stat().st_size, settings):
+for found in READER.read(path, 0, path.stat().st_size, settings):
     assert found.start == at <= found.end
     at = found.end
     said["record" if isinstance(found, Record) else found.reason] += 1
@@ -52,7 +52,7 @@ def told(folder: Path, content: bytes) -> Counter[str]:
     """The outcomes of an archive, its spans checked."""
     path = folder / "a"
     path.write_bytes(content)
-    return outcomes(read_whole(SOURCE, path, SETTINGS))
+    return outcomes(read_whole(READER, path, SETTINGS))
 
 
 def survived(folder: Path, content: bytes) -> dict[str, int]:
@@ -245,11 +245,11 @@ def test_reading_goes_on_behind_a_header_that_is_broken(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     for content in (bytes(data), gzip.compress(data)):
         path.write_bytes(content)
-        found = read_whole(SOURCE, path, SETTINGS)
+        found = read_whole(READER, path, SETTINGS)
         assert [each.identity for each in records(found)] == ["a one.py", "a three.py"]
         assert outcomes(found) == {"record": 2, "bad_header": 1}
     path.write_bytes(data)
-    assert [each.start for each in read_whole(SOURCE, path, SETTINGS)] == [0, 3584, 7168]
+    assert [each.start for each in read_whole(READER, path, SETTINGS)] == [0, 3584, 7168]
 
 
 def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def _hostile(folder: Path, kind: str, spoil: Callable[[bytes], bytes]) -> None:
     files = {**GOOD, "a/LICENSE": b"MIT License", "a/" + "b" * 120 + ".c": b"int x;" * 50, **LAST}
     path = folder / "a"
     path.write_bytes(spoil(packed(kind, files)))
-    read_whole(SOURCE, path, SETTINGS)
+    read_whole(READER, path, SETTINGS)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -142,7 +142,7 @@ def test_what_a_record_is_told_by(data: Path) -> None:
 
 def test_text_of_real_pages_in_each_encoding(data: Path) -> None:
     pages = [span for span in found(data / "warc-edge-cases/resiliparse-warcfile.warc") if isinstance(span, Record)]
-    texts = [common_crawl.text(span, SETTINGS).text for span in pages if span.charset in ("windows-1251", "gb2312")]
+    texts = [common_crawl.document(span, SETTINGS).text for span in pages if span.charset in ("windows-1251", "gb2312")]
     assert any(re.search("[а-я]{4} [а-я]{4}", text) for text in texts)
     assert any(re.search("[一-龥]{8}", text) for text in texts)
     assert all("\ufffd" not in text for text in texts)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.document import Failed, Found, Record, Skipped
-from corpus.sources.gutenberg import SOURCE, GutenbergSettings
+from corpus.document import Failed, Record, Skipped, Span
+from corpus.sources.gutenberg import READER, GutenbergSettings
 from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 PLAIN = {"name": "books", "reader": "gutenberg", "paths": ("x",), "share": 1.0, "license": "public-domain"}
@@ -15,9 +15,9 @@ HEADER = "Title: The Mill\n\nRelease Date: May 1, 2001 [EBook #7]\n\nLanguage: F
 HEADER += "*** START OF THE PROJECT GUTENBERG EBOOK ***\n\n"
 
 
-def only(path: Path, content: bytes, settings: GutenbergSettings = SETTINGS) -> Found:
+def only(path: Path, content: bytes, settings: GutenbergSettings = SETTINGS) -> Span:
     path.write_bytes(content)
-    [found] = read_whole(SOURCE, path, settings)
+    [found] = read_whole(READER, path, settings)
     return found
 
 
@@ -33,11 +33,11 @@ def test_a_real_book_is_whole_and_alone(
     data: Path, name: str, begins: str, ends: str, date: str, language: str | None
 ) -> None:
     path = data / "gutenberg" / name
-    [found] = records(read_whole(SOURCE, path, SETTINGS))
+    [found] = records(read_whole(READER, path, SETTINGS))
     number = "1342" if "1342" in name else "11"
     assert found.identity == f"ebook {number}" and found.url == f"https://www.gutenberg.org/ebooks/{number}"
     assert (found.date, found.language, found.license) == (date, language, None)
-    book = SOURCE.text(found, SETTINGS)
+    book = READER.document(found, SETTINGS).text
     raw = path.read_text("utf-8-sig")
     by_hand = raw[raw.index(begins) + len(begins) : raw.find(ends) if ends in raw else None]
     assert isinstance(book, str) and book == by_hand.strip("\n").rstrip()
@@ -46,7 +46,7 @@ def test_a_real_book_is_whole_and_alone(
 
 def test_what_is_no_book_is_told(data: Path, tmp_path: Path) -> None:
     path = data / "gutenberg" / "pg11.rdf"
-    assert read_whole(SOURCE, path, SETTINGS) == [Skipped(0, path.stat().st_size, "not_text")]
+    assert read_whole(READER, path, SETTINGS) == [Skipped(0, path.stat().st_size, "not_text")]
     small = SETTINGS.model_copy(update={"max_record_bytes": 9})
     assert only(tmp_path / "a.txt", b"") == Skipped(0, 0, "empty")
     assert only(tmp_path / "a.txt", b" \r\n") == Skipped(0, 3, "empty")
@@ -65,7 +65,7 @@ def test_encodings_are_those_of_the_bytes_and_then_of_the_header(tmp_path: Path,
     book = "Le café est là" if encoding != "cp1251" else "Мельница"
     claim = f"Character set encoding: {claimed}\n\n" if claimed else ""
     found = only(tmp_path / "a.txt", (HEADER.format(claim) + book).encode(encoding))
-    assert isinstance(found, Record) and SOURCE.text(found, SETTINGS) == book
+    assert isinstance(found, Record) and READER.document(found, SETTINGS).text == book
     assert (found.identity, found.date, found.language) == ("ebook 7", "2001-05-01", "fr")
 
 
@@ -94,19 +94,19 @@ def test_zips_are_read_member_by_member(tmp_path: Path) -> None:
         archive.writestr("cover.jpg", "\0")
         archive.writestr("../8-0.txt", "bad")
         archive.writestr("bomb.txt", " " * 40_000_000)
-    found = read_whole(SOURCE, path, SETTINGS)
+    found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == {"record": 1, "not_text": 1, "unsafe_name": 1, "too_large": 1}
-    assert SOURCE.text(records(found)[0], SETTINGS) == "Le moulin"
+    assert READER.document(records(found)[0], SETTINGS).text == "Le moulin"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert outcomes(read_whole(SOURCE, path, SETTINGS)) == {"truncated": 1}
+    assert outcomes(read_whole(READER, path, SETTINGS)) == {"truncated": 1}
 
 
 def test_a_book_is_never_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a book")
-    assert SOURCE.cuts(path, [0, 1, 6], SETTINGS) == [0, 6, 6]
-    assert read_cut(SOURCE, path, [3], SETTINGS) == read_whole(SOURCE, path, SETTINGS)
+    assert READER.cuts(path, [0, 1, 6], SETTINGS) == [0, 6, 6]
+    assert read_cut(READER, path, [3], SETTINGS) == read_whole(READER, path, SETTINGS)
 
 
 def test_books_in_the_rows_of_a_data_set_are_those_of_its_files(data: Path, tmp_path: Path) -> None:
@@ -118,9 +118,12 @@ def test_books_in_the_rows_of_a_data_set_are_those_of_its_files(data: Path, tmp_
     raw = [(data / "gutenberg" / name).read_text("utf-8-sig") for name in names]
     path = tmp_path / "en-00000-of-00001.parquet"
     pq.write_table(pa.table({"id": ["11-0", "1342-0", "none", None], "text": [*raw, None]}), path, row_group_size=1)
-    found = read_whole(SOURCE, path, SETTINGS)
+    found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == {"record": 3, "no_text": 1}
-    assert read_cut(SOURCE, path, [1, path.stat().st_size // 2], SETTINGS) == found
+    assert read_cut(READER, path, [1, path.stat().st_size // 2], SETTINGS) == found
     for row, name in zip(records(found), names, strict=True):
-        [alone] = records(read_whole(SOURCE, data / "gutenberg" / name, SETTINGS))
-        assert (row.identity, SOURCE.text(row, SETTINGS)) == (alone.identity, SOURCE.text(alone, SETTINGS))
+        [alone] = records(read_whole(READER, data / "gutenberg" / name, SETTINGS))
+        assert (row.identity, READER.document(row, SETTINGS).text) == (
+            alone.identity,
+            READER.document(alone, SETTINGS).text,
+        )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus.document import Failed, Found, Record, Skipped
-from corpus.sources.pypi import SOURCE, PypiSettings
+from corpus.document import Failed, Record, Skipped, Span
+from corpus.sources.pypi import READER, PypiSettings
 from tests.corpus.formats.tiles import read_whole
 
 PLAIN = {"name": "docs", "reader": "pypi", "paths": ("pypi:a==1/*",), "share": 1.0, "license": "mit"}
@@ -13,10 +13,10 @@ TEXT = PypiSettings.model_validate({**PLAIN, "max_record_bytes": 1000})
 HTML = PypiSettings.model_validate({**PLAIN, "format": "html"})
 
 
-def only(path: Path, content: bytes, settings: PypiSettings = TEXT) -> Found:
+def only(path: Path, content: bytes, settings: PypiSettings = TEXT) -> Span:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    [found] = read_whole(SOURCE, path, settings)
+    [found] = read_whole(READER, path, settings)
     return found
 
 
@@ -25,7 +25,7 @@ def test_a_file_is_a_record_known_by_its_package(tmp_path: Path) -> None:
     for folder in folders:
         found = only(folder / "a.txt", "mill жито\n".encode())
         assert found == Record(0, 14, "some-pkg 1.0 docs/a.txt", "mill жито\n".encode())
-        assert SOURCE.text(found, TEXT) == "mill жито\n"
+        assert READER.document(found, TEXT).text == "mill жито\n"
     elsewhere = [only(tmp_path / folder / "a.txt", b"x") for folder in ("one", "two")]
     assert elsewhere[0] == elsewhere[1] == Record(0, 1, "a.txt", b"x")
 
@@ -42,14 +42,14 @@ def test_a_file_is_a_record_known_by_its_package(tmp_path: Path) -> None:
         (b"\xff\xfea\0b", Failed(0, 5, "not_utf8")),
     ],
 )
-def test_what_is_no_text_is_told(tmp_path: Path, content: bytes, expected: Found) -> None:
+def test_what_is_no_text_is_told(tmp_path: Path, content: bytes, expected: Span) -> None:
     assert only(tmp_path / "a.txt", content) == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_byte_order_marks_are_believed_and_dropped(tmp_path: Path, encoding: str) -> None:
     found = only(tmp_path / "a.txt", "жито".encode(encoding))
-    assert isinstance(found, Record) and SOURCE.text(found, TEXT) == "жито"
+    assert isinstance(found, Record) and READER.document(found, TEXT).text == "жито"
 
 
 def test_html_may_name_its_own_encoding(tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_html_becomes_text(tmp_path: Path) -> None:
     page = "<html><head><title>t</title></head><body><main><p>" + "The mill grinds. " * 30 + "</p></main></body></html>"
     found = only(tmp_path / "a.html", page.encode(), HTML)
     assert isinstance(found, Record)
-    shown = SOURCE.text(found, HTML)
+    shown = READER.document(found, HTML).text
     assert "The mill grinds." in shown and "<p>" not in shown
 
 
 def test_a_file_is_never_cut(tmp_path: Path) -> None:
     only(tmp_path / "a.txt", b"one\ntwo\n")
-    assert SOURCE.cuts(tmp_path / "a.txt", [0, 1, 4, 8], TEXT) == [0, 8, 8, 8]
-    assert list(SOURCE.read(tmp_path / "a.txt", 8, 8, TEXT)) == []
+    assert READER.cuts(tmp_path / "a.txt", [0, 1, 4, 8], TEXT) == [0, 8, 8, 8]
+    assert list(READER.read(tmp_path / "a.txt", 8, 8, TEXT)) == []

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.document import Failed, Record, Skipped
-from corpus.sources.records import SOURCE, RecordsSettings
+from corpus.sources.records import READER, RecordsSettings
 from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
 
 PLAIN = {"name": "records", "reader": "records", "paths": ("x",), "share": 1.0, "license": "unknown"}
@@ -59,7 +59,7 @@ def written(path: Path, content: bytes) -> Path:
 )
 def test_every_row_of_real_files_is_read(data: Path, name: str, field: str, expected: int) -> None:
     path = data / name
-    found = read_whole(SOURCE, path, fields(text_field=field))
+    found = read_whole(READER, path, fields(text_field=field))
     assert len(found) == expected and {type(each) for each in found} <= {Record, Skipped}
     if path.suffix == ".parquet":
         texts = parquet.read_table(path, columns=[field])[field].to_pylist()
@@ -72,19 +72,19 @@ def test_every_row_of_real_files_is_read(data: Path, name: str, field: str, expe
         texts = [json.loads(line)[field] for line in lines.splitlines()]
     assert [each.content.decode() for each in records(found)] == [each for each in texts if each and each.strip()]
     size = path.stat().st_size
-    assert read_cut(SOURCE, path, range(0, size, max(size // 40, 1)), fields(text_field=field)) == found
+    assert read_cut(READER, path, range(0, size, max(size // 40, 1)), fields(text_field=field)) == found
 
 
 def test_what_is_known_of_a_record_comes_from_its_fields(data: Path) -> None:
     nested = fields(
         id_field="meta.arxiv_id", url_field="meta.url", date_field="meta.timestamp", language_field="meta.language"
     )
-    first = records(read_whole(SOURCE, data / "records/arxiv.jsonl", nested))[0]
+    first = records(read_whole(READER, data / "records/arxiv.jsonl", nested))[0]
     assert (first.identity, first.url) == ("1712.01076", "https://arxiv.org/abs/1712.01076")
     assert (first.date, first.language, first.license) == ("2017-12-05T09:17:31+00:00", "en", None)
-    assert SOURCE.text(first, nested) == "\\section{Riemannian Langevin dynamics}"
+    assert READER.document(first, nested).text == "\\section{Riemannian Langevin dynamics}"
     code = fields(text_field="contents", id_field="document_id", date_field="date_acquired", license_field="license")
-    first = records(read_whole(SOURCE, data / "code/a.parquet", code))[0]
+    first = records(read_whole(READER, data / "code/a.parquet", code))[0]
     assert first.identity == "a04cce7c-8a0c-11ee-9c76-d64d52cf0c73"
     assert (first.license, first.date, first.url) == ("mit", "2023-06-05T05:00:00+00:00", None)
 
@@ -92,14 +92,14 @@ def test_what_is_known_of_a_record_comes_from_its_fields(data: Path) -> None:
 def test_an_identity_is_the_id_else_the_url_else_nothing(tmp_path: Path) -> None:
     rows = [{"id": 7, "url": "u"}, {"id": None, "url": "u"}, {"id": True}, {"id": {"a": 1}, "url": ""}]
     path = written(tmp_path / "rows", "\n".join(json.dumps({"text": "x", **row}) for row in rows).encode())
-    found = records(read_whole(SOURCE, path, fields(id_field="id", url_field="url")))
+    found = records(read_whole(READER, path, fields(id_field="id", url_field="url")))
     assert [each.identity for each in found] == ["7", "u", "", ""]
 
 
 def test_a_date_that_cannot_be_is_none(tmp_path: Path) -> None:
     dates = ["9" * 400, "-1", "1e999", "NaN", "true", "253402300800000", "253402300799", "1512465451000", "0"]
     path = written(tmp_path / "rows", "\n".join(f'{{"text": "x", "d": {each}}}' for each in dates).encode())
-    found = records(read_whole(SOURCE, path, fields(date_field="d")))
+    found = records(read_whole(READER, path, fields(date_field="d")))
     told = ["2017-12-05T09:17:31+00:00", "1970-01-01T00:00:00+00:00"]
     assert [each.date for each in found] == [None] * 6 + ["1978-01-11T21:31:40+00:00", *told]
 
@@ -122,7 +122,7 @@ def test_a_date_of_parquet_that_cannot_be_is_none(
     meta = pyarrow.StructArray.from_arrays([dates, pyarrow.array(["a", "b", "c"])], ["date", "url"])
     parquet.write_table(pyarrow.table({"text": ["x", "y", "z"], "date": dates, "meta": meta}), tmp_path / "rows")
     for names in ({"date_field": "date"}, {"date_field": "meta.date", "url_field": "meta.url"}):
-        found = records(read_whole(SOURCE, tmp_path / "rows", fields(**names)))
+        found = records(read_whole(READER, tmp_path / "rows", fields(**names)))
         assert [each.content for each in found] == [b"x", b"y", b"z"]
         assert [each.date for each in found] == [good, None, None]
         assert [each.url for each in found] == (["a", "b", "c"] if "url_field" in names else [None] * 3)
@@ -152,30 +152,30 @@ SMALL = fields(max_record_bytes=10_000)
 @pytest.mark.parametrize("end", [b"\n", b""])
 def test_each_line_has_its_outcome_and_a_bad_one_fails_alone(tmp_path: Path, kind: str, end: bytes) -> None:
     path = written(tmp_path / "rows", COMPRESS[kind](b"\xef\xbb\xbf" + b"\n".join(line for line, _ in LINES) + end))
-    found = read_whole(SOURCE, path, SMALL)
+    found = read_whole(READER, path, SMALL)
     assert [each.reason if not isinstance(each, Record) else "record" for each in found] == [why for _, why in LINES]
     texts = [each.content.decode() for each in records(found)]
     assert texts == ["one", "два", "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}", "last"]
     if kind != "plain":
         size = path.stat().st_size
-        assert SOURCE.cuts(path, [0, 1, size], SMALL) == [0, size, size]
+        assert READER.cuts(path, [0, 1, size], SMALL) == [0, size, size]
 
 
 def test_spans_of_plain_lines_are_their_bytes(tmp_path: Path) -> None:
     path = written(tmp_path / "rows", b"\n".join(line for line, _ in LINES))
-    found, at = read_whole(SOURCE, path, SMALL), 0
+    found, at = read_whole(READER, path, SMALL), 0
     for each, (line, _) in zip(found, LINES, strict=True):
         assert (each.start, each.end) == (at, min(at + len(line) + 1, path.stat().st_size))
         at = each.end
-    assert read_cut(SOURCE, path, range(0, path.stat().st_size, 3), SMALL) == found
-    assert list(SOURCE.read(path, 0, 3, SMALL)) == found[:1]  # an end within a line means the next one's start
+    assert read_cut(READER, path, range(0, path.stat().st_size, 3), SMALL) == found
+    assert list(READER.read(path, 0, 3, SMALL)) == found[:1]  # an end within a line means the next one's start
 
 
 def test_a_line_that_breaks_off_is_truncated(tmp_path: Path) -> None:
     path = written(tmp_path / "rows", b'{"text": "one"}\n{"text": "tw')
-    assert read_whole(SOURCE, path, SMALL)[1:] == [Failed(16, 28, "truncated")]
+    assert read_whole(READER, path, SMALL)[1:] == [Failed(16, 28, "truncated")]
     whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % number for number in range(50_000)))
-    found = read_whole(SOURCE, written(tmp_path / "cut.gz", whole[:-20]), SMALL)
+    found = read_whole(READER, written(tmp_path / "cut.gz", whole[:-20]), SMALL)
     assert outcomes(found)["truncated"] == 1 and isinstance(found[-1], Failed)
     assert [each.content for each in records(found)] == [b"%d" % number for number in range(len(found) - 1)]
     assert len(found) > 40_000
@@ -187,20 +187,20 @@ def test_behind_damage_the_next_stream_is_read(tmp_path: Path, kind: str) -> Non
     streams = [COMPRESS[kind](part) for part in parts]
     for broken in (streams[1][: len(streams[1]) // 2], b"garbage" * 20):
         path = written(tmp_path / "rows", streams[0] + broken + streams[2])
-        found = read_whole(SOURCE, path, SMALL)
+        found = read_whole(READER, path, SMALL)
         assert outcomes(found)[f"bad_{kind}"] == 1
         texts = [each.content.decode() for each in records(found)]
         assert texts[:100] == [f"0 {number}" for number in range(100)]
         assert texts[-100:] == [f"2 {number}" for number in range(100)]
     lone = COMPRESS[kind](b'{"text": "begun ') + b"garbage" * 20 + COMPRESS[kind](b'ended"}\n{"text": "good"}\n')
-    found = read_whole(SOURCE, written(tmp_path / "lone", lone), SMALL)
+    found = read_whole(READER, written(tmp_path / "lone", lone), SMALL)
     assert outcomes(found) == {f"bad_{kind}": 1, "record": 1}  # one span for all that the damage took
 
 
 def test_files_without_records(tmp_path: Path) -> None:
-    assert read_whole(SOURCE, written(tmp_path / "empty", b""), SMALL) == []
+    assert read_whole(READER, written(tmp_path / "empty", b""), SMALL) == []
     nothing = written(tmp_path / "nothing.gz", gzip.compress(b""))
-    assert outcomes(read_whole(SOURCE, nothing, SMALL)) == {"empty": 1}
+    assert outcomes(read_whole(READER, nothing, SMALL)) == {"empty": 1}
 
 
 @pytest.fixture(scope="module")
@@ -214,30 +214,30 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_parquet_is_cut_at_its_row_groups(table: Path) -> None:
     settings, size = fields(url_field="meta.url", id_field="n"), table.stat().st_size
-    found = read_whole(SOURCE, table, settings)
+    found = read_whole(READER, table, settings)
     assert outcomes(found) == {"record": 93, "no_text": 1, "empty": 1}
     assert (records(found)[-1].identity, records(found)[-1].url) == ("94", "u94")
-    places = sorted(set(SOURCE.cuts(table, range(size + 1), settings)))
+    places = sorted(set(READER.cuts(table, range(size + 1), settings)))
     assert len(places) == 11 and places[0] == 0 and places[-1] == size
     groups = parquet.ParquetFile(table).metadata
     assert places[3] == groups.row_group(3).column(0).dictionary_page_offset
     assert [each.start for each in found[::10]] == places[:-1]
-    assert read_cut(SOURCE, table, range(0, size, 100), settings) == found
-    assert list(SOURCE.read(table, places[3], places[4], settings)) == found[30:40]
+    assert read_cut(READER, table, range(0, size, 100), settings) == found
+    assert list(READER.read(table, places[3], places[4], settings)) == found[30:40]
 
 
 def test_parquet_without_the_field_or_with_damage(table: Path, tmp_path: Path) -> None:
-    assert outcomes(read_whole(SOURCE, table, fields(text_field="content"))) == {"no_text": 95}
-    assert outcomes(read_whole(SOURCE, table, fields(text_field="n"))) == {"bad_text": 95}
+    assert outcomes(read_whole(READER, table, fields(text_field="content"))) == {"no_text": 95}
+    assert outcomes(read_whole(READER, table, fields(text_field="n"))) == {"bad_text": 95}
     content = table.read_bytes()
-    places = sorted(set(SOURCE.cuts(table, range(len(content)), SMALL)))
+    places = sorted(set(READER.cuts(table, range(len(content)), SMALL)))
     broken = content[: places[4]] + bytes(places[5] - places[4]) + content[places[5] :]
-    found = read_whole(SOURCE, written(tmp_path / "group", broken), SMALL)
+    found = read_whole(READER, written(tmp_path / "group", broken), SMALL)
     assert [each for each in found if isinstance(each, Failed)] == [Failed(places[4], places[5], "bad_parquet")]
     assert len(records(found)) == 83
     for lost in (content[:-1], content[:50], b"PAR1", b"PAR1" + bytes(400) + b"PAR1"):
         path = written(tmp_path / "lost", lost)
-        assert read_whole(SOURCE, path, SMALL) == [Failed(0, len(lost), "bad_parquet")]
+        assert read_whole(READER, path, SMALL) == [Failed(0, len(lost), "bad_parquet")]
 
 
 def test_parquet_rows_that_are_not_utf8_fail_alone(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_parquet_rows_that_are_not_utf8_fail_alone(tmp_path: Path) -> None:
     raw = pyarrow.array(values, pyarrow.binary())
     for column in (raw, raw.view(pyarrow.string())):
         parquet.write_table(pyarrow.table({"text": column}), tmp_path / "rows")
-        found = read_whole(SOURCE, tmp_path / "rows", SMALL)
+        found = read_whole(READER, tmp_path / "rows", SMALL)
         assert outcomes(found) == {"record": 2, "bad_utf8": 1} and isinstance(found[1], Failed)
     parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "none")
-    assert outcomes(read_whole(SOURCE, tmp_path / "none", SMALL)) == {"empty": 1}
+    assert outcomes(read_whole(READER, tmp_path / "none", SMALL)) == {"empty": 1}
 
 
 @settings(max_examples=80, deadline=None)
@@ -265,5 +265,5 @@ def test_hostile_bytes_fail_and_spans_still_tile(
     whole = table.read_bytes() if kind == "parquet" else COMPRESS[kind](plain)
     place = int(at * len(whole))
     path = written(tmp_path_factory.mktemp("hostile") / "rows", whole[:place] + junk + whole[place + len(junk) :])
-    found = read_whole(SOURCE, path, SMALL)
-    assert read_cut(SOURCE, path, range(0, path.stat().st_size, step * 50), SMALL) == found
+    found = read_whole(READER, path, SMALL)
+    assert read_cut(READER, path, range(0, path.stat().st_size, step * 50), SMALL) == found

@@ -30,7 +30,7 @@ def test_a_real_wet_file_gives_its_text_as_it_is(data: Path) -> None:
     assert (page.url, page.date, page.language) == (
         *("https://an.wikipedia.org/wiki/Escopete", "2024-05-18T01:58:10Z", "es"),
     )
-    made = common_crawl.text(page, WET)
+    made = common_crawl.document(page, WET)
     assert (
         made.text.encode() == page.content
         and len(page.content) == 4456
@@ -71,7 +71,7 @@ def test_what_is_no_text_is_skipped(tmp_path: Path) -> None:
     assert [getattr(span, "reason", "record") for span in spans] == [
         *("not_text", "empty", "too_large", "truncated_payload", "record")
     ]
-    assert isinstance(spans[-1], Record) and common_crawl.text(spans[-1], WET).text == "Stra\ufffde \ufffd\0"
+    assert isinstance(spans[-1], Record) and common_crawl.document(spans[-1], WET).text == "Stra\ufffde \ufffd\0"
 
 
 def test_a_payload_that_the_crawler_cut_is_skipped(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_headers_say_of_robots_reaches_the_document(tmp_path: Path) -> None
         ["x-robots-tag: nofollow", "X-Robots-Tag: googlebot: noindex", "X-ROBOTS-TAG: noai"],
     ]
     path.write_bytes(packed("gz", [record(http(b"<p>x", headers=headers)) for headers in heads]))
-    signals = [dict(common_crawl.text(span, SETTINGS).signals) for span in found(path) if isinstance(span, Record)]
+    signals = [dict(common_crawl.document(span, SETTINGS).signals) for span in found(path) if isinstance(span, Record)]
     assert [(each["robots_noai"], each["robots_noindex"]) for each in signals] == [(0, 0), (0, 1), (1, 0)]
 
 
@@ -104,9 +104,9 @@ def test_header_meta_and_detection_each_tell_the_encoding_of_real_pages(data: Pa
         meta = re.search(rb"(?i)<meta[^>]*charset=[\"']?([\w-]+)", page.content)
         assert meta is not None
         bare = re.sub(rb"(?i)charset=[\"']?[\w-]+", b"", page.content)
-        by_header = common_crawl.text(page._replace(content=bare, charset=meta[1].decode()), whole).text
-        by_meta = common_crawl.text(page._replace(charset=None), whole).text
-        by_itself = common_crawl.text(page._replace(content=bare, charset=None), whole).text
+        by_header = common_crawl.document(page._replace(content=bare, charset=meta[1].decode()), whole).text
+        by_meta = common_crawl.document(page._replace(charset=None), whole).text
+        by_itself = common_crawl.document(page._replace(content=bare, charset=None), whole).text
         assert by_header == by_meta == by_itself and "\ufffd" not in by_meta
     assert len(records) == pages
 
@@ -115,10 +115,10 @@ def test_meta_is_believed_before_detection_and_a_header_before_meta(data: Path) 
     pages = found(data / "warc-edge-cases/resiliparse-warcfile.warc")
     (page,) = (span for span in pages if isinstance(span, Record) and span.charset == "windows-1251")
     whole = SETTINGS.model_copy(update={"extract": "full_text"})
-    right = common_crawl.text(page, whole).text
+    right = common_crawl.document(page, whole).text
     misled = page._replace(content=page.content.replace(b"windows-1251", b"koi8-r"))
-    assert common_crawl.text(misled, whole).text == right
-    assert common_crawl.text(misled._replace(charset=None), whole).text.startswith(
+    assert common_crawl.document(misled, whole).text == right
+    assert common_crawl.document(misled._replace(charset=None), whole).text.startswith(
         right[:30].encode("cp1251").decode("koi8-r")
     )
 
@@ -150,8 +150,8 @@ def test_settings_of_a_crawl_are_read(tmp_path: Path) -> None:
     assert settings_of(tmp_path, crawl="CC-MAIN-2024-22", files="wet", **told).language is not None
     with pytest.raises(InputError, match="no language is known"):
         settings_of(tmp_path, crawl="CC-MAIN-2024-22", **told)
-    assert "list_files" not in settings.model_dump() and {"at", "opt_out", "paths"} <= settings.whereabouts
-    assert set(settings.model_dump()) > settings.whereabouts
+    assert "list_files" not in settings.model_dump() and {"at", "opt_out", "paths"} <= settings.location_fields
+    assert set(settings.model_dump()) > settings.location_fields
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.store import text_shards
-from corpus.store.text_shards import RowWriter, read_one
+from corpus.store.text_shards import TableWriter, read_one
 
 SCHEMA = pa.schema([("text", pa.large_string())])
 TEXTS = [f"text {number}" for number in range(10)]
@@ -16,16 +16,16 @@ TEXTS = [f"text {number}" for number in range(10)]
 @pytest.mark.parametrize("group_rows", [1, 3, 10, 20])
 def test_each_row_of_each_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int) -> None:
     monkeypatch.setattr(text_shards, "BATCH_ROWS", group_rows)
-    with RowWriter(tmp_path / "a.parquet", SCHEMA) as writer:
+    with TableWriter(tmp_path / "a.parquet", SCHEMA) as writer:
         for text in TEXTS:
-            writer.add({"text": text})
+            writer.write([text])
     assert [read_one(tmp_path / "a.parquet", row, "text") for row in range(10)] == TEXTS
 
 
 def test_a_row_group_at_hand_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RowWriter(tmp_path / "a.parquet", SCHEMA) as writer:
+    with TableWriter(tmp_path / "a.parquet", SCHEMA) as writer:
         for text in TEXTS:
-            writer.add({"text": text})
+            writer.write([text])
     assert read_one(tmp_path / "a.parquet", 3, "text") == TEXTS[3]
     monkeypatch.setattr(pq, "ParquetFile", lambda path: pytest.fail("opened again"))
     assert read_one(tmp_path / "a.parquet", 4, "text") == TEXTS[4]

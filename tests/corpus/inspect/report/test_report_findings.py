@@ -18,13 +18,17 @@ from corpus.inspect.report.signal_histograms import Measured, histograms
 from corpus.inspect.report.small_charts import signal
 from corpus.inspect.report.summary import Summary
 from corpus.quality.rule import Rule
-from corpus.store.text_shards import read_rows
 from tests.made_report import HOSTILE, PROSE
 
 
 def rows_of(evidence: Evidence, source: str) -> list[tuple[bool, dict[str, object]]]:
     pairs = evidence.clean_shards[source]
-    return [(not number, row) for pair in pairs for number, path in enumerate(pair) for row in read_rows(path)]
+    return [
+        (not number, row)
+        for pair in pairs
+        for number, path in enumerate(pair)
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def urls(folder: Path, name: str, texts: list[str | None]) -> Path:

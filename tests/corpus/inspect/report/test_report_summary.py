@@ -19,7 +19,6 @@ from corpus.inspect.report.render import render
 from corpus.inspect.report.summary import REVISION, SourceSummary, Summary, read_summary
 from corpus.quality.rule import failing
 from corpus.store.ledger import Ledger
-from corpus.store.text_shards import read_rows
 from corpus.store.token_shards import open_token_shard
 from tests.made_report import HOSTILE, PROSE, RULE_SETS
 
@@ -32,7 +31,7 @@ GOLDEN = {
 
 
 def rows_of(evidence: Evidence, source: str, *, kept: bool) -> list[dict[str, object]]:
-    return [row for pair in evidence.clean_shards[source] for row in read_rows(pair[0 if kept else 1])]
+    return [row for pair in evidence.clean_shards[source] for row in pq.read_table(pair[0 if kept else 1]).to_pylist()]
 
 
 def each(summary: Summary) -> list[SourceSummary]:
