@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from corpus.errors import CorpusError, InputError, StoppedError
-from corpus.fetch.output import mirror_of, working_copy
+from corpus.fetch.output import open_output, working_copy
 from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.lock import locked
@@ -74,8 +74,7 @@ def out_folder(recipe: Recipe, out: Path | str | None, place: Place | None = Non
 
 def shown(folder: Path) -> str:
     """An output folder as its user knows it."""
-    mirror = mirror_of(folder)
-    return mirror.url if mirror else str(folder)
+    return open_output(folder).name
 
 
 def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
@@ -165,13 +164,9 @@ def _publish(plan: Plan, folder: Path) -> None:
         done = Done(folder, plan.job(job_name))
         texts |= {file: done.path(file).read_text(encoding="utf-8") for file in files}
     texts["build.json"] = index  # last: it names what the others are of
-    mirror = mirror_of(folder)
+    output = open_output(folder)
     for name, text in texts.items():
-        top = folder / name
-        if mirror:
-            mirror.write(top, text)  # always: another machine may have built another recipe there since
-        if not top.is_file() or top.read_text(encoding="utf-8") != text:
-            write_text(top, text, folder / "logs")
+        output.write(folder / name, text, folder / "logs")
 
 
 def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:

@@ -1,8 +1,10 @@
-"""An output folder on object storage: a working copy on this machine's disk, and what of it is whole there.
+"""Output of a build: a folder on this machine, or a bucket with a local working copy.
 
-`mirror.json` in the working copy says which address it is a copy of. What is pushed is whole (an object appears at once
-or not at all) and a build never changes it under its name, so a build need not pull again what lies here. Who checks a
-build makes the copy the same as what lies there first.
+`open_output(folder)` returns the one that a folder belongs to; both kinds have the same methods, so that no caller asks
+which kind it has. The file `mirror.json` in a working copy holds its address.
+
+An object appears in a bucket whole or not at all, and a build never changes it under its name. A build therefore does
+not download again what the working copy has; `pull_all`, for commands that check a build, compares every file.
 """
 
 import contextlib
@@ -11,8 +13,8 @@ import hashlib
 import os
 import re
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,127 +28,247 @@ if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 MARKER = "mirror.json"
-COMPARED = "compared.json"  # of files that lay here as there, when that was looked at: ETag, size, time of change
-ONLY_HERE = (MARKER, COMPARED, ".lock", "logs", "run.json")  # and temporary folders: what is never pushed
-PART_BYTES = 50 * 2**20  # of a file of two or more, which is pushed in parts
-AT_ONCE = 2  # files that are pushed at once: each is held in memory
+COMPARED = "compared.json"  # ETag, size and modification time of the files that were equal at the last comparison
+NEVER_PUSHED = (MARKER, COMPARED, ".lock", "logs", "run.json")  # in addition to temporary folders
+PART_BYTES = 50 * 2**20  # larger files are uploaded in parts of this size
+PARALLEL_UPLOADS = 2  # each upload holds one part in memory
 _PARTIAL = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.pull", re.DOTALL)
 T = TypeVar("T")
 
 
-class _AbsentError(CorpusError):
-    """There is no such object, or bucket."""
+class Output(ABC):
+    """Output of a build. Paths are local; for a bucket they lie in its working copy."""
 
+    poll_s: float  # seconds between two checks for finished tasks
 
-class _Marker(Strict):
-    url: str
-    s3: S3
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The path or address that the user knows it by."""
 
-@dataclass(frozen=True)
-class Mirror:
-    """Pushes files of a working copy to its address, and pulls what is there and not here."""
+    @abstractmethod
+    def require_local(self, command: str) -> None:
+        """Raise InputError unless the output is a folder of this machine."""
 
-    folder: Path
-    url: str  # s3://bucket/prefix, without a slash at its end
-    s3: S3
+    @abstractmethod
+    def pull(self, path: Path) -> bool:
+        """Download the file if only the bucket has it; return True if it exists. Raises CorpusError."""
 
+    @abstractmethod
+    def pull_all(self) -> None:
+        """Make the working copy equal to the bucket, except for files that are never pushed. Raises CorpusError."""
+
+    @abstractmethod
     def push(self, paths: Iterable[Path]) -> None:
-        """Copies files there. Raises CorpusError."""
-        local = [str(path) for path in paths]
-        there = [self._there(Path(path)) for path in local]
-        if local:
-            self._told(lambda system: system.put(local, there, batch_size=AT_ONCE, chunksize=PART_BYTES))
+        """Upload finished files. Raises CorpusError."""
 
-    def write(self, path: Path, text: str) -> None:
-        """Writes a small file there, not here. Raises CorpusError."""
-        self._told(lambda system: system.pipe_file(self._there(path), text.encode()))
+    def write(self, path: Path, text: str, scratch: Path) -> None:
+        """Write a small file, to the bucket first. `scratch` is a local folder for the unfinished file."""
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_text(path, text, scratch)
+
+    @abstractmethod
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """Sizes in bytes of all files below a folder, by their paths relative to it."""
+
+    def remove(self, path: Path) -> None:
+        """Delete a file, in the working copy as well; a missing one is no error."""
+        path.unlink(missing_ok=True)
+
+
+class FolderOutput(Output):
+    """Output in a folder of this machine."""
+
+    poll_s = 0.5
+
+    @property
+    def name(self) -> str:
+        """See Output.name."""
+        return str(self.folder)
+
+    def require_local(self, command: str) -> None:
+        """See Output.require_local."""
 
     def pull(self, path: Path) -> bool:
-        """Whether a file is here, after it was brought here if it is only there. Raises CorpusError."""
-        if path.is_file():
-            return True
-        return self._pulled(path)
+        """See Output.pull."""
+        return path.is_file()
 
-    def _pulled(self, path: Path) -> bool:
+    def pull_all(self) -> None:
+        """See Output.pull_all."""
+
+    def push(self, paths: Iterable[Path]) -> None:
+        """See Output.push."""
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """See Output.sizes."""
+        found = {}
+        for parent, _, names in os.walk(folder, followlinks=True):
+            for path in (Path(parent, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):  # a temporary file of a running task
+                    found[path.relative_to(folder).as_posix()] = path.stat().st_size
+        return found
+
+
+class BucketOutput(Output):
+    """Output in an S3 bucket, at `url` (s3://bucket/prefix without a trailing slash)."""
+
+    poll_s = 10.0  # each check is a request per job
+
+    def __init__(self, folder: Path, url: str, s3: S3) -> None:
+        super().__init__(folder)
+        self._url, self._s3 = url, s3
+
+    @property
+    def name(self) -> str:
+        """See Output.name."""
+        return self._url
+
+    def require_local(self, command: str) -> None:
+        """See Output.require_local."""
+        raise InputError(f"{self.folder}: this is a local copy of {self._url}; {command} supports local outputs only")
+
+    def pull(self, path: Path) -> bool:
+        """See Output.pull."""
+        return path.is_file() or self._download(path)
+
+    def pull_all(self) -> None:
+        """See Output.pull_all."""
+        remote = {name: entry for name, entry in self._list(self.folder).items() if _is_pushed(name)}
+        # Delete local files that the bucket does not have.
+        for path in [*self.folder.iterdir(), *self.folder.glob("jobs/**/*")]:
+            name = path.relative_to(self.folder).as_posix()
+            if _is_pushed(name) and path.is_file() and name not in remote:
+                path.unlink(missing_ok=True)
+        # Download files that differ. A file is hashed only if it changed since the last comparison.
+        compared = self._compared()
+        for name, (size, etag) in remote.items():
+            path = self.folder / name
+            if compared.get(name) != _state(path, etag) and not _has_content(path, size, etag):
+                self._download(path)
+        states = {name: _state(self.folder / name, etag) for name, (_, etag) in remote.items()}
+        write_text(self.folder / COMPARED, canonical(states), self.folder / "logs")
+
+    def push(self, paths: Iterable[Path]) -> None:
+        """See Output.push."""
+        local = [str(path) for path in paths]
+        keys = [self._key(Path(path)) for path in local]
+        if local:
+            self._call(lambda system: system.put(local, keys, batch_size=PARALLEL_UPLOADS, chunksize=PART_BYTES))
+
+    def write(self, path: Path, text: str, scratch: Path) -> None:
+        """See Output.write. The bucket gets it in any case: another machine may have written there since."""
+        self._call(lambda system: system.pipe_file(self._key(path), text.encode()))
+        super().write(path, text, scratch)
+
+    def sizes(self, folder: Path) -> dict[str, int]:
+        """See Output.sizes."""
+        return {name: size for name, (size, _) in self._list(folder).items()}
+
+    def remove(self, path: Path) -> None:
+        """See Output.remove."""
+        super().remove(path)
+        with contextlib.suppress(_AbsentObjectError):
+            self._call(lambda system: system.rm_file(self._key(path)))
+
+    def _download(self, path: Path) -> bool:
+        """Download a file and replace the local one; return False if the bucket has no such file."""
         partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.pull")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._told(lambda system: system.get_file(self._there(path), str(partial)))
+            self._call(lambda system: system.get_file(self._key(path), str(partial)))
             partial.replace(path)
-        except _AbsentError:
+        except _AbsentObjectError:
             return False
         finally:
             partial.unlink(missing_ok=True)
         return True
 
-    def remove(self, path: Path) -> None:
-        """Takes a file away there and here, if there is one."""
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(_AbsentError):
-            self._told(lambda system: system.rm_file(self._there(path)))
-
-    def sizes(self, folder: Path) -> dict[str, int]:
-        """The files below a folder there, by their names seen from it, with their sizes."""
-        return {name: size for name, (size, _) in self._listed(folder).items()}
-
-    def pull_all(self) -> None:
-        """Makes what lies here the same as what lies there; what is never pushed stays. Raises CorpusError."""
-        there = {name: each for name, each in self._listed(self.folder).items() if _is_pushed(name)}
-        for path in [*self.folder.iterdir(), *self.folder.glob("jobs/**/*")]:
-            name = path.relative_to(self.folder).as_posix()
-            if _is_pushed(name) and path.is_file() and name not in there:
-                path.unlink(missing_ok=True)
-        known = self._compared()
-        for name, (size, etag) in there.items():
-            path = self.folder / name
-            if known.get(name) != _state(path, etag) and not _is_same(path, size, etag):
-                self._pulled(path)
-        compared = {name: _state(self.folder / name, etag) for name, (_, etag) in there.items()}
-        write_text(self.folder / COMPARED, canonical(compared), self.folder / "logs")
-
     def _compared(self) -> dict[str, Json]:
         try:
             return read_json(self.folder / COMPARED)
-        except CorpusError:  # not compared before
+        except CorpusError:  # never compared
             return {}
 
-    def _listed(self, folder: Path) -> dict[str, tuple[int, str]]:
-        """The files below a folder there: size and ETag."""
-        root = self._there(folder)
-        found = self._told(lambda system: system.find(root, detail=True))
+    def _list(self, folder: Path) -> dict[str, tuple[int, str]]:
+        """Size and ETag of the objects below a folder, by their names relative to it."""
+        root = self._key(folder)
+        objects = self._call(lambda system: system.find(root, detail=True))
         return {
             name[len(root) + 1 :]: (int(info["size"]), str(info.get("ETag", "")).strip('"'))
-            for name, info in found.items()
+            for name, info in objects.items()
             if name.startswith(f"{root}/")
         }
 
-    def _there(self, path: Path) -> str:
-        inside = path.relative_to(self.folder).as_posix()
-        return self.url.removeprefix("s3://") + ("" if inside == "." else f"/{inside}")
+    def _key(self, path: Path) -> str:
+        """Bucket and key of a local path."""
+        relative = path.relative_to(self.folder).as_posix()
+        return self._url.removeprefix("s3://") + ("" if relative == "." else f"/{relative}")
 
-    def _told(self, ask: Callable[["S3FileSystem"], T]) -> T:
+    def _call(self, operation: Callable[["S3FileSystem"], T]) -> T:
         try:
-            return ask(_system(self.s3))
+            return operation(_system(self._s3))
         except CorpusError:
             raise
-        except Exception as error:  # what s3fs raises has no common base
-            kind = _AbsentError if isinstance(error, FileNotFoundError) else CorpusError
+        except Exception as error:  # s3fs raises errors without a common base class
+            kind = _AbsentObjectError if isinstance(error, FileNotFoundError) else CorpusError
             raise kind(
-                f"{self.url}: {type(error).__name__}: {str(error)[:200]}; is there such a bucket, and may you use it? "
-                "What was finished is kept: build again to go on"
+                f"{self._url}: {type(error).__name__}: {str(error)[:200]}; check that the bucket exists and that you "
+                "may write to it. Finished work is kept: build again to continue"
             ) from None
 
 
+def open_output(folder: Path) -> Output:
+    """Open the output that a folder is, or is the working copy of."""
+    return _open_bucket(folder) if (folder / MARKER).is_file() else FolderOutput(folder)
+
+
+def working_copy(url: str, cache: Path, s3: S3) -> Path:
+    """Return the local working copy of an output at `s3://…`, made if it does not exist. Raises InputError."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not bucket or any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
+        raise InputError(f"{url}: expected s3://BUCKET/FOLDER, such as s3://corpora/web_books_code")
+    url = url.rstrip("/")
+    key = hashlib.sha256(f"{url}\n{s3.endpoint}".encode()).hexdigest()[:12]
+    folder = (cache / "outputs" / f"{url.rpartition('/')[2]}-{key}").resolve()
+    marker = canonical({"url": url, "s3": s3.model_dump(mode="json")})
+    if not (folder / MARKER).is_file() or (folder / MARKER).read_text() != marker:
+        try:
+            write_text(folder / MARKER, marker, folder / "logs")
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written: {error.strerror}; set `cache` in the profile to another folder"
+            ) from None
+        _open_bucket.cache_clear()
+    return folder
+
+
+class _AbsentObjectError(CorpusError):
+    """The object or the bucket does not exist."""
+
+
+class _OutputMarker(Strict):
+    url: str
+    s3: S3
+
+
+@lru_cache(maxsize=64)
+def _open_bucket(folder: Path) -> BucketOutput:
+    marker = _OutputMarker.model_validate_json((folder / MARKER).read_bytes())
+    return BucketOutput(folder, marker.url, marker.s3)
+
+
 def _is_pushed(name: str) -> bool:
-    """Whether a file of this name may lie there: not this machine's own, and inside the folder."""
+    """True if a file of this name belongs in the bucket: inside the folder, not temporary, not of this machine only."""
     parts = name.split("/")
     temporary = (parts[0], *parts[2:3]) == ("jobs", "tmp") or _PARTIAL.fullmatch(parts[-1]) is not None
-    return not temporary and parts[0] not in ONLY_HERE and not {"", ".", ".."} & set(parts)
+    return not temporary and parts[0] not in NEVER_PUSHED and not {"", ".", ".."} & set(parts)
 
 
-def _is_same(path: Path, size: int, etag: str) -> bool:
-    """Whether a file here is what lies there, by its MD5, or its parts'. Encrypted, it has another ETag: then no."""
+def _has_content(path: Path, size: int, etag: str) -> bool:
+    """True if the file's MD5, or the MD5 of its parts' MD5s, is the ETag. Encrypted objects have other ETags."""
     if not path.is_file() or path.stat().st_size != size:
         return False
     with path.open("rb") as file:
@@ -160,37 +282,9 @@ _md5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
 def _state(path: Path, etag: str) -> Json:
+    """What `pull_all` notes of a file that equals its object."""
     stat = path.stat() if path.is_file() else None
     return [etag, stat.st_size, stat.st_mtime_ns] if stat else "absent"
-
-
-def mirror_of(folder: Path) -> Mirror | None:
-    """What a folder is the working copy of, if it is one."""
-    return _read(folder) if (folder / MARKER).is_file() else None
-
-
-def working_copy(url: str, cache: Path, s3: S3) -> Path:
-    """The folder on this machine that is the working copy of an output at `s3://…`; made if it is not there."""
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not bucket or any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
-        raise InputError(f"{url}: expected s3://BUCKET/FOLDER, such as s3://corpora/web_books_code")
-    url = url.rstrip("/")
-    key = hashlib.sha256(f"{url}\n{s3.endpoint}".encode()).hexdigest()[:12]
-    folder = (cache / "outputs" / f"{url.rpartition('/')[2]}-{key}").resolve()
-    marker = canonical({"url": url, "s3": s3.model_dump(mode="json")})
-    if not (folder / MARKER).is_file() or (folder / MARKER).read_text() != marker:
-        try:
-            write_text(folder / MARKER, marker, folder / "logs")
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}; name another cache in a place") from None
-        _read.cache_clear()
-    return folder
-
-
-@lru_cache(maxsize=64)
-def _read(folder: Path) -> Mirror:
-    marker = _Marker.model_validate_json((folder / MARKER).read_bytes())
-    return Mirror(folder, marker.url, marker.s3)
 
 
 def _system(s3: S3) -> "S3FileSystem":

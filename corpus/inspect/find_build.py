@@ -31,16 +31,15 @@ def build_folder(written: str | Path | None, access: Access | None = None) -> Pa
 
 
 def _brought(url: str, access: Access) -> Path:
-    from corpus.fetch.output import mirror_of, working_copy
+    from corpus.fetch.output import open_output, working_copy
     from corpus.store.lock import locked
 
     folder = working_copy(url, access.cache, access.s3)
-    mirror = mirror_of(folder)
-    assert mirror is not None
-    if not any(name.startswith(("build.json", "jobs/")) for name in mirror.sizes(folder)):
+    output = open_output(folder)
+    if not any(name.startswith(("build.json", "jobs/")) for name in output.sizes(folder)):
         raise InputError(f"{url}: holds no build (no build.json, no jobs/)")
     with locked(folder, "a build", "ask on another machine"):  # what it has made and not pushed yet would be gone
-        mirror.pull_all()
+        output.pull_all()
     return folder
 
 

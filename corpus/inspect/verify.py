@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from corpus.errors import CorpusError
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from corpus.store.corpus_manifest import Manifest, open_manifest
 from corpus.store.finished_build import (
     Build,
@@ -86,8 +86,7 @@ def _message(folder: Path, problems: list[str], advice: str) -> str:
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
     count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-    mirror = mirror_of(folder)
-    return "\n".join([f"{mirror.url if mirror else folder}: {count}", *lines, advice])
+    return "\n".join([f"{open_output(folder).name}: {count}", *lines, advice])
 
 
 def _summary(files: Files, manifest: Manifest) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from corpus.inspect.find_build import build_folder
 from corpus.recipe import read_recipe
 from corpus.store.finished_build import BuildFile, read_file
@@ -43,8 +43,7 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
     if out is not None and out.startswith("s3://"):
         raise InputError(f"{out}: prune works on folders of this machine; remove there what `jobs/` holds in vain")
     folder, console = build_folder(out).resolve(), Console(highlight=False, markup=False, soft_wrap=True)
-    if mirror_of(folder):
-        raise InputError(f"{folder}: a working copy of an address; prune works on folders of this machine alone")
+    open_output(folder).require_local("prune")
     with held(folder):
         found = stale(folder, needed(folder, recipes, read_place(on), assignments))
         for each in found:

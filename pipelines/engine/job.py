@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from corpus.errors import CorpusError
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from corpus.settings import Json
 from corpus.store.ledger import Ledger
-from corpus.store.products import Product, canonical, read_json, sha256_file, write_text
+from corpus.store.products import Product, canonical, read_json, sha256_file
 from pipelines.engine.task import Task
 
 FORMAT_VERSION = 1
@@ -110,7 +110,7 @@ class Done:
 
     def __init__(self, out: Path, job: Job) -> None:
         self.job, self.folder = job, out / job.folder
-        self._mirror = mirror_of(out)
+        self._output = open_output(out)
 
     @property
     def whole(self) -> bool:
@@ -120,12 +120,8 @@ class Done:
     def missing(self) -> list[int]:
         """The tasks that have no manifest."""
         names = [f"{index:05d}.json" for index in range(self.job.tasks)]
-        there = self._mirror.sizes(self.folder / "tasks") if self._mirror else None
-        return [
-            index
-            for index, name in enumerate(names)
-            if not (name in there if there is not None else (self.folder / "tasks" / name).is_file())
-        ]
+        sizes = self._output.sizes(self.folder / "tasks")
+        return [index for index, name in enumerate(names) if name not in sizes]
 
     def manifest_path(self, index: int) -> Path:
         """Where a task's manifest lies."""
@@ -165,36 +161,31 @@ class Done:
 
     def forget_damaged(self) -> None:
         """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
-        there = self._mirror.sizes(self.folder) if self._mirror else None
-        if there is not None and "job.json" not in there:
+        sizes = self._output.sizes(self.folder)
+        if "job.json" not in sizes:
             (self.folder / "job.json").unlink(missing_ok=True)
         for index in range(self.job.tasks):
             name = f"tasks/{index:05d}.json"
-            if there is not None and name not in there:
-                (self.folder / name).unlink(missing_ok=True)  # what lies here alone does not count
-            elif self.manifest_path(index).is_file() and all(
-                self._stands(each, there) for each in self.products(index)
-            ):
+            if name not in sizes:
+                (self.folder / name).unlink(missing_ok=True)  # a manifest in the working copy alone does not count
+            elif self._here(self.folder / name) and all(self._is_intact(row, sizes) for row in self.products(index)):
                 continue
-            for path in (self.folder / "job.json", self.folder / name):
-                self._forget(path, there)
+            for path in ("job.json", name):
+                self._forget(path, sizes)
 
-    def _stands(self, product: Product, there: Mapping[str, int] | None) -> bool:
+    def _is_intact(self, product: Product, sizes: Mapping[str, int]) -> bool:
         path = self.folder / product.name
-        here = path.stat().st_size if path.is_file() else None
-        if there is None:
-            return here == product.bytes
-        if here not in (None, product.bytes):
-            path.unlink()  # it will be brought anew
-        return there.get(product.name) == product.bytes
+        if path.is_file() and path.stat().st_size != product.bytes:
+            path.unlink()  # written or downloaded again
+        return sizes.get(product.name) == product.bytes
 
-    def _forget(self, path: Path, there: Mapping[str, int] | None) -> None:
-        path.unlink(missing_ok=True)
-        if self._mirror and there and path.relative_to(self.folder).as_posix() in there:
-            self._mirror.remove(path)
+    def _forget(self, name: str, sizes: Mapping[str, int]) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+        if name in sizes:
+            self._output.remove(self.folder / name)
 
     def _here(self, path: Path) -> bool:
-        return self._mirror.pull(path) if self._mirror else path.is_file()
+        return self._output.pull(path)
 
     def close(self) -> None:
         """Checks the job and writes its manifest: from now on it is whole. Raises CorpusError."""
@@ -209,9 +200,7 @@ class Done:
             "ledger": self.ledger().json(),
             "task_manifests": [sha256_file(self.manifest_path(index)) for index in range(self.job.tasks)],
         }
-        if self._mirror:
-            self._mirror.write(self.folder / "job.json", canonical(manifest))
-        write_text(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
+        self._output.write(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
 
 
 _version = cache(version)  # each look-up reads a file

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from corpus.errors import CorpusError
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.engine.job import Done, Job
 from pipelines.engine.task import HOST
@@ -62,7 +62,7 @@ class Watch:
         import _thread
 
         dead: set[int] = set()
-        while not self._stop.wait(0.5 if mirror_of(self._out) is None else 15):
+        while not self._stop.wait(open_output(self._out).poll_s):
             self._update()
             still, dead = dead, self._dead_workers()
             self.problem = _killed(still & dead) or _full_disk(self._out)

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from corpus.settings import Json
 from corpus.store.ledger import Ledger
-from corpus.store.products import Product, canonical, publish, sha256_file, write_text
+from corpus.store.products import Product, canonical, publish, sha256_file
 
 if TYPE_CHECKING:
     from pipelines.engine.job import Done, Job
@@ -77,10 +77,9 @@ class Task:
             "ledger": self.ledger.json(),
             "facts": self.facts,
         }
-        if mirror := mirror_of(self.out):
-            mirror.push(self.folder / product.name for product in products)
-            mirror.write(manifest, canonical(body))
-        write_text(manifest, canonical(body), self.temporary)
+        output = open_output(self.out)
+        output.push(self.folder / product.name for product in products)
+        output.write(manifest, canonical(body), self.temporary)
 
 
 class _Progress:

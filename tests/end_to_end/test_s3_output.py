@@ -112,19 +112,18 @@ def test_a_job_without_its_manifest_there_is_not_done(recipe: Path, on_disk: dic
 def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path: Path) -> None:
     """Fails if names alone tell temporary files: archives hold `.preface.txt`, and folders `tmp`."""
     from corpus.fetch.access import S3
-    from corpus.fetch.output import mirror_of
+    from corpus.fetch.output import open_output
 
     names = ("jobs/acquire.p-0/files/00000/p==1/.preface.txt", "jobs/acquire.p-0/files/00000/tmp/a.txt")
     copies = [working_copy(URL, tmp_path / each, S3()) for each in ("here", "elsewhere")]
     for name in names:
         (copies[0] / name).parent.mkdir(parents=True, exist_ok=True)
         (copies[0] / name).write_text("grist")
-    mirrors = [mirror_of(copy) for copy in copies]
-    assert mirrors[0] and mirrors[1]
-    mirrors[0].push(copies[0] / name for name in names)
+    outputs = [open_output(copy) for copy in copies]
+    outputs[0].push(copies[0] / name for name in names)
     (copies[1] / "jobs" / "acquire.p-0" / "tmp").mkdir(parents=True)
     (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").write_text("of a task at work")
-    mirrors[1].pull_all()
+    outputs[1].pull_all()
     assert [(copies[1] / name).read_text() for name in names] == ["grist"] * 2
     assert (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").is_file()
 
@@ -135,29 +134,30 @@ def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkey
 
     from corpus.fetch import output
     from corpus.fetch.access import S3
-    from corpus.fetch.output import Mirror, mirror_of
+    from corpus.fetch.output import BucketOutput, open_output
 
-    brought: list[str] = []
-    pulled = Mirror._pulled
-    monkeypatch.setattr(Mirror, "_pulled", lambda self, path: brought.append(path.name) or pulled(self, path))
+    downloaded: list[str] = []
+    download = BucketOutput._download
+    monkeypatch.setattr(
+        BucketOutput, "_download", lambda self, path: downloaded.append(path.name) or download(self, path)
+    )
     monkeypatch.setattr(output, "PART_BYTES", 5 * 2**20)
     copy = working_copy(URL, tmp_path / "here", S3())
     names = [f"jobs/text.p-0/{size}" for size in (1, 12 * 2**20)]
     (copy / "jobs" / "text.p-0").mkdir(parents=True)
     for name in names:
         (copy / name).write_bytes(b"x" * int(name.rpartition("/")[2]))
-    found = mirror_of(copy)
-    assert found
-    found.push(copy / name for name in names)
-    found.pull_all()
-    assert brought == []
-    monkeypatch.setattr(output, "_is_same", lambda *_: False)  # as of encrypted ones
-    found.pull_all()
-    assert brought == []
+    bucket = open_output(copy)
+    bucket.push(copy / name for name in names)
+    bucket.pull_all()
+    assert downloaded == []
+    monkeypatch.setattr(output, "_has_content", lambda *_: False)  # as of encrypted ones
+    bucket.pull_all()
+    assert downloaded == []
     boto3.client("s3", endpoint_url=server).put_object(Bucket="corpora", Key=f"tiny/{names[0]}", Body=b"y")
     (copy / names[1]).unlink()
-    found.pull_all()
-    assert brought == ["1", str(12 * 2**20)] and (copy / names[0]).read_bytes() == b"y"
+    bucket.pull_all()
+    assert downloaded == ["1", str(12 * 2**20)] and (copy / names[0]).read_bytes() == b"y"
 
 
 def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict[str, str], server: str) -> None:
@@ -217,5 +217,5 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
 def test_a_bucket_that_is_not_there_is_one_clear_error(recipe: Path, server: str) -> None:
     from corpus.errors import CorpusError
 
-    with pytest.raises(CorpusError, match="is there such a bucket"):
+    with pytest.raises(CorpusError, match="check that the bucket exists"):
         build(recipe, out="s3://nowhere/tiny", place=place(recipe), console=Console(quiet=True))

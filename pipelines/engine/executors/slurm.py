@@ -16,14 +16,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch.output import mirror_of
+from corpus.fetch.output import open_output
 from pipelines.engine.profile import Place
 from pipelines.engine.run_wave import RunTasks, Wave, last_line, quiet
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
 LOOK_S = 0.5  # between looks at the manifests
-STORAGE_LOOK_S = 10.0  # where a look is a request for each job
 ASK_S = (1.0, 20.0)  # between questions to Slurm: at first, and at most
 LAG_S = 5.0  # in which a shared disk shows what a node wrote
 ENDING_S = 60.0  # in which elements that are cancelled end; Slurm's KillWait is 30
@@ -195,9 +194,9 @@ def _wait(wave: Wave, name: str) -> None:
     """Returns when all is done, or nothing is left in the queue."""
     began = asked = time.monotonic()
     pause, told = ASK_S[0], False
-    look_s = LOOK_S if mirror_of(wave.out) is None else STORAGE_LOOK_S
+    poll_s = open_output(wave.out).poll_s
     while _left(wave):
-        time.sleep(look_s)
+        time.sleep(poll_s)
         if time.monotonic() - asked < pause:
             continue
         asked, pause, queue = time.monotonic(), min(pause * 1.5, ASK_S[1]), _queue(name)
