@@ -29,7 +29,7 @@ from pathlib import Path
 
 from tests.end_to_end.training import write_config
 
-model = {"layers": 2, "width": 128, "heads": 4, "kv_heads": 2, "mlp_width": 192, "rope_base": 10000}  # heads of 32
+model = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 192, "rope_theta": 10000}  # heads of 32
 parallel = {"precision": "bf16", "compile": True, "micro_batch_sequences": 2}
 write_config(Path(sys.argv[1]), model=model, parallel=parallel)
 END

@@ -120,7 +120,7 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
         "format_version": 1,
         "name": "benchmark",
         "corpora": {"made_up": str(folder)},
-        "model": {"layers": 1, "width": 64, "heads": 1, "mlp_width": 64},
+        "model": {"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 64},
         "curriculum": [
             {
                 "name": "only",

@@ -29,10 +29,10 @@ from rich.table import Table
 from trainer import config
 from trainer.data.loader import Batch, segments
 from trainer.engine.optimizer import clip, make_optimizer, set_rate
-from trainer.engine.parallel import Layout, chosen_precision, compile_blocks, forward_context, start
-from trainer.engine.step import Learner
+from trainer.engine.parallel import Distributed, chosen_precision, compile_blocks, forward_context, start
+from trainer.engine.step import TrainStep
 from trainer.model.cost import flops_per_token, peak_flops
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
 EOS = 0
 DOCUMENT_TOKENS = 600  # of a document, on average: each token is an EOS with a chance of 1 in so many
@@ -42,13 +42,13 @@ CLAIM = "a step of ours is no slower than one of transformers' LLaMA of the same
 class Case(NamedTuple):
     """A shape, and what a step of it takes."""
 
-    shape: Shape
+    shape: ModelConfig
     sequence_tokens: int
     sequences: int
 
 
-def _shape(layers: int, width: int, heads: int, kv_heads: int, mlp: int, vocabulary: int, tied: bool) -> Shape:
-    return Shape(layers, width, heads, kv_heads, width // heads, mlp, vocabulary, 10_000.0, 1e-5, tied)
+def _shape(layers: int, width: int, heads: int, kv_heads: int, mlp: int, vocabulary: int, tied: bool) -> ModelConfig:
+    return ModelConfig(layers, width, heads, kv_heads, width // heads, mlp, vocabulary, 10_000.0, 1e-5, tied)
 
 
 CASES = {
@@ -58,39 +58,39 @@ CASES = {
 }
 
 
-def ours(case: Case, layout: Layout) -> Callable[[], float]:
+def ours(case: Case, distributed: Distributed) -> Callable[[], float]:
     """A function that takes one step, and returns its loss."""
-    precision = chosen_precision("auto", layout.device)
+    precision = chosen_precision("auto", distributed.device)
     with torch.device("meta"):
         model = Transformer(case.shape)
     compile_blocks(model)
-    model.to_empty(device=layout.device)
+    model.to_empty(device=distributed.device)
     initialise(model, 1, 0.02)
     optimizer = make_optimizer(model, config.Optimizer())
-    learner = Learner(model, optimizer, layout, partial(forward_context, layout, precision), None, 1.0)
+    train_step = TrainStep(model, optimizer, distributed, partial(forward_context, distributed, precision), None, 1.0)
     draw = np.random.default_rng(1)
-    tokens_BW = draw.integers(1, case.shape.vocabulary, (case.sequences, case.sequence_tokens + 1)).astype(np.uint16)
+    tokens_BW = draw.integers(1, case.shape.vocab_size, (case.sequences, case.sequence_tokens + 1)).astype(np.uint16)
     tokens_BW[draw.random(tokens_BW.shape) < 1 / DOCUMENT_TOKENS] = EOS
     segments_BT, _ = segments(tokens_BW, np.empty(0, np.int64), EOS)
     inputs_BT, targets_BT = tokens_BW[:, :-1].astype(np.int64), tokens_BW[:, 1:].astype(np.int64)
     batch = Batch(1, 0, ("source",) * case.sequences, inputs_BT, targets_BT, segments_BT)
-    return lambda: learner.learn(batch, learner.agree(batch).targets, 1e-4).loss
+    return lambda: train_step.learn(batch, train_step.agree(batch).targets, 1e-4).loss
 
 
-def theirs(case: Case, layout: Layout) -> Callable[[], float]:
+def theirs(case: Case, distributed: Distributed) -> Callable[[], float]:
     """The same with transformers."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    shape, device = case.shape, layout.device
+    shape, device = case.shape, distributed.device
     settings = LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.mlp_width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
         max_position_embeddings=case.sequence_tokens,
-        tie_word_embeddings=shape.tied_embeddings,
+        tie_word_embeddings=shape.tie_word_embeddings,
         attn_implementation="sdpa",
         use_cache=False,
     )
@@ -100,7 +100,7 @@ def theirs(case: Case, layout: Layout) -> Callable[[], float]:
     optimizer = make_optimizer(model, config.Optimizer())
     set_rate(optimizer, 1e-4)
     compiled = torch.compile(model)
-    tokens_BT = torch.randint(1, shape.vocabulary, (case.sequences, case.sequence_tokens), device=device)
+    tokens_BT = torch.randint(1, shape.vocab_size, (case.sequences, case.sequence_tokens), device=device)
 
     def step() -> float:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -115,16 +115,16 @@ def theirs(case: Case, layout: Layout) -> Callable[[], float]:
 
 
 def measured(
-    make: Callable[[Case, Layout], Callable[[], float]], case: Case, layout: Layout, steps: int
+    make: Callable[[Case, Distributed], Callable[[], float]], case: Case, distributed: Distributed, steps: int
 ) -> dict[str, float]:
     """Tokens/s by the median step, and the most memory held on the device."""
-    device = layout.device
+    device = distributed.device
     torch._dynamo.reset()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    step, found = make(case, layout), []
+    step, found = make(case, distributed), []
     for _ in range(steps + 3):
         began = time.perf_counter()
         step()  # ends in reading the loss: the device has finished
@@ -134,11 +134,11 @@ def measured(
     return {"tokens_per_s": pace, "device_memory_bytes": float(memory), "first_step_s": found[0]}
 
 
-def compared(case: Case, layout: Layout, steps: int, peak: float | None) -> dict[str, dict[str, float]]:
+def compared(case: Case, distributed: Distributed, steps: int, peak: float | None) -> dict[str, dict[str, float]]:
     """Ours and theirs, with MFU where the device's peak is known."""
     found = {}
     for who, make in (("gristmill", ours), ("transformers", theirs)):
-        found[who] = measured(make, case, layout, steps)
+        found[who] = measured(make, case, distributed, steps)
         if peak is not None:
             pace = found[who]["tokens_per_s"] / peak
             found[who]["mfu"] = pace * flops_per_token(case.shape)
@@ -159,9 +159,9 @@ def main() -> None:
     table = Table(*heads, title=name, title_justify="left")
     figures: dict[str, object] = {"device": name, "peak_flops": peak}
     met = {}
-    with start() as layout:
+    with start() as distributed:
         for shape in asked.shapes:
-            found = compared(CASES[shape], layout, asked.steps, peak)
+            found = compared(CASES[shape], distributed, asked.steps, peak)
             ratio = found["gristmill"]["tokens_per_s"] / found["transformers"]["tokens_per_s"]
             figures[shape], met[shape] = {**found, "ratio": ratio}, ratio >= 1
             for who, each in found.items():

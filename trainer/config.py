@@ -23,19 +23,19 @@ Steps = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) i
 CANDIDATES = (Path("train.yaml"), Path("recipes/train.yaml"))
 
 
-class Model(Strict):
-    """The transformer. The vocabulary is the corpora's."""
+class ModelSettings(Strict):
+    """Model settings, named as in Hugging Face's config.json. The vocabulary is that of the corpora."""
 
-    layers: Positive
-    width: Positive
-    heads: Positive
-    kv_heads: Positive | None = None  # null: as many as heads
-    head_width: Positive | None = None  # null: width / heads
-    mlp_width: Positive
-    rope_base: Annotated[Real, Field(gt=1)] = 500_000.0  # Source: Llama 3 (arXiv 2407.21783), table 3
-    norm_epsilon: Annotated[Real, Field(gt=0, lt=1)] = 1e-5
-    tied_embeddings: bool = False
-    init_std: Annotated[Real, Field(gt=0, lt=1)] = 0.02
+    num_hidden_layers: Positive
+    hidden_size: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive | None = None  # null: num_attention_heads
+    head_dim: Positive | None = None  # null: hidden_size / num_attention_heads
+    intermediate_size: Positive
+    rope_theta: Annotated[Real, Field(gt=1)] = 500_000.0  # Source: Llama 3 (arXiv 2407.21783), table 3
+    rms_norm_eps: Annotated[Real, Field(gt=0, lt=1)] = 1e-5
+    tie_word_embeddings: bool = False
+    initializer_range: Annotated[Real, Field(gt=0, lt=1)] = 0.02
 
 
 class Optimizer(Strict):
@@ -121,7 +121,7 @@ class Training(Strict):
     out: str | None = None  # the run folder; null: runs/<name>
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     corpora: Annotated[dict[Name, str], Field(min_length=1)]  # name: a build's folder
-    model: Model
+    model: ModelSettings
     optimizer: Optimizer = Optimizer()
     curriculum: Annotated[tuple[Phase, ...], Field(min_length=1)]
     parallel: Parallel = Parallel()
@@ -186,18 +186,19 @@ def _further(training: Training) -> list[tuple[Path_, str]]:
     return problems
 
 
-def _model_problems(model: Model) -> list[tuple[Path_, str]]:
+def _model_problems(model: ModelSettings) -> list[tuple[Path_, str]]:
     problems: list[tuple[Path_, str]] = []
-    if model.head_width is None and model.width % model.heads:
-        told = f"width {model.width} is not divisible by {model.heads} heads; change one, or give head_width"
-        problems.append((("model", "heads"), told))
-    width = model.head_width or model.width // model.heads
-    if width % 2 or width == 0:
-        told = f"a head is {width} wide; rotary embeddings need an even width"
-        problems.append((("model", "head_width" if model.head_width else "heads"), told))
-    if model.kv_heads is not None and model.heads % model.kv_heads:
-        told = f"{model.heads} heads cannot share {model.kv_heads} kv_heads evenly; kv_heads must divide heads"
-        problems.append((("model", "kv_heads"), told))
+    heads, kv_heads = model.num_attention_heads, model.num_key_value_heads
+    if model.head_dim is None and model.hidden_size % heads:
+        told = f"hidden_size {model.hidden_size} is not divisible by num_attention_heads {heads}"
+        problems.append((("model", "num_attention_heads"), f"{told}; change one, or set head_dim"))
+    head_dim = model.head_dim or model.hidden_size // heads
+    if head_dim % 2 or head_dim == 0:
+        told = f"head_dim is {head_dim}; rotary embeddings need an even number of at least 2"
+        problems.append((("model", "head_dim" if model.head_dim else "num_attention_heads"), told))
+    if kv_heads is not None and heads % kv_heads:
+        told = f"num_attention_heads {heads} is not divisible by num_key_value_heads {kv_heads}; change one"
+        problems.append((("model", "num_key_value_heads"), told))
     return problems
 
 

@@ -24,7 +24,8 @@ def write_config(folder: Path, **changes: object) -> Path:
         "name": "small",
         "out": str(folder / "run"),
         "corpora": {"golden": str(GOLDEN)},
-        "model": {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "mlp_width": 48, "rope_base": 10000},
+        "model": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
+                  "intermediate_size": 48, "rope_theta": 10000},
         "curriculum": [
             {"name": "broad", "tokens": 256 * PHASE_1, "sequence_tokens": 32, "batch_tokens": 256,
              "learning_rate": {"peak": 1e-2, "warmup": 0.2}},
@@ -87,12 +88,12 @@ def _die() -> None:
 def _until(where: str) -> None:
     """Arranges for the kill."""
     from trainer.engine.checkpoint import Checkpoints
-    from trainer.engine.step import Learner
+    from trainer.engine.step import TrainStep
 
     what, _, number = where.partition(":")
-    learn, publish = Learner.learn, Checkpoints._publish
+    learn, publish = TrainStep.learn, Checkpoints._publish
 
-    def learn_and_die(self: Learner, batch: object, targets: int, rate: float) -> object:
+    def learn_and_die(self: TrainStep, batch: object, targets: int, rate: float) -> object:
         found = learn(self, batch, targets, rate)  # type: ignore[arg-type]
         if what == "step" and batch.step == int(number):  # type: ignore[attr-defined]
             _die()
@@ -107,7 +108,7 @@ def _until(where: str) -> None:
         if mine and what == "renamed":
             _die()
 
-    Learner.learn = learn_and_die  # type: ignore[assignment, method-assign]
+    TrainStep.learn = learn_and_die  # type: ignore[assignment, method-assign]
     Checkpoints._publish = publish_and_die  # type: ignore[assignment, method-assign]
 
 

@@ -26,7 +26,7 @@ TOKENIZER = hashlib.sha256(b"a tokenizer").hexdigest()
 RECIPE = hashlib.sha256(b"a recipe").hexdigest()
 EOS = 0
 VOCABULARY = 60_000
-MODEL = {"layers": 1, "width": 8, "heads": 2, "mlp_width": 16}
+MODEL = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
 
 ON_DISK = settings(max_examples=40)  # for properties that write a corpus an example
 

@@ -14,9 +14,9 @@ from torch.distributed.tensor import DTensor
 from trainer.engine import checkpoint_store
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CorpusState, State
-from trainer.engine.parallel import Layout, shard
+from trainer.engine.parallel import Distributed, shard
 
-ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
+ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
 
 
 class Block(nn.Module):
@@ -47,10 +47,10 @@ class Small(nn.Module):
         return logits_BV
 
 
-def made(layout: Layout = ALONE, seed: int = 0, fused: bool = True) -> tuple[Small, torch.optim.AdamW]:
+def made(distributed: Distributed = ALONE, seed: int = 0, fused: bool = True) -> tuple[Small, torch.optim.AdamW]:
     torch.manual_seed(seed)
     model = Small()
-    shard(model, layout, "fp32", reshard_after_forward=True)
+    shard(model, distributed, "fp32", reshard_after_forward=True)
     return model, torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused)
 
 
@@ -89,7 +89,7 @@ def state(step: int, phase: int = 0, **changed: object) -> State:
         "skip": ((3, 4),),
         "corpora": {"web": CorpusState(content_sha256="a" * 64, layout_sha256="b" * 64, revision=2)},
         "tokenizer_sha256": "c" * 64,
-        "model": {"layers": 2, "rope_base": 500000.0, "tied_embeddings": False},
+        "model": {"num_hidden_layers": 2, "rope_theta": 500000.0, "tie_word_embeddings": False},
         "seed": 7,
         "settings_digest": "d",
         "phase_settings": {"shares": {"web": 3, "books": 1}, "sequence_tokens": 16},
@@ -128,12 +128,12 @@ def no_space(descriptor: int) -> None:
 
 
 @contextmanager
-def first_process_writes_later(layout: Layout) -> Iterator[threading.Event]:
+def first_process_writes_later(distributed: Distributed) -> Iterator[threading.Event]:
     """The first process writes its file once the event is set, the second at once."""
     going_on, write = threading.Event(), checkpoint_store._write
 
     def held(*arguments: object) -> int:
-        assert layout.rank == 1 or going_on.wait(60)
+        assert distributed.rank == 1 or going_on.wait(60)
         return write(*arguments)  # type: ignore[arg-type]
 
     checkpoint_store._write = held  # type: ignore[assignment]

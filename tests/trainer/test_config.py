@@ -16,10 +16,10 @@ name: small
 corpora:
   main: build/small
 model:
-  layers: 2
-  width: 64
-  heads: 4
-  mlp_width: 128
+  num_hidden_layers: 2
+  hidden_size: 64
+  num_attention_heads: 4
+  intermediate_size: 128
 curriculum:
   - name: broad
     tokens: 1M
@@ -78,7 +78,7 @@ def test_a_good_file_and_what_it_leaves_open(folder: Path) -> None:
     assert (broad.learning_rate.peak, broad.learning_rate.warmup, fine.learning_rate.peak) == (1e-3, 0.02, None)
     assert (fine.learning_rate.end, fine.learning_rate.shape) == (0.0, "linear")
     assert skipped_steps(fine.skip) == (range(300, 301), range(310, 313), range(320, 321))
-    assert (training.seed, training.folder, training.model.kv_heads) == (1, Path("runs/small"), None)
+    assert (training.seed, training.folder, training.model.num_key_value_heads) == (1, Path("runs/small"), None)
     assert read(GOOD + "out: elsewhere/x\n").folder == Path("elsewhere/x")
 
 
@@ -89,8 +89,8 @@ def test_the_recipes_are_read() -> None:
 
 def test_a_setting_is_overridden_by_its_name(folder: Path) -> None:
     """Fails if assignments are not applied, or applied after the check."""
-    training = read(GOOD, ["curriculum.fine.tokens=200k", "model.width=128", "corpora.main=build/other"])
-    assert (training.curriculum[1].tokens, training.model.width) == (200_000, 128)
+    training = read(GOOD, ["curriculum.fine.tokens=200k", "model.hidden_size=128", "corpora.main=build/other"])
+    assert (training.curriculum[1].tokens, training.model.hidden_size) == (200_000, 128)
     assert training.corpora == {"main": "build/other"}
     with pytest.raises(InputError, match="200 tokens are less than one batch"):
         read(GOOD, ["curriculum.fine.tokens=200"])
@@ -100,11 +100,17 @@ MISTAKES = {
     "shares": ("line 15: phase `broad`: the shares sum to 0.9; they must sum to 1", {"l15": "shares: {web: 0.9}"}),
     "no shares": ("line 15: phase `broad`: the shares sum to 0; they must sum to 1", {"l15": "shares: {}"}),
     "over": ("line 21: phase `fine`: the shares sum to 1.01; they must", {"l21": "shares: {web: 1%, books: 1}"}),
-    "heads": ("line 8: width 64 is not divisible by 5 heads; change one, or give head_width", {"l8": "heads: 5"}),
-    "odd": ("line 8: a head is 1 wide; rotary embeddings need an even width", {"l8": "heads: 64"}),
-    "none": ("line 8: a head is 0 wide", {"l8": "heads: 65"}),
-    "head width": ("line 6: a head is 7 wide; rotary", {"l6": "head_width: 7\n  layers: 2"}),
-    "kv": ("line 6: 4 heads cannot share 3 kv_heads evenly; kv_heads must divide", {"l6": "kv_heads: 3\n  layers: 2"}),
+    "heads": (
+        "line 8: hidden_size 64 is not divisible by num_attention_heads 5; change one, or set head_dim",
+        {"l8": "num_attention_heads: 5"},
+    ),
+    "odd": ("line 8: head_dim is 1; rotary embeddings need an even number", {"l8": "num_attention_heads: 64"}),
+    "none": ("line 8: head_dim is 0", {"l8": "num_attention_heads: 65"}),
+    "head width": ("line 6: head_dim is 7; rotary", {"l6": "head_dim: 7\n  num_hidden_layers: 2"}),
+    "kv": (
+        "line 6: num_attention_heads 4 is not divisible by num_key_value_heads 3; change one",
+        {"l6": "num_key_value_heads: 3\n  num_hidden_layers: 2"},
+    ),
     "batch": (
         "line 14: phase `broad`: batch_tokens 4000 is no multiple of sequence_tokens 256; the nearest is 4096",
         {"l14": "batch_tokens: 4k"},
@@ -146,7 +152,7 @@ MISTAKES = {
     "infinite": ("line 22: `curriculum.1.max_epochs`: input should be a", {"l22": "max_epochs: .inf"}),
     "corpora": ("line 3: `corpora`: ", {"l3": "corpora: {}\nx:"}),
     "version": ("line 1: `format_version`: input should be 1; found 2", {"l1": "format_version: 2"}),
-    "model": ("line 5: `model.layers` is required", {"l6": "norm_epsilon: 1e-6"}),
+    "model": ("line 5: `model.num_hidden_layers` is required", {"l6": "rms_norm_eps: 1e-6"}),
     "empty": ("line 2: `out` is empty; name a folder, or leave it away", {"l2": 'out: " "\nname: small'}),
 }  # fmt: skip
 
@@ -163,7 +169,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     """Fails if the first phase, or the first kind, with a mistake ends the check."""
     lines = told(
         other(
-            l8="heads: 5",
+            l8="num_attention_heads: 5",
             l14="batch_tokens: 4k",
             l15="shares: {web: 0.9}",
             l16="learning_rate: {peak: 1, warmup: 50%, decay: 60%, end: 0}",
@@ -176,7 +182,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
 
 
 def test_all_that_no_field_takes_is_told_at_once(folder: Path) -> None:
-    lines = told(other(l6="layer: 2", l7="width: wide", l12="tokens: many", l22="max_epoch: 2"))
+    lines = told(other(l6="layer: 2", l7="hidden_size: wide", l12="tokens: many", l22="max_epoch: 2"))
     assert [line.split(": ")[0] for line in lines] == [f"line {n}" for n in (5, 6, 7, 12, 22)]
 
 

@@ -16,23 +16,30 @@ from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, writ
 from trainer.engine.parallel import compile_blocks
 from trainer.model.attention import block_mask, dense_mask
 from trainer.model.cross_entropy import token_losses
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and GRISTMILL_TEST_CUDA=1")
 
-SHAPE = Shape(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
-MODEL = {"layers": 2, "width": 128, "heads": 4, "kv_heads": 2, "mlp_width": 192, "rope_base": 10000}
+SHAPE = ModelConfig(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
+MODEL = {
+    "num_hidden_layers": 2,
+    "hidden_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 192,
+    "rope_theta": 10000,
+}
 
 
-def gradients(shape: Shape, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
+def gradients(config: ModelConfig, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
     """The loss, and every gradient, of packed documents."""
     with torch.device("cuda"):
-        model = Transformer(shape)
+        model = Transformer(config)
     initialise(model, 1, 0.05)
     if compiled:
         compile_blocks(model)
     draw = torch.Generator().manual_seed(1)
-    tokens_BT = torch.randint(0, shape.vocabulary, (4, 257), generator=draw)
+    tokens_BT = torch.randint(0, config.vocab_size, (4, 257), generator=draw)
     segments_BT = (torch.rand(4, 256, generator=draw) < 0.02).cumsum(1)
     tokens_BT, segments_BT = tokens_BT.cuda(), segments_BT.cuda()
     mask = block_mask(segments_BT) if flex else dense_mask(segments_BT)
@@ -44,11 +51,11 @@ def gradients(shape: Shape, flex: bool, compiled: bool, precision: torch.dtype) 
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_flex_attention_is_the_dense_mask_forward_and_backward(compiled: bool, kv_heads: int) -> None:
-    shape = replace(SHAPE, kv_heads=kv_heads)
-    dense = gradients(shape, flex=False, compiled=False, precision=torch.float32)
-    for one, other in zip(gradients(shape, True, compiled, torch.float32), dense, strict=True):
+@pytest.mark.parametrize("num_key_value_heads", [1, 2, 4])
+def test_flex_attention_is_the_dense_mask_forward_and_backward(compiled: bool, num_key_value_heads: int) -> None:
+    config = replace(SHAPE, num_key_value_heads=num_key_value_heads)
+    dense = gradients(config, flex=False, compiled=False, precision=torch.float32)
+    for one, other in zip(gradients(config, True, compiled, torch.float32), dense, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)
 
 

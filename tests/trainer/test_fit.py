@@ -15,7 +15,7 @@ from corpus.errors import CorpusError, InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
 from trainer.data.loader import Batch
 from trainer.engine.start_run import read_setup
-from trainer.engine.step import Agreed, Learner, NotFinite
+from trainer.engine.step import Agreed, NotFinite, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.trace import trace
 
@@ -66,7 +66,17 @@ def phase_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("settings", "refusal"),
     [
-        ({"model": {"layers": 2, "width": 64, "heads": 4, "mlp_width": 48}}, "width is 64, in the checkpoint 32"),
+        (
+            {
+                "model": {
+                    "num_hidden_layers": 2,
+                    "hidden_size": 64,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 48,
+                }
+            },
+            "hidden_size is 64, in the checkpoint 32",
+        ),
         ({"seed": 5}, "seed is 5, in the checkpoint 1"),
     ],
 )
@@ -109,14 +119,14 @@ def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Pat
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, learn = write_config(tmp_path, checkpoint={"keep": 1}), Learner.learn
+    config, learn = write_config(tmp_path, checkpoint={"keep": 1}), TrainStep.learn
 
-    def asked(self: Learner, batch: object, targets: int, rate: float) -> object:
+    def asked(self: TrainStep, batch: object, targets: int, rate: float) -> object:
         if batch.step == 5:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGTERM)
         return learn(self, batch, targets, rate)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Learner, "learn", asked)
+    monkeypatch.setattr(TrainStep, "learn", asked)
     with pytest.raises(Stopped, match="stopped after step 5, which is saved") as stopped:
         fit_here(config)
     assert stopped.value.exit_code == 143
@@ -130,15 +140,15 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch:
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_documents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, backward = write_config(tmp_path), Learner._backward
+    config, backward = write_config(tmp_path), TrainStep._backward
 
-    def spoiled(self: Learner, batch: object, targets: int) -> object:
+    def spoiled(self: TrainStep, batch: object, targets: int) -> object:
         losses_B = backward(self, batch, targets)  # type: ignore[arg-type]
         if batch.step == 6:  # type: ignore[attr-defined]
             losses_B[3] = np.nan
         return losses_B
 
-    monkeypatch.setattr(Learner, "_backward", spoiled)
+    monkeypatch.setattr(TrainStep, "_backward", spoiled)
     with pytest.raises(NotFinite) as error:
         fit_here(config)
     monkeypatch.undo()
@@ -206,13 +216,13 @@ def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None
 
 
 def test_a_batch_that_a_takedown_emptied_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    agree = Learner.agree
+    agree = TrainStep.agree
 
-    def emptied(self: Learner, batch: Batch, stop: bool = False) -> Agreed:
+    def emptied(self: TrainStep, batch: Batch, stop: bool = False) -> Agreed:
         found = agree(self, batch, stop)
         return found._replace(targets=0) if batch.step == 4 else found
 
-    monkeypatch.setattr(Learner, "agree", emptied)
+    monkeypatch.setattr(TrainStep, "agree", emptied)
     run = fit_here(write_config(tmp_path, checkpoint={"every_steps": 4}), "1")
     assert told(run, "step") == [(step,) for step in range(1, PHASE_1 + 1) if step != 4]
     assert (run / "checkpoints" / "step-00000005").is_dir()  # the one due at step 4

@@ -36,12 +36,18 @@ def phases(first: dict[str, object] | None = None, second: dict[str, object] | N
     return [broad | (first or {}), curated | (second or {})]
 
 
-MODEL = {"layers": 2, "width": 32, "heads": 4, "mlp_width": 48}
+MODEL = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
 BAD = {
     "shares": ({"curriculum": phases(second={"shares": {"books": 0.5, "code": 0.4}})}, "shares sum to 0.9"),
     "source": ({"curriculum": phases(second={"shares": {"bokos": 1}})}, "no source `bokos`; did you mean `books`?"),
-    "heads": ({"model": MODEL | {"heads": 5}}, "width 32 is not divisible by 5 heads"),
-    "kv_heads": ({"model": MODEL | {"kv_heads": 3}}, "kv_heads must divide heads"),
+    "heads": (
+        {"model": MODEL | {"num_attention_heads": 5}},
+        "hidden_size 32 is not divisible by num_attention_heads 5",
+    ),
+    "num_key_value_heads": (
+        {"model": MODEL | {"num_key_value_heads": 3}},
+        "num_attention_heads 4 is not divisible by num_key_value_heads 3",
+    ),
     "corpus too small": (
         {"curriculum": phases(second={"tokens": "1M"})},
         "source `books` holds 2,163 training tokens; by the end of this phase 1 M would be read",
@@ -87,7 +93,9 @@ def test_every_mistake_is_told_at_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config(
-        tmp_path, model=MODEL | {"heads": 5}, curriculum=phases({"tokens": 10}, {"shares": {"books": 0.5}})
+        tmp_path,
+        model=MODEL | {"num_attention_heads": 5},
+        curriculum=phases({"tokens": 10}, {"shares": {"books": 0.5}}),
     )
     code, _, err = trainer(capfd, monkeypatch, "fit", "--config", str(config))
     assert code == 2 and "3 mistakes" in err and err.count("  line ") == 3

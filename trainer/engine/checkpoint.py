@@ -1,6 +1,6 @@
 """Checkpoints: all that a run goes on from, on any number of processes; whole once they bear their name.
 
-    checkpoints = Checkpoints(training.folder / "checkpoints", layout, keep=2, background=True)
+    checkpoints = Checkpoints(training.folder / "checkpoints", distributed, keep=2, background=True)
     if path := checkpoints.latest():
         state = checkpoints.load(path, model, optimizer)
     checkpoints.save(state, model, optimizer, last_of_phase=False)
@@ -38,7 +38,7 @@ from corpus.errors import CorpusError, InputError
 from corpus.store.products import fsync_folder, sha256_file
 from trainer.engine.checkpoint_state import REMEDY, STATE_FILE, FileState, State, parse_state, read_state
 from trainer.engine.checkpoint_store import Reader, Stored, Writer, Written
-from trainer.engine.parallel import CONTROL_TIMEOUT, Layout, gathered
+from trainer.engine.parallel import CONTROL_TIMEOUT, Distributed, gathered
 from trainer.errors import TrainerError
 
 TEMPORARY = ".tmp-"
@@ -60,13 +60,13 @@ class Checkpoints:
     memory, and then writes while training goes on.
     """
 
-    def __init__(self, folder: Path, layout: Layout, keep: int, background: bool) -> None:
-        self.folder, self._layout = folder, layout
+    def __init__(self, folder: Path, distributed: Distributed, keep: int, background: bool) -> None:
+        self.folder, self._distributed = folder, distributed
         self._keep = keep
         self._background = background
         self._pending: tuple[str, Future[Metadata] | Future[None]] | None = None
         # A group of its own: writing in the background talks while the training thread does.
-        self._group = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT) if layout.world > 1 else None
+        self._group = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT) if distributed.world > 1 else None
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)  # one process
 
     def save(self, state: State, model: nn.Module, optimizer: Optimizer, *, last_of_phase: bool) -> None:
@@ -147,9 +147,9 @@ class Checkpoints:
 
     def _refuse_damage(self, path: Path, state: State) -> None:
         """Reads the files through, each on one of the processes, and tells all of them what is damaged."""
-        mine = sorted(state.files)[self._layout.rank :: self._layout.world]
+        mine = sorted(state.files)[self._distributed.rank :: self._distributed.world]
         damaged = [name for name in mine if sha256_file(path / name) != state.files[name].sha256]
-        found = [name for told in gathered(self._layout, json.dumps(damaged)) for name in json.loads(told)]
+        found = [name for told in gathered(self._distributed, json.dumps(damaged)) for name in json.loads(told)]
         if found:
             raise InputError(f"{path}: damaged checkpoint: {', '.join(found)} does not hold what was saved; {REMEDY}")
 

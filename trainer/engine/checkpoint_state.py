@@ -51,7 +51,7 @@ class State(_Model):
     skip: tuple[tuple[Count, Count], ...] = ()  # first and last step passed over
     corpora: dict[str, CorpusState]
     tokenizer_sha256: Hex
-    model: dict[str, JsonValue]  # its Shape
+    model: dict[str, JsonValue]  # its ModelConfig
     seed: int
     settings_digest: str
     phase_settings: dict[str, JsonValue]  # what decides its batches

@@ -1,16 +1,16 @@
 """How a run lies on devices: one process a device, the parameters sharded over them (FSDP2).
 
-    with start() as layout:
-        precision = chosen_precision(training.parallel.precision, layout.device)
+    with start() as distributed:
+        precision = chosen_precision(training.parallel.precision, distributed.device)
         if compiled:
             compile_blocks(model)
-        shard(model, layout, precision, training.parallel.reshard_after_forward)
-        with forward_context(layout, precision):
+        shard(model, distributed, precision, training.parallel.reshard_after_forward)
+        with forward_context(distributed, precision):
             logits_BTV = model(inputs_BT, mask)
 
 The same code serves one process, where nothing is sharded. FSDP2 averages gradients over the processes: a loss that is
 to be divided by the global number of target tokens is summed by each over its own, and multiplied by
-world / global targets.
+dp_world / global targets.
 """
 
 import os
@@ -35,8 +35,11 @@ CONTROL_TIMEOUT = timedelta(hours=2)  # others wait here while one process works
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where this process stands among those of the run.
+class Distributed:
+    """This process among all processes of the run.
+
+    `rank` and `world` count processes. `dp_rank` and `dp_world` count data-parallel ranks, which
+    read different rows of a batch and shard the parameters. Today each process is a data-parallel rank.
 
     `control` is a gloo group of them all for small numbers and text, None if there is but one. Only the thread that
     trains may use it: what two threads say on one group arrives in no fixed order.
@@ -44,13 +47,15 @@ class Layout:
 
     rank: int
     world: int
+    dp_rank: int
+    dp_world: int
     local_rank: int
     device: torch.device
     control: dist.ProcessGroup | None
 
 
 @contextmanager
-def start() -> Iterator[Layout]:
+def start() -> Iterator[Distributed]:
     """Joins the processes that torchrun started; without torchrun, one process and no group.
 
     Raises InputError if torchrun's variables are set in part, make no sense, or ask for more GPUs than there are.
@@ -58,14 +63,14 @@ def start() -> Iterator[Layout]:
     rank, world, local_rank = _place(os.environ)
     device = _device(local_rank)
     if world == 1:
-        yield Layout(rank, world, local_rank, device, None)
+        yield Distributed(rank, world, rank, world, local_rank, device, None)
         return
     if device.type == "cuda":
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
     control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
-    yield Layout(rank, world, local_rank, device, control)
+    yield Distributed(rank, world, rank, world, local_rank, device, control)
     # Not after an exception: the others may never come here, and nccl would wait for them. The process ends anyway.
     dist.destroy_process_group()
 
@@ -136,15 +141,15 @@ def compile_blocks(model: nn.Module) -> None:
         block.compile(dynamic=False)
 
 
-def shard(model: nn.Module, layout: Layout, precision: Precision, reshard_after_forward: bool) -> None:
+def shard(model: nn.Module, distributed: Distributed, precision: Precision, reshard_after_forward: bool) -> None:
     """Shards the parameters over the processes: each block, then what no block holds. Of one process, nothing.
 
     They stay fp32, as do the sums of gradients; in bf16, what a block computes with is cast as it is gathered. What no
     block holds stays gathered after the forward pass: the backward pass begins with it.
     """
-    if layout.world == 1:
+    if distributed.dp_world == 1:
         return
-    mesh = init_device_mesh(layout.device.type, (layout.world,))
+    mesh = init_device_mesh(distributed.device.type, (distributed.dp_world,))
     policy = MixedPrecisionPolicy()
     if precision == "bf16":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -159,18 +164,18 @@ def _blocks(model: nn.Module) -> nn.ModuleList:
     return blocks
 
 
-def forward_context(layout: Layout, precision: Precision) -> AbstractContextManager[object]:
+def forward_context(distributed: Distributed, precision: Precision) -> AbstractContextManager[object]:
     """What a forward pass runs under: autocast for bf16 in one process; with several, FSDP2 casts."""
-    if layout.world == 1 and precision == "bf16":
-        return torch.autocast(layout.device.type, torch.bfloat16)
+    if distributed.dp_world == 1 and precision == "bf16":
+        return torch.autocast(distributed.device.type, torch.bfloat16)
     return nullcontext()
 
 
 @overload
-def sums(layout: Layout, values: Sequence[int]) -> list[int]: ...
+def sums(distributed: Distributed, values: Sequence[int]) -> list[int]: ...
 @overload
-def sums(layout: Layout, values: Sequence[float]) -> list[float]: ...
-def sums(layout: Layout, values: Sequence[float]) -> list[int] | list[float]:
+def sums(distributed: Distributed, values: Sequence[float]) -> list[float]: ...
+def sums(distributed: Distributed, values: Sequence[float]) -> list[int] | list[float]:
     """The sum of each value over all processes, which must call this together.
 
     Whole numbers are summed as int64, exactly; if any value is a float, all are summed as float64, and all processes
@@ -178,35 +183,35 @@ def sums(layout: Layout, values: Sequence[float]) -> list[int] | list[float]:
     """
     whole = all(isinstance(value, int) for value in values)
     total_N = torch.tensor([*values, 1], dtype=torch.int64 if whole else torch.float64)
-    if layout.control is not None:
-        dist.all_reduce(total_N, group=layout.control)
+    if distributed.control is not None:
+        dist.all_reduce(total_N, group=distributed.control)
         # The bits of an int64 and of a float64 would add up to nonsense, unnoticed but for the 1 of each.
-        assert total_N[-1] == layout.world, "some processes gave whole numbers, others floats"
+        assert total_N[-1] == distributed.world, "some processes gave whole numbers, others floats"
     found: list[int] | list[float] = total_N[:-1].tolist()
     return found
 
 
-def any_rank(layout: Layout, flag: bool) -> bool:
+def any_rank(distributed: Distributed, flag: bool) -> bool:
     """Whether any process says so. All must call this together."""
-    return sums(layout, [int(flag)])[0] > 0
+    return sums(distributed, [int(flag)])[0] > 0
 
 
-def from_first(layout: Layout, number: int) -> int:
+def from_first(distributed: Distributed, number: int) -> int:
     """The number that the first process gives. All must call this together."""
-    return sums(layout, [number if layout.rank == 0 else 0])[0]
+    return sums(distributed, [number if distributed.rank == 0 else 0])[0]
 
 
-def gathered(layout: Layout, text: str) -> list[str]:
+def gathered(distributed: Distributed, text: str) -> list[str]:
     """What each process says, in the order of their ranks. All must call this together."""
-    if layout.control is None:
+    if distributed.control is None:
         return [text]
     said_N = torch.tensor(list(text.encode()), dtype=torch.uint8)
-    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(layout.world)]
-    dist.all_gather(lengths, torch.tensor([len(said_N)]), group=layout.control)
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(distributed.world)]
+    dist.all_gather(lengths, torch.tensor([len(said_N)]), group=distributed.control)
     longest = max(int(length) for length in lengths)
     padded_N = torch.zeros(longest, dtype=torch.uint8)
     padded_N[: len(said_N)] = said_N
-    heard = [torch.empty_like(padded_N) for _ in range(layout.world)]
+    heard = [torch.empty_like(padded_N) for _ in range(distributed.world)]
     if longest:
-        dist.all_gather(heard, padded_N, group=layout.control)
+        dist.all_gather(heard, padded_N, group=distributed.control)
     return [bytes(each[: int(length)].tolist()).decode() for each, length in zip(heard, lengths, strict=True)]

@@ -77,7 +77,7 @@ def _refuse_others(setup: Setup, state: State, checkpoint: Path, other_corpus: b
 
 
 def _model_problems(setup: Setup, state: State) -> list[str]:
-    found, expected = asdict(setup.shape), dict(state.model)
+    found, expected = asdict(setup.model_config), dict(state.model)
     problems = [
         f"model: {name} is {found[name]}, in the checkpoint {expected.get(name)}"
         for name in found

@@ -10,8 +10,8 @@ from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
 
 if TYPE_CHECKING:
-    from trainer.engine.parallel import Layout, Precision
-    from trainer.model.transformer import Shape, Transformer
+    from trainer.engine.parallel import Distributed, Precision
+    from trainer.model.transformer import ModelConfig, Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Setup:
         return self.training.folder
 
     @property
-    def shape(self) -> "Shape":
-        """The model's."""
-        from trainer.model.transformer import Shape
+    def model_config(self) -> "ModelConfig":
+        """The model, with the vocabulary of the corpora's tokenizer."""
+        from trainer.model.transformer import ModelConfig
 
-        return Shape.of(self.training.model, self.corpora.tokenizer.vocabulary)
+        return ModelConfig.of(self.training.model, self.corpora.tokenizer.vocabulary)
 
 
 def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> Setup:
@@ -42,7 +42,7 @@ def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> Setup:
     return Setup(training, corpora, resolve(training, corpora))
 
 
-def build_model(setup: Setup, layout: "Layout", precision: "Precision", initial: bool) -> "Transformer":
+def build_model(setup: Setup, distributed: "Distributed", precision: "Precision", initial: bool) -> "Transformer":
     """The model, laid out over the devices, compiled by block if so set; with its initial weights, or none yet."""
     import torch
 
@@ -51,11 +51,11 @@ def build_model(setup: Setup, layout: "Layout", precision: "Precision", initial:
 
     parallel = setup.training.parallel
     with torch.device("meta"):
-        model = Transformer(setup.shape)
-    if parallel.compile is True or (parallel.compile == "auto" and layout.device.type == "cuda"):
+        model = Transformer(setup.model_config)
+    if parallel.compile is True or (parallel.compile == "auto" and distributed.device.type == "cuda"):
         compile_blocks(model)
-    shard(model, layout, precision, parallel.reshard_after_forward)
-    model.to_empty(device=layout.device)
+    shard(model, distributed, precision, parallel.reshard_after_forward)
+    model.to_empty(device=distributed.device)
     if initial:
-        initialise(model, setup.training.seed, setup.training.model.init_std)
+        initialise(model, setup.training.seed, setup.training.model.initializer_range)
     return model

@@ -18,7 +18,7 @@ import torch
 
 from trainer.data.loader import IGNORED, Batch
 from trainer.engine.optimizer import clip, set_rate
-from trainer.engine.parallel import Layout, gathered, sums
+from trainer.engine.parallel import Distributed, gathered, sums
 from trainer.errors import TrainerError
 from trainer.model.attention import document_mask
 from trainer.model.cross_entropy import token_losses
@@ -54,19 +54,19 @@ class NotFinite(TrainerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
+class TrainStep:
     """A model, its optimizer, and how they are laid out."""
 
     model: Transformer
     optimizer: torch.optim.Optimizer
-    layout: Layout
+    distributed: Distributed
     context: Callable[[], AbstractContextManager[object]]
     micro_batch_sequences: int | None
     clip_norm: float | None
 
     def agree(self, batch: Batch, stop: bool = False) -> Agreed:
         """The sum over all processes, which call it together."""
-        stops, targets = sums(self.layout, [int(stop), int((batch.targets_BT != IGNORED).sum())])
+        stops, targets = sums(self.distributed, [int(stop), int((batch.targets_BT != IGNORED).sum())])
         return Agreed(stops > 0, targets)
 
     def learn(self, batch: Batch, targets: int, rate: float) -> Learned:
@@ -86,7 +86,7 @@ class Learner:
 
     def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Adds up gradients; returns each sequence's summed loss."""
-        device, at_once = self.layout.device, self.micro_batch_sequences or len(batch.sources)
+        device, at_once = self.distributed.device, self.micro_batch_sequences or len(batch.sources)
         found = []
         for first in range(0, len(batch.sources), at_once):
             part = slice(first, first + at_once)
@@ -99,7 +99,7 @@ class Learner:
             losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
             del logits_BTV
             # FSDP averages gradients over processes, where the sum is wanted.
-            torch.autograd.backward(losses_B.sum() * (self.layout.world / targets))
+            torch.autograd.backward(losses_B.sum() * (self.distributed.dp_world / targets))
             found.append(losses_B.detach())
         return torch.cat(found).double().cpu().numpy()
 
@@ -110,7 +110,7 @@ class Learner:
         mine = {name: (float(losses_B[each].sum()), int(counts_B[each].sum())) for name, each in rows.items()}
         total: dict[str, tuple[float, int]] = {}
         digest = 0
-        for told in gathered(self.layout, json.dumps([mine, batch.digest()])):
+        for told in gathered(self.distributed, json.dumps([mine, batch.digest()])):
             sources, part = json.loads(told)
             digest = (digest + part) % 2**64
             for name, (loss, count) in sources.items():
@@ -123,5 +123,5 @@ class Learner:
         if isfinite(value):
             return
         mine = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
-        rows = [row for told in gathered(self.layout, json.dumps(mine)) for row in json.loads(told)]
+        rows = [row for told in gathered(self.distributed, json.dumps(mine)) for row in json.loads(told)]
         raise NotFinite(f"step {batch.step}: the {what} is {value}; the weights were not updated", tuple(rows))

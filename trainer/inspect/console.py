@@ -1,6 +1,6 @@
 """What a run shows while it goes on: a live line on a terminal, a plain line now and then elsewhere, else nothing.
 
-    with make_console(silent=layout.rank != 0) as console:
+    with make_console(silent=distributed.rank != 0) as console:
         console.phase("broad", 0, 2, first=1, last=400)
         console.step(row)
 

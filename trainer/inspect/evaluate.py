@@ -20,7 +20,7 @@ import torch
 from trainer.data.corpora import Corpora
 from trainer.data.holdout import HeldOut, Windows, open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.parallel import Layout, sums
+from trainer.engine.parallel import Distributed, sums
 from trainer.errors import TrainerError
 from trainer.inspect.scores import Evaluation, Score
 from trainer.model.attention import document_mask
@@ -34,7 +34,7 @@ def evaluate(
     sequence_tokens: int,
     batch_sequences: int,
     tokens_per_source: int | None,
-    layout: Layout,
+    distributed: Distributed,
     forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -44,7 +44,7 @@ def evaluate(
     `progress` is told the windows done and those there are. Raises TrainerError if a score is not finite.
     """
     holdouts = open_holdouts(corpora, tokens_per_source)
-    work = _share_out(holdouts, sequence_tokens, batch_sequences, layout)
+    work = _share_out(holdouts, sequence_tokens, batch_sequences, distributed)
     nats, counts = np.zeros(len(holdouts)), np.zeros(len(holdouts), np.int64)
     was_training = model.training
     model.eval()
@@ -53,16 +53,16 @@ def evaluate(
             for done, rows in enumerate(work.batches, 1):
                 chosen = [None if row is None else (holdouts[row[0]], row[1]) for row in rows]
                 batch = windows(chosen, sequence_tokens, corpora.tokenizer.eos_id)
-                found = _score(model, batch, layout.device, forward_context)
+                found = _score(model, batch, distributed.device, forward_context)
                 for row, row_nats, row_count in zip(rows, *found, strict=True):
                     if row is not None:
                         nats[row[0]] += row_nats
                         counts[row[0]] += row_count
                 if progress is not None:
-                    progress(min(work.windows, done * len(rows) * layout.world), work.windows)
+                    progress(min(work.windows, done * len(rows) * distributed.dp_world), work.windows)
     finally:
         model.train(was_training)
-    all_nats, all_counts = sums(layout, nats.tolist()), sums(layout, counts.tolist())
+    all_nats, all_counts = sums(distributed, nats.tolist()), sums(distributed, counts.tolist())
     return Evaluation(
         sequence_tokens=sequence_tokens,
         stride_tokens=sequence_tokens,
@@ -79,14 +79,16 @@ class _Work(NamedTuple):
     batches: list[list[tuple[int, int] | None]]  # of this process: (source, window), None in rows to spare
 
 
-def _share_out(holdouts: Sequence[HeldOut], sequence_tokens: int, batch_sequences: int, layout: Layout) -> _Work:
+def _share_out(
+    holdouts: Sequence[HeldOut], sequence_tokens: int, batch_sequences: int, distributed: Distributed
+) -> _Work:
     """Every process takes each world-th window, in as many batches, of the same shape, as all others do.
 
     So processes that gather weights from each other stay in step, and what was compiled serves every batch.
     """
     ends = list(accumulate(held.count(sequence_tokens) for held in holdouts))
     total = ends[-1] if ends else 0
-    of_process = -(-total // layout.world)
+    of_process = -(-total // distributed.dp_world)
     batches = -(-of_process // batch_sequences)
     rows = -(-of_process // max(1, batches))
 
@@ -97,8 +99,8 @@ def _share_out(holdouts: Sequence[HeldOut], sequence_tokens: int, batch_sequence
         return source, number - (ends[source - 1] if source else 0)
 
     def batch(number: int) -> list[tuple[int, int] | None]:
-        first = number * rows * layout.world + layout.rank
-        return [window(first + row * layout.world) for row in range(rows)]
+        first = number * rows * distributed.dp_world + distributed.dp_rank
+        return [window(first + row * distributed.dp_world) for row in range(rows)]
 
     return _Work(total, [batch(number) for number in range(batches)])
 

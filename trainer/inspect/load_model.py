@@ -12,7 +12,7 @@ from rich.console import Console
 from corpus.errors import InputError
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import State, read_state
-from trainer.engine.parallel import Layout, chosen_precision, forward_context, from_first, start
+from trainer.engine.parallel import Distributed, chosen_precision, forward_context, from_first, start
 from trainer.engine.resume import refuse_other_models
 from trainer.engine.start_run import Setup, build_model, read_setup
 from trainer.inspect.console import make_console
@@ -26,12 +26,12 @@ from trainer.model.transformer import Transformer
 def show_scores(config: Path | None, assignments: Sequence[str], as_json: bool) -> None:
     """Scores the last checkpoint, if that was not done, and prints all evaluations beside the yardsticks."""
     setup = read_setup(config, assignments)
-    with start() as layout, make_console(silent=layout.rank > 0 or as_json) as console:
-        found = trained(setup, layout, None)
-        Scoring(setup, layout, console, found.context).score(
+    with start() as distributed, make_console(silent=distributed.rank > 0 or as_json) as console:
+        found = trained(setup, distributed, None)
+        Scoring(setup, distributed, console, found.context).score(
             found.model, found.state.step, label_of(setup, found.state)
         )
-    if layout.rank:
+    if distributed.rank:
         return
     with make_console(silent=as_json) as console:
         measured = yardsticks(setup, console)
@@ -56,9 +56,9 @@ def write_on(
 ) -> None:
     """Prints the prompt and what the model writes behind it, as it comes."""
     setup = read_setup(config, assignments)
-    with start() as layout:
-        out = Console(markup=False, highlight=False, soft_wrap=True, quiet=layout.rank > 0)
-        found = trained(setup, layout, checkpoint)
+    with start() as distributed:
+        out = Console(markup=False, highlight=False, soft_wrap=True, quiet=distributed.rank > 0)
+        found = trained(setup, distributed, checkpoint)
         context_tokens = found.state.phase_settings["sequence_tokens"]
         assert isinstance(context_tokens, int)
         drawn = generate(
@@ -72,7 +72,7 @@ def write_on(
             eos_id=setup.corpora.tokenizer.eos_id,
             context_tokens=context_tokens,
             forward_context=found.context,
-            agree=partial(from_first, layout),
+            agree=partial(from_first, distributed),
         )
         out.print(prompt, end="", style="bold")
         for text in drawn:
@@ -88,9 +88,9 @@ class Trained(NamedTuple):
     context: Callable[[], AbstractContextManager[object]]
 
 
-def trained(setup: Setup, layout: Layout, step: int | None) -> Trained:
+def trained(setup: Setup, distributed: Distributed, step: int | None) -> Trained:
     """That of the last checkpoint, or of a step's. Raises InputError if there is none, or one of another model."""
-    checkpoints = Checkpoints(setup.folder / "checkpoints", layout, setup.training.checkpoint.keep, False)
+    checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, setup.training.checkpoint.keep, False)
     path = checkpoints.latest() if step is None else checkpoints.of_step(step)
     if path is None:
         there = ", ".join(sorted(each.name for each in checkpoints.folder.glob("step-*"))) or "none"
@@ -98,7 +98,7 @@ def trained(setup: Setup, layout: Layout, step: int | None) -> Trained:
         raise InputError(f"{what} in {checkpoints.folder} (there are: {there}); run `trainer fit` first")
     state = read_state(path)
     refuse_other_models(setup, state, path)
-    precision = chosen_precision(setup.training.parallel.precision, layout.device)
-    model = build_model(setup, layout, precision, initial=False)
+    precision = chosen_precision(setup.training.parallel.precision, distributed.device)
+    model = build_model(setup, distributed, precision, initial=False)
     checkpoints.load(path, model, None)
-    return Trained(model, state, partial(forward_context, layout, precision))
+    return Trained(model, state, partial(forward_context, distributed, precision))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from corpus.store.products import write_text
 from trainer.engine.checkpoint_state import State
-from trainer.engine.parallel import Layout, any_rank, from_first
+from trainer.engine.parallel import Distributed, any_rank, from_first
 from trainer.engine.start_run import Setup
 from trainer.inspect.baselines import evaluations_table, measure
 from trainer.inspect.console import RunConsole
@@ -43,18 +43,18 @@ class Scoring:
     def __init__(
         self,
         setup: Setup,
-        layout: Layout,
+        distributed: Distributed,
         console: RunConsole,
         context: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        self.setup, self.layout, self.console, self.context = setup, layout, console, context
+        self.setup, self.distributed, self.console, self.context = setup, distributed, console, context
         self.file = EvaluationsFile(setup.folder)
 
     def has(self, step: int, label: str) -> bool:
         """Whether this is recorded, by the settings there are now. All processes ask together."""
         asked = (step, label, self._sequence_tokens, self.setup.training.evaluate.tokens_per_source)
         found = ((row.step, row.after, row.sequence_tokens, row.tokens_per_source) for row in self.file.rows())
-        return any_rank(self.layout, self.layout.rank == 0 and asked in found)
+        return any_rank(self.distributed, self.distributed.rank == 0 and asked in found)
 
     @property
     def _sequence_tokens(self) -> int:
@@ -76,12 +76,12 @@ class Scoring:
             sequence_tokens=self._sequence_tokens,
             batch_sequences=asked.batch_sequences,
             tokens_per_source=asked.tokens_per_source,
-            layout=self.layout,
+            distributed=self.distributed,
             forward_context=self.context,
             progress=self.console.evaluating,
         )
         samples = [(prompt, self._sample(model, prompt)) for prompt in asked.prompts]
-        if self.layout.rank:
+        if self.distributed.rank:
             return None
         row = EvaluationRow(
             step=step,
@@ -117,7 +117,7 @@ class Scoring:
             seed=self.setup.training.seed,
             eos_id=self.setup.corpora.tokenizer.eos_id,
             forward_context=self.context,
-            agree=partial(from_first, self.layout),
+            agree=partial(from_first, self.distributed),
         )
         return "".join(drawn)
 

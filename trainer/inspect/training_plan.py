@@ -15,7 +15,7 @@ from trainer.inspect.plan_tables import print_plan
 from trainer.model import cost
 
 if TYPE_CHECKING:
-    from trainer.model.transformer import Shape
+    from trainer.model.transformer import ModelConfig
 
 VOCABULARY = 32_768  # of `corpus build`'s tokenizers, unless the recipe says otherwise
 ENDLESS = 10**6  # how many times over a corpus is thought to be there, to see what would be read of it
@@ -166,21 +166,21 @@ def show_plan(
 
 def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpora: Corpora | None) -> Plan:
     """Reckons with a resolved curriculum. Raises InputError for a cluster on which it cannot run."""
-    from trainer.model.transformer import Shape
+    from trainer.model.transformer import ModelConfig
 
     cluster = training.cluster
     peak = cost.peak_flops(cluster.accelerator)
     if peak is None:
         told = f"cluster.accelerator: no peak is known of `{cluster.accelerator}`"
         raise InputError(told + nearest(cluster.accelerator, list(cost.PEAK_FLOPS)))
-    shape = Shape.of(training.model, vocabulary)
+    model_config = ModelConfig.of(training.model, vocabulary)
     held = {} if corpora is None else {name: source.train_tokens for name, source in corpora.sources.items()}
-    phases = tuple(_phase(training, phase, shape, held) for phase in curriculum.phases)
+    phases = tuple(_phase(training, phase, model_config, held) for phase in curriculum.phases)
     return Plan(
         name=training.name,
         vocabulary=vocabulary,
         from_corpora=corpora is not None,
-        parameters=cost.count_parameters(shape),
+        parameters=cost.count_parameters(model_config),
         phases=phases,
         sources=_totals(phases, held),
         accelerator=cluster.accelerator,
@@ -191,7 +191,7 @@ def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpo
     )
 
 
-def _phase(training: Training, phase: PhasePlan, shape: "Shape", held: Mapping[str, int]) -> PhaseCost:
+def _phase(training: Training, phase: PhasePlan, model_config: "ModelConfig", held: Mapping[str, int]) -> PhaseCost:
     written, parallel, devices = training.curriculum[phase.index], training.parallel, training.cluster.devices
     if phase.batch_sequences % devices:
         told = (
@@ -212,7 +212,7 @@ def _phase(training: Training, phase: PhasePlan, shape: "Shape", held: Mapping[s
         for name, share in phase.shares.items()
     ]
     memory = cost.device_memory(
-        shape,
+        model_config,
         devices=devices,
         sequence_tokens=phase.sequence_tokens,
         micro_batch_sequences=micro_batch,
@@ -231,8 +231,8 @@ def _phase(training: Training, phase: PhasePlan, shape: "Shape", held: Mapping[s
         rate_end=phase.schedule.rate(phase.steps - 1),
         max_epochs=written.max_epochs,
         sources=tuple(sources),
-        flops_6nd=float(cost.flops_per_token(shape) * tokens),
-        flops=float(cost.flops_per_token(shape, phase.sequence_tokens) * tokens),
+        flops_6nd=float(cost.flops_per_token(model_config) * tokens),
+        flops=float(cost.flops_per_token(model_config, phase.sequence_tokens) * tokens),
         memory=memory,
     )
 

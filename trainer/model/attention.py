@@ -29,7 +29,7 @@ class Rotation:
         self.cos_TR, self.sin_TR = cos_TR, sin_TR
 
 
-def rotation(positions: int, head_width: int, base: float, like: Tensor) -> Rotation:
+def rotation(positions: int, head_dim: int, base: float, like: Tensor) -> Rotation:
     """The rotary embedding's angles for positions 0, 1, …, on the device of `like`; fp32, or float64 if it is.
 
     Positions run on over the documents of a sequence: attention depends on their differences alone. The angles
@@ -37,9 +37,9 @@ def rotation(positions: int, head_width: int, base: float, like: Tensor) -> Rota
     Source: Su et al. 2021 (arXiv 2104.09864), §3.2.2.
     """
     with torch.no_grad():
-        pairs_R = torch.arange(0, head_width, 2, dtype=torch.float64, device=like.device)
+        pairs_R = torch.arange(0, head_dim, 2, dtype=torch.float64, device=like.device)
         positions_T = torch.arange(positions, dtype=torch.float64, device=like.device)
-        angles_TR = torch.outer(positions_T, base ** (-pairs_R / head_width))
+        angles_TR = torch.outer(positions_T, base ** (-pairs_R / head_dim))
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         return Rotation(angles_TR.cos().to(dtype), angles_TR.sin().to(dtype))
 

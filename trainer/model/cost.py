@@ -1,6 +1,6 @@
 """What a model costs before it is trained: parameters, FLOPs, memory of a device, device-hours.
 
-All of it is arithmetic over a `Shape`; no tensor is made.
+All of it is arithmetic over a `ModelConfig`; no tensor is made.
 """
 
 import re
@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.model.transformer import Shape
+    from trainer.model.transformer import ModelConfig
 
 CHINCHILLA_TOKENS = 20  # per parameter. Source: Hoffmann et al. 2022 (arXiv 2203.15556), table 3
 SECONDS_PER_HOUR = 3600
@@ -83,17 +83,17 @@ class Parameters:
         return self.total - (self.embedding if self.head else 0)
 
 
-def count_parameters(shape: "Shape") -> Parameters:
-    """The parameters of a shape, by part."""
-    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    attention = 2 * shape.width * queries + 2 * shape.width * keys  # query and out, key and value
-    mlp = 3 * shape.width * shape.mlp_width  # gate, up, down
-    table = shape.vocabulary * shape.width
+def count_parameters(config: "ModelConfig") -> Parameters:
+    """The parameters of a config, by part."""
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    attention = 2 * config.hidden_size * queries + 2 * config.hidden_size * keys  # query and out, key and value
+    mlp = 3 * config.hidden_size * config.intermediate_size  # gate, up, down
+    table = config.vocab_size * config.hidden_size
     return Parameters(
         embedding=table,
-        head=0 if shape.tied_embeddings else table,
-        blocks=shape.layers * (attention + mlp),
-        norms=(2 * shape.layers + 1) * shape.width,
+        head=0 if config.tie_word_embeddings else table,
+        blocks=config.num_hidden_layers * (attention + mlp),
+        norms=(2 * config.num_hidden_layers + 1) * config.hidden_size,
     )
 
 
@@ -106,23 +106,23 @@ def six_nd(parameters: float, tokens: float) -> float:
     return 6 * parameters * tokens
 
 
-def attention_flops_per_token(shape: "Shape", sequence_tokens: int) -> int:
+def attention_flops_per_token(config: "ModelConfig", sequence_tokens: int) -> int:
     """FLOPs of queries times keys and scores times values, forward and backward, of one token.
 
     Every token is counted against the whole sequence of T: what causality (half of it) and document masking save is not
     taken off, as is the custom, so that figures compare.
     Source: Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: 12·L·H·Q·T.
     """
-    return 12 * shape.layers * shape.heads * shape.head_width * sequence_tokens
+    return 12 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * sequence_tokens
 
 
-def flops_per_token(shape: "Shape", sequence_tokens: int | None = None) -> int:
+def flops_per_token(config: "ModelConfig", sequence_tokens: int | None = None) -> int:
     """FLOPs of a token, forward and backward: 6N, and with attention over `sequence_tokens` if they are given.
 
     Nothing computed twice (activation checkpointing) is counted.
     """
-    attention = attention_flops_per_token(shape, sequence_tokens) if sequence_tokens else 0
-    return int(six_nd(count_parameters(shape).multiplied, 1)) + attention
+    attention = attention_flops_per_token(config, sequence_tokens) if sequence_tokens else 0
+    return int(six_nd(count_parameters(config).multiplied, 1)) + attention
 
 
 def device_hours(flops: float, peak: float, mfu: float) -> float:
@@ -149,7 +149,7 @@ class Memory:
 
 
 def device_memory(
-    shape: "Shape",
+    config: "ModelConfig",
     *,
     devices: int,
     sequence_tokens: int,
@@ -163,12 +163,12 @@ def device_memory(
     resharded), in the width of computing; besides, the largest gradient not yet reduced, and its fp32 copy. One device
     gathers nothing, but holds a bf16 copy of all weights; its fp32 residual stream is not counted.
     """
-    counted = count_parameters(shape)
+    counted = count_parameters(config)
     mine = ceil(counted.total / devices)
-    root = counted.embedding + counted.head + shape.width
-    block = (counted.total - root) // shape.layers
+    root = counted.embedding + counted.head + config.hidden_size
+    block = (counted.total - root) // config.num_hidden_layers
     width_bytes = 2 if bf16 else 4
-    weights = root + block * (min(2, shape.layers) if reshard_after_forward else shape.layers)
+    weights = root + block * (min(2, config.num_hidden_layers) if reshard_after_forward else config.num_hidden_layers)
     gathered = width_bytes * weights + (width_bytes + 4) * max(root, block)
     if devices == 1:
         gathered = 2 * counted.total if bf16 else 0
@@ -178,23 +178,25 @@ def device_memory(
         gradients_bytes=4 * mine,
         moments_bytes=8 * mine,
         gathered_bytes=gathered,
-        activations_bytes=tokens * activation_bytes_per_token(shape, bf16=bf16),
+        activations_bytes=tokens * activation_bytes_per_token(config, bf16=bf16),
         # Of a logit: itself and its log-softmax, then the latter and its gradient, in fp32; besides, once in bf16.
-        logits_bytes=tokens * shape.vocabulary * (10 if bf16 else 8),
+        logits_bytes=tokens * config.vocab_size * (10 if bf16 else 8),
     )
 
 
-def activation_bytes_per_token(shape: "Shape", *, bf16: bool = True) -> int:
+def activation_bytes_per_token(config: "ModelConfig", *, bf16: bool = True) -> int:
     """What the forward pass of all blocks keeps for the backward pass, of one token, with nothing recomputed.
 
-    Of a block, in the width of computing: both norms' inputs and outputs (4·width), queries, attention's output, and
-    that laid out anew for its projection (3·heads·head_width), keys and values (2·kv_heads·head_width), and of the MLP
-    gate, SiLU of it, up and their product (4·mlp_width); in fp32 one log-sum of the scores a head. Then the last norm's
-    input and output. Norms keep more where they are not fused into one kernel (on a CPU), compiled blocks keep less.
+    Of a block, in the width of computing: both norms' inputs and outputs (4·hidden_size), queries, attention's
+    output, and that laid out anew for its projection (3·num_attention_heads·head_dim), keys and values
+    (2·num_key_value_heads·head_dim), and of the MLP gate, SiLU of it, up and their product (4·intermediate_size); in
+    fp32 one log-sum of the scores a head. Then the last norm's input and output. Norms keep more where they are not
+    fused into one kernel (on a CPU), compiled blocks keep less.
     Source: the counting of Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1, made anew for RMSNorm, SwiGLU and
     grouped keys; without dropout, and without scores: fused attention (Dao et al. 2022, arXiv 2205.14135) keeps none.
     """
-    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     width_bytes = 2 if bf16 else 4
-    block = width_bytes * (4 * shape.width + 3 * queries + 2 * keys + 4 * shape.mlp_width) + 4 * shape.heads
-    return shape.layers * block + width_bytes * 2 * shape.width
+    elements = 4 * config.hidden_size + 3 * queries + 2 * keys + 4 * config.intermediate_size
+    block = width_bytes * elements + 4 * config.num_attention_heads
+    return config.num_hidden_layers * block + width_bytes * 2 * config.hidden_size

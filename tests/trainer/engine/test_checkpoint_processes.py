@@ -25,7 +25,7 @@ from tests.trainer.small_run import (
 from tests.trainer.torchrun import torchrun
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import read_state
-from trainer.engine.parallel import Layout, start, sums
+from trainer.engine.parallel import Distributed, start, sums
 from trainer.errors import TrainerError
 
 
@@ -42,15 +42,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def of_two_processes(folder: Path) -> None:
-    with start() as layout:
+    with start() as distributed:
 
         def keep(name: str, *made_of: object) -> None:
             found = whole(*made_of)  # type: ignore[arg-type]
-            if layout.rank == 0:
+            if distributed.rank == 0:
                 save_file(found, folder / f"{name}.safetensors")
 
-        model, optimizer = made(layout, seed=9)
-        ones = Checkpoints(folder / "one", layout, keep=2, background=True)
+        model, optimizer = made(distributed, seed=9)
+        ones = Checkpoints(folder / "one", distributed, keep=2, background=True)
         latest = ones.latest()
         assert latest is not None
         ones.load(latest, model, optimizer)
@@ -58,36 +58,38 @@ def of_two_processes(folder: Path) -> None:
 
         train(model, optimizer, 1, seed=3)
         keep("saved_by_two", model, optimizer)
-        twos = Checkpoints(folder / "two", layout, keep=2, background=True)
-        with first_process_writes_later(layout) as go_on:
+        twos = Checkpoints(folder / "two", distributed, keep=2, background=True)
+        with first_process_writes_later(distributed) as go_on:
             twos.save(state(3, world=2), model, optimizer, last_of_phase=False)
             train(model, optimizer, 2, seed=4)
-            if layout.rank == 1:
+            if distributed.rank == 1:
                 time.sleep(0.3)  # its writing thread waits for the first's by now
-            spoken = [sums(layout, [layout.rank, each]) for each in range(20)]
+            spoken = [sums(distributed, [distributed.rank, each]) for each in range(20)]
             assert spoken == [[1, 2 * each] for each in range(20)]
             go_on.set()
             twos.wait()
         keep("went_on", model, optimizer)
 
-        again, its_optimizer = made(layout, seed=9)
+        again, its_optimizer = made(distributed, seed=9)
         twos.load(folder / "two" / "step-00000003", again, its_optimizer)
         keep("loaded_again", again, its_optimizer)
         train(again, its_optimizer, 2, seed=4)
         keep("resumed", again, its_optimizer)
 
         for background in (True, False):
-            fails = Checkpoints(folder / "two", layout, keep=2, background=background)
-            told = second_has_no_room(fails, layout, model, optimizer)
-            (folder / f"told_{layout.rank}_{background}").write_text(told)
+            fails = Checkpoints(folder / "two", distributed, keep=2, background=background)
+            told = second_has_no_room(fails, distributed, model, optimizer)
+            (folder / f"told_{distributed.rank}_{background}").write_text(told)
         twos.save(state(5, world=2), model, optimizer, last_of_phase=True)
         twos.wait()
 
 
-def second_has_no_room(fails: Checkpoints, layout: Layout, model: Small, optimizer: torch.optim.Optimizer) -> str:
+def second_has_no_room(
+    fails: Checkpoints, distributed: Distributed, model: Small, optimizer: torch.optim.Optimizer
+) -> str:
     """Saves while the second process cannot write; what this one says of it."""
     real, told = os.fsync, "nothing"
-    if layout.rank == 1:
+    if distributed.rank == 1:
         os.fsync = no_space  # type: ignore[assignment]
     try:
         fails.save(state(4), model, optimizer, last_of_phase=False)

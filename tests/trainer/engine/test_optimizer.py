@@ -13,26 +13,26 @@ from torch import Tensor, nn
 from tests.trainer.torchrun import torchrun
 from trainer.config import Optimizer
 from trainer.engine.optimizer import clip, make_optimizer, set_rate
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
-SMALL = Shape(
-    layers=2,
-    width=16,
-    heads=4,
-    kv_heads=2,
-    head_width=4,
-    mlp_width=24,
-    vocabulary=11,
-    rope_base=10_000.0,
-    norm_epsilon=1e-5,
-    tied_embeddings=False,
+SMALL = ModelConfig(
+    num_hidden_layers=2,
+    hidden_size=16,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    intermediate_size=24,
+    vocab_size=11,
+    rope_theta=10_000.0,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=False,
 )
 SETTINGS = Optimizer(beta1=0.8, beta2=0.9, epsilon=1e-6, weight_decay=0.3)
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | None, seed: int) -> float:
     """One step on gradients made up from the seed; the norm."""
-    tokens_BT = torch.randint(SMALL.vocabulary, (2, 8), generator=torch.Generator().manual_seed(seed))
+    tokens_BT = torch.randint(SMALL.vocab_size, (2, 8), generator=torch.Generator().manual_seed(seed))
     optimizer.zero_grad()
     model(tokens_BT).float().square().sum().backward()
     norm = clip(model.parameters(), max_norm)
@@ -42,7 +42,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | N
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_gains_do_not_decay_nor_does_an_embedding_of_its_own(tied: bool) -> None:
-    model = Transformer(replace(SMALL, tied_embeddings=tied))
+    model = Transformer(replace(SMALL, tie_word_embeddings=tied))
     decaying, spared = make_optimizer(model, SETTINGS).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     spared_names = {names[id(parameter)] for parameter in spared["params"]}
@@ -90,7 +90,7 @@ def test_steps_are_those_of_the_paper() -> None:
 
 def test_the_number_of_threads_changes_no_bit() -> None:
     def weights(threads: int) -> list[Tensor]:
-        model = Transformer(replace(SMALL, vocabulary=5003))  # 80,048 elements, no multiple of a thread's part
+        model = Transformer(replace(SMALL, vocab_size=5003))  # 80,048 elements, no multiple of a thread's part
         initialise(model, 1, 0.02)
         optimizer = make_optimizer(model, SETTINGS)
         set_rate(optimizer, 1e-2)

@@ -1,4 +1,4 @@
-"""The layout over processes; run as a program, one of two of them."""
+"""The run over processes; run as a program, one of two of them."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from corpus.errors import InputError
 from tests.trainer.torchrun import torchrun
 from trainer.engine import parallel
 from trainer.engine.parallel import (
-    Layout,
+    Distributed,
     Precision,
     any_rank,
     chosen_precision,
@@ -29,7 +29,7 @@ from trainer.engine.parallel import (
     sums,
 )
 
-ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
+ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
 
@@ -63,12 +63,17 @@ def test_without_torchrun_there_is_one_process_and_no_group(monkeypatch: pytest.
     for name in TORCHRUN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MASTER_ADDR", "somewhere")  # clusters set it for everyone
-    with start() as layout:
-        assert (layout.rank, layout.world, layout.control) == (0, 1, None)
+    with start() as distributed:
+        assert (distributed.rank, distributed.world, distributed.dp_rank, distributed.dp_world) == (0, 1, 0, 1)
+        assert distributed.control is None
         assert not torch.distributed.is_initialized()
-        assert sums(layout, [1, 2]) == [1, 2] and sums(layout, [0.5]) == [0.5] and gathered(layout, "a") == ["a"]
-        assert any_rank(layout, True) and not any_rank(layout, False)
-        assert from_first(layout, 7) == 7
+        assert (
+            sums(distributed, [1, 2]) == [1, 2]
+            and sums(distributed, [0.5]) == [0.5]
+            and gathered(distributed, "a") == ["a"]
+        )
+        assert any_rank(distributed, True) and not any_rank(distributed, False)
+        assert from_first(distributed, 7) == 7
 
 
 def test_the_place_is_torchruns() -> None:
@@ -190,32 +195,46 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
 
 
 def of_two_processes(folder: Path) -> None:
-    with start() as layout:
+    with start() as distributed:
         found: dict[str, object] = {
-            "layout": [layout.rank, layout.world, layout.local_rank, layout.device.type],
-            "whole": sums(layout, [2**60 + layout.rank, -1]),
-            "floats": sums(layout, [0.1, 10.0**layout.rank]),
-            "none": sums(layout, []),
-            "any": [any_rank(layout, False), any_rank(layout, layout.rank == 1), any_rank(layout, True)],
-            "first": [from_first(layout, 2**60 + layout.rank), from_first(layout, -1 - layout.rank)],
-            "said": gathered(layout, "näher\n" * layout.rank),
-            "silence": gathered(layout, ""),
+            "distributed": [
+                distributed.rank,
+                distributed.world,
+                distributed.dp_rank,
+                distributed.dp_world,
+                distributed.local_rank,
+                distributed.device.type,
+            ],
+            "whole": sums(distributed, [2**60 + distributed.rank, -1]),
+            "floats": sums(distributed, [0.1, 10.0**distributed.rank]),
+            "none": sums(distributed, []),
+            "any": [
+                any_rank(distributed, False),
+                any_rank(distributed, distributed.rank == 1),
+                any_rank(distributed, True),
+            ],
+            "first": [
+                from_first(distributed, 2**60 + distributed.rank),
+                from_first(distributed, -1 - distributed.rank),
+            ],
+            "said": gathered(distributed, "näher\n" * distributed.rank),
+            "silence": gathered(distributed, ""),
         }
         try:
-            sums(layout, [1 if layout.rank else 1.5])
+            sums(distributed, [1 if distributed.rank else 1.5])
         except AssertionError as error:
             found["mixed"] = str(error)
         for precision in ("fp32", "bf16"):
-            found[precision] = trained(layout, precision)
-        (folder / str(layout.rank)).write_text(json.dumps(found))
+            found[precision] = trained(distributed, precision)
+        (folder / str(distributed.rank)).write_text(json.dumps(found))
 
 
-def trained(layout: Layout, precision: Precision) -> dict[str, object]:
+def trained(distributed: Distributed, precision: Precision) -> dict[str, object]:
     model = Small()
-    shard(model, layout, precision, reshard_after_forward=True)
-    with forward_context(layout, precision):
-        out_BD = model(inputs(layout.rank))
-        loss(model, inputs(layout.rank)).backward()  # type: ignore[no-untyped-call]
+    shard(model, distributed, precision, reshard_after_forward=True)
+    with forward_context(distributed, precision):
+        out_BD = model(inputs(distributed.rank))
+        loss(model, inputs(distributed.rank)).backward()  # type: ignore[no-untyped-call]
     rows, gradients, dtypes = {}, {}, set()
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
@@ -227,7 +246,7 @@ def trained(layout: Layout, precision: Precision) -> dict[str, object]:
 
 
 def test_two_processes_have_their_places(two: list[dict[str, object]]) -> None:
-    assert [each["layout"] for each in two] == [[0, 2, 0, "cpu"], [1, 2, 1, "cpu"]]
+    assert [each["distributed"] for each in two] == [[0, 2, 0, 2, 0, "cpu"], [1, 2, 1, 2, 1, "cpu"]]
 
 
 def test_sums_are_exact_and_the_same_everywhere(two: list[dict[str, object]]) -> None:

@@ -21,20 +21,20 @@ from trainer.config import Optimizer
 from trainer.data.loader import IGNORED, Batch, Batches
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.start_run import read_setup
-from trainer.engine.step import Learned, Learner, NotFinite
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.engine.step import Learned, NotFinite, TrainStep
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
-SHAPE = Shape(
-    layers=2,
-    width=16,
-    heads=4,
-    kv_heads=2,
-    head_width=4,
-    mlp_width=24,
-    vocabulary=128,
-    rope_base=10_000.0,
-    norm_epsilon=1e-5,
-    tied_embeddings=False,
+SHAPE = ModelConfig(
+    num_hidden_layers=2,
+    hidden_size=16,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    intermediate_size=24,
+    vocab_size=128,
+    rope_theta=10_000.0,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=False,
 )
 # An epsilon as large as a gradient: with a small one, AdamW takes the same step whatever the gradient's scale.
 SETTINGS = Optimizer(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.0)
@@ -107,7 +107,7 @@ def batches() -> Iterator[list[Batch]]:
         "web": documents([[4, 1, 4, 6, 3] * 3]),
     }
     phase = phase_of_steps(3, 12, 7, shares={"books": 0.3, "code": 0.1, "gone": 0.2, "web": 0.4})
-    with corpora_of(made, chunk_tokens=8, vocabulary=SHAPE.vocabulary) as corpora:
+    with corpora_of(made, chunk_tokens=8, vocabulary=SHAPE.vocab_size) as corpora:
         found = list(Batches(corpora, curriculum(corpora, phase).phases[0]).iterate(1))
     assert len(found) == 3 and {name for batch in found for name in batch.sources} == set(made)
     assert all((np.diff(batch.segments_BT) > 0).any() and (batch.targets_BT == IGNORED).any() for batch in found)
@@ -121,16 +121,16 @@ def made_model() -> Transformer:
     return model
 
 
-def learner_of(
+def train_step_of(
     model: Transformer,
     micro: int | None = None,
     clip_norm: float | None = SETTINGS.clip_norm,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Learner:
-    return Learner(
+) -> TrainStep:
+    return TrainStep(
         model=model,
         optimizer=make_optimizer(model, SETTINGS),
-        layout=ALONE,
+        distributed=ALONE,
         context=context,
         micro_batch_sequences=micro,
         clip_norm=clip_norm,
@@ -150,60 +150,60 @@ def agree_with(found: Step, expected: Step, tolerance: float) -> None:
 @pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.0), (3, 2.0), (None, 2.0), (2, None)])
 def test_steps_are_those_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
     model, settings = made_model(), SETTINGS.model_copy(update={"clip_norm": clip_norm})
-    learner = learner_of(model, micro, clip_norm)
+    train_step = train_step_of(model, micro, clip_norm)
     expected = list(by_hand(made_model(), batches, list(RATES), settings))
     norms = [step.grad_norm for step in expected]
     assert min(norms) < 2 < max(norms), norms  # some are clipped, some are not
     for batch, rate, step in zip(batches, RATES, expected, strict=True):
-        agreed = learner.agree(batch)
+        agreed = train_step.agree(batch)
         assert not agreed.stop and agreed.targets == (batch.targets_BT != IGNORED).sum()
-        learned = learner.learn(batch, agreed.targets, rate)
+        learned = train_step.learn(batch, agreed.targets, rate)
         agree_with(Step.of(learned, model), step, 1e-10)
         assert (learned.rate, learned.digest) == (rate, batch.digest())
 
 
-def state(learner: Learner) -> list[bytes]:
+def state(train_step: TrainStep) -> list[bytes]:
     """Weights and the optimizer's state, bit by bit."""
     found = []
-    for parameter in learner.model.parameters():
-        kept = learner.optimizer.state[parameter]
+    for parameter in train_step.model.parameters():
+        kept = train_step.optimizer.state[parameter]
         assert set(kept) == {"step", "exp_avg", "exp_avg_sq"}
         found += [each.detach().numpy().tobytes() for each in (parameter, *kept.values())]
     return found
 
 
 def test_a_loss_that_is_no_number_updates_nothing_and_names_its_rows(batches: list[Batch]) -> None:
-    learner, (first, batch, _) = learner_of(made_model(), micro=2), batches
-    learner.learn(first, learner.agree(first).targets, 0.1)
+    train_step, (first, batch, _) = train_step_of(made_model(), micro=2), batches
+    train_step.learn(first, train_step.agree(first).targets, 0.1)
     token = int(batch.inputs_BT[4, 5])
     held = tuple((batch.inputs_BT == token).any(axis=1).nonzero()[0].tolist())
     assert 4 in held and len(held) < 7
     with torch.no_grad():
-        learner.model.embedding.weight[token] = torch.nan
-    before = state(learner)
+        train_step.model.embedding.weight[token] = torch.nan
+    before = state(train_step)
     with pytest.raises(NotFinite, match=f"step {batch.step}: the loss is nan; the weights were not updated") as error:
-        learner.learn(replace(batch, first_row=14), learner.agree(batch).targets, 0.1)
+        train_step.learn(replace(batch, first_row=14), train_step.agree(batch).targets, 0.1)
     assert error.value.rows == tuple(14 + row for row in held)
-    assert state(learner) == before
+    assert state(train_step) == before
 
 
 @pytest.mark.parametrize("clip_norm", [2.0, None])
 def test_a_gradient_that_is_not_finite_updates_nothing(batches: list[Batch], clip_norm: float | None) -> None:
-    learner, (first, batch, _) = learner_of(made_model(), clip_norm=clip_norm), batches
-    learner.learn(first, learner.agree(first).targets, 0.1)
-    learner.model.norm.weight.register_hook(lambda gradient: gradient.abs() * torch.inf)  # type: ignore[no-untyped-call]
-    before = state(learner)
+    train_step, (first, batch, _) = train_step_of(made_model(), clip_norm=clip_norm), batches
+    train_step.learn(first, train_step.agree(first).targets, 0.1)
+    train_step.model.norm.weight.register_hook(lambda gradient: gradient.abs() * torch.inf)  # type: ignore[no-untyped-call]
+    before = state(train_step)
     with pytest.raises(NotFinite, match="the norm of the gradient is inf; the weights were not updated") as error:
-        learner.learn(batch, learner.agree(batch).targets, 0.1)
+        train_step.learn(batch, train_step.agree(batch).targets, 0.1)
     assert error.value.rows == ()
-    assert state(learner) == before
+    assert state(train_step) == before
 
 
 def test_the_forward_pass_runs_in_the_context(batches: list[Batch]) -> None:
     model, inside = made_model(), []
     model.register_forward_hook(lambda *_: inside.append(torch.is_autocast_enabled("cpu")))
-    learner = learner_of(model, micro=3, context=lambda: torch.autocast("cpu", torch.bfloat16))
-    learner.learn(batches[0], learner.agree(batches[0]).targets, 0.1)
+    train_step = train_step_of(model, micro=3, context=lambda: torch.autocast("cpu", torch.bfloat16))
+    train_step.learn(batches[0], train_step.agree(batches[0]).targets, 0.1)
     assert inside == [True] * 3
 
 
@@ -216,25 +216,32 @@ def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, mo
             phase_of_steps(5, 32, 4, "one", skip=["3"], learning_rate={"peak": 0.03, "warmup": 0.4}),
             phase_of_steps(2, 16, 4, "two", learning_rate={"decay": 1, "end": 0.01, "shape": "linear"}),
         ],
-        model={"layers": 1, "width": 16, "heads": 4, "kv_heads": 2, "mlp_width": 24, "init_std": 0.4},
+        model={
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "intermediate_size": 24,
+            "initializer_range": 0.4,
+        },
         parallel={"precision": "fp32", "micro_batch_sequences": 3},
         checkpoint={},
         evaluate={"tokens_per_source": 1},
     )
-    rates, taken, found, learn = [0.015, 0.03, 0.03, 0.03, 0.02, 0.01], [], [], Learner.learn
+    rates, taken, found, learn = [0.015, 0.03, 0.03, 0.03, 0.02, 0.01], [], [], TrainStep.learn
 
-    def recorded(self: Learner, batch: Batch, targets: int, rate: float) -> Learned:
+    def recorded(self: TrainStep, batch: Batch, targets: int, rate: float) -> Learned:
         taken.append((batch, rate, self.micro_batch_sequences))
         learned = learn(self, batch, targets, rate)
         found.append(Step.of(learned, self.model))
         return learned
 
-    monkeypatch.setattr(Learner, "learn", recorded)
+    monkeypatch.setattr(TrainStep, "learn", recorded)
     run, setup = fit_here(config), read_setup(config)
     batches = [batch for batch, _, _ in taken]
     assert [(batch.step, micro) for batch, _, micro in taken] == [(step, 3) for step in (1, 2, 4, 5, 6, 7)]
     assert [rate for _, rate, _ in taken] == pytest.approx(rates)
-    model = Transformer(setup.shape)
+    model = Transformer(setup.model_config)
     initialise(model, setup.training.seed, 0.4)
     expected = list(by_hand(model, batches, rates, setup.training.optimizer))
     norms = [step.grad_norm for step in expected]

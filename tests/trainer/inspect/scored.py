@@ -8,7 +8,7 @@ import torch
 
 from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
 from trainer.data.corpora import Corpora, Shard, Source, TokenizerFile
-from trainer.engine.parallel import Layout
+from trainer.engine.parallel import Distributed
 from trainer.inspect.evaluate import evaluate
 from trainer.inspect.metrics import EvaluationRow
 from trainer.inspect.scores import Evaluation, Score
@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
 EOS, VOCABULARY = 0, 11
 Documents = Sequence[Sequence[int]]  # their tokens, without EOS; None of them is EOS
 TEXT_BYTES = 3  # that a token of a made document stands for
-ALONE = Layout(0, 1, 0, torch.device("cpu"), None)
+ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
 
 
 def tokens_of(documents: Documents) -> list[list[int]]:
@@ -69,7 +69,7 @@ def scored(
     sequence_tokens: int = 16,
     batch_sequences: int = 4,
     tokens_per_source: int | None = None,
-    layout: Layout = ALONE,
+    distributed: Distributed = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """`evaluate` with settings for a small corpus."""
@@ -79,7 +79,7 @@ def scored(
         sequence_tokens=sequence_tokens,
         batch_sequences=batch_sequences,
         tokens_per_source=tokens_per_source,
-        layout=layout,
+        distributed=distributed,
         progress=progress,
     )
 

@@ -26,16 +26,16 @@ from tests.trainer.inspect.scored import (
 from trainer.data.corpora import Corpora, Source, open_corpora
 from trainer.data.holdout import open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.parallel import Layout
+from trainer.engine.parallel import Distributed
 from trainer.errors import TrainerError
 from trainer.inspect.scores import Evaluation
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
 
 def transformer(vocabulary: int = VOCABULARY) -> Transformer:
     """A small model in float64, whose initial weights are large enough for tokens to matter."""
-    model = Transformer(Shape(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
-    initialise(model, seed=3, init_std=0.5)
+    model = Transformer(ModelConfig(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
+    initialise(model, seed=3, initializer_range=0.5)
     return model.double()
 
 
@@ -139,8 +139,8 @@ def test_processes_share_the_work_and_stay_in_step(
     """Threads stand for processes; gathering weights would hang were one to run fewer batches than the rest."""
     barrier, said = threading.Barrier(world, timeout=60), {}
 
-    def sums(layout: Layout, values: list[float]) -> list[float]:
-        said[layout.rank] = values
+    def sums(distributed: Distributed, values: list[float]) -> list[float]:
+        said[distributed.rank] = values
         barrier.wait()
         total = [sum(column) for column in zip(*said.values(), strict=True)]
         barrier.wait()
@@ -153,8 +153,10 @@ def test_processes_share_the_work_and_stay_in_step(
     def work(rank: int) -> None:
         model = transformer(384)
         model.register_forward_pre_hook(lambda _, given: shapes[rank].append(given[0].shape))
-        layout = Layout(rank, world, rank, torch.device("cpu"), None)
-        found[rank] = scored(model, golden, sequence_tokens=100, batch_sequences=batch_sequences, layout=layout)
+        distributed = Distributed(rank, world, rank, world, rank, torch.device("cpu"), None)
+        found[rank] = scored(
+            model, golden, sequence_tokens=100, batch_sequences=batch_sequences, distributed=distributed
+        )
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
     for thread in threads:

@@ -23,7 +23,7 @@ SMALL = f"""
 format_version: 1
 name: small
 corpora: {{golden: {json.dumps(str(GOLDEN))}}}
-model: {{layers: 2, width: 32, heads: 2, mlp_width: 64}}
+model: {{num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, intermediate_size: 64}}
 curriculum:
   - {{name: first, tokens: 2048, sequence_tokens: 16, batch_tokens: 64, learning_rate: {{peak: 1e-3, warmup: 10%}}}}
   - name: second
@@ -253,7 +253,7 @@ def test_names_from_a_manifest_do_nothing_to_a_terminal(small: Path, capsys: pyt
 )
 def test_how_the_work_is_laid_out_decides_the_memory(small: Path, assignment: str, part: str, more: bool) -> None:
     held = {"books": 10**6, "code": 10**6}
-    written = ["model.layers=4", "cluster.devices=2"]
+    written = ["model.num_hidden_layers=4", "cluster.devices=2"]
     plain = _plan(read_training(small, written), held).phases[0].memory
     changed = _plan(read_training(small, [*written, assignment]), held).phases[0].memory
     assert (getattr(changed, part) > getattr(plain, part)) is more

@@ -13,51 +13,59 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.model import cost
 from trainer.model.attention import document_mask
-from trainer.model.transformer import Shape, Transformer
+from trainer.model.transformer import ModelConfig, Transformer
 
-GROUPED = Shape(
-    layers=3,
-    width=64,
-    heads=4,
-    kv_heads=2,
-    head_width=16,
-    mlp_width=192,
-    vocabulary=640,
-    rope_base=10_000.0,
-    norm_epsilon=1e-5,
-    tied_embeddings=True,
+GROUPED = ModelConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    intermediate_size=192,
+    vocab_size=640,
+    rope_theta=10_000.0,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
 )
-UNTIED = replace(GROUPED, layers=2, kv_heads=4, mlp_width=160, tied_embeddings=False)
-WIDE_HEADS = replace(UNTIED, layers=4, width=48, heads=6, kv_heads=3, head_width=32, vocabulary=1000)
+UNTIED = replace(GROUPED, num_hidden_layers=2, num_key_value_heads=4, intermediate_size=160, tie_word_embeddings=False)
+WIDE_HEADS = replace(
+    UNTIED,
+    num_hidden_layers=4,
+    hidden_size=48,
+    num_attention_heads=6,
+    num_key_value_heads=3,
+    head_dim=32,
+    vocab_size=1000,
+)
 SHAPES = (GROUPED, UNTIED, WIDE_HEADS)
 
 dimension = st.integers(1, 6)
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> Shape:
-    kv_heads = draw(dimension)
-    return Shape(
-        layers=draw(dimension),
-        width=draw(st.integers(1, 100)),
-        heads=kv_heads * draw(dimension),
-        kv_heads=kv_heads,
-        head_width=2 * draw(dimension),
-        mlp_width=draw(st.integers(1, 300)),
-        vocabulary=draw(st.integers(1, 1000)),
-        rope_base=10_000.0,
-        norm_epsilon=1e-5,
-        tied_embeddings=draw(st.booleans()),
+def shapes(draw: st.DrawFn) -> ModelConfig:
+    num_key_value_heads = draw(dimension)
+    return ModelConfig(
+        num_hidden_layers=draw(dimension),
+        hidden_size=draw(st.integers(1, 100)),
+        num_attention_heads=num_key_value_heads * draw(dimension),
+        num_key_value_heads=num_key_value_heads,
+        head_dim=2 * draw(dimension),
+        intermediate_size=draw(st.integers(1, 300)),
+        vocab_size=draw(st.integers(1, 1000)),
+        rope_theta=10_000.0,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=draw(st.booleans()),
     )
 
 
 @settings(max_examples=25, deadline=None)
 @given(shapes())
-def test_parameters_are_those_of_the_model(shape: Shape) -> None:
+def test_parameters_are_those_of_the_model(config: ModelConfig) -> None:
     with torch.device("meta"):
-        model = Transformer(shape)
+        model = Transformer(config)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    counted = cost.count_parameters(shape)
+    counted = cost.count_parameters(config)
     assert counted.total == sum(sizes.values())
     assert counted.embedding == sizes["embedding.weight"]
     assert counted.head == sizes.get("head.weight", 0)
@@ -66,25 +74,25 @@ def test_parameters_are_those_of_the_model(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_flops_are_those_that_torch_counts(shape: Shape, masked: bool) -> None:
+@pytest.mark.parametrize("config", SHAPES)
+def test_flops_are_those_that_torch_counts(config: ModelConfig, masked: bool) -> None:
     sequence_tokens, sequences = 96, 2
-    model = Transformer(shape)
-    tokens_BT = torch.randint(0, shape.vocabulary, (sequences, sequence_tokens))
+    model = Transformer(config)
+    tokens_BT = torch.randint(0, config.vocab_size, (sequences, sequence_tokens))
     mask = document_mask(torch.zeros_like(tokens_BT)) if masked else None
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):  # of fused attention it would see nothing on a CPU
         model(tokens_BT, mask).sum().backward()
     expected = counter.get_total_flops() / tokens_BT.numel()
-    assert cost.flops_per_token(shape, sequence_tokens) == pytest.approx(expected, rel=0.01)
-    attention = cost.attention_flops_per_token(shape, sequence_tokens)
+    assert cost.flops_per_token(config, sequence_tokens) == pytest.approx(expected, rel=0.01)
+    attention = cost.attention_flops_per_token(config, sequence_tokens)
     assert attention > 0.05 * expected, "too small to be seen in a percent"
-    assert cost.flops_per_token(shape) == cost.flops_per_token(shape, sequence_tokens) - attention
+    assert cost.flops_per_token(config) == cost.flops_per_token(config, sequence_tokens) - attention
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_activations_are_those_that_autograd_keeps(shape: Shape) -> None:
-    model = Transformer(shape)
+@pytest.mark.parametrize("config", SHAPES)
+def test_activations_are_those_that_autograd_keeps(config: ModelConfig) -> None:
+    model = Transformer(config)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -93,19 +101,19 @@ def test_activations_are_those_that_autograd_keeps(shape: Shape) -> None:
             kept[key] = tensor
         return tensor
 
-    tokens_BT = torch.randint(0, shape.vocabulary, (2, 128))
+    tokens_BT = torch.randint(0, config.vocab_size, (2, 128))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         logits_BTV = model(tokens_BT)
     assert logits_BTV.requires_grad
     found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / tokens_BT.numel()
     # On a CPU the norms are not fused: each keeps also the normed input before its gain, and its scale.
-    norms = (2 * shape.layers + 1) * 4 * (shape.width + 1)
-    assert found - norms == pytest.approx(cost.activation_bytes_per_token(shape, bf16=False), rel=0.01)
+    norms = (2 * config.num_hidden_layers + 1) * 4 * (config.hidden_size + 1)
+    assert found - norms == pytest.approx(cost.activation_bytes_per_token(config, bf16=False), rel=0.01)
 
 
 def test_llama_3_8b_is_counted_as_published() -> None:
-    shape = Shape(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
-    counted = cost.count_parameters(shape)
+    config = ModelConfig(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
+    counted = cost.count_parameters(config)
     assert (
         counted.total == 8_030_261_248
     )  # of meta-llama/Meta-Llama-3-8B, in its safetensors index: 16,060,522,496 bytes
@@ -168,9 +176,9 @@ def test_every_name_finds_its_own_peak() -> None:
     assert {name: cost.peak_flops(name) for name in cost.PEAK_FLOPS} == cost.PEAK_FLOPS
 
 
-def _memory(shape: Shape, **changed: int | bool) -> cost.Memory:
+def _memory(config: ModelConfig, **changed: int | bool) -> cost.Memory:
     plain: dict[str, int] = {"devices": 1, "sequence_tokens": 100, "micro_batch_sequences": 2}
-    return cost.device_memory(shape, **(plain | changed))  # type: ignore[arg-type]
+    return cost.device_memory(config, **(plain | changed))  # type: ignore[arg-type]
 
 
 def test_memory_by_hand() -> None:

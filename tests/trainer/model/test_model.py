@@ -9,31 +9,31 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import config
+from trainer.config import ModelSettings
 from trainer.model.attention import document_mask
-from trainer.model.transformer import Shape, Transformer, initialise
+from trainer.model.transformer import ModelConfig, Transformer, initialise
 
-SMALL = Shape(
-    layers=2,
-    width=32,
-    heads=4,
-    kv_heads=2,
-    head_width=8,
-    mlp_width=48,
-    vocabulary=50,
-    rope_base=500_000.0,
-    norm_epsilon=1e-5,
-    tied_embeddings=False,
+SMALL = ModelConfig(
+    num_hidden_layers=2,
+    hidden_size=32,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    intermediate_size=48,
+    vocab_size=50,
+    rope_theta=500_000.0,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=False,
 )
 SHAPES = {
     "grouped": SMALL,
-    "one key head": replace(SMALL, kv_heads=1),
-    "a key head each": replace(SMALL, kv_heads=4),
-    "tied": replace(SMALL, tied_embeddings=True),
-    "wide heads": replace(SMALL, head_width=20, layers=1),
-    "narrow heads": replace(SMALL, head_width=2),
-    "another base": replace(SMALL, rope_base=100.0),
-    "another epsilon": replace(SMALL, norm_epsilon=0.1),
+    "one key head": replace(SMALL, num_key_value_heads=1),
+    "a key head each": replace(SMALL, num_key_value_heads=4),
+    "tied": replace(SMALL, tie_word_embeddings=True),
+    "wide heads": replace(SMALL, head_dim=20, num_hidden_layers=1),
+    "narrow heads": replace(SMALL, head_dim=2),
+    "another base": replace(SMALL, rope_theta=100.0),
+    "another epsilon": replace(SMALL, rms_norm_eps=0.1),
 }
 THEIRS = {  # names of ours, and of transformers'
     "embedding": "model.embed_tokens",
@@ -69,9 +69,9 @@ def llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     yield modeling_llama
 
 
-def made(shape: Shape, seed: int = 1) -> Transformer:
+def made(config: ModelConfig, seed: int = 1) -> Transformer:
     """A float64 model whose gains are not 1, nor its logits nearly equal."""
-    model = Transformer(shape).double()
+    model = Transformer(config).double()
     initialise(model, seed, 0.3)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -89,37 +89,37 @@ def theirs_of(model: Transformer, llama: ModuleType) -> nn.Module:
     """transformers' LLaMA with the same weights."""
     from transformers import LlamaConfig
 
-    shape = model.shape
+    config = model.config
     theirs: nn.Module = llama.LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.width,
-            intermediate_size=shape.mlp_width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_width,
-            rms_norm_eps=shape.norm_epsilon,
-            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
-            tie_word_embeddings=shape.tied_embeddings,
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            num_key_value_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            rms_norm_eps=config.rms_norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            tie_word_embeddings=config.tie_word_embeddings,
             attn_implementation="eager",
         )
     ).double()
     lacking = theirs.load_state_dict({their_name(k): v for k, v in model.state_dict().items()}, strict=False)
-    assert lacking.missing_keys == (["lm_head.weight"] if shape.tied_embeddings else [])
+    assert lacking.missing_keys == (["lm_head.weight"] if config.tie_word_embeddings else [])
     assert not lacking.unexpected_keys
     return theirs
 
 
-def tokens_of(shape: Shape, sequences: int, positions: int, seed: int = 0) -> Tensor:
-    return torch.randint(shape.vocabulary, (sequences, positions), generator=torch.Generator().manual_seed(seed))
+def tokens_of(config: ModelConfig, sequences: int, positions: int, seed: int = 0) -> Tensor:
+    return torch.randint(config.vocab_size, (sequences, positions), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_logits_and_gradients_are_those_of_transformers_llama(shape: Shape, llama: ModuleType) -> None:
-    model = made(shape)
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
+def test_logits_and_gradients_are_those_of_transformers_llama(config: ModelConfig, llama: ModuleType) -> None:
+    model = made(config)
     theirs = theirs_of(model, llama)
-    tokens_BT = tokens_of(shape, 2, 40)
+    tokens_BT = tokens_of(config, 2, 40)
     ours_BTV, theirs_BTV = model(tokens_BT), theirs(tokens_BT).logits
     assert ours_BTV.std() > 0.5
     torch.testing.assert_close(ours_BTV, theirs_BTV, rtol=0, atol=1e-9)
@@ -134,11 +134,11 @@ def test_logits_and_gradients_are_those_of_transformers_llama(shape: Shape, llam
         torch.testing.assert_close(parameter.grad, their_parameters[their_name(name)].grad, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [SHAPES["grouped"], SHAPES["tied"]], ids=["grouped", "tied"])
-def test_packed_documents_are_what_they_are_alone(shape: Shape) -> None:
+@pytest.mark.parametrize("config", [SHAPES["grouped"], SHAPES["tied"]], ids=["grouped", "tied"])
+def test_packed_documents_are_what_they_are_alone(config: ModelConfig) -> None:
     """Alone, a document also stands at position 0: where it begins in the sequence changes nothing."""
-    model = made(shape)
-    tokens_BT = tokens_of(shape, 2, 60)
+    model = made(config)
+    tokens_BT = tokens_of(config, 2, 60)
     cuts = [[0, 1, 24, 60], [0, 33, 59, 60]]
     segments_BT = torch.zeros(2, 60, dtype=torch.int32)
     for row, places in enumerate(cuts):
@@ -157,7 +157,7 @@ def test_no_token_sees_the_ones_behind_it() -> None:
     model = made(SMALL)
     tokens_BT = tokens_of(SMALL, 1, 20)
     changed_BT = tokens_BT.clone()
-    changed_BT[0, 12] = (changed_BT[0, 12] + 1) % SMALL.vocabulary
+    changed_BT[0, 12] = (changed_BT[0, 12] + 1) % SMALL.vocab_size
     with torch.no_grad():
         difference_T = (model(tokens_BT) - model(changed_BT)).abs().amax(-1)[0]
     assert (difference_T[:12] == 0).all()
@@ -166,8 +166,8 @@ def test_no_token_sees_the_ones_behind_it() -> None:
 
 def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
     norm = Transformer(SMALL).norm.bfloat16()
-    x_BTD = 300 * torch.randn(2, 50, SMALL.width, generator=torch.Generator().manual_seed(0)).bfloat16()
-    exact_BTD = x_BTD.double() * (x_BTD.double().square().mean(-1, keepdim=True) + SMALL.norm_epsilon).rsqrt()
+    x_BTD = 300 * torch.randn(2, 50, SMALL.hidden_size, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact_BTD = x_BTD.double() * (x_BTD.double().square().mean(-1, keepdim=True) + SMALL.rms_norm_eps).rsqrt()
     torch.testing.assert_close(norm(x_BTD).double(), exact_BTD, rtol=2**-8, atol=0)
 
 
@@ -199,33 +199,41 @@ def test_a_block_compiles_whole() -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_names_are_those_that_checkpoints_hold(tied: bool) -> None:
-    shape = replace(SMALL, layers=1, tied_embeddings=tied)
+    config = replace(SMALL, num_hidden_layers=1, tie_word_embeddings=tied)
     block = [f"attention.{part}" for part in ("query", "key", "value", "out")] + ["attention_norm", "mlp_norm"]
     block += [f"mlp.{part}" for part in ("gate", "up", "down")]
     names = {"embedding", "norm", *(f"blocks.0.{part}" for part in block), *([] if tied else ["head"])}
-    assert set(Transformer(shape).state_dict()) == {f"{name}.weight" for name in names}
+    assert set(Transformer(config).state_dict()) == {f"{name}.weight" for name in names}
 
 
 def test_shape_of_a_training_file() -> None:
-    least = config.Model(layers=3, width=24, heads=4, mlp_width=64)
-    assert Shape.of(least, 100) == Shape(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
-    full = config.Model(
-        layers=3,
-        width=24,
-        heads=4,
-        kv_heads=2,
-        head_width=16,
-        mlp_width=64,
-        rope_base=1e4,
-        norm_epsilon=1e-6,
-        tied_embeddings=True,
+    least = ModelSettings(num_hidden_layers=3, hidden_size=24, num_attention_heads=4, intermediate_size=64)
+    assert ModelConfig.of(least, 100) == ModelConfig(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
+    full = ModelSettings(
+        num_hidden_layers=3,
+        hidden_size=24,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+        rope_theta=1e4,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=True,
     )
-    assert Shape.of(full, 7) == Shape(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
+    assert ModelConfig.of(full, 7) == ModelConfig(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
 
 
 def test_first_weights_have_their_spread() -> None:
-    shape = replace(SMALL, layers=8, width=128, mlp_width=128, heads=16, kv_heads=16, vocabulary=200)
-    model = Transformer(shape)
+    config = replace(
+        SMALL,
+        num_hidden_layers=8,
+        hidden_size=128,
+        intermediate_size=128,
+        num_attention_heads=16,
+        num_key_value_heads=16,
+        vocab_size=200,
+    )
+    model = Transformer(config)
     initialise(model, 1, 0.02)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
