@@ -1,4 +1,4 @@
-"""HTML to text: what is kept, in which encoding, and that no page takes it down."""
+"""HTML to text: main content, encodings, and refusal of pages that would hang the parser."""
 
 import random
 import re
@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.document import UnreadableError
-from corpus.extract.html import decode, html_text
-from corpus.extract.html_guard import MAX_ATTRIBUTES, MAX_DEPTH, too_complex
+from corpus.extract.html import MAX_ATTRIBUTES, MAX_DEPTH, decode, html_text, too_complex
 
 PAGE = """<!DOCTYPE html><html><head><title>The title</title><style>p {color: red}</style>
 <script>var shown = "no";</script></head><body>
@@ -26,7 +25,7 @@ RUSSIAN = "<p>Мельница мелет зерно в муку, и ветер 
 TEXT = RUSSIAN[3:-4]
 
 
-def test_main_content_leaves_the_frame_out_and_full_text_keeps_it() -> None:
+def test_main_content_drops_navigation_and_full_text_keeps_it() -> None:
     main = html_text(PAGE.encode(), None, main_content=True)
     assert main.split("\n\n")[:2] == [
         "On mills",
@@ -50,24 +49,24 @@ def test_main_content_leaves_the_frame_out_and_full_text_keeps_it() -> None:
         (RUSSIAN.encode("cp1251"), "not-a-charset"),
         (b'<meta charset="iso-8859-5">' + RUSSIAN.encode("iso-8859-5"), None),
         (b'<meta http-equiv="Content-Type" content="text/html; charset=ibm866">' + RUSSIAN.encode("cp866"), None),
-        (b"\xef\xbb\xbf" + RUSSIAN.encode(), "windows-1251"),  # the mark wins
+        (b"\xef\xbb\xbf" + RUSSIAN.encode(), "windows-1251"),  # the mark decides
         (b"\xff\xfe" + RUSSIAN.encode("utf-16-le"), None),
         (b"\xfe\xff" + RUSSIAN.encode("utf-16-be"), "utf-8"),
-        (b'<meta charset="koi8-r">' + RUSSIAN.encode(), "utf-8"),  # the carrier wins
+        (b'<meta charset="koi8-r">' + RUSSIAN.encode(), "utf-8"),  # the header decides
     ],
 )
-def test_each_encoding_is_found(content: bytes, charset: str | None) -> None:
+def test_encoding_from_mark_header_or_detection(content: bytes, charset: str | None) -> None:
     assert html_text(content, charset, main_content=False) == TEXT
 
 
 @pytest.mark.parametrize(
     "charset", ["zlib", "base64", "rot13", "idna", "unicode_escape", "undefined", "mbcs", "\0", "utf-7"]
 )
-def test_a_charset_that_names_no_encoding_of_pages_is_passed_over(charset: str) -> None:
+def test_charset_that_is_no_web_encoding_is_ignored(charset: str) -> None:
     assert html_text(RUSSIAN.encode(), charset, main_content=False) == TEXT
 
 
-def test_what_does_not_decode_is_marked_and_no_control_character_stays() -> None:
+def test_undecodable_bytes_are_replaced_and_control_characters_removed() -> None:
     content = b"<p>a\xffb\xed\xa0\x80c\x00d\x1be\rf&#xD800;&#0;&#x8;g\xe2\x80\xa8h\xef\xbb\xbfi</p><pre>x\r\ny</pre>"
     text = html_text(content, "utf-8", main_content=False)
     assert re.sub("\ufffd+", "?", text) == "a?b?cde f?g\nhi\n\nx\ny"
@@ -77,7 +76,7 @@ def test_what_does_not_decode_is_marked_and_no_control_character_stays() -> None
 @pytest.mark.parametrize(
     "content", [b"", b" \r\n ", b"<html></html>", b"<script>x</script>", b"<!-- x -->", b"<p>\0</p>"]
 )
-def test_a_page_without_text_is_empty(content: bytes) -> None:
+def test_page_without_text_is_empty(content: bytes) -> None:
     for main_content in (True, False):
         assert html_text(content, None, main_content) == ""
 
@@ -106,9 +105,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_page_that_would_take_hours_is_refused(name: str) -> None:
+def test_page_that_would_take_hours_is_refused(name: str) -> None:
     page = HOSTILE[name].encode()
-    assert too_complex(page)  # before it is tried
+    assert too_complex(page)  # without parsing it
     for main_content in (True, False):
         with pytest.raises(UnreadableError) as raised:
             html_text(page, None, main_content)
@@ -134,7 +133,7 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_a_page_that_only_looks_large_is_read(name: str) -> None:
+def test_large_but_cheap_page_is_read(name: str) -> None:
     assert html_text(HARMLESS[name].encode(), None, main_content=False)
     html_text(HARMLESS[name].encode(), None, main_content=True)  # of nothing but list items or links: perhaps empty
 
@@ -154,7 +153,7 @@ def test_a_page_that_only_looks_large_is_read(name: str) -> None:
         ("<p " + "a/" * (MAX_ATTRIBUTES + 1), True),
     ],
 )
-def test_the_bounds(page: str, bound: bool) -> None:
+def test_bounds_are_exact(page: str, bound: bool) -> None:
     assert too_complex(page.encode()) is bound
 
 
@@ -162,14 +161,14 @@ def test_the_bounds(page: str, bound: bool) -> None:
     "page",
     ["", "<", "<a", "</", "<!", "<!-", "<!--", "<!-->", "<!---", "<?", '<a b="', "<a b=", "<script></", "<svg><a/"],
 )
-def test_a_page_may_end_anywhere(page: str) -> None:
+def test_page_may_end_anywhere(page: str) -> None:
     assert too_complex(page.encode()) is False
 
 
 @given(
     st.lists(st.sampled_from([*"<>/!-='\"& ax\0", "<b>", "</b>", "<svg>", "<div ", "<!--", "-->", "<table>", "\ud800"]))
 )
-def test_any_text_is_decoded_and_scanned(parts: list[str]) -> None:
+def test_random_markup_is_decoded_and_scanned(parts: list[str]) -> None:
     content = "".join(parts).encode("utf-8", "surrogatepass")
     assert decode(content, None).encode() is not None
     assert too_complex(content) is False
@@ -177,7 +176,7 @@ def test_any_text_is_decoded_and_scanned(parts: list[str]) -> None:
     assert text == text.strip() and text.encode().decode() == text
 
 
-def test_real_pages_are_read_whole_and_damaged(data: Path) -> None:
+def test_real_pages_intact_and_damaged(data: Path) -> None:
     source = random.Random(3)
     pages, empty = 0, 0
     with tarfile.open(data / "extraction/readability-pages.tar.xz") as archive:
@@ -195,7 +194,7 @@ def test_real_pages_are_read_whole_and_damaged(data: Path) -> None:
     assert pages == 130 and empty <= 4
 
 
-def test_the_source_loads_no_heavy_library() -> None:
+def test_importing_the_source_loads_no_heavy_library() -> None:
     code = "import sys, corpus.sources.common_crawl\n"
     code += "print([each for each in ('numba', 'resiliparse', 'fastwarc') if each in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
