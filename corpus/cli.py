@@ -213,9 +213,9 @@ def main() -> None:
     try:
         app()
     except CorpusError as error:
-        from corpus.display.terminal import visible
+        from corpus.display.terminal import printable
 
-        print("\n".join(map(visible, f"corpus: {error}".split("\n"))), file=sys.stderr)
+        print("\n".join(map(printable, f"corpus: {error}".split("\n"))), file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code != STOPPED:

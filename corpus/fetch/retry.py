@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from corpus.display.terminal import visible
+from corpus.display.terminal import printable
 from corpus.fetch.answer import TransientError, UnreachableError
 
 ATTEMPTS = 6  # without any progress
@@ -54,4 +54,4 @@ def _tell(what: str, error: Exception) -> None:
     host = what.partition("://")[2].partition("/")[0]
     if host not in _told:
         _told.add(host)
-        print(f"corpus: {visible(what)}: {visible(str(error))[:300]}; trying again", file=sys.stderr, flush=True)
+        print(f"corpus: {printable(what)}: {printable(str(error))[:300]}; trying again", file=sys.stderr, flush=True)

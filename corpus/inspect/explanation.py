@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from corpus.display.terminal import visible
+from corpus.display.terminal import printable
 from corpus.settings import Json
 
 Row = dict[str, Json]
@@ -37,21 +37,21 @@ def print_explanation(found: Row, console: Console | None = None) -> None:
     ):
         if rows:
             console.print(f"\n{title}", markup=False)
-            _facts(console, [(visible(row.pop("id", "")), _place(row)) for row in map(dict, cast(list[Row], rows))])
+            _facts(console, [(printable(row.pop("id", "")), _place(row)) for row in map(dict, cast(list[Row], rows))])
     if "signals" in found:
         _verdicts(console, cast(list[Row], found["verdicts"]))
         _signals(console, cast(dict[str, Json], found["signals"]))
     if found.get("excerpt"):
         console.print("\ntext begins", markup=False)
-        console.print(Text(visible(found["excerpt"])), soft_wrap=True)
+        console.print(Text(printable(found["excerpt"])), soft_wrap=True)
 
 
 def _head(found: Row) -> Iterable[tuple[str, str]]:
     origin = cast(Row, found["origin"])
-    yield "document", visible(found["id"] or "none was made of this span")
-    yield "fate", " ".join(filter(None, (MEANINGS[str(found["outcome"])], visible(found["reason"] or ""))))
-    yield "source", visible(origin["source"])
-    yield "file", f"{visible(origin['file'])}, bytes {origin['start']} to {origin['end']}"
+    yield "document", printable(found["id"] or "none was made of this span")
+    yield "fate", " ".join(filter(None, (MEANINGS[str(found["outcome"])], printable(found["reason"] or ""))))
+    yield "source", printable(origin["source"])
+    yield "file", f"{printable(origin['file'])}, bytes {origin['start']} to {origin['end']}"
     for name in ("url", "date", "license"):
         if origin.get(name) is not None:
             yield name, _short(origin[name])
@@ -65,16 +65,16 @@ def _head(found: Row) -> Iterable[tuple[str, str]]:
 
 def _ends(found: Row) -> Iterable[tuple[str, str]]:
     if survivor := cast(Row | None, found.get("duplicate_of")):
-        yield "duplicate of", f"{visible(survivor['id'])} {_place(survivor)}"
+        yield "duplicate of", f"{printable(survivor['id'])} {_place(survivor)}"
     if found.get("split"):
-        yield "split", visible(found["split"])
+        yield "split", printable(found["split"])
     if shard := cast(Row | None, found.get("text_shard")):
-        yield "text shard", f"{visible(shard['file'])}, row {shard['row']}"
+        yield "text shard", f"{printable(shard['file'])}, row {shard['row']}"
     if "token_shard" in found:
         tokens = cast(Row | None, found["token_shard"])
         yield (
             "token shard",
-            f"{visible(tokens['file'])}, row {tokens['row']}: {tokens['tokens']} tokens"
+            f"{printable(tokens['file'])}, row {tokens['row']}: {tokens['tokens']} tokens"
             if tokens
             else "none: over its source's quota",
         )
@@ -85,26 +85,26 @@ def _ends(found: Row) -> Iterable[tuple[str, str]]:
 def _place(row: Row) -> str:
     """Where another document lies, and how like this one it is."""
     parts = [_short(row[name]) for name in ("source", "url") if row.get(name) is not None]
-    parts.append(f"{visible(row['file'])}@{row['start']}")
+    parts.append(f"{printable(row['file'])}@{row['start']}")
     if row.get("union"):
         how = (
             "the same text"
             if row["reason"] == "exact"
             else f"{row['intersection']}/{row['union']} = {row['similarity']}"
         )
-        parts.append(f"({visible(row['reason'])}: {how})")
+        parts.append(f"({printable(row['reason'])}: {how})")
     return "  ".join(parts)
 
 
 def _verdicts(console: Console, verdicts: list[Row]) -> None:
-    sources = list(dict.fromkeys(visible(row["source"]) for row in verdicts if row["source"]))
+    sources = list(dict.fromkeys(printable(row["source"]) for row in verdicts if row["source"]))
     table = _table("verdict", "<value", "bound", "says", "<source")
     for row in verdicts:
-        bound = visible(row["bound"])
+        bound = printable(row["bound"])
         if row.get("published_bound"):
-            bound += f" (published: {visible(row['published_bound'])})"
-        number = f"[{sources.index(visible(row['source'])) + 1}]" if row["source"] else ""
-        cells = (visible(row["rule"]), _number(row["value"]), bound, "yes" if row["passed"] else "NO", number)
+            bound += f" (published: {printable(row['published_bound'])})"
+        number = f"[{sources.index(printable(row['source'])) + 1}]" if row["source"] else ""
+        cells = (printable(row["rule"]), _number(row["value"]), bound, "yes" if row["passed"] else "NO", number)
         table.add_row(*map(Text, cells))
     console.print(table)
     for place, source in enumerate(sources, 1):
@@ -112,7 +112,7 @@ def _verdicts(console: Console, verdicts: list[Row]) -> None:
 
 
 def _signals(console: Console, signals: dict[str, Json]) -> None:
-    cells = [(Text(visible(name)), Text(_number(value))) for name, value in signals.items()]
+    cells = [(Text(printable(name)), Text(_number(value))) for name, value in signals.items()]
     half = -(-len(cells) // 2)
     table = _table("signal", "<value", "signal", "<value")
     for left, right in zip(cells[:half], [*cells[half:], (Text(), Text())], strict=False):
@@ -143,4 +143,4 @@ def _number(value: Json) -> str:
 def _short(value: Json) -> str:
     """The beginning of what may be as long as a file."""
     text = str(value)
-    return visible(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")
+    return printable(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")

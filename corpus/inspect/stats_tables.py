@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from corpus.display.terminal import visible
+from corpus.display.terminal import printable
 from corpus.errors import CorpusError
 from corpus.inspect.find_build import build_folder
 from corpus.inspect.report.summary import FILE_NAME, Summary, read_summary
@@ -68,7 +68,7 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Rows
         words = index in text
         table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words or index == 0)
     for row in rows:
-        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else visible(cell)) for cell in row))
+        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else printable(cell)) for cell in row))
     console.print(table)
 
 
@@ -133,7 +133,7 @@ def _lengths(console: Console, summary: Summary) -> None:
     starts = sorted({bucket.at_least for source in summary.sources for bucket in source.lengths})
     counts = [{each.at_least: each.train + each.holdout for each in source.lengths} for source in summary.sources]
     rows: Rows = [[f"{start:,}", *(count.get(start, 0) for count in counts)] for start in starts]
-    columns = ["tokens, at least", *(visible(source.name) for source in summary.sources)]
+    columns = ["tokens, at least", *(printable(source.name) for source in summary.sources)]
     print_table(console, "Documents by length", columns, rows)
 
 
@@ -164,7 +164,7 @@ def _shown(name: str, value: Json) -> str:
         return f"{value:,} ({human_bytes(value)})"
     if isinstance(value, float):
         return f"{value:.2%}"
-    return f"{value:,}" if isinstance(value, int) else visible(value)
+    return f"{value:,}" if isinstance(value, int) else printable(value)
 
 
 def _numbers(numbers: dict[str, Json]) -> list[str]:
@@ -172,7 +172,7 @@ def _numbers(numbers: dict[str, Json]) -> list[str]:
     shown = []
     for name, value in numbers.items():
         number = f"{value:,}" if isinstance(value, int) else "none" if value is None else f"{cast(float, value):,g}"
-        shown.append(f"{visible(name)} {number}")
+        shown.append(f"{printable(name)} {number}")
     return shown if len(shown) > ON_A_LINE else [", ".join(shown)]
 
 

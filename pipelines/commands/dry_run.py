@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from corpus.display.terminal import visible
+from corpus.display.terminal import printable
 from corpus.errors import InputError
 from corpus.fetch import client, local, package_index
 from corpus.fetch.answer import shown
@@ -156,7 +156,7 @@ def _print(recipe: Recipe, told: dict[str, Json]) -> None:
     console = Console(soft_wrap=True, highlight=False)
 
     def say(line: str, bold: str = "") -> None:
-        console.print(Text.assemble((visible(bold), "bold"), visible(line)))
+        console.print(Text.assemble((printable(bold), "bold"), printable(line)))
 
     say(": nothing is fetched, and no source is read", bold=recipe.name)
     for source in _rows(told["sources"]):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from corpus.display.terminal import visible
+from corpus.display.terminal import printable
 from corpus.errors import InputError
 from corpus.inspect.diff.compare import compare_builds
 from corpus.inspect.diff.diff_page import diff_page
@@ -47,7 +47,7 @@ def value_of(value: object, there: bool) -> str:
 def _tables(found: Diff) -> None:
     console = plain_console()
     for name, build, folder in (("A", found.name_a, found.folder_a), ("B", found.name_b, found.folder_b)):
-        console.print(Text(f"{name}  {visible(build)} in {visible(folder)}"), soft_wrap=True)
+        console.print(Text(f"{name}  {printable(build)} in {printable(folder)}"), soft_wrap=True)
     if not found.differs:
         console.print(
             "\nNo difference: the same settings and files, the same documents with the same fates, the same tokens."
@@ -68,7 +68,7 @@ def _tables(found: Diff) -> None:
         console.print("Files that one build alone read", style="bold")
         for name, alone in files:
             told = f"in A alone {_alone(alone.only_a, alone.first_a)}; in B alone {_alone(alone.only_b, alone.first_b)}"
-            console.print(Text(f"  {visible(name)}: {told}"), soft_wrap=True)
+            console.print(Text(f"  {printable(name)}: {told}"), soft_wrap=True)
         console.print()
     if code:
         print_table(console, "Code and libraries that differ", ["job", "of", "A", "B"], code, (0, 1, 2, 3))
@@ -89,18 +89,18 @@ def _tables(found: Diff) -> None:
         console.print("Such as (`corpus explain OUT ID` tells all of one):")
         for source, move in [(each, move) for each in found.sources for move in each.moves][:SHOWN_EXAMPLES]:
             for example in move.examples[:1]:
-                console.print(Text(f"  {example.id}  {visible(source.name)}: {visible(move.a)} → {visible(move.b)}"),
-                              soft_wrap=True)  # fmt: skip
+                told = f"{printable(source.name)}: {printable(move.a)} → {printable(move.b)}"
+                console.print(Text(f"  {example.id}  {told}"), soft_wrap=True)
         console.print()
     for source in found.sources:
         if source.only_a or source.only_b:
             told = f"in A's shards alone {source.only_a:,} documents, in B's alone {source.only_b:,}"
-            console.print(Text(f"{visible(source.name)}: {told}"), soft_wrap=True)
+            console.print(Text(f"{printable(source.name)}: {told}"), soft_wrap=True)
 
 
 def _alone(count: int, first: Sequence[str]) -> str:
     """`12 (a, b, c, …)`."""
-    short = [name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}" for name in map(visible, first)]
+    short = [name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}" for name in map(printable, first)]
     names = short + ["…"] * (count > len(first))
     return f"{count:,} ({', '.join(names)})" if count else "none"
 
