@@ -1,64 +1,62 @@
-"""All rules: the rule sets are the files in rules/, and nothing else lists them."""
+"""Catalog of the rules: each file in rules/ is a rule set, and no other file lists them."""
 
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
-from typing import Protocol
+from types import MappingProxyType, ModuleType
+from typing import Literal
 
 import corpus.quality.rules
 from corpus.errors import InputError
-from corpus.quality.rule import Rule
+from corpus.quality.rule import Bound, Rule
 from corpus.settings import nearest
-
-
-class Bound(Protocol):
-    """What a recipe puts in place of a rule's bound; an end that is None stays as published."""
-
-    @property
-    def at_least(self) -> float | None: ...
-
-    @property
-    def at_most(self) -> float | None: ...
 
 
 @cache
 def rule_sets() -> Mapping[str, tuple[Rule, ...]]:
-    """Every rule set by the name of its file, in alphabetical order."""
-    found = {}
-    for module in sorted(pkgutil.iter_modules(corpus.quality.rules.__path__), key=lambda m: m.name):
-        found[module.name] = tuple(importlib.import_module(f"corpus.quality.rules.{module.name}").RULES)
-    return MappingProxyType(found)
+    """Return the rules by the name of their set: `code` is in rules/code_rules.py. Sets are in alphabetical order."""
+    return MappingProxyType({name: tuple(module.RULES) for name, module in _modules().items()})
+
+
+def declared_signals(kind: Literal["SIGNALS", "CARRIER_SIGNALS"]) -> list[str]:
+    """Return the signals that rule sets add by a module-level tuple of this name, in order of the sets."""
+    return [name for module in _modules().values() for name in getattr(module, kind, ())]
+
+
+@cache
+def _modules() -> Mapping[str, ModuleType]:
+    files = sorted(file.name for file in pkgutil.iter_modules(corpus.quality.rules.__path__))
+    return {name.removesuffix("_rules"): importlib.import_module(f"corpus.quality.rules.{name}") for name in files}
 
 
 def select(names: Sequence[str], bounds: Mapping[str, Bound]) -> tuple[Rule, ...]:
-    """The rules of the sets, and the single rules, that `names` lists, each once and where it is first named.
+    """Return the rules that `names` lists, singly or by set, each once and where it is first named.
 
     Raises InputError with all `problems`.
     """
-    if found := problems(names, bounds):
-        raise InputError("\n".join(found))
-    return tuple(_bounded(rule, bounds.get(name)) for name, rule in _named(names).items())
+    if mistakes := problems(names, bounds):
+        raise InputError("\n".join(mistakes))
+    return tuple(rule.bounded(bounds.get(name, Bound())) for name, rule in _named(names).items())
 
 
 def problems(names: Sequence[str], bounds: Mapping[str, Bound]) -> list[str]:
-    """What keeps `select` from its answer, a line each."""
+    """Return the mistakes for which `select` raises, one per line."""
     single = [rule.name for rules in rule_sets().values() for rule in rules]
     allowed = [*rule_sets(), *single]
-    found = [f"`{name}` is no rule set and no rule{_hint(name, allowed)}" for name in names if name not in allowed]
+    mistakes = [f"`{name}` is not a rule or rule set{_hint(name, allowed)}" for name in names if name not in allowed]
     selected = _named(names)
     for name, bound in bounds.items():
         if name not in selected:
-            hint = "not among this source's rules" if name in single else f"no rule{_hint(name, single)}"
-            found.append(f"a bound for `{name}`, which is {hint}")
+            hint = "not among this source's rules" if name in single else f"not a rule{_hint(name, single)}"
+            mistakes.append(f"`bounds` names `{name}`, which is {hint}")
         elif bound.at_least is None and bound.at_most is None:
-            found.append(f"the bound for `{name}` is empty; give at_least, at_most or both")
+            mistakes.append(f"the bound for `{name}` is empty; give at_least, at_most or both")
         else:
-            rule = _bounded(selected[name], bound)
+            rule = selected[name].bounded(bound)
             if rule.at_least is not None and rule.at_most is not None and rule.at_least > rule.at_most:
-                found.append(f"the bound for `{name}` lets nothing pass: {rule.bound}")
-    return found
+                mistakes.append(f"no value can pass the bound for `{name}`: {rule.bound}")
+    return mistakes
 
 
 def _named(names: Sequence[str]) -> dict[str, Rule]:
@@ -67,15 +65,7 @@ def _named(names: Sequence[str]) -> dict[str, Rule]:
     return {rule.name: rule for rules in lists for rule in rules}
 
 
-def _bounded(rule: Rule, bound: Bound | None) -> Rule:
-    if bound is None:
-        return rule
-    at_least = rule.at_least if bound.at_least is None else bound.at_least
-    at_most = rule.at_most if bound.at_most is None else bound.at_most
-    return rule.bounded(at_least, at_most)
-
-
 def _hint(name: str, allowed: Sequence[str]) -> str:
-    """The nearest name, else the rule sets: not the list of all rules."""
+    """Suggest the nearest name, else list the rule sets; the list of all rules would be too long."""
     hint = nearest(name, allowed)
     return hint if "did you mean" in hint else f"; the rule sets are {', '.join(rule_sets())}"

@@ -1,14 +1,23 @@
-"""A rule is a named bound on a signal; a verdict is what the rules say of one document."""
+"""Rules: named bounds on a signal or on a ratio of two signals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from corpus.settings import Strict
+
+
+class Bound(Strict):
+    """Bound that a recipe sets in place of a rule's own; an end that is None stays as published."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`at_least <= value <= at_most`, where the value is a signal, or the ratio of two integer counts.
+    """`at_least <= value <= at_most`, where the value is a signal, or the ratio of two signals.
 
-    A ratio over nothing is null, and a bound says nothing of null: such a document passes this rule.
+    A ratio with denominator 0 is null, and so is a signal that the source does not provide; null passes every bound.
     """
 
     name: str  # "gopher_quality.mean_word_length": the rule set, then the rule
@@ -19,22 +28,23 @@ class Rule:
     source: str = ""  # paper and section, or code, that states the bound
 
     def value(self, signals: Mapping[str, float | None]) -> float | None:
-        """The measured value, or None where there is none."""
+        """Return the measured value, or None if it is null."""
         count = signals[self.signal]
         if self.per is None or count is None:
             return count
-        whole = signals[self.per]
-        return count / whole if whole else None
+        denominator = signals[self.per]
+        return count / denominator if denominator else None
 
     def passes(self, value: float | None) -> bool:
-        """Whether `value` lies within the bound, both ends included."""
+        """True if `value` is within the bound, both ends included, or null."""
         if value is None:
             return True
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
-    def bounded(self, at_least: float | None, at_most: float | None) -> "Rule":
-        """The same rule with other bounds."""
-        return replace(self, at_least=at_least, at_most=at_most)
+    def bounded(self, bound: Bound) -> "Rule":
+        """Return the same rule with the ends that `bound` gives."""
+        at_least = self.at_least if bound.at_least is None else bound.at_least
+        return replace(self, at_least=at_least, at_most=self.at_most if bound.at_most is None else bound.at_most)
 
     @property
     def bound(self) -> str:
@@ -45,5 +55,5 @@ class Rule:
 
 
 def failing(rules: Sequence[Rule], signals: Mapping[str, float | None]) -> list[Rule]:
-    """The rules that say no, in the order given."""
+    """Return the rules that the signals fail, in the order given."""
     return [rule for rule in rules if not rule.passes(rule.value(signals))]

@@ -1,8 +1,10 @@
-"""Signals: what is measured of a document's text, as integer counts. Ratios of them are formed by rules.
+"""Signals: integer counts measured of a document's text, or stated by its carrier. Rules form ratios of them.
 
 Characters are code points. Words are those of docs/word_boundaries.md; a *non-symbol* word has a character that is
-not punctuation. Lines are those of `str.splitlines`; *filled* lines, and paragraphs, are what lies between runs of
-at least one, or two, line feeds: that is how the reference implementation of Gopher's repetition rules cuts them.
+not punctuation. Lines are those of `str.splitlines`. *Filled* lines are what remains between runs of at least one line
+feed, and paragraphs between runs of at least two, as in the reference implementation of Gopher's repetition rules.
+
+Measuring takes linear time and memory: about 15 bytes a character for prose, and 60 at worst (punctuation alone).
 """
 
 import os
@@ -10,9 +12,11 @@ from functools import cache
 
 import numpy as np
 
+from corpus.quality.catalog import declared_signals
+
 REVISION = 1  # raised whenever a count changes for any text
 
-SIGNALS = (
+SIGNALS = (  # the columns of a shard, in order
     "characters",
     "lines",
     "line_characters",  # in all lines, without their ends
@@ -42,40 +46,36 @@ SIGNALS = (
     "duplicate_8_gram_characters",
     "duplicate_9_gram_characters",
     "duplicate_10_gram_characters",
+    *declared_signals("SIGNALS"),
 )
 
-STATED = (  # what a record says of itself, a count or 0 or 1; null where its source does not look for it
+CARRIER_SIGNALS = (  # a count, or 0 or 1; null if the source does not look for it
     "robots_noai",  # X-Robots-Tag or meta robots: noai or noimageai
     "robots_noindex",
-    "generated",  # code that a program wrote, and says so
+    "generated",  # code written by a program that says so
     "minified",
-    "vendored",  # code of others that a repository carries along
-    "missing_inputs",  # files that a LaTeX submission names and does not hold
+    "vendored",  # third-party code in a repository
+    "missing_inputs",  # files that a LaTeX submission inputs and lacks
+    *declared_signals("CARRIER_SIGNALS"),
 )
 
 
 def measure(text: str) -> dict[str, int | None]:
-    """The signals of a text, in their order. Of an empty text they are 0.
-
-    Time and memory are linear: some 15 bytes a character on prose, at worst (punctuation alone) about 60.
-    """
+    """Return the SIGNALS of a text, in order; 0 for an empty text."""
     return measure_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def measure_bytes(utf8: bytes) -> dict[str, int | None]:
-    """The signals of a text as UTF-8; a byte that is not UTF-8 counts as one U+FFFD."""
-    from corpus.quality.kernels import measure as kernel
-    from corpus.quality.kernels.characters import kinds_of_all
+    """Return the SIGNALS of a text given as UTF-8; an invalid byte counts as one U+FFFD."""
+    from corpus.quality.kernels import measure as kernel  # imports numba
+    from corpus.quality.kernels.characters import character_flags
 
-    counts = kernel.measure(np.frombuffer(utf8, np.uint8), kinds_of_all(), _salt())
-    return dict(zip(SIGNALS, counts.tolist(), strict=True))
-
-
-def warm() -> None:
-    """Compiles the kernels, or loads them from the disk, so that no later call waits for that."""
-    measure("")
+    # The kernels name the fields. numba compiles for the record's type, so it recompiles when a signal is added.
+    record = np.zeros(1, [(name, np.int64) for name in SIGNALS])
+    kernel.measure(np.frombuffer(utf8, np.uint8), character_flags(), _salt(), record)
+    return dict(zip(SIGNALS, record[0].item(), strict=True))
 
 
 @cache
 def _salt() -> np.uint64:
-    return np.uint64(int.from_bytes(os.urandom(8), "big"))  # decides where hash tables look, and no count
+    return np.uint64(int.from_bytes(os.urandom(8), "big"))  # chooses hash slots; no count depends on it

@@ -17,6 +17,7 @@ import corpus.sources
 from corpus.document import Document, Record, Span
 from corpus.fetch.access import Access
 from corpus.quality.datatrove_steps import Step
+from corpus.quality.rule import Bound
 from corpus.settings import Quantity, Share, Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -28,13 +29,6 @@ class Language(Strict):
 
     keep: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]
     at_least: Share = 0.65  # Source: FineWeb (Penedo et al. 2024), section 3.3
-
-
-class Bound(Strict):
-    """A bound in a recipe that replaces a published one."""
-
-    at_least: float | None = None
-    at_most: float | None = None
 
 
 class SourceSettings(Strict):

@@ -95,12 +95,12 @@ class Clean(Job):
         return share is None or keyed_hash(self.seed, "sample", identity) * 1_000_000 < share * 2**64
 
     def work(self, task: Task) -> None:
-        from corpus.quality.signals import SIGNALS, STATED
+        from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
         from corpus.store.text_shards import DocumentWriter, RecordWriter
 
         acquire = self.inputs[0]
         files = files_of(acquire, task.input(acquire))
-        signals, part = (*SIGNALS, *STATED), f"{task.index:05d}.parquet"
+        signals, part = (*SIGNALS, *CARRIER_SIGNALS), f"{task.index:05d}.parquet"
         with (
             DocumentWriter(task.new(f"kept-{part}"), signals) as kept,
             DocumentWriter(task.new(f"dropped-{part}"), signals) as dropped,
@@ -279,11 +279,11 @@ class _Cleaner:
 
     def _measure(self, document: Document) -> Document:
         """Return the document with its language and all signals; those of the reader win over measured ones."""
-        from corpus.quality.signals import STATED, measure
+        from corpus.quality.signals import CARRIER_SIGNALS, measure
 
         language, score = self.model.identify(document.text) if self.model else (document.language, None)
-        signals = {"language_score": score, **dict.fromkeys(STATED), **measure(document.text), **document.signals}
-        return replace(document, language=language, signals=signals)
+        signals = {**dict.fromkeys(CARRIER_SIGNALS), **measure(document.text), **document.signals}
+        return replace(document, language=language, signals={"language_score": score, **signals})
 
     def _failed_rules(self, document: Document) -> list[str]:
         """Return the names of the rules that fail, in the order in which drops are credited."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corpus.inspect.report.summary_types import Histogram, RuleSetCount
 from corpus.quality.rule import Rule
-from corpus.quality.signals import STATED
+from corpus.quality.signals import CARRIER_SIGNALS
 
 BINS = 40
 YES_OR_NO = (-0.5, 0.5, 1.5)  # edges, where a signal is 0 or 1
@@ -126,7 +126,7 @@ def histograms(measured: Measured, rules: Sequence[Rule]) -> tuple[Histogram, ..
 
 
 def _yes_or_no(rule: Rule) -> bool:
-    return rule.signal in STATED and rule.per is None
+    return rule.signal in CARRIER_SIGNALS and rule.per is None
 
 
 def _edges(rule: Rule, sample: Values) -> tuple[bool, Values]:

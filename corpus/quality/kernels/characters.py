@@ -1,7 +1,8 @@
-"""What the kernels know of a character: one row of bits a code point."""
+"""Character classes for the kernels: one row of bit flags per code point, and the UTF-8 decoder that looks them up."""
 
 import unicodedata
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,15 @@ from corpus.compiled import jit_no_alloc
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.uint32]  # a text as code points
-Kinds = NDArray[np.uint16]  # the bits of each of them
+Flags = NDArray[np.uint16]  # the bit flags of each code point
+
+
+class SignalRecord(Protocol):
+    """A NumPy record with one integer field per text signal. numba rejects a field that is not one of SIGNALS."""
+
+    def __getattr__(self, name: str) -> int: ...
+    def __setattr__(self, name: str, value: int) -> None: ...
+
 
 SPACE = 1 << 0  # str.isspace
 BREAK = 1 << 1  # ends a line for str.splitlines
@@ -20,14 +29,14 @@ LOWER = 1 << 4  # lower case, or a letter of a script without case
 UPPER = 1 << 5  # upper case, or a letter of a script without case
 DIGIT = 1 << 6  # 0-9
 PREFIX = 1 << 7  # a word of its own at the start of a run of non-spaces
-SUFFIX = 1 << 8  # a word of its own at its end
-ICON = 1 << 9  # a word of its own anywhere
+SUFFIX = 1 << 8  # a word of its own at the end of a run
+ICON = 1 << 9  # a word of its own anywhere in a run
 QUOTE = 1 << 10
 CURRENCY = 1 << 11
 BEFORE_DOT = 1 << 12  # a full stop after it is a word of its own
-HOST = 1 << 13  # may stand in a host name
-SYMBOL = 1 << 14  # a word of nothing else is not counted by Gopher's rules
-CUT = 1 << 15  # a rule may cut a run of non-spaces beside it
+HOST = 1 << 13  # allowed in a host name
+SYMBOL = 1 << 14  # a word of nothing but symbols is not counted by Gopher's rules
+CUT = 1 << 15  # a run of non-spaces may be split next to it
 
 _LAST_LETTER = 0x323B0  # no letter, digit or symbol is assigned between here and the private planes
 # Source: spaCy 3.8 (MIT), spacy/lang/char_classes.py and punctuation.py
@@ -47,11 +56,11 @@ _SENTENCE_ENDS = """21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965
 
 
 @cache
-def kinds_of_all() -> Kinds:
-    """The bits of every code point, from unicodedata and spaCy's lists of punctuation."""
+def character_flags() -> Flags:
+    """Return the flags of all code points, from unicodedata and spaCy's lists of punctuation."""
     table = np.zeros(0x110000, np.uint16)
     for code in range(_LAST_LETTER):
-        table[code] = _general(chr(code))
+        table[code] = _unicode_flags(chr(code))
     table[ord("0") : ord("9") + 1] |= DIGIT | BEFORE_DOT
     table[0xA1:0x10000] |= HOST
     for bits, characters in (
@@ -71,53 +80,55 @@ def kinds_of_all() -> Kinds:
     for span in _SENTENCE_ENDS.split():
         first, _, last = span.partition("-")
         table[int(first, 16) : int(last or first, 16) + 1] |= SYMBOL
+    # Derived last: most runs of letters carry no CUT and are one word without a further look.
     table[(table & (DIGIT | PREFIX | SUFFIX | ICON | QUOTE)) != 0] |= CUT
     table[:128][(table[:128] & (ALNUM | SPACE)) == 0] |= CUT
     table.flags.writeable = False
     return table
 
 
-def _general(character: str) -> int:
+def _unicode_flags(character: str) -> int:
     category = unicodedata.category(character)
-    bits = SPACE if character.isspace() else 0
-    bits |= ALNUM if character.isalnum() else 0
+    flags = SPACE if character.isspace() else 0
+    flags |= ALNUM if character.isalnum() else 0
     if category[0] == "L":
-        bits |= ALPHA
-        bits |= 0 if category in ("Lu", "Lt") else LOWER | BEFORE_DOT
-        bits |= 0 if category == "Ll" else UPPER
-        bits |= HOST if character.isascii() else 0
+        flags |= ALPHA
+        flags |= 0 if category in ("Lu", "Lt") else LOWER | BEFORE_DOT
+        flags |= 0 if category == "Ll" else UPPER
+        flags |= HOST if character.isascii() else 0
     if category == "So":
-        bits |= ICON | PREFIX | SUFFIX
-    return bits | (HOST if "0" <= character <= "9" else 0)
+        flags |= ICON | PREFIX | SUFFIX
+    return flags | (HOST if "0" <= character <= "9" else 0)
 
 
 @jit_no_alloc
-def decode(utf8: Bytes, table: Kinds, codes: Codes, kinds: Kinds) -> int:
-    """Writes the code points of `utf8` and their bits; returns how many. A byte that is not UTF-8 reads as U+FFFD.
+def decode(utf8: Bytes, table: Flags, codes: Codes, flags: Flags) -> int:
+    """Write the code points of `utf8` and their flags; return their number. An invalid byte reads as U+FFFD.
 
-    `codes` and `kinds` have room for as many as there are bytes.
+    `codes` and `flags` need room for one entry per byte.
     """
-    count, here, size = 0, 0, len(utf8)
-    while here < size:
-        first = utf8[here]
-        code, more = np.uint32(0xFFFD), 0
+    count, position, size = 0, 0, len(utf8)
+    while position < size:
+        # The first byte gives the number of continuation bytes; 0xFFFD stays for a byte that cannot start a character.
+        first = utf8[position]
+        code, continuations = np.uint32(0xFFFD), 0
         if first < 0x80:
             code = np.uint32(first)
         elif 0xC2 <= first < 0xE0:
-            code, more = np.uint32(first & 0x1F), 1
+            code, continuations = np.uint32(first & 0x1F), 1
         elif 0xE0 <= first < 0xF0:
-            code, more = np.uint32(first & 0x0F), 2
+            code, continuations = np.uint32(first & 0x0F), 2
         elif 0xF0 <= first < 0xF5:
-            code, more = np.uint32(first & 0x07), 3
-        for offset in range(1, more + 1):
-            if here + offset >= size or utf8[here + offset] & 0xC0 != 0x80:
-                code, more = np.uint32(0xFFFD), 0
+            code, continuations = np.uint32(first & 0x07), 3
+        for offset in range(1, continuations + 1):
+            if position + offset >= size or utf8[position + offset] & 0xC0 != 0x80:
+                code, continuations = np.uint32(0xFFFD), 0  # reading resumes at the next byte
                 break
-            code = np.uint32(code << np.uint32(6) | np.uint32(utf8[here + offset] & 0x3F))
+            code = np.uint32(code << np.uint32(6) | np.uint32(utf8[position + offset] & 0x3F))
         if code >= 0x110000:
             code = np.uint32(0xFFFD)
         codes[count] = code
-        kinds[count] = table[code]
+        flags[count] = table[code]
         count += 1
-        here += more + 1
+        position += continuations + 1
     return count

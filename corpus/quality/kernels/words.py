@@ -1,6 +1,6 @@
-"""Cuts a text into words as spaCy's English tokenizer does: at spaces, then affixes, then what stands inside.
+"""Split a text into words as spaCy's English tokenizer does: at spaces, then affixes, then infixes.
 
-Published thresholds were tuned on those words; docs/word_boundaries.md says how well these agree.
+Published thresholds were tuned on those words; docs/word_boundaries.md states how well ours agree.
 
 Source: spaCy 3.8 (MIT), spacy/tokenizer.pyx, lang/punctuation.py, lang/en/punctuation.py, lang/tokenizer_exceptions.py
 """
@@ -10,41 +10,42 @@ from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
 from corpus.quality.kernels import characters as c
-from corpus.quality.kernels.characters import Codes, Kinds
-from corpus.quality.kernels.exceptions import CUTS, UNIT, find, may_be
+from corpus.quality.kernels.characters import Codes, Flags
+from corpus.quality.kernels.exceptions import SPLITS, UNIT, find, may_be
 
-Spans = NDArray[np.int32]  # [span, 2]: the first code point of each, and the one behind its last
+Spans = NDArray[np.int32]  # [span, 2]: index of the first code point, and one past the last
 
 _DOT, _ELLIPSIS, _PLUS, _HYPHEN, _EM_DASH, _DOLLAR, _PERCENT = 0x2E, 0x2026, 0x2B, 0x2D, 0x2014, 0x24, 0x25
 _COMMA, _COLON, _SLASH, _AT, _UNDERSCORE, _DEGREE = 0x2C, 0x3A, 0x2F, 0x40, 0x5F, 0xB0
 
 
 @jit
-def words(codes: Codes, kinds: Kinds, size: int) -> Spans:
-    """The words of codes[:size], in order."""
-    spans = np.empty((size, 2), np.int32)  # no run gives more words than it has characters; unused pages cost nothing
-    return spans[: _cut(codes, kinds, size, spans)]
+def words(codes: Codes, flags: Flags, size: int) -> Spans:
+    """Return the words of codes[:size], in order."""
+    spans = np.empty((size, 2), np.int32)  # at most one word per character; untouched pages cost no memory
+    return spans[: _split(codes, flags, size, spans)]
 
 
 @jit_no_alloc
-def _cut(codes: Codes, kinds: Kinds, size: int, spans: Spans) -> int:
-    count = here = as_int64(0)
-    while here < size:
-        if kinds[here] & c.SPACE:
-            here += 1
+def _split(codes: Codes, flags: Flags, size: int, spans: Spans) -> int:
+    count = position = as_int64(0)
+    while position < size:
+        if flags[position] & c.SPACE:
+            position += 1
             continue
-        end, seen = here, np.uint16(0)
-        while end < size and not kinds[end] & c.SPACE:
-            seen |= kinds[end]
+        # Find the end of the run of non-spaces, and which kinds of characters it has.
+        end, seen = position, np.uint16(0)
+        while end < size and not flags[end] & c.SPACE:
+            seen |= flags[end]
             end += 1
+        # Most runs are plain letters and one word: only the others are looked at in detail.
         if seen & c.CUT:
-            count = _run(codes, kinds, here, end, spans, count, seen & c.DIGIT != 0)
-        elif may_be(codes[here], codes[end - 1], end - here):
-            count = _known(codes, here, end, spans, count)
+            count = _split_run(codes, flags, position, end, spans, count, seen & c.DIGIT != 0)
+        elif may_be(codes[position], codes[end - 1], end - position):
+            count = _put_word(codes, position, end, spans, count)
         else:
-            spans[count, 0], spans[count, 1] = here, end
-            count += 1
-        here = end
+            count = _put(spans, count, position, end)
+        position = end
     return count
 
 
@@ -56,17 +57,18 @@ def _put(spans: Spans, count: int, start: int, end: int) -> int:
 
 
 @jit_no_alloc
-def _special(codes: Codes, start: int, end: int) -> int:
+def _exception(codes: Codes, start: int, end: int) -> int:
+    """Return the number of the tokenizer exception that equals codes[start:end], or -1. Units are none."""
     number = find(codes, start, end)
-    return -1 if number >= 0 and CUTS[number, 0] == UNIT else number
+    return -1 if number >= 0 and SPLITS[number, 0] == UNIT else number
 
 
 @jit_no_alloc
-def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
-    """One word, or those that the table of exceptions makes of it."""
-    number = _special(codes, start, end)
+def _put_word(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
+    """Add codes[start:end]: one word, or the words of the exception that it equals."""
+    number = _exception(codes, start, end)
     if number >= 0:
-        first, second = as_int64(int(CUTS[number, 0])), as_int64(int(CUTS[number, 1]))
+        first, second = as_int64(int(SPLITS[number, 0])), as_int64(int(SPLITS[number, 1]))
         if first:
             count = _put(spans, count, start, start + first)
         if second:
@@ -76,203 +78,218 @@ def _known(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
 
 
 @jit_no_alloc
-def _run(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int, digits: bool) -> int:
-    """The words of a run of non-spaces: prefixes and suffixes off until none is left or an exception is."""
-    top = limit = count + end - start  # suffixes come last one first: they wait at the far end of the run's room
-    while start < end and _special(codes, start, end) < 0:
-        prefix = _prefix(codes, kinds, start, end)
-        if prefix and _special(codes, start + prefix, end) >= 0:
+def _split_run(codes: Codes, flags: Flags, start: int, end: int, spans: Spans, count: int, digits: bool) -> int:
+    """Add the words of a run of non-spaces; `digits` is True if it has any."""
+    # Take off prefixes and suffixes in turn, until none is left or the rest is an exception. Suffixes come last one
+    # first, so they wait at the far end of the run's room in `spans`.
+    top = limit = count + end - start
+    while start < end and _exception(codes, start, end) < 0:
+        prefix = _prefix_length(codes, flags, start, end)
+        if prefix and _exception(codes, start + prefix, end) >= 0:
             count = _put(spans, count, start, start + prefix)
             start += prefix
             break
-        suffix = _suffix(codes, kinds, start + prefix, end, digits)
+        suffix = _suffix_length(codes, flags, start + prefix, end, digits)
         if suffix:
             top = _put(spans, top - 1, end - suffix, end) - 1
             end -= suffix
-            if _special(codes, start, end) >= 0:
+            if _exception(codes, start, end) >= 0:
                 break
         if prefix:
             count = _put(spans, count, start, start + prefix)
             start += prefix
         if not prefix and not suffix:
             break
+    # The rest is one word, an exception, or split at infixes.
     if start < end:
-        if _special(codes, start, end) >= 0 or _is_address(codes, kinds, start, end):
-            count = _known(codes, start, end, spans, count)
+        if _exception(codes, start, end) >= 0 or _is_address(codes, flags, start, end):
+            count = _put_word(codes, start, end, spans, count)
         else:
-            count = _inside(codes, kinds, start, end, spans, count)
+            count = _split_infixes(codes, flags, start, end, spans, count)
+    # Move the suffixes behind it, in reading order.
     for waiting in range(top, limit):
         count = _put(spans, count, spans[waiting, 0], spans[waiting, 1])
     return count
 
 
 @jit_no_alloc
-def _prefix(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
-    """How many characters are a word of their own at the start of codes[start:end]."""
-    width = 0
-    if kinds[start] & c.PREFIX:
-        width = 1
+def _prefix_length(codes: Codes, flags: Flags, start: int, end: int) -> int:
+    """Return the length of the prefix of codes[start:end] that is a word of its own, or 0."""
+    length = 0
+    if flags[start] & c.PREFIX:
+        length = 1
     elif codes[start] == _DOT:
-        width = _dots(codes, start, end)
+        length = _dots(codes, start, end)
     elif codes[start] == _PLUS:
-        width = 0 if start + 1 < end and kinds[start + 1] & c.DIGIT else 1
+        length = 0 if start + 1 < end and flags[start + 1] & c.DIGIT else 1  # +1 is a number
     elif _is_dollar(codes, start, end, as_int64(2)) or _is_dollar(codes, start, end, as_int64(3)):
-        width = 2 if codes[start + 1] == _DOLLAR else 3
-    return width
+        length = 2 if codes[start + 1] == _DOLLAR else 3
+    return length
 
 
 @jit_no_alloc
 def _dots(codes: Codes, start: int, end: int) -> int:
-    """How many full stops stand at `start`, if there are two or more."""
-    here = start
-    while here < end and codes[here] == _DOT:
-        here += 1
-    return here - start if here - start > 1 else 0
+    """Return the number of full stops at `start` if there are two or more, else 0."""
+    position = start
+    while position < end and codes[position] == _DOT:
+        position += 1
+    return position - start if position - start > 1 else 0
 
 
 @jit_no_alloc
 def _is_dollar(codes: Codes, start: int, end: int, width: int) -> bool:
-    """C$ and A$ (of width 2), US$ (3)."""
+    """True if C$ or A$ (width 2), or US$ (width 3), is at `start`."""
     within = start + width <= end and codes[start + width - 1] == _DOLLAR
     two = width == 2 and (codes[start] == 0x43 or codes[start] == 0x41)
     return within and (two or (width == 3 and codes[start] == 0x55 and codes[start + 1] == 0x53))
 
 
 @jit_no_alloc
-def _suffix(codes: Codes, kinds: Kinds, start: int, end: int, digits: bool) -> int:
-    """How many characters are a word of their own at the end of codes[start:end]."""
+def _suffix_length(codes: Codes, flags: Flags, start: int, end: int, digits: bool) -> int:
+    """Return the length of the suffix of codes[start:end] that is a word of its own, or 0."""
     last = end - 1
     code = codes[last] if last >= start else np.uint32(0)
-    kind = kinds[last] if last >= start else np.uint16(0)
-    before = kinds[last - 1] if last > start else np.uint16(0)
-    width = 0
+    flag = flags[last] if last >= start else np.uint16(0)
+    before = flags[last - 1] if last > start else np.uint16(0)
+    length = 0
     if code == _DOT:
-        while last - width >= start and codes[last - width] == _DOT:
-            width += 1
-        if width == 1 and not before & c.BEFORE_DOT:
-            shout = before & c.UPPER != 0 and last - 1 > start
-            width = as_int64(shout and (kinds[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
+        while last - length >= start and codes[last - length] == _DOT:
+            length += 1
+        # A single full stop ends a sentence after a small letter (end.) or two capitals (NATO.), not in J. or U.S.
+        if length == 1 and not before & c.BEFORE_DOT:
+            capital = before & c.UPPER != 0 and last - 1 > start
+            length = as_int64(capital and (flags[last - 2] & c.UPPER != 0 or codes[last - 2] == _DEGREE))
     elif code == _ELLIPSIS:
-        width = 2 if last > start and codes[last - 1] == _ELLIPSIS else 1
-    elif kind & c.SUFFIX:
-        width = 1
+        length = 2 if last > start and codes[last - 1] == _ELLIPSIS else 1
+    elif flag & c.SUFFIX:
+        length = 1
     elif (code == 0x73 or code == 0x53) and last > start and (codes[last - 1] == 0x27 or codes[last - 1] == 0x2019):
-        width = 2  # 's
+        length = 2  # 's
     elif digits:
-        width = _amount(codes, kinds, start, end)
-    return width
+        length = _unit_length(codes, flags, start, end)
+    return length
 
 
 @jit_no_alloc
-def _amount(codes: Codes, kinds: Kinds, start: int, end: int) -> int:
-    """How many characters behind a digit at the end are a unit, a currency or a plus."""
-    for width in range(5, 0, -1):
-        here = end - width
-        if here > start and kinds[here - 1] & c.DIGIT:
-            sign = width == 1 and (codes[here] == _PLUS or kinds[here] & c.CURRENCY != 0)
-            if sign or _is_dollar(codes, here, end, width):
-                return width
-            number = find(codes, here, end)
-            if number >= 0 and CUTS[number, 0] == UNIT:
-                return width
+def _unit_length(codes: Codes, flags: Flags, start: int, end: int) -> int:
+    """Return the length of a unit, currency or plus after a digit at the end of codes[start:end], or 0."""
+    for length in range(5, 0, -1):  # the longest first
+        position = end - length
+        if position > start and flags[position - 1] & c.DIGIT:
+            sign = length == 1 and (codes[position] == _PLUS or flags[position] & c.CURRENCY != 0)
+            if sign or _is_dollar(codes, position, end, length):
+                return length
+            number = find(codes, position, end)
+            if number >= 0 and SPLITS[number, 0] == UNIT:
+                return length
     return 0
 
 
 @jit_no_alloc
-def _inside(codes: Codes, kinds: Kinds, start: int, end: int, spans: Spans, count: int) -> int:
-    """The words of a run without affixes: cut around what `_infix` finds behind its first character."""
-    word = here = start
-    while here < end:
-        width = _infix(codes, kinds, start, end, here)
-        if width and here > start:
-            if here > word:
-                count = _known(codes, word, here, spans, count)
-            count = _put(spans, count, here, here + width)
-            word = here + width
-        here += max(width, 1)
-    return _known(codes, word, end, spans, count) if word < end else count
+def _split_infixes(codes: Codes, flags: Flags, start: int, end: int, spans: Spans, count: int) -> int:
+    """Add the words of a run without affixes, split around each infix after its first character."""
+    word = position = start
+    while position < end:
+        length = _infix_length(codes, flags, start, end, position)
+        if length and position > start:
+            if position > word:
+                count = _put_word(codes, word, position, spans, count)
+            count = _put(spans, count, position, position + length)
+            word = position + length
+        position += max(length, 1)
+    return _put_word(codes, word, end, spans, count) if word < end else count
 
 
 @jit_no_alloc
-def _infix(codes: Codes, kinds: Kinds, start: int, end: int, here: int) -> int:
-    """How many characters at `here` are a word of their own inside codes[start:end]."""
-    width = 0
-    if kinds[here] & c.CUT:
-        code = codes[here]
+def _infix_length(codes: Codes, flags: Flags, start: int, end: int, position: int) -> int:
+    """Return the length of the infix at `position` in codes[start:end], or 0."""
+    length = 0
+    if flags[position] & c.CUT:
+        code = codes[position]
         if code == _DOT:
-            width = _dots(codes, here, end)
-        elif code == _ELLIPSIS or kinds[here] & c.ICON:
-            width = 1
-        if not width and here > start and here + 1 < end and not kinds[here] & c.ALNUM:
-            width = _between(codes, kinds, end, here)
-    return width
+            length = _dots(codes, position, end)
+        elif code == _ELLIPSIS or flags[position] & c.ICON:
+            length = 1
+        if not length and position > start and position + 1 < end and not flags[position] & c.ALNUM:
+            length = _between_length(codes, flags, end, position)
+    return length
 
 
 @jit_no_alloc
-def _between(codes: Codes, kinds: Kinds, end: int, here: int) -> int:
-    """The same for what is a word for its neighbours' sake."""
-    code, before, after = codes[here], kinds[here - 1], kinds[here + 1]
-    named = before & (c.ALPHA | c.DIGIT) != 0
-    width = 0
+def _between_length(codes: Codes, flags: Flags, end: int, position: int) -> int:
+    """Return the length of an infix that depends on the characters before and after it, or 0."""
+    code, before, after = codes[position], flags[position - 1], flags[position + 1]
+    letter_or_digit = before & (c.ALPHA | c.DIGIT) != 0
+    length = 0
     if code == _DOT:
-        width = as_int64(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
+        length = as_int64(before & (c.LOWER | c.QUOTE) != 0 and after & (c.UPPER | c.QUOTE) != 0)
     elif code == _COMMA:
-        width = as_int64(before & after & c.ALPHA != 0)
+        length = as_int64(before & after & c.ALPHA != 0)
     elif code in (_COLON, _SLASH) or 0x3C <= code <= 0x3E:  # : / < = >
-        width = as_int64(named and after & c.ALPHA != 0)
-    elif before & c.DIGIT and (after & c.DIGIT or codes[here + 1] == _HYPHEN):
-        width = as_int64(code in (_PLUS, _HYPHEN, 0x2A, 0x5E))  # + - * ^
-    if not width and named and code in (_HYPHEN, _EM_DASH, 0x2013, 0x7E):  # - — – ~
+        length = as_int64(letter_or_digit and after & c.ALPHA != 0)
+    elif before & c.DIGIT and (after & c.DIGIT or codes[position + 1] == _HYPHEN):
+        length = as_int64(code in (_PLUS, _HYPHEN, 0x2A, 0x5E))  # + - * ^
+    if not length and letter_or_digit and code in (_HYPHEN, _EM_DASH, 0x2013, 0x7E):  # - — – ~
+        # Dashes between words: up to three hyphens or two em dashes are one infix.
         longest = 3 if code == _HYPHEN else (2 if code == _EM_DASH else 1)
-        run = 1
-        while run < longest and here + run < end and codes[here + run] == code:
-            run += 1
-        if here + run < end and kinds[here + run] & c.ALPHA:
-            width = run
-    return width
+        dashes = 1
+        while dashes < longest and position + dashes < end and codes[position + dashes] == code:
+            dashes += 1
+        if position + dashes < end and flags[position + dashes] & c.ALPHA:
+            length = dashes
+    return length
 
 
 @jit_no_alloc
-def _is_address(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
-    """Whether codes[start:end] is one word as [scheme://][user@]host.name[:port][/path]."""
-    here = first = start
-    while here < end and (
-        kinds[here] & c.ALNUM or codes[here] == _UNDERSCORE or codes[here] == _PLUS or _HYPHEN <= codes[here] <= _DOT
+def _is_address(codes: Codes, flags: Flags, start: int, end: int) -> bool:
+    """True if codes[start:end] is an address: [scheme://][user@]host.name[:port][/path]."""
+    # Skip a scheme.
+    position = first = start
+    while position < end and (
+        flags[position] & c.ALNUM
+        or codes[position] == _UNDERSCORE
+        or codes[position] == _PLUS
+        or _HYPHEN <= codes[position] <= _DOT
     ):
-        here += 1
-    scheme = here - start >= 2 and here + 2 < end and codes[here] == _COLON
-    if scheme and codes[here + 1] == _SLASH and codes[here + 2] == _SLASH:
-        start = here + 3
-    if _is_host(codes, kinds, start, end):
+        position += 1
+    scheme = position - start >= 2 and position + 2 < end and codes[position] == _COLON
+    if scheme and codes[position + 1] == _SLASH and codes[position + 2] == _SLASH:
+        start = position + 3
+    if _is_host(codes, flags, start, end):
         return True
-    here = end - 1
-    while here > first and codes[here] != _AT:
-        here -= 1
-    return here > first and _is_host(codes, kinds, here + 1, end)
+    # Otherwise the host must follow the last @.
+    position = end - 1
+    while position > first and codes[position] != _AT:
+        position -= 1
+    return position > first and _is_host(codes, flags, position + 1, end)
 
 
 @jit_no_alloc
-def _is_host(codes: Codes, kinds: Kinds, start: int, end: int) -> bool:
-    here = label = start
+def _is_host(codes: Codes, flags: Flags, start: int, end: int) -> bool:
+    """True if codes[start:end] is a host name with an optional port, path, query and fragment."""
+    # Labels of at most 64 characters, separated by full stops; the last one has 2 to 63 small letters.
+    position = label = start
     dots = 0
     lower = True
-    while here < end and (kinds[here] & c.HOST or codes[here] == _UNDERSCORE or _HYPHEN <= codes[here] <= _DOT):
-        if codes[here] == _DOT:
-            whole = 1 <= here - label <= 64 and kinds[label] & c.HOST and kinds[here - 1] & c.HOST
-            if not whole:
+    while position < end and (
+        flags[position] & c.HOST or codes[position] == _UNDERSCORE or _HYPHEN <= codes[position] <= _DOT
+    ):
+        if codes[position] == _DOT:
+            if not (1 <= position - label <= 64 and flags[label] & c.HOST and flags[position - 1] & c.HOST):
                 return False
             dots += 1
-            label, lower = here + 1, True
+            label, lower = position + 1, True
         else:
-            lower = lower and kinds[here] & c.LOWER != 0
-        here += 1
-    if not dots or not lower or not 2 <= here - label <= 63:
+            lower = lower and flags[position] & c.LOWER != 0
+        position += 1
+    if not dots or not lower or not 2 <= position - label <= 63:
         return False
-    if here < end and codes[here] == _COLON:
-        port = here + 1
-        while port < end and kinds[port] & c.DIGIT:
+    # A port of 2 to 5 digits.
+    if position < end and codes[position] == _COLON:
+        port = position + 1
+        while port < end and flags[port] & c.DIGIT:
             port += 1
-        if not 2 <= port - here - 1 <= 5:
+        if not 2 <= port - position - 1 <= 5:
             return False
-        here = port
-    return here == end or codes[here] == _SLASH or codes[here] == 0x3F or codes[here] == 0x23
+        position = port
+    return position == end or codes[position] == _SLASH or codes[position] == 0x3F or codes[position] == 0x23

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import regex as re
 
-from corpus.quality.kernels.characters import _CURRENCY, _PUNCTUATION, _QUOTES, SYMBOL, kinds_of_all
-from corpus.quality.kernels.exceptions import _TABLE, UNIT
+from corpus.quality.kernels.characters import _CURRENCY, _PUNCTUATION, _QUOTES, SYMBOL, character_flags
+from corpus.quality.kernels.exceptions import TABLE, UNIT
 from corpus.quality.signals import SIGNALS
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
@@ -18,8 +18,8 @@ STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
 def _exceptions() -> tuple[dict[str, list[str]], list[str]]:
     cut, units = {}, []
-    for number, (first, second) in enumerate(_TABLE.cuts.tolist()):
-        text = "".join(map(chr, _TABLE.codes[_TABLE.starts[number] : _TABLE.starts[number + 1]]))
+    for number, (first, second) in enumerate(TABLE.splits.tolist()):
+        text = "".join(map(chr, TABLE.codes[TABLE.starts[number] : TABLE.starts[number + 1]]))
         if first == UNIT:
             units.append(text)
         else:
@@ -97,7 +97,7 @@ def measure(text: str) -> dict[str, int]:
     lines, filled = text.splitlines(), standard.split(r"\n+", text)
     paragraphs = standard.split(r"\n{2,}", text.strip())
     cut = words(text)
-    symbols = kinds_of_all() & SYMBOL
+    symbols = character_flags() & SYMBOL
     plain = [word for word in cut if not all(symbols[ord(character)] for character in word)]
     counts = [len(text), len(lines), sum(map(len, lines)), max(map(len, lines))]
     counts += [sum(line.lstrip().startswith(("•", "-")) for line in lines)]

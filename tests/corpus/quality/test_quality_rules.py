@@ -8,11 +8,11 @@ import pytest
 
 from corpus.quality.catalog import rule_sets
 from corpus.quality.rule import Rule, failing
-from corpus.quality.signals import SIGNALS, STATED, measure
+from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS, measure
 
 RULES = {rule.name: rule for rules in rule_sets().values() for rule in rules}
 Pair = tuple[str, str]  # inside, outside
-STATED_GOLDEN = {  # the same, of rules over what a record says of itself
+CARRIER_GOLDEN = {  # the same, of rules over what a record says of itself
     "latex.missing_inputs": (0, 1),
     "repository.generated": (0, 1),
     "repository.minified": (0, 1),
@@ -141,12 +141,12 @@ def golden() -> Iterator[tuple[str, Pair]]:
     yield from golden_code()
 
 
-GOLDEN: list[tuple[str, Pair | tuple[int, int]]] = [*golden(), *STATED_GOLDEN.items()]
+GOLDEN: list[tuple[str, Pair | tuple[int, int]]] = [*golden(), *CARRIER_GOLDEN.items()]
 
 
 def signals_of(name: str, side: str | int) -> dict[str, int | None]:
     """What is measured of a text, or of a record that says so much of what the rule bounds."""
-    measured = {**dict.fromkeys(STATED), **measure(side if isinstance(side, str) else prose(50))}
+    measured = {**dict.fromkeys(CARRIER_SIGNALS), **measure(side if isinstance(side, str) else prose(50))}
     return measured if isinstance(side, str) else {**measured, RULES[name].signal: side}
 
 
@@ -178,7 +178,7 @@ def test_every_rule_has_golden_documents_at_each_end_of_its_bound(name: str) -> 
 def test_every_rule_names_its_set_its_signals_and_its_source(name: str) -> None:
     rule = RULES[name]
     assert rule in rule_sets()[name.partition(".")[0]]
-    assert rule.signal in (*SIGNALS, *STATED) and (rule.per is None or rule.per in SIGNALS)
+    assert rule.signal in (*SIGNALS, *CARRIER_SIGNALS) and (rule.per is None or rule.per in SIGNALS)
     assert rule.source and ends(rule)
 
 

@@ -1,4 +1,4 @@
-"""Simple rules for source code: what minified and generated files, and data in the shape of code, look like."""
+"""Basic rules for source code, against minified and generated files and against data written as code."""
 
 from corpus.quality.rule import Rule
 

@@ -1,8 +1,8 @@
-"""What of a repository nobody wrote there: what a program made, what was squeezed, what was brought along."""
+"""Rules against files of a repository that nobody wrote there: generated, minified or third-party code."""
 
 from corpus.quality.rule import Rule
 
-_LINGUIST = "GitHub Linguist, lib/linguist/generated.rb and vendor.yml: what is left out of a repository's own code"
+_LINGUIST = "GitHub Linguist, lib/linguist/generated.rb and vendor.yml: files excluded from a repository's own code"
 
 RULES = (
     Rule("repository.generated", "generated", at_most=0, source=_LINGUIST),

@@ -1,8 +1,8 @@
-"""What a page asks of robots, in X-Robots-Tag or in its meta tags."""
+"""Rules for pages that opt out in X-Robots-Tag or in robots meta tags."""
 
 from corpus.quality.rule import Rule
 
-_NOAI = "DeviantArt, November 2022, as img2dataset and others honour it: noai, noimageai"
+_NOAI = "DeviantArt, November 2022, as honoured by img2dataset and others: noai, noimageai"
 _NOINDEX = "Google Search Central, Robots meta tag and X-Robots-Tag specifications: noindex, none"
 
 RULES = (

@@ -1,4 +1,4 @@
-"""Gopher's quality rules: what prose looks like."""
+"""Gopher's quality rules: bounds that separate prose from other text."""
 
 from corpus.quality.rule import Rule
 

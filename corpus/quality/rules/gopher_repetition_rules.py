@@ -1,4 +1,4 @@
-"""Gopher's repetition rules: how much of a text is said again."""
+"""Gopher's repetition rules: bounds on the repeated parts of a text."""
 
 from corpus.quality.rule import Rule
 
