@@ -1,8 +1,8 @@
-"""The language of a source file: by its name, else by the interpreter that its first line asks for."""
+"""Programming language of a source file, by its name or by the interpreter in its first line."""
 
 import re
 
-# By Linguist's names in small letters; those of `_BESIDES` are read only where a recipe asks for them.
+# File extensions by language, with Linguist's names in lower case.
 _EXTENSIONS = {
     "ada": "adb ads",
     "assembly": "asm s",
@@ -46,7 +46,7 @@ _EXTENSIONS = {
     "meson": "",
     "nim": "nim nims",
     "nix": "nix",
-    "objective-c": "m mm",  # so is MATLAB's
+    "objective-c": "m mm",  # MATLAB uses .m too
     "ocaml": "ml mli mll mly",
     "pascal": "pas pp dpr lpr",
     "perl": "pl pm t",
@@ -80,7 +80,7 @@ _EXTENSIONS = {
     "yacc": "y yacc yy",
     "zig": "zig",
 }
-_BESIDES = {  # data and prose
+_DATA_AND_PROSE = {  # read only if a recipe names them
     "ini": "ini cfg conf",
     "json": "json json5 jsonc",
     "markdown": "md markdown",
@@ -117,19 +117,19 @@ _INTERPRETERS = {
 }
 
 
-def _by_word(table: dict[str, str]) -> dict[str, str]:
-    return {word: language for language, words in table.items() for word in words.split()}
+def _by_key(table: dict[str, str]) -> dict[str, str]:
+    return {key: language for language, keys in table.items() for key in keys.split()}
 
 
-LANGUAGES = frozenset(_EXTENSIONS)  # all that a recipe need not name
-NAMED = frozenset(_EXTENSIONS | _BESIDES)  # all that it may
-_BY_EXTENSION, _BY_NAME = _by_word(_EXTENSIONS | _BESIDES), _by_word(_NAMES)
-_BY_INTERPRETER = _by_word(_INTERPRETERS)
+LANGUAGES = frozenset(_EXTENSIONS)  # read by default
+NAMED = frozenset(_EXTENSIONS | _DATA_AND_PROSE)  # that a recipe may name
+_BY_EXTENSION, _BY_NAME = _by_key(_EXTENSIONS | _DATA_AND_PROSE), _by_key(_NAMES)
+_BY_INTERPRETER = _by_key(_INTERPRETERS)
 _SHEBANG = re.compile(rb"#![ \t]*(?:\S*/)?env(?:[ \t]+-\S+)*[ \t]+(?:\S*/)?([A-Za-z]+)|#![ \t]*(?:\S*/)?([A-Za-z]+)")
 
 
 def language_of_name(name: str) -> str | None:
-    """The language of a file of this name; "" if only its first line can say; None if it is no source file."""
+    """Return the language of a file name; "" if the first line decides; None if it is not a source file."""
     base = name.rpartition("/")[2].lower()
     if base in _BY_NAME:
         return _BY_NAME[base]
@@ -140,6 +140,6 @@ def language_of_name(name: str) -> str | None:
 
 
 def language_of_script(content: bytes) -> str | None:
-    """The language of a file without an extension, by its `#!`; None if it has none that we know."""
+    """Return the language of a script without an extension by its `#!` line; None if it is not known."""
     shebang = _SHEBANG.match(content[:200])
     return _BY_INTERPRETER.get((shebang[1] or shebang[2]).decode().lower()) if shebang else None

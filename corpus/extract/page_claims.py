@@ -1,6 +1,6 @@
-"""What a page says of itself, in its headers and its tags: what robots may do with it, and its license.
+"""Statements of a web page about its use: robots directives and the license, from HTTP headers and HTML tags.
 
-Only tags are looked at, over the bytes and in one pass: what stands in comments, scripts and text fields says nothing.
+Tags are found in one pass over the bytes. Comments, scripts and text fields are skipped.
 """
 
 import re
@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping
 from html import unescape
 from typing import NamedTuple
 
-# Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag (noindex, none, and that a name
-# before a colon says whom the rest is for); noai and noimageai are DeviantArt's of November 2022.
-_SAYS = {
+# Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag (noindex, none, and user agents
+# before a colon); noai and noimageai are DeviantArt's of November 2022.
+_SIGNALS = {
     "noai": "robots_noai",
     "noimageai": "robots_noai",
     "noindex": "robots_noindex",
     "none": "robots_noindex",
 }
-_AGENT = re.compile(r"[a-z*][\w*./ -]*")  # what else stands before a colon is a time of day
+_AGENT = re.compile(r"[a-z*][\w*./ -]*")  # anything else before a colon is a time of day
 _WITH_VALUES = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
-_US = {"", "*", "robots", "ccbot", "gristmill"}  # everyone, the crawler of Common Crawl, and who reads its crawls here
+_OUR_AGENTS = {"", "*", "robots", "ccbot", "gristmill"}  # everyone, Common Crawl's crawler, and readers of its crawls
 
 _LICENSE = re.compile(
     r"(?:https?:)?//(?:www\.)?creativecommons\.org/"
@@ -28,19 +28,14 @@ _LICENSE = re.compile(
 _LICENSE_NAMES = {"dc.rights", "dcterms.rights", "dc.rights.license", "dcterms.license", "dcterms.rights.license"}
 
 _META = re.compile(rb"<(?:!--|(?:meta|script|style|textarea|title)(?=[\s/>]))", re.IGNORECASE)
-_ALL = re.compile(rb"<(?:!--|(?:meta|script|style|textarea|title|a|link|area)(?=[\s/>]))", re.IGNORECASE)
+_META_AND_LINKS = re.compile(rb"<(?:!--|(?:meta|script|style|textarea|title|a|link|area)(?=[\s/>]))", re.IGNORECASE)
 _ENDS = {name: re.compile(rb"</%s" % name, re.IGNORECASE) for name in (b"script", b"style", b"textarea", b"title")}
 _ATTRIBUTE = re.compile(rb"""[\s/]*([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=<>`]+)))?""")
-_TAG_BYTES = 1 << 12  # of a tag, no more is looked at
-
-
-class _Tag(NamedTuple):
-    name: bytes
-    attributes: Mapping[str, str]
+_TAG_BYTES = 1 << 12  # the rest of a longer tag is ignored
 
 
 class PageClaims(NamedTuple):
-    """License and robots signals that a page states."""
+    """Robots signals and license that a page states."""
 
     signals: Mapping[str, int]
     license: str | None
@@ -51,67 +46,65 @@ def claims(content: bytes, carrier: Mapping[str, int]) -> PageClaims:
     if b"\0" in content[:64]:  # UTF-16 or UTF-32, whose tags are ASCII with NULs between
         content = content.replace(b"\0", b"")
     signals = {**header_robots(""), **carrier}
-    stated: set[str | None] = set()
-    linked: set[str] = set()
-    licensed = b"creativecommons.org/" in content
-    for tag in _tags(content, _ALL if licensed else _META):
-        if tag.name == b"meta":
-            name, value = tag.attributes.get("name", "").strip().lower(), tag.attributes.get("content", "")
-            if name in _US - {"", "*"}:
-                _hear(value, signals)
-            elif name in _LICENSE_NAMES and (found := _license(value)):
-                stated.add(found)
+    stated: set[str | None] = set()  # by rel=license or in metadata; None is a license that we do not know
+    linked: set[str] = set()  # by an ordinary link
+    has_license = b"creativecommons.org/" in content
+    for name, attributes in _tags(content, _META_AND_LINKS if has_license else _META):
+        if name == b"meta":
+            key, value = attributes.get("name", "").strip().lower(), attributes.get("content", "")
+            if key in _OUR_AGENTS - {"", "*"}:
+                _add_directives(value, signals)
+            elif key in _LICENSE_NAMES and (license := _creative_commons(value)):
+                stated.add(license)
         else:
-            found = _license(tag.attributes.get("href", ""))
-            if "license" in tag.attributes.get("rel", "").lower().split():
-                stated.add(found)
-            elif found and tag.name == b"a":
-                linked.add(found)
-    license_ = _only(stated) if stated else _only(linked)
-    return PageClaims(signals, license_)
+            license = _creative_commons(attributes.get("href", ""))
+            if "license" in attributes.get("rel", "").lower().split():
+                stated.add(license)
+            elif license and name == b"a":
+                linked.add(license)
+    # A page that names several licenses does not say which of them is its own.
+    licenses = stated or linked
+    return PageClaims(signals, next(iter(licenses)) if len(licenses) == 1 else None)
 
 
 def header_robots(value: str) -> dict[str, int]:
-    """What X-Robots-Tag says to everyone or to us, as signals; a header a line."""
-    signals = dict.fromkeys(sorted(set(_SAYS.values())), 0)
+    """Return the signals of X-Robots-Tag headers, one a line, as far as they address everyone or us."""
+    signals = dict.fromkeys(sorted(set(_SIGNALS.values())), 0)
     for line in value.split("\n"):
         agent = ""
-        for part in line.split(","):
-            before, colon, rest = part.partition(":")
+        for directive in line.split(","):
+            before, colon, after = directive.partition(":")
             name = before.strip().lower()
+            # A user agent holds for all that follows on its line.
             if colon and name not in _WITH_VALUES and _AGENT.fullmatch(name):
-                agent, part = name, rest
-            if agent in _US:
-                _hear(part, signals)
+                agent, directive = name, after
+            if agent in _OUR_AGENTS:
+                _add_directives(directive, signals)
     return signals
 
 
-def _hear(directives: str, signals: dict[str, int]) -> None:
-    for part in re.split("[,;]", directives.lower()):
-        if part.partition(":")[0].strip() not in _WITH_VALUES:
-            signals |= {_SAYS[word]: 1 for word in part.split() if word in _SAYS}
+def _add_directives(directives: str, signals: dict[str, int]) -> None:
+    for directive in re.split("[,;]", directives.lower()):
+        if directive.partition(":")[0].strip() not in _WITH_VALUES:
+            signals |= {_SIGNALS[word]: 1 for word in directive.split() if word in _SIGNALS}
 
 
-def _license(address: str) -> str | None:
-    """The Creative Commons license that an address names, as Hugging Face spells it."""
-    found = _LICENSE.match(address.strip())
-    if found is None:
+def _creative_commons(address: str) -> str | None:
+    """Return the Creative Commons license that an address names, as Hugging Face spells it."""
+    match = _LICENSE.match(address.strip())
+    if match is None:
         return None
-    terms, version, waiver = found.groups()
+    terms, version, waiver = match.groups()
     if waiver:
         return "cc0-1.0" if waiver.lower() == "zero" else "cc-pdm-1.0"
     return f"cc-{terms.lower()}-{version}"
 
 
-def _only(found: set[str] | set[str | None]) -> str | None:
-    """The one license; None where several are named."""
-    return next(iter(found)) if len(found) == 1 else None
-
-
-def _tags(content: bytes, wanted: re.Pattern[bytes]) -> Iterator[_Tag]:
+def _tags(content: bytes, opening: re.Pattern[bytes]) -> Iterator[tuple[bytes, Mapping[str, str]]]:
+    """Yield the name and the attributes of each tag; comments, scripts and text fields are skipped whole."""
     at = 0
-    while opening := wanted.search(content, at):
-        name, at = opening[0][1:].lower(), opening.end()
+    while match := opening.search(content, at):
+        name, at = match[0][1:].lower(), match.end()
         if name == b"!--":
             at = content.find(b"-->", at) + 3
             if at < 3:
@@ -123,16 +116,16 @@ def _tags(content: bytes, wanted: re.Pattern[bytes]) -> Iterator[_Tag]:
             at = end.end()
         else:
             attributes, at = _attributes(content, at)
-            yield _Tag(name, attributes)
+            yield name, attributes
 
 
 def _attributes(content: bytes, at: int) -> tuple[dict[str, str], int]:
-    """The attributes that stand at `at`, the first of each name; and where they end."""
-    found: dict[str, str] = {}
+    """Return the attributes at an offset, the first of each name, and the offset behind them."""
+    attributes: dict[str, str] = {}
     limit = at + _TAG_BYTES
-    while attribute := _ATTRIBUTE.match(content, at, limit):
-        name, *values = attribute.groups()
+    while match := _ATTRIBUTE.match(content, at, limit):
+        name, *values = match.groups()
         value = next((value for value in values if value is not None), b"")
-        found.setdefault(name.decode("latin-1").lower(), unescape(value.decode("utf-8", "replace")))
-        at = attribute.end()
-    return found, at
+        attributes.setdefault(name.decode("latin-1").lower(), unescape(value.decode("utf-8", "replace")))
+        at = match.end()
+    return attributes, at

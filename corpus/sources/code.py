@@ -61,7 +61,7 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
 
 def document(record: Record, settings: SourceSettings) -> Document:
     """Return the file unchanged, with signals for generated, minified and vendored code."""
-    from corpus.extract.handwritten import is_generated, is_minified, is_vendored
+    from corpus.extract.generated_code import is_generated, is_minified, is_vendored
 
     code = record.content.decode(record.charset or "utf-8")
     path = record.identity.partition(" ")[2]

@@ -90,7 +90,7 @@ def _members(path: Path, limit: int) -> Iterator[Span]:
 
 
 def _found(start: int, end: int, name: str, content: bytes) -> Span:
-    from corpus.extract.gutenberg_header import header_of
+    from corpus.extract.gutenberg_text import read_header
 
     if not content.strip():
         return Skipped(start, end, "empty")
@@ -99,11 +99,11 @@ def _found(start: int, end: int, name: str, content: bytes) -> Span:
     marked = marked_charset(content)
     if marked is None and b"\0" in content:
         return Skipped(start, end, "binary")
-    header = header_of(content[:_HEAD_BYTES].decode(marked or "latin-1", "replace"))
+    header = read_header(content[:_HEAD_BYTES].decode(marked or "latin-1", "replace"))
     charset = marked or _charset(content, header.charset)
     if not decodes(content, charset):
         return Failed(start, end, "bad_encoding")
-    header = header_of(head(content, charset, _HEAD_BYTES))
+    header = read_header(head(content, charset, _HEAD_BYTES))
     named = " by ".join(each for each in (header.title, header.author) if each)
     return Record(
         start,

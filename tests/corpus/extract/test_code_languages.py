@@ -24,7 +24,7 @@ from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, la
         ("mill.", None),
     ],
 )
-def test_names_say_the_language(name: str, language: str | None) -> None:
+def test_language_of_name(name: str, language: str | None) -> None:
     assert language_of_name(name) == language
 
 
@@ -40,7 +40,7 @@ def test_names_say_the_language(name: str, language: str | None) -> None:
         (b"# python\n", None),
     ],
 )
-def test_first_lines_say_the_language(content: bytes, language: str | None) -> None:
+def test_language_of_script(content: bytes, language: str | None) -> None:
     assert language_of_script(content) == language
 
 
@@ -57,12 +57,12 @@ def test_only_encodings_of_text_are_known() -> None:
 
 
 @pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-32"])
-def test_marks_are_believed(charset: str) -> None:
+def test_byte_order_mark_decides_the_charset(charset: str) -> None:
     content = "жито".encode(charset)
     assert marked_charset(content) == charset and decodes(content, charset) and head(content, charset, 99) == "жито"
 
 
-def test_long_text_is_decoded_bit_by_bit() -> None:
+def test_long_text_is_decoded_in_chunks() -> None:
     content = b"x" + "ж".encode() * 1_500_000  # characters lie across every border
     assert (
         decodes(content, "utf-8") and not decodes(content[:-1], "utf-8") and not decodes(content[1:] + b"\xff", "utf-8")

@@ -1,9 +1,8 @@
-"""The book, the whole book, and nothing but the book: in each of the forms that its frame has taken."""
+"""Books without header, license and credits, in every form that these have taken; fields of headers."""
 
 import pytest
 
-from corpus.extract.gutenberg_header import Header, header_of
-from corpus.extract.gutenberg_text import book_text
+from corpus.extract.gutenberg_text import GutenbergHeader, book_text, read_header
 
 BOOK = """THE MILL
 
@@ -80,20 +79,20 @@ ENDS = [
 
 @pytest.mark.parametrize("credit", CREDITS)
 @pytest.mark.parametrize("start", STARTS)
-def test_headers_and_credits_go(start: str, credit: str) -> None:
+def test_headers_and_credits_are_removed(start: str, credit: str) -> None:
     assert book_text(f"\ufeff{HEAD}{start}\n\n\n{credit}\n\n\n{BOOK}\n\n\n{ENDS[3]}{LICENSE}") == BOOK
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("start", STARTS)
-def test_footers_go(start: str, end: str) -> None:
+def test_footers_are_removed(start: str, end: str) -> None:
     long = BOOK.replace("It grinds.", "It grinds, and grinds.\n" * 4000)
     for book in (BOOK, long):
         behind = "" if end.endswith(SMALL_END) else LICENSE
         assert book_text(f"{HEAD}{start}\n\n{book}\n\n\n{end}{behind}".replace("\n", "\r\n")) == book
 
 
-def test_nothing_is_lost_where_a_marker_is_missing_or_late() -> None:
+def test_missing_or_late_marker_loses_no_text() -> None:
     long = BOOK.replace("It grinds.", "It grinds, and grinds.\n" * 8000)
     assert book_text(f"{HEAD}{STARTS[0]}\n\n{long}") == long  # no end
     assert book_text(f"{HEAD}\nRelease Date: May 1, 2001\n\nProduced by Jane\n\n{long}\n\n{ENDS[0]}{LICENSE}") == long
@@ -105,7 +104,7 @@ def test_nothing_is_lost_where_a_marker_is_missing_or_late() -> None:
     assert book_text(late) == late
 
 
-def test_what_a_book_says_of_making_stays() -> None:
+def test_sentences_of_a_book_about_production_stay() -> None:
     said = (
         "PREFACE\n\nProduced by great labour, this mill was built.\n\nTranscriber's notes were many.\n\n"
         + "It ground.\n\n" * 900
@@ -115,7 +114,7 @@ def test_what_a_book_says_of_making_stays() -> None:
     assert book_text(f"{HEAD}{STARTS[0]}\n\n{first}\n\nTHE END") == f"{first}\n\nTHE END"
 
 
-def test_a_note_between_paragraphs_ends_no_book() -> None:
+def test_note_between_paragraphs_does_not_end_the_book() -> None:
     inline = "[Transcriber's Note: the original reads 'teh'.]"
     rest = "It ground on.\n\nCHAPTER XX\n\nAnd on."
     for note in (inline, "Transcriber's Note: 'teh' is so.", "TRANSCRIBER'S NOTE\n\nHere a page is lost."):
@@ -127,7 +126,7 @@ def test_a_note_between_paragraphs_ends_no_book() -> None:
         assert book_text(f"{HEAD}{STARTS[0]}\n\n{body}\n\n\n{note}\n\n{ENDS[0]}") == body
 
 
-def test_shakespeare_is_no_longer_interrupted() -> None:
+def test_world_library_notice_within_shakespeare_is_removed() -> None:
     notice = "<<THIS ELECTRONIC VERSION OF THE COMPLETE WORKS OF WILLIAM\nSHAKESPEARE IS COPYRIGHT 1990-1993>>\n\n"
     assert book_text(f"{STARTS[0]}\n\nACT I\n\n{notice}ACT II") == "ACT I\n\n\n\nACT II"
 
@@ -140,25 +139,25 @@ def test_shakespeare_is_no_longer_interrupted() -> None:
             "Author: A. Miller\n\nRelease date: June 27, 2008 [eBook #11]\n"
             "                Most recently updated: October 6, 2016\n\n"
             "Language: German\n\nCredits: Jane Doe\n\nCharacter set encoding: ISO-8859-1\n\n",
-            Header("11", "The Mill A Year by the River", "A. Miller", "de", "2008-06-27", "ISO-8859-1", False),
+            GutenbergHeader("11", "The Mill A Year by the River", "A. Miller", "de", "2008-06-27", "ISO-8859-1", False),
         ),
         (
             "***This is the Project Gutenberg Etext of The Mill***\n\nMarch, 1994  [Etext #007]\n",
-            Header("7", "The Mill", None, None, "1994-03", None, False),
+            GutenbergHeader("7", "The Mill", None, None, "1994-03", None, False),
         ),
         (
             "Project Gutenberg’s The Mill, by A. Miller\n\n"
             "** This is a COPYRIGHTED Project Gutenberg eBook, Details Below **\n\n"
             "Posting Date: May 1, 2009 [EBook #70000]\nRelease Date: 2001-12\nLanguage: Klingon, English\n",
-            Header("70000", "The Mill", "A. Miller", None, "2001-12", None, True),
+            GutenbergHeader("70000", "The Mill", "A. Miller", None, "2001-12", None, True),
         ),
-        ("Just a text.", Header(None, None, None, None, None, None, False)),
+        ("Just a text.", GutenbergHeader(None, None, None, None, None, None, False)),
     ],
 )
-def test_what_headers_say(head: str, expected: Header) -> None:
+def test_header_fields(head: str, expected: GutenbergHeader) -> None:
     for book in ("", f"\n{STARTS[0]}\n\nTitle: of another\n\nLanguage: French\n"):
         for line_end in ("\n", "\r\n"):
-            assert header_of((head + book).replace("\n", line_end)) == expected
+            assert read_header((head + book).replace("\n", line_end)) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_what_headers_say(head: str, expected: Header) -> None:
         "<<THIS ELECTRONIC VERSION OF" * 5_000,
     ],
 )
-def test_hostile_text_takes_no_ages(hostile: str) -> None:
+def test_hostile_text_does_not_backtrack(hostile: str) -> None:
     """A pattern that backtracks would take days."""
     assert len(book_text(hostile + "x")) <= len(hostile) + 1
-    assert header_of(hostile + "x").number is None
+    assert read_header(hostile + "x").number is None

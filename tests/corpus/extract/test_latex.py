@@ -1,4 +1,4 @@
-"""LaTeX to text: what a reader of the page would see, formulas as LaTeX."""
+"""LaTeX to text: prose as on the page, formulas as LaTeX."""
 
 import pytest
 
@@ -148,7 +148,7 @@ def test_structure(source: str, expected: str) -> None:
     assert shown(source) == expected
 
 
-def test_a_document_is_title_abstract_and_body() -> None:
+def test_document_with_title_abstract_and_body() -> None:
     preamble = r"\documentclass[a4]{x}\usepackage[b]{c}\newcommand{\me}{us}\title{On \me\thanks{paid}\\ and you}"
     preamble += r"\author{A \and B}\date{\today}\pagestyle{empty} stray words"
     body = r"\maketitle\begin{abstract}Short.\footnote{Very.}\end{abstract}\section{Start}Words."
@@ -157,13 +157,13 @@ def test_a_document_is_title_abstract_and_body() -> None:
     assert shown(preamble + r"\begin{document}" + body + r"\end{document} \section{Behind} it") == expected
 
 
-def test_an_abstract_in_the_preamble_and_a_title_in_the_body() -> None:
+def test_abstract_in_the_preamble_and_title_in_the_body() -> None:
     source = r"\documentclass{x}\begin{abstract}Abs\end{abstract}\begin{document}\title[s]{T}Body\end{document}"
     assert shown(source) == "Abstract\n\nAbs\n\nT\n\nBody"
     assert shown(r"\abstract{Abs.} \section{S} body") == "Abstract\n\nAbs.\n\nS\n\nbody"
 
 
-def test_what_the_text_says_of_a_preamble_is_no_preamble() -> None:
+def test_preamble_commands_within_the_text_start_no_preamble() -> None:
     assert shown(r"\begin{document}Use \verb|\documentclass| or \documentclass{x} here.\end{document}") == (
         "Use \\documentclass or here."
     )
@@ -187,7 +187,7 @@ def test_encodings(content: bytes, expected: str) -> None:
     assert latex_text({"main.tex": content}, "main.tex").text == expected
 
 
-def test_files_are_read_where_they_are_named() -> None:
+def test_inputs_are_read_in_place() -> None:
     found = shown(r"\input{a} 1 \input b 2 \include{c.tex} \subfile{d}", a_tex="A", b_tex="B", c_tex="C", d_tex="D")
     assert found == "A 1 B 2 C D"
     whole = r"\documentclass[main]{subfiles}\newcommand{\x}{X}\begin{document}part \x\end{document} behind"
@@ -211,7 +211,7 @@ def test_folders_and_missing_files() -> None:
     assert latex_text(files, "tex/main.tex").missing == ()
 
 
-def test_files_within_themselves_and_outside_are_not_read() -> None:
+def test_recursive_and_outside_inputs_are_not_read() -> None:
     found = latex_text({"main.tex": rb"a \input{main} \input{b} c", "b.tex": rb"b \input{main} \input{b}"}, "main.tex")
     assert found.text == "a b c" and found.missing == ()
     outside = rb"\input{/etc/passwd} \input{../../etc/passwd} \input{|ls} \import{/etc/}{passwd} \input{~/x}"
@@ -219,7 +219,7 @@ def test_files_within_themselves_and_outside_are_not_read() -> None:
     assert found.text == "" and len(found.missing) == 5
 
 
-def test_the_macros_of_local_packages_are_used() -> None:
+def test_macros_of_local_packages() -> None:
     package = (
         r"\ProvidesPackage{mine}\newcommand{\us}{We}\def\@inner{x}\newcommand{\them}[1]{\@inner{#1}}\def\section#1{no}"
     )

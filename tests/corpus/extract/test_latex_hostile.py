@@ -1,4 +1,4 @@
-"""LaTeX that means harm: it ends, in bounded memory, with text or with a reason."""
+"""Hostile LaTeX ends, in bounded time and memory, with text or a reason."""
 
 import os
 import subprocess
@@ -48,13 +48,13 @@ DOUBLING = "".join(
     ],
     ids=lambda source: source[:24],
 )
-def test_what_would_not_end_is_too_complex(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_endless_macros_are_too_complex(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(tokens, "MAX_PUSHED", 50_000)
     with pytest.raises(UnreadableError, match="too_complex"):
         shown(source)
 
 
-def test_files_that_name_each_other_without_end_are_cut() -> None:
+def test_endless_inputs_are_too_complex() -> None:
     parts = {f"p{n}_tex": rf"{n} \input{{p{n + 1}}}\input{{p{n + 1}}}" for n in range(60)}
     with pytest.raises(UnreadableError, match="too_complex"):
         shown(r"\input{p0}", **parts)
@@ -105,8 +105,8 @@ N = 200_000
     ],
     ids=lambda source: f"{source[:16]!r}",
 )
-def test_repeated_without_end_it_takes_time_in_proportion(source: str) -> None:
-    """Were it to take the square, these would take hours."""
+def test_repeated_pieces_take_linear_time(source: str) -> None:
+    """In quadratic time these would take hours."""
     try:
         assert isinstance(shown(source), str)
     except UnreadableError as error:
@@ -130,7 +130,7 @@ PIECES += sorted(COMMANDS)
     st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
     st.lists(st.sampled_from(PIECES), max_size=9).map("".join),
 )
-def test_any_mixture_is_text_or_too_complex(source: str, other: str) -> None:
+def test_random_mixture_is_text_or_too_complex(source: str, other: str) -> None:
     try:
         assert "\0" not in shown(source, b_tex=other, p_sty=other)
     except UnreadableError as error:
@@ -154,6 +154,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) // 1024)
 
 
 def test_memory_is_bounded() -> None:
-    """The worst that we know, as large as a submission may be, or large enough to tell."""
+    """The worst inputs we know, as large as a submission may be or large enough to show growth."""
     found = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True, env=os.environ)
     assert int(found.stdout) < 300

@@ -1,4 +1,4 @@
-"""A paper's own macros are expanded, and its branches chosen, as TeX does."""
+"""Macros of a paper are expanded, and its conditionals evaluated, as TeX does."""
 
 import pytest
 
@@ -68,5 +68,5 @@ def test_macros(source: str, expected: str) -> None:
         (r"\catcode`\@=11 a \count0=3 b \advance\x by 3pt c \chardef\y=5 d", "a b c d"),
     ],
 )
-def test_branches(source: str, expected: str) -> None:
+def test_conditionals(source: str, expected: str) -> None:
     assert shown(source) == expected

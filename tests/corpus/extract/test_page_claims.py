@@ -1,7 +1,4 @@
-"""What pages say of themselves: robots' directives and licenses, of made and of real pages.
-
-Planted once: comments looked into (the made page that only mentions noindex was taken to say it).
-"""
+"""Robots directives and licenses of synthetic and real pages."""
 
 import sys
 from pathlib import Path
@@ -47,7 +44,7 @@ BY_SA = "https://creativecommons.org/licenses/by-sa/4.0/"
         ("CCBot/2.0: noindex", NOTHING),
     ],
 )
-def test_what_a_header_says_to_everyone_or_to_us(header: str, said: dict[str, int]) -> None:
+def test_robots_header_for_everyone_or_us(header: str, said: dict[str, int]) -> None:
     assert header_robots(header) == said
 
 
@@ -71,12 +68,12 @@ def test_what_a_header_says_to_everyone_or_to_us(header: str, said: dict[str, in
         ("<script><meta name=robots content=noindex>", NOTHING),
     ],
 )
-def test_what_the_tags_of_a_page_say(page: str, said: dict[str, int]) -> None:
+def test_robots_tags_of_a_page(page: str, said: dict[str, int]) -> None:
     assert dict(claims(page.encode(), {}).signals) == said
     assert dict(claims(page.encode("utf-16"), {}).signals) == said
 
 
-def test_the_header_and_the_page_add_up() -> None:
+def test_header_and_page_signals_are_combined() -> None:
     found = claims(b"<meta name=robots content=noai>", header_robots("noindex"))
     assert dict(found.signals) == {"robots_noai": 1, "robots_noindex": 1}
 
@@ -109,12 +106,12 @@ def test_the_header_and_the_page_add_up() -> None:
         (f"<p>{BY_SA}</p><!-- <a href={BY_SA}> --><script>'<a href={BY_SA}>'</script>", None),
     ],
 )
-def test_which_license_a_page_states(page: str, license_: str | None) -> None:
+def test_license_of_a_page(page: str, license_: str | None) -> None:
     assert claims(page.encode(), {}).license == license_
 
 
 def of_real_pages(data: Path, name: str) -> dict[str, tuple[dict[str, int], str | None]]:
-    """By URL what each page says, of those that say anything."""
+    """Return the claims of the pages that make any, by URL."""
     settings = common_crawl.CommonCrawlSettings(
         name="web", reader="common_crawl", paths=("x",), share=1.0, license="unknown"
     )
@@ -127,7 +124,7 @@ def of_real_pages(data: Path, name: str) -> dict[str, tuple[dict[str, int], str 
     return found
 
 
-def test_what_real_pages_say(data: Path) -> None:
+def test_claims_of_real_pages(data: Path) -> None:
     found = of_real_pages(data, "web/pages-00000.warc.gz") | of_real_pages(data, "web/pages-00001.warc.gz")
     licensed = {url: license_ for url, (_, license_) in found.items() if license_}
     assert licensed == {"https://en.wikibooks.org/wiki/Cookbook:Pumpkin_Pie_I": "cc-by-sa-4.0"}
@@ -139,7 +136,7 @@ def test_what_real_pages_say(data: Path) -> None:
     ]
 
 
-def test_licenses_of_real_pages_about_licenses(data: Path) -> None:
+def test_licenses_of_real_pages_that_discuss_licenses(data: Path) -> None:
     found = of_real_pages(data, "warc-edge-cases/dolma-sample-0001.warc.gz")
     found |= of_real_pages(data, "warc-edge-cases/dolma-sample-0000.warc.gz")
     licensed = {url: license_ for url, (_, license_) in found.items() if license_}
@@ -151,7 +148,7 @@ def test_licenses_of_real_pages_about_licenses(data: Path) -> None:
 @given(st.lists(st.sampled_from(["<meta ", "<a ", "name=", "robots", '"', "'", ">", "<!--", "-->", "<script>", "=", "/",
                                  " ", "creativecommons.org/", "x", "</script>", "content=noai", "rel=license"]),
                 max_size=60))  # fmt: skip
-def test_any_tags_are_read_to_their_end(parts: list[str]) -> None:
+def test_random_tags_are_read_to_the_end(parts: list[str]) -> None:
     page = claims("".join(parts).encode(), {})
     assert set(page.signals) == set(NOTHING) and page.license is None
 
@@ -159,6 +156,6 @@ def test_any_tags_are_read_to_their_end(parts: list[str]) -> None:
 @pytest.mark.parametrize(
     "piece", ["<a ", '<a x="', "<a x='<a y=\"", "<!--", "<script>", "<meta name", "<a =", "<a" + " x" * 50, "<a /"]
 )
-def test_hostile_pages_are_read_once(piece: str) -> None:
+def test_hostile_pages_take_linear_time(piece: str) -> None:
     page = b"creativecommons.org/" + piece.encode() * (600_000 // len(piece)) + b"'\"><meta name=robots content=noai>"
     claims(page, {})  # were any of it read again for every tag, this would take an hour

@@ -1,4 +1,4 @@
-"""Wikitext to text: what a reader of the page would read."""
+"""Wikitext to text, as a reader of the page sees it."""
 
 import bz2
 import html
@@ -76,7 +76,7 @@ def articles(data: Path) -> dict[str, str]:
         ("Autism", "Autism is a neurodevelopmental disorder characterized by", "\n\nSocial development\n\n"),
     ],
 )
-def test_real_articles_read_well(articles: dict[str, str], title: str, begins: str, holds: str) -> None:
+def test_real_articles(articles: dict[str, str], title: str, begins: str, holds: str) -> None:
     text = wikitext_text(articles[title])
     assert text.startswith(begins) and holds in text
     assert not re.search(r"\{\{|\}\}|\[\[|\]\]|\{\||<ref|</|''|\n\n\n|[\x00-\x08]|\|(thumb|right)", text)
@@ -117,7 +117,7 @@ HANG = (
 
 
 @pytest.mark.parametrize("wikitext", HANG, ids=lambda wikitext: repr(wikitext[:10]))
-def test_a_page_of_one_mark_neither_hangs_nor_crashes(wikitext: str) -> None:
+def test_page_of_one_mark_neither_hangs_nor_crashes(wikitext: str) -> None:
     code = """
 import sys
 from corpus.extract.wikitext import wikitext_text
@@ -146,14 +146,14 @@ for size in (1_000, 60_000):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_what_would_take_too_long_is_refused() -> None:
+def test_page_that_would_take_too_long_is_refused() -> None:
     for wikitext in ("{{a|" * 20_000, "* a\n" * 100_000, "<ref name=a/>" * 60_000):
         with pytest.raises(UnreadableError):
             wikitext_text(wikitext)
     assert wikitext_text("word {{a|b}} " * 5_000).startswith("word word")
 
 
-def test_random_markup_never_leaves_marks_behind() -> None:
+def test_random_markup_leaves_no_marks() -> None:
     draw = random.Random(5)
     marks = [
         "{{",
