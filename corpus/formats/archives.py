@@ -1,38 +1,54 @@
-"""Files of an archive, whichever its kind, which its first bytes say: tar, plain or compressed, or zip.
+"""Files of an archive of any kind, recognised by its first bytes: tar, plain or compressed, or zip.
 
-Nothing is written to the disk, and one file at a time is in memory.
+Nothing is written to the disk by the walk itself, and one file at a time is in memory.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from corpus.document import Failed, Skipped
-from corpus.formats.compressed import container, head
-from corpus.formats.member import Member, Walk, Wanted, refusal
-from corpus.formats.tar_members import is_tar, tar_members
+from corpus.formats.archive_member import (
+    REPOSITORY_LIMITS,
+    ArchiveLimits,
+    ArchiveMember,
+    ArchiveWalk,
+    Wanted,
+    in_memory,
+    refusal,
+)
+from corpus.formats.compressed import container, head, pieces
+from corpus.formats.tar_members import BLOCK_BYTES, DecompressedBytes, PlainBytes, is_tar, tar_members
 from corpus.formats.zip_members import is_zip, zip_members
 
-_HEAD_BYTES = 512
 
+def members(path: Path, wanted: Callable[[str, int], bool]) -> ArchiveWalk:
+    """Yield what an archive of a repository holds, with the contents of what is `wanted` by name and size in memory.
 
-def members(path: Path, wanted: Wanted) -> Walk:
-    """What the archive holds, in its order, as contiguous spans from 0 on.
-
-    Folders have no span of their own. Of a file that is not `wanted` the contents are passed over. What is no regular
-    file, or has a name that leads elsewhere or is no text, is `Skipped`; what cannot be read is `Failed`, by what is
-    wrong with it. Memory is bounded by what is wanted.
+    A file whose name leads elsewhere or is no text is `Skipped`. See `archive_walk`.
     """
-    for found in _walk(path, lambda name, size: not refusal(name) and wanted(name, size)):
-        if isinstance(found, Member) and (reason := refusal(found.name)):
-            yield Skipped(found.start, found.end, reason)
+    target = in_memory(lambda name, size: not refusal(name) and wanted(name, size))
+    for member in archive_walk(path, target, REPOSITORY_LIMITS):
+        if isinstance(member, ArchiveMember) and (reason := refusal(member.name)):
+            yield Skipped(member.start, member.end, reason)
         else:
-            yield found
+            yield member
 
 
-def _walk(path: Path, wanted: Wanted) -> Walk:
+def archive_walk(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWalk:
+    """Yield what the archive holds, in its order, as contiguous spans from 0 on.
+
+    Folders have no span of their own. The contents of a file that is not `wanted` are passed over. What is no regular
+    file is `Skipped`; what cannot be read is `Failed`, with what is wrong with it. Names may be hostile.
+    """
     kind = container(path)
-    begin = head(path, kind, _HEAD_BYTES)
+    begin = head(path, kind, BLOCK_BYTES)
+    size = path.stat().st_size
     if kind == "plain" and is_zip(begin):
-        return zip_members(path, wanted)
-    if is_tar(begin):
-        return tar_members(path, kind, wanted)
-    return iter([Failed(0, path.stat().st_size, "truncated" if len(begin) < _HEAD_BYTES else "not_an_archive")])
+        yield from zip_members(path, wanted, limits)
+    elif not is_tar(begin):
+        yield Failed(0, size, "truncated" if len(begin) < BLOCK_BYTES else "not_an_archive")
+    elif kind == "plain":
+        with path.open("rb") as file:
+            yield from tar_members(PlainBytes(file, 0, limits), wanted)
+    else:
+        yield from tar_members(DecompressedBytes(pieces(path, 0, size, kind), size, limits), wanted)

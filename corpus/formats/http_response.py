@@ -5,23 +5,32 @@ it is.
 """
 
 import re
-import zlib
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from corpus.document import UnreadableError
+from corpus.formats.compressed import Codec, decompress
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{1,40})", re.IGNORECASE)
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]{0,4096})?\r?\n")
 _HTML = ("text/html", "application/xhtml+xml")
-_PIECE_BYTES = 1 << 18
+_GZIP = b"\x1f\x8b"
+# Content codings, each with the codecs to try in turn: deflate has a zlib header in the standard, on some servers none.
+_CODINGS: Mapping[str, tuple[Codec, ...]] = {
+    "gzip": ("gzip",),
+    "x-gzip": ("gzip",),
+    "deflate": ("zlib", "deflate"),
+    "br": ("br",),
+    "zstd": ("zstd",),
+}
+
+Headers = Mapping[str, str]  # by lower-case name; of several, the first, but of _REPEATED all of them, a line each
+_REPEATED = {"x-robots-tag"}
 
 
-Headers = Mapping[str, str]  # by lower-case name; of several, the first, but of _EACH all of them, a line each
-_EACH = {"x-robots-tag"}
-
-
-class Head(NamedTuple):
+class HttpHead(NamedTuple):
     """The status, the headers, and the length of the head in bytes."""
 
     status: int
@@ -34,45 +43,43 @@ class TooLargeError(Exception):
 
 
 class UnknownCodingError(Exception):
-    """A Content-Encoding that is not read."""
+    """A Content-Encoding that is not supported."""
 
 
-class BadCodingError(Exception):
-    """A body that is not what its Content-Encoding says, nor plain."""
-
-
-def parse_head(data: bytes, *, whole: bool) -> Head | None:
-    """The head that `data` begins with; `whole`: no more follows, so a head may end with it."""
+def parse_head(data: bytes, *, complete: bool) -> HttpHead | None:
+    """Parse the head that `data` begins with; `complete`: no more follows, so a head may end with the data."""
     status = _STATUS.match(data)
     blank = _BLANK_LINE.search(data)
-    if status is None or (blank is None and not whole):
+    if status is None or (blank is None and not complete):
         return None
     end = blank.start() if blank else len(data)
     headers: dict[str, str] = {}
     for line in data[:end].decode("latin-1").split("\n")[1:]:
         name, colon, value = line.partition(":")
         name, value = name.strip().lower(), value.strip()
-        if name in _EACH and name in headers:
+        if name in _REPEATED and name in headers:
             headers[name] += f"\n{value}"
         elif colon:
             headers.setdefault(name, value)
-    return Head(int(status[1]), headers, blank.end() if blank else len(data))
+    return HttpHead(int(status[1]), headers, blank.end() if blank else len(data))
 
 
 def is_html(content_type: str) -> bool:
+    """Return True if a Content-Type is that of HTML or XHTML."""
     return re.split("[;,]", content_type, maxsplit=1)[0].strip().lower() in _HTML
 
 
 def charset(content_type: str) -> str | None:
-    """The charset that a Content-Type names."""
-    found = _CHARSET.search(content_type)
-    return found[1] if found else None
+    """Return the charset that a Content-Type names."""
+    match = _CHARSET.search(content_type)
+    return match[1] if match else None
 
 
 def decoded(body: bytes, headers: Headers, limit: int) -> bytes:
-    """The body without its transfer and content codings.
+    """Return the body without its transfer and content codings.
 
-    Raises TooLargeError over `limit` bytes, UnknownCodingError, and BadCodingError.
+    Raises TooLargeError over `limit` bytes, UnknownCodingError, and UnreadableError if the body is neither what its
+    Content-Encoding says nor markup.
     """
     if "chunked" in headers.get("transfer-encoding", "").lower():
         body = _unchunked(body)
@@ -80,16 +87,30 @@ def decoded(body: bytes, headers: Headers, limit: int) -> bytes:
     for coding in reversed([coding for coding in codings if coding not in ("", "identity", "none")]):
         if coding not in _CODINGS:
             raise UnknownCodingError(coding)
-        try:
-            body = _CODINGS[coding](body, limit) if body else body
-        except BadCodingError:
-            if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-                raise
+        if body:
+            body = _without_coding(body, coding, limit)
     return body
 
 
+def _without_coding(body: bytes, coding: str, limit: int) -> bytes:
+    codecs = _CODINGS[coding]
+    if codecs == ("gzip",) and not body.startswith(_GZIP):
+        return body
+    for codec in codecs:
+        try:
+            data = decompress(body, codec, limit)
+        except UnreadableError:
+            continue
+        if len(data) > limit:
+            raise TooLargeError
+        return data
+    if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return body
+    raise UnreadableError("bad_content_encoding")
+
+
 def _unchunked(body: bytes) -> bytes:
-    """The chunks' data, as far as they go; the body itself if it does not begin with a chunk."""
+    """Return the chunks' data, as far as they go; the body itself if it does not begin with a chunk."""
     chunks: list[bytes] = []
     at = 0
     while (size := _CHUNK.match(body, at)) and (length := int(size[1], 16)):
@@ -100,69 +121,3 @@ def _unchunked(body: bytes) -> bytes:
         chunks.append(chunk)
         at += 2 if body[at : at + 2] == b"\r\n" else 1
     return b"".join(chunks) if chunks or size else body
-
-
-def _gzip(body: bytes, limit: int) -> bytes:
-    return _inflated(body, limit, 31) if body.startswith(b"\x1f\x8b") else body
-
-
-def _deflate(body: bytes, limit: int) -> bytes:
-    """With a zlib header, as the standard has it, or without, as some servers do."""
-    try:
-        return _inflated(body, limit, 15)
-    except BadCodingError:
-        return _inflated(body, limit, -15)
-
-
-def _inflated(body: bytes, limit: int, window_bits: int) -> bytes:
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        data = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        raise BadCodingError from None
-    if len(data) > limit:
-        raise TooLargeError
-    if not inflater.eof:
-        raise BadCodingError
-    return data
-
-
-def _brotli(body: bytes, limit: int) -> bytes:
-    from fastwarc.stream_io import BrotliReader
-
-    return _read(BrotliReader, body, limit)
-
-
-def _zstd(body: bytes, limit: int) -> bytes:
-    from fastwarc.stream_io import ZstdReader
-
-    return _read(ZstdReader, body, limit)
-
-
-class _Reader(Protocol):
-    def read(self, size: int) -> bytes: ...
-
-
-def _read(reader: Callable[..., _Reader], body: bytes, limit: int) -> bytes:
-    import io
-
-    pieces, size = [], 0
-    try:
-        source = reader(io.BytesIO(body))
-        while piece := source.read(_PIECE_BYTES):
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise TooLargeError
-    except (OSError, ValueError):
-        raise BadCodingError from None
-    return b"".join(pieces)
-
-
-_CODINGS: Mapping[str, Callable[[bytes, int], bytes]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": _deflate,
-    "br": _brotli,
-    "zstd": _zstd,
-}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus.document import Failed, Skipped, Span
-from corpus.formats.compressed import Container, Damage, next_match, offset, pieces
+from corpus.formats.compressed import Container, StreamDamage, next_match, offset, pieces
 
 _NEWLINE = re.compile(rb"\n")
 
@@ -29,7 +29,7 @@ def lines(path: Path, start: int, stop: int, kind: Container, limit: int) -> Ite
     """
     part, too_long, begun = bytearray(), False, True
     for piece in pieces(path, start, stop, kind):
-        if isinstance(piece, Damage):
+        if isinstance(piece, StreamDamage):
             yield Failed(start, piece.end, piece.reason)
             start, too_long, begun = piece.end, False, False
             part.clear()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus.document import Failed, Skipped
-from corpus.formats.compressed import Container, Damage, Piece, pieces
+from corpus.formats.compressed import Container, StreamDamage, StreamPiece, pieces
 
 _TAG = re.compile(rb"</?page>")
 _OPEN_STARTS = tuple(b"<page>"[:n] for n in range(1, 6))
@@ -69,23 +69,25 @@ class _Close(NamedTuple):
     outcome: Page | Skipped | Failed
 
 
-_Event = _Stream | _Open | _Close | Damage
+_Event = _Stream | _Open | _Close | StreamDamage
 
 
-def _source(path: Path, start: int, stop: int, kind: Container, encoding: str) -> Iterator[Piece | Damage | None]:
+def _source(
+    path: Path, start: int, stop: int, kind: Container, encoding: str
+) -> Iterator[StreamPiece | StreamDamage | None]:
     """All pieces from `start` on, in UTF-8, with None where the range ends."""
     yield from _decoded(pieces(path, start, stop, kind), encoding)
     yield None
     yield from _decoded(pieces(path, stop, path.stat().st_size, kind), encoding)
 
 
-def _decoded(source: Iterator[Piece | Damage], encoding: str) -> Iterator[Piece | Damage]:
+def _decoded(source: Iterator[StreamPiece | StreamDamage], encoding: str) -> Iterator[StreamPiece | StreamDamage]:
     if encoding == "utf-8":
         yield from source
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for piece in source:
-        if isinstance(piece, Piece):
+        if isinstance(piece, StreamPiece):
             piece = piece._replace(data=decoder.decode(piece.data).encode("utf-8", "replace"))
         yield piece
 
@@ -97,13 +99,13 @@ class _Text:
         self.data = bytearray()
         self.at = 0  # the place of its first byte among all bytes so far
         self.searched = 0
-        self._recent: deque[tuple[int, int, Piece]] = deque()  # place, length and (without its data) the piece
+        self._recent: deque[tuple[int, int, StreamPiece]] = deque()  # place, length and (without its data) the piece
 
     @property
     def end(self) -> int:
         return self.at + len(self.data)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: StreamPiece) -> None:
         if piece.data:
             self._recent.append((self.end, len(piece.data), piece._replace(data=b"")))
             self.data += piece.data
@@ -128,7 +130,7 @@ class _Text:
         self.searched = max(self.searched - count, 0)
 
 
-def _events(source: Iterator[Piece | Damage | None], limit: int) -> Iterator[_Event]:
+def _events(source: Iterator[StreamPiece | StreamDamage | None], limit: int) -> Iterator[_Event]:
     """What happens in the text, in its order, up to the end of the last page that begins before the range's end."""
     text = _Text()
     streams: deque[tuple[int, int]] = deque()  # those not yet told: place, offset in the file
@@ -137,7 +139,7 @@ def _events(source: Iterator[Piece | Damage | None], limit: int) -> Iterator[_Ev
     for piece in source:
         if piece is not None and piece.first:
             streams.append((text.end, piece.start))
-        if isinstance(piece, Damage):
+        if isinstance(piece, StreamDamage):
             yield from _told(streams, text.end)
             yield _Close(Failed(0, 0, piece.reason)) if stop is not None else piece
             if stop is not None:
@@ -213,7 +215,7 @@ class _Tiles:
         if self._page is not None:
             self._page.outcome, self._page = outcome, None
 
-    def damage(self, damage: Damage) -> None:
+    def damage(self, damage: StreamDamage) -> None:
         failed, last = Failed(0, 0, damage.reason), self._tiles[-1] if self._tiles else None
         if last is not None and last.end is None and (last is self._page or last.outcome == Skipped(0, 0, "no_page")):
             last.end, last.outcome = damage.end, failed

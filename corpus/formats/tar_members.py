@@ -1,23 +1,24 @@
-"""Files of a tar archive, plain or compressed, in its order: one at a time, and whatever the archive does.
+"""Files of a tar archive, plain or compressed, in its order and one at a time. The archive may be hostile.
 
 Source: POSIX.1-2017, pax, "ustar interchange format" and "pax extended header"; GNU tar manual, "Basic Tar Format".
 """
 
+import io
+import os
 import re
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from tarfile import TarInfo
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
-from corpus.document import Failed, Skipped
-from corpus.formats.compressed import Container, Damage, Piece, offset, pieces
-from corpus.formats.member import BrokenError, Member, Meter, Walk, Wanted
+from corpus.document import Failed, Skipped, UnreadableError
+from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
+from corpus.formats.compressed import StreamDamage, StreamPiece, offset
 
-_BLOCK = tarfile.BLOCKSIZE
-_MAX_EXTENDED_BYTES = 1 << 20  # of one header that only describes the next
+BLOCK_BYTES = tarfile.BLOCKSIZE
+_READ_BYTES = 1 << 20  # at a time, of a plain file
 _MAX_SIZE = 1 << 50
-_SPARSE_GOES_ON, _SPARSE_GOES_ON_AGAIN = 482, 504  # the byte that says so of a header, and of a block behind it
+_SPARSE_CONTINUES, _SPARSE_BLOCK_CONTINUES = 482, 504  # the byte that says so of a header, and of a block behind it
 _PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=]{1,200})=")
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -26,94 +27,94 @@ _WITHOUT_DATA = (*_LINKS, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tar
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether an archive may begin so: with a header, or as one that holds nothing."""
-    return _header(head[:_BLOCK]) is not None or (len(head) >= _BLOCK and not head[:_BLOCK].strip(b"\0"))
+    """Return True if a tar may begin with these bytes: with a header, or as an archive that holds nothing."""
+    return _header(head[:BLOCK_BYTES]) is not None or (len(head) >= BLOCK_BYTES and not head[:BLOCK_BYTES].strip(b"\0"))
 
 
-def tar_members(path: Path, kind: Container, wanted: Wanted) -> Walk:
-    """What the archive holds; folders are no members. A link or a device is `Skipped`, and damage `Failed`.
+class TarBytes(Protocol):
+    """An archive's bytes. `place` is the offset in the file of the next one, `size` that of the file's end."""
 
-    Behind a header that cannot be read, reading resumes at the next that can; behind a broken stream, never.
-    """
-    size = path.stat().st_size
-    walk, start = Tar(_Unpacked(path, size, kind), wanted), 0
-    try:
-        while (found := walk.next()) is not None:
-            end = walk.data.place
-            yield found._replace(start=start, end=end)
-            start = end
-    except BrokenError as error:
-        yield Failed(start, size, error.reason)
+    meter: ArchiveMeter
+    size: int
+
+    @property
+    def place(self) -> int: ...
+
+    def parts(self, size: int) -> Iterator[bytes]:
+        """Yield the next `size` bytes, or all that are left. Raises UnreadableError."""
+
+    def skip(self, size: int) -> int:
+        """Pass over `size` bytes; return how many there were. Raises UnreadableError."""
 
 
-class Unpacked(Protocol):
-    """An archive's bytes, from the first to the last."""
+class PlainBytes:
+    """The bytes of a tar on the disk from an offset on. Those that are passed over are not read."""
+
+    def __init__(self, file: BinaryIO, start: int, limits: ArchiveLimits) -> None:
+        self._file, self.place, self.meter = file, start, ArchiveMeter(limits)
+        self.size = file.seek(0, os.SEEK_END)
+
+    def parts(self, size: int) -> Iterator[bytes]:
+        self._file.seek(self.place)
+        while size and (part := self._file.read(min(size, _READ_BYTES))):
+            self.place += len(part)
+            size -= len(part)
+            yield part
+
+    def skip(self, size: int) -> int:
+        skipped = max(0, min(size, self.size - self.place))
+        self.place += skipped
+        return skipped
+
+
+class DecompressedBytes:
+    """The bytes of a compressed tar, out of the pieces of a file of `size` bytes."""
+
+    def __init__(self, pieces: Iterator[StreamPiece | StreamDamage], size: int, limits: ArchiveLimits) -> None:
+        self._pieces, self.size, self.meter = pieces, size, ArchiveMeter(limits)
+        self._piece, self._at = StreamPiece(0, 0, b"", True), 0
 
     @property
     def place(self) -> int:
-        """The byte of the file that the next byte comes from."""
+        return offset(self._piece, self._at)
 
-    def read(self, size: int) -> bytes:
-        """So many bytes, or all that are left. Raises BrokenError."""
-
-    def skip(self, size: int) -> int:
-        """Passes over so many bytes; how many there were. Raises BrokenError."""
-
-    def unread(self, block: bytes, place: int) -> None:
-        """The next read begins with this block, of that place, again."""
-
-    def member(self) -> None:
-        """One more member is about to be read. Raises BrokenError."""
-
-
-class _Unpacked:
-    """The archive's bytes once decompressed, from the first to the last."""
-
-    def __init__(self, path: Path, size: int, kind: Container) -> None:
-        self._pieces: Iterator[Piece | Damage] = pieces(path, 0, size, kind)
-        self._piece, self._at, self._meter = Piece(0, 0, b"", True), 0, Meter()
-        self._again, self._place = b"", 0
-
-    @property
-    def place(self) -> int:
-        """The byte of the file that the next byte comes from."""
-        return self._place if self._again else offset(self._piece, self._at)
-
-    def read(self, size: int) -> bytes:
-        """So many bytes, or all that are left. Raises BrokenError."""
-        parts, self._again = [self._again], b""
-        parts += self._taken(size - len(parts[0]))
-        return b"".join(parts)
-
-    def skip(self, size: int) -> int:
-        """Passes over so many bytes; how many there were. Raises BrokenError."""
-        return sum(len(part) for part in self._taken(size))
-
-    def unread(self, block: bytes, place: int) -> None:
-        """The next read begins with this block, of that place, again."""
-        self._again, self._place = block, place
-
-    def _taken(self, size: int) -> Iterator[bytes]:
+    def parts(self, size: int) -> Iterator[bytes]:
         while size > 0:
             if self._at == len(self._piece.data):
                 piece = next(self._pieces, None)
                 if piece is None:
                     return
-                if isinstance(piece, Damage):
-                    raise BrokenError(piece.reason)
+                if isinstance(piece, StreamDamage):
+                    raise UnreadableError(piece.reason)
                 self._piece, self._at = piece, 0
-                self._meter.add(len(piece.data), piece.end)
+                self.meter.add(len(piece.data), piece.end)
             part = self._piece.data[self._at : self._at + size]
             self._at += len(part)
             size -= len(part)
             yield part
 
-    def member(self) -> None:
-        self._meter.member()
+    def skip(self, size: int) -> int:
+        return sum(map(len, self.parts(size)))
+
+
+def tar_members(data: TarBytes, wanted: Wanted, block: bytes = b"") -> ArchiveWalk:
+    """Yield what the archive holds from the place of `data` on; folders are no members.
+
+    A link or a device is `Skipped`, and damage `Failed`. After a bad header, resume at the next valid one; after a
+    broken stream, stop. `block` is the first one, if it was read before; spans then begin behind it.
+    """
+    archive, start = _Tar(data, wanted, block), data.place
+    try:
+        while (member := archive.next()) is not None:
+            end = archive.place
+            yield member._replace(start=start, end=end)
+            start = end
+    except UnreadableError as error:
+        yield Failed(start, data.size, error.reason)
 
 
 class _Extended(NamedTuple):
-    """What headers said of the file whose own header comes next."""
+    """Fields that extended headers state of the file whose own header comes next."""
 
     name: str | None = None
     size: int | None = None
@@ -121,24 +122,27 @@ class _Extended(NamedTuple):
     broken: bool = False
 
 
-_Found = Member | Skipped | Failed
+class _Tar:
+    """One archive while it is read. Its methods raise UnreadableError."""
 
+    def __init__(self, data: TarBytes, wanted: Wanted, block: bytes) -> None:
+        self._data, self._wanted = data, wanted
+        self._block, self._block_place = block, 0  # a block that was read ahead, and its place
 
-class Tar:
-    """One archive while it is read."""
+    @property
+    def place(self) -> int:
+        """The offset in the file of the next header."""
+        return self._block_place if self._block else self._data.place
 
-    def __init__(self, data: Unpacked, wanted: Wanted) -> None:
-        self.data, self._wanted = data, wanted
-
-    def next(self) -> _Found | None:
-        """The next member, its span not yet told; None at the end. Raises BrokenError."""
+    def next(self) -> ArchiveMember | Skipped | Failed | None:
+        """Read the next member, its span still missing; None at the end."""
         extended = _Extended()
         while True:
-            block = self.data.read(_BLOCK)
+            block, self._block = self._block or self._read(BLOCK_BYTES), b""
             if not block and extended == _Extended():
                 return None
-            if len(block) < _BLOCK:
-                raise BrokenError("truncated")
+            if len(block) < BLOCK_BYTES:
+                raise UnreadableError("truncated")
             if not block.strip(b"\0"):
                 continue  # two of them end an archive, and another may follow
             info = _header(block)
@@ -150,52 +154,62 @@ class Tar:
             elif info.type == tarfile.DIRTYPE and not extended.broken:
                 extended = _Extended()
             else:
-                self.data.member()
+                self._data.meter.member()
                 return self._member(info, extended, block)
 
     def _extended(self, info: TarInfo, extended: _Extended) -> _Extended:
-        if info.size > _MAX_EXTENDED_BYTES:
-            self._skip(info.size)
+        if info.size > self._data.meter.limits.header_bytes:
+            self._skip(info.size + -info.size % BLOCK_BYTES)
             return extended._replace(broken=True)
-        content = self._read(info.size)
+        content = self._padded(info.size)
         if info.type == tarfile.GNUTYPE_LONGNAME:
             return extended._replace(name=_text(content.partition(b"\0")[0]))
         return _pax(content, extended) if info.type in _PAX else extended
 
-    def _member(self, info: TarInfo, extended: _Extended, block: bytes) -> _Found:
+    def _member(self, info: TarInfo, extended: _Extended, block: bytes) -> ArchiveMember | Skipped | Failed:
         name = info.name if extended.name is None else extended.name
         size = 0 if info.type in _WITHOUT_DATA else info.size if extended.size is None else extended.size
-        more = info.type == tarfile.GNUTYPE_SPARSE and block[_SPARSE_GOES_ON]
+        # The map of a sparse file goes on in blocks of its own, ahead of its data.
+        more = info.type == tarfile.GNUTYPE_SPARSE and block[_SPARSE_CONTINUES]
         while more:
-            more = self._read(_BLOCK)[_SPARSE_GOES_ON_AGAIN]
-        plain = info.type in tarfile.REGULAR_TYPES and info.type != tarfile.GNUTYPE_SPARSE and not extended.sparse
-        if plain and not extended.broken and self._wanted(name, size):
-            return Member(0, 0, name, size, self._read(size))
-        self._skip(size)
+            more = self._padded(BLOCK_BYTES)[_SPARSE_BLOCK_CONTINUES]
+        regular = info.type in tarfile.REGULAR_TYPES and info.type != tarfile.GNUTYPE_SPARSE and not extended.sparse
+        target = self._wanted(name, size) if regular and not extended.broken else None
+        if target is None:
+            self._skip(size + -size % BLOCK_BYTES)
+        else:
+            self._copy(size, target)
         if extended.broken:
             return Failed(0, 0, "bad_header")
-        if plain:
-            return Member(0, 0, name, size, None)
+        if regular:
+            return ArchiveMember(0, 0, name, size, target)
         return Skipped(0, 0, "link" if info.type in _LINKS else "special")
 
     def _read(self, size: int) -> bytes:
-        content = self.data.read(size)
-        if len(content) < size or self.data.skip(-size % _BLOCK) < -size % _BLOCK:
-            raise BrokenError("truncated")
-        return content
+        return b"".join(self._data.parts(size))
+
+    def _padded(self, size: int) -> bytes:
+        content = io.BytesIO()
+        self._copy(size, content)
+        return content.getvalue()
+
+    def _copy(self, size: int, target: BinaryIO) -> None:
+        if sum(target.write(part) for part in self._data.parts(size)) < size:
+            raise UnreadableError("truncated")
+        self._skip(-size % BLOCK_BYTES)
 
     def _skip(self, size: int) -> None:
-        padded = size + -size % _BLOCK
-        if self.data.skip(padded) < padded:
-            raise BrokenError("truncated")
+        if self._data.skip(size) < size:
+            raise UnreadableError("truncated")
 
     def _find_header(self) -> None:
-        place = self.data.place
-        while len(block := self.data.read(_BLOCK)) == _BLOCK:
+        """Go on to the next header that says it is one, or to the end."""
+        place = self._data.place
+        while len(block := self._read(BLOCK_BYTES)) == BLOCK_BYTES:
             if block[257:262] == b"ustar" and _header(block) is not None:
-                self.data.unread(block, place)
+                self._block, self._block_place = block, place
                 return
-            place = self.data.place
+            place = self._data.place
 
 
 def _header(block: bytes) -> TarInfo | None:
@@ -207,6 +221,7 @@ def _header(block: bytes) -> TarInfo | None:
 
 
 def _pax(content: bytes, extended: _Extended) -> _Extended:
+    """Add the records of a pax header, each `LENGTH KEY=VALUE` and a newline."""
     at = 0
     while (record := _PAX_RECORD.match(content, at)) is not None:
         end = at + int(record[1])

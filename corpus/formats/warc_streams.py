@@ -1,92 +1,108 @@
-"""The bytes that WARC records stand in, of a plain file or inflated, and where in the file they lie.
+"""The bytes that WARC records stand in, of a plain file or decompressed, and where in the file they lie.
 
-A position counts the stream's own bytes; `offset` gives the file's. In a plain file the two agree. Within a member
+A position counts the stream's own bytes, an offset those of the file; in a plain file the two agree. Within a member
 that holds several records, offsets are interpolated between the points at which compressed bytes were consumed.
 """
 
+import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterator
+from typing import BinaryIO, ClassVar, Protocol
 
-from corpus.formats.warc_members import BrokenError, FileBytes, Member
+from corpus.document import UnreadableError
+from corpus.formats.compressed import Decompressor
 
-_RETAIN_BYTES = 1 << 20  # kept behind the position, so that most ways back need no second inflating
-_BOMB_BYTES, _BOMB_RATIO = 1 << 26, 200
+_WINDOW_BYTES = 1 << 18
+_STEP_BYTES = 1 << 15  # compressed bytes given to the decompressor at a time
+PIECE_BYTES = 1 << 18  # decompressed bytes taken from it at a time
+PROBED_BYTES = 64  # decompressed bytes that show how a member begins
+_PROBE_BYTES = 1 << 12  # compressed bytes that they are looked for in
+_RETAIN_BYTES = 1 << 20  # kept behind the position, so that most ways back need no second decompression
+_BOMB_BYTES, _BOMB_RATIO = 1 << 26, 200  # a stream that gives more than both is a bomb
 
 
-class Stream(Protocol):
-    """Bytes in order. `end`: the file offset behind the last one, once it is known to be sound."""
+class FileBytes:
+    """A file's bytes by offset, through one window."""
 
-    end: int | None
-    broken: BrokenError | None
-    seekable: bool
-    inflated: int  # bytes inflated in all, ways back included
-    reach: int  # the farthest file offset looked at
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self.size = handle.seek(0, os.SEEK_END)
+        self._window, self._start = memoryview(b""), 0
+
+    def at(self, offset: int, count: int) -> memoryview:
+        """Return `count` bytes from `offset`, fewer at the end of the file."""
+        count = max(0, min(count, self.size - offset))
+        begin = offset - self._start
+        if begin < 0 or begin + count > len(self._window):
+            self._handle.seek(offset)
+            self._window = memoryview(self._handle.read(max(count, _WINDOW_BYTES)))
+            self._start, begin = offset, 0
+        return self._window[begin : begin + count]
+
+
+class GzipMember:
+    """Decompressor of one gzip member. Source: RFC 1952."""
+
+    pattern: ClassVar[bytes] = rb"\x1f\x8b\x08(?=[\x00-\x1f])"
+
+    def __init__(self, file: FileBytes, start: int) -> None:
+        self._file, self.at = file, start
+        self._decompressor = Decompressor("gzip", PIECE_BYTES)
 
     @property
-    def position(self) -> int: ...
+    def reach(self) -> int:
+        return self.at
 
-    def mark(self) -> None:
-        """Notes that a record begins at the position: positions before it are asked for no more."""
+    def piece(self) -> bytes:
+        """Return the next bytes; b"" once the member has ended and its checksum holds. Raises UnreadableError."""
+        decompressor = self._decompressor
+        while not decompressor.eof:
+            given = self._file.at(self.at, _STEP_BYTES)
+            piece = decompressor.step(given)
+            self.at += len(given) - len(decompressor.left)
+            if piece:
+                return piece
+            if not given and not decompressor.eof:
+                raise UnreadableError("truncated")
+        return b""
 
-    def offset(self, position: int) -> int: ...
-
-    def peek(self, count: int) -> bytes:
-        """The next `count` bytes, fewer at the end. Raises BrokenError if the stream breaks before."""
-
-    def glimpse(self, count: int) -> bytes:
-        """Like `peek`, but gives what stands before a break."""
-
-    def step(self, count: int) -> None:
-        """Goes past bytes that a peek gave."""
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes of a record's content; goes past them. Raises BrokenError."""
-
-    def skip(self, count: int) -> int:
-        """Goes past `count` bytes of a record's content, and says how many there were. Raises BrokenError."""
-
-    def go_back(self) -> None:
-        """Goes to the byte behind the mark, or, where that would cost too much, stays."""
+    @staticmethod
+    def head(file: FileBytes, at: int) -> bytes | None:
+        """Return the first bytes of the member at `at`; None if there is none."""
+        try:
+            return Decompressor("gzip", PROBED_BYTES).step(file.at(at, _PROBE_BYTES))
+        except UnreadableError:
+            return None
 
 
-class Body:
-    """A record's content, while the walk stands on it."""
+class WarcMember(Protocol):
+    """Decompressor of one member of a file.
 
-    def __init__(self, stream: Stream, size: int) -> None:
-        self._stream, self._left, self.size = stream, size, size
+    `at` is the file offset that it has consumed, `reach` the farthest that it has looked at.
+    """
 
-    def peek(self, count: int) -> bytes:
-        """Its next `count` bytes, fewer where a member ends."""
-        return self._stream.peek(min(count, self._left))
+    pattern: ClassVar[bytes]
+    at: int
 
-    def read(self) -> bytes:
-        """What is left of it."""
-        data = self._stream.take(self._left)
-        self._left -= len(data)
-        return data
-
-    def skip(self, count: int) -> None:
-        self._left -= self._stream.skip(min(count, self._left))
-
-    def finish(self) -> None:
-        """Steps past the rest. Raises BrokenError if it is not all there."""
-        self.skip(self._left)
-        if self._left:
-            raise BrokenError("truncated")
+    def __init__(self, file: FileBytes, start: int) -> None: ...
+    @property
+    def reach(self) -> int: ...
+    @staticmethod
+    def head(file: FileBytes, at: int) -> bytes | None: ...
+    def piece(self) -> bytes: ...
 
 
 class PlainStream:
-    """An uncompressed file."""
+    """An uncompressed file. The comments of `MemberStream` say what its methods mean."""
 
     seekable = True
-    inflated = 0
+    decompressed_bytes = 0
 
     def __init__(self, file: FileBytes, start: int) -> None:
         self._file, self.position, self._mark, self.reach = file, start, start, start
         self.end: int | None = file.size
-        self.broken: BrokenError | None = None
+        self.broken: UnreadableError | None = None
 
     def mark(self) -> None:
         self._mark = self.position
@@ -94,11 +110,8 @@ class PlainStream:
     def offset(self, position: int) -> int:
         return position
 
-    def peek(self, count: int) -> bytes:
+    def peek(self, count: int, strict: bool = True) -> bytes:
         return bytes(self._file.at(self.position, count))
-
-    def glimpse(self, count: int) -> bytes:
-        return self.peek(count)
 
     def step(self, count: int) -> None:
         self.position += count
@@ -117,133 +130,157 @@ class PlainStream:
         self.position = self._mark + 1
 
 
-class InflatedStream:
-    """A member, and those after it that go on with a record of it (wrongly chunked files)."""
+class MemberStream:
+    """The decompressed bytes of a member, and of those after it that go on with a record of it (badly chunked files).
+
+    `end` is the file offset behind the last byte, once the member is known to be sound; `broken` is the damage met;
+    `decompressed_bytes` counts all bytes decompressed, ways back included; `reach` is the farthest offset looked at.
+    """
 
     seekable = False
 
-    def __init__(
-        self,
-        file: FileBytes,
-        start: int,
-        member: Callable[[FileBytes, int], Member],
-        head: Callable[[FileBytes, int], bytes | None],
-        record: re.Pattern[bytes],
-    ) -> None:
-        self._file, self._start, self._open_member, self._head, self._record = file, start, member, head, record
-        self.inflated = 0
+    def __init__(self, file: FileBytes, start: int, member_type: type[WarcMember], record: re.Pattern[bytes]) -> None:
+        self._file, self._start, self._member_type, self._record = file, start, member_type, record
+        self.decompressed_bytes = 0
         self.reach = start
         self._reopened = False
         self._open()
 
     def _open(self) -> None:
-        self._member = self._open_member(self._file, self._start)
-        self._buffer, self._base, self._at, self._mark = b"", 0, 0, 0
+        self._member = self._member_type(self._file, self._start)
+        self._buffer, self._base, self._at, self._mark = b"", 0, 0, 0  # _base: the position of the buffer's first byte
         self._anchors = [(0, self._start)]  # (position, file offset consumed by then)
         self.end: int | None = None
-        self.broken: BrokenError | None = None
+        self.broken: UnreadableError | None = None
 
     @property
     def position(self) -> int:
         return self._base + self._at
 
     def mark(self) -> None:
+        """Note that a record begins at the position: no position before it is asked for again."""
         self._mark = self.position
         del self._anchors[: bisect_right(self._anchors, self._mark, key=lambda anchor: anchor[0]) - 1]
 
     def offset(self, position: int) -> int:
+        """Return the file offset of a position, interpolated between the two anchors around it."""
         index = bisect_right(self._anchors, position, key=lambda anchor: anchor[0]) - 1
-        inflated, consumed = self._anchors[index]
+        before, consumed = self._anchors[index]
         if index + 1 == len(self._anchors):
             return consumed
-        next_inflated, next_consumed = self._anchors[index + 1]
-        return consumed + (position - inflated) * (next_consumed - consumed) // (next_inflated - inflated)
+        after, next_consumed = self._anchors[index + 1]
+        return consumed + (position - before) * (next_consumed - consumed) // (after - before)
 
-    def peek(self, count: int) -> bytes:
-        while len(self._buffer) - self._at < count and (piece := self._piece(in_record=False)):
-            self._append(piece)
+    def peek(self, count: int, strict: bool = True) -> bytes:
+        """Return the next `count` bytes, fewer at the end.
+
+        Raises UnreadableError if the stream breaks before, unless `strict` is false: then it gives what stands there.
+        """
+        try:
+            while len(self._buffer) - self._at < count and (piece := self._piece(in_record=False)):
+                self._append(piece)
+        except UnreadableError:
+            if strict:
+                raise
         return self._buffer[self._at : self._at + count]
 
-    def glimpse(self, count: int) -> bytes:
-        try:
-            return self.peek(count)
-        except BrokenError:
-            return self._buffer[self._at : self._at + count]
-
     def step(self, count: int) -> None:
+        """Go past bytes that a peek gave."""
         self._at += count
 
     def take(self, count: int) -> bytes:
-        while len(self._buffer) - self._at < min(count, _RETAIN_BYTES) and (piece := self._piece(in_record=True)):
-            self._append(piece)
-        parts = [self._buffer[self._at : self._at + count]]
-        self._at += len(parts[0])
-        missing = count - len(parts[0])
-        while missing and (piece := self._piece(in_record=True)):
-            parts.append(piece[:missing])
-            self._replace(piece, len(parts[-1]))
-            missing -= len(parts[-1])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        """Go past the next `count` bytes of a record's content and return them. Raises UnreadableError."""
+        return b"".join(self._pass(count))
 
     def skip(self, count: int) -> int:
-        missing = count
+        """Go past `count` bytes of a record's content, and return how many there were. Raises UnreadableError."""
+        return sum(map(len, self._pass(count)))
+
+    def _pass(self, count: int) -> Iterator[memoryview]:
         while True:
-            step = min(missing, len(self._buffer) - self._at)
-            self._at += step
-            missing -= step
-            if not missing or not (piece := self._piece(in_record=True)):
-                return count - missing
+            part = memoryview(self._buffer)[self._at : self._at + count]
+            self._at += len(part)
+            count -= len(part)
+            yield part
+            if not count or not (piece := self._piece(in_record=True)):
+                return
             self._append(piece)
 
     def go_back(self) -> None:
+        """Go to the byte behind the mark, or, where that would cost too much, stay."""
         if self._mark + 1 >= self._base:
             self._at = self._mark + 1 - self._base
-        elif not self._reopened or self.inflated <= going_back_bytes(self.reach - self._start):
+        elif not self._reopened or self.decompressed_bytes <= going_back_bytes(self.reach - self._start):
             position = self._mark + 1
             self._reopened = True
             self._open()
             self.skip(position)
 
     def _append(self, piece: bytes) -> None:
-        """Adds a piece, and drops what no one will go back to."""
+        """Add a piece to the buffer, and drop what no way back will need."""
         behind = self.position - self._mark
         keep = max(0, self._mark - self._base) if behind <= _RETAIN_BYTES else self._at
         self._buffer = self._buffer[keep:] + piece
         self._base += keep
         self._at -= keep
 
-    def _replace(self, piece: bytes, at: int) -> None:
-        self._base += len(self._buffer)
-        self._buffer, self._at = piece, at
-
     def _piece(self, in_record: bool) -> bytes:
-        """The next inflated bytes, b"" at the end. Inside a record's content the next member may go on with it."""
+        """Return the next decompressed bytes, b"" at the end. Within a record the next member may go on with it."""
         if self.broken:
             raise self.broken
         try:
             while not (piece := self._member.piece()):
-                following = self._head(self._file, self._member.at) if in_record else None
+                following = self._member_type.head(self._file, self._member.at) if in_record else None
                 if not following or self._record.match(following):
                     self.end = self._member.at
                     return b""
-                self._member = self._open_member(self._file, self._member.at)
+                self._member = self._member_type(self._file, self._member.at)
             self._count(piece)
             return piece
-        except BrokenError as broken:
+        except UnreadableError as broken:
             self.broken = broken
             raise
         finally:
             self.reach = max(self.reach, self._member.reach)
 
     def _count(self, piece: bytes) -> None:
-        self.inflated += len(piece)
+        self.decompressed_bytes += len(piece)
         position = self._base + len(self._buffer) + len(piece)
         consumed = self._member.at
         self._anchors.append((position, consumed))
         if position > _BOMB_BYTES and position > _BOMB_RATIO * (consumed - self._start):
-            raise BrokenError("bomb")
+            raise UnreadableError("bomb")
+
+
+WarcStream = PlainStream | MemberStream
+
+
+class RecordBody:
+    """A record's content, while the walk stands on it."""
+
+    def __init__(self, stream: WarcStream, size: int) -> None:
+        self._stream, self._left, self.size = stream, size, size
+
+    def peek(self, count: int) -> bytes:
+        """Return its next `count` bytes, fewer where a member ends."""
+        return self._stream.peek(min(count, self._left))
+
+    def read(self) -> bytes:
+        """Return what is left of it."""
+        data = self._stream.take(self._left)
+        self._left -= len(data)
+        return data
+
+    def skip(self, count: int) -> None:
+        self._left -= self._stream.skip(min(count, self._left))
+
+    def finish(self) -> None:
+        """Step past the rest. Raises UnreadableError if it is not all there."""
+        self.skip(self._left)
+        if self._left:
+            raise UnreadableError("truncated")
 
 
 def going_back_bytes(compressed_bytes: int) -> int:
-    """How many bytes may be inflated, again and again, for one damaged stretch of a file: more is an attack."""
+    """Return how many bytes may be decompressed again for one damaged stretch of a file: more is an attack."""
     return 32 * compressed_bytes + (1 << 20)

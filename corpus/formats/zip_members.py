@@ -1,18 +1,19 @@
-"""Files of a zip archive, in the order in which they lie in it: one at a time, and whatever the archive does.
+"""Files of a zip archive, in the order in which they lie in it and one at a time. The archive may be hostile.
 
-Its directory, at the end, says what there is. Members that share bytes, as those of bombs do, are refused. Source:
+The directory at its end lists its members. Members that share bytes, as those of bombs do, are refused. Source:
 PKWARE, APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
 """
 
 import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct, unpack_from
 from typing import BinaryIO, NamedTuple
 
-from corpus.document import Failed, Skipped
-from corpus.formats.member import BrokenError, Member, Meter, Walk, Wanted
-from corpus.formats.package_archive import MAX_MEMBERS
+from corpus.document import Failed, Skipped, UnreadableError
+from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
+from corpus.formats.compressed import Decompressor
 
 _LOCAL = Struct("<4s22xHH")  # signature, lengths of name and extra field
 _ENTRY = Struct("<4sxB2xHH4xIIIHHH4xII")  # …, system, flags, method, CRC, sizes, three lengths, attributes, offset
@@ -21,52 +22,54 @@ _LOCATOR = Struct("<4s4xQ4x")  # signature, offset of the end record of 64 bits
 _END64 = Struct("<4s36xQQ")  # signature, the directory's size and offset
 _SIGNATURES = (b"PK\3\4", b"PK\5\6")  # of a local header; of the end, where there is no member
 _MAX_COMMENT_BYTES = 0xFFFF
-_READ_BYTES = 1 << 14  # at a time: they inflate to 17 MB at most
+_READ_BYTES = 1 << 14  # at a time: they unpack to 17 MB at most, which is less than the next
+_OUTPUT_BYTES = 1 << 25
 _STORED, _DEFLATED = 0, 8  # other methods are rare, and their decompressors not bounded
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether an archive may begin so."""
+    """Return True if a zip may begin with these bytes."""
     return head.startswith(_SIGNATURES)
 
 
-def zip_members(path: Path, wanted: Wanted) -> Walk:
-    """What the archive holds; folders are no members. A link or a device is `Skipped`, and damage `Failed`."""
+def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWalk:
+    """Yield what the archive holds; folders are no members. A link or a device is `Skipped`, and damage `Failed`."""
     size = path.stat().st_size
-    told = reached = 0  # where the last span ended; where the last member did
+    span_end = reached = 0  # where the last span ended; where the last member did
     with path.open("rb") as file:
         try:
             directory = _directory(file, size)
-            places, whole = _places(file, directory)
-            meter = Meter()
+            places, complete = _places(file, directory, limits.members)
+            meter = ArchiveMeter(limits)
             for offset, place in places:
                 entry = _entry(file, place)
                 if offset < reached:
-                    yield Failed(told, told, "overlapping")
+                    yield Failed(span_end, span_end, "overlapping")
                     continue
+                # Find the member's data, and where it ends: the end of its span.
                 begin = _data_start(file, offset, entry) if offset < directory.start else 0
                 end = begin + entry.packed if begin else offset
                 reached = min(end, directory.start)
                 if entry.name.endswith(b"/"):
                     continue
                 if not begin or end > directory.start:
-                    found: Member | Skipped | Failed = Failed(0, 0, "bad_header")
+                    member: ArchiveMember | Skipped | Failed = Failed(0, 0, "bad_header")
                 else:
-                    found = _member(file, begin, entry, wanted, meter)
-                yield found._replace(start=told, end=reached)
-                told = reached
-            if not whole:
-                raise BrokenError("bad_directory")
-        except BrokenError as error:
-            yield Failed(told, size, error.reason)
+                    member = _member(file, begin, entry, wanted, meter)
+                yield member._replace(start=span_end, end=reached)
+                span_end = reached
+            if not complete:
+                raise UnreadableError("bad_directory")
+        except UnreadableError as error:
+            yield Failed(span_end, size, error.reason)
 
 
-class _Directory(NamedTuple):
+class _ZipDirectory(NamedTuple):
     start: int
     end: int
 
 
-class _Entry(NamedTuple):
+class _ZipEntry(NamedTuple):
     name: bytes
     mode: int  # of Unix; 0: not known
     encrypted: bool
@@ -78,13 +81,14 @@ class _Entry(NamedTuple):
     length: int  # of the entry itself
 
 
-def _directory(file: BinaryIO, size: int) -> _Directory:
+def _directory(file: BinaryIO, size: int) -> _ZipDirectory:
+    """Find the directory by the record at the end of the file, and its counterpart of 64 bits where there is one."""
     tail_start = max(0, size - _END.size - _MAX_COMMENT_BYTES)
     file.seek(tail_start)
     tail = file.read()
     at = tail.rfind(_SIGNATURES[1], 0, len(tail) - _END.size + 4)
     if at < 0:
-        raise BrokenError("truncated")
+        raise UnreadableError("truncated")
     _, length, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if 0xFFFFFFFF in (length, offset) and end >= _LOCATOR.size:
@@ -94,58 +98,57 @@ def _directory(file: BinaryIO, size: int) -> _Directory:
             file.seek(place)
             signature, length, offset = _END64.unpack(file.read(_END64.size))
             if signature != b"PK\6\6":
-                raise BrokenError("bad_directory")
+                raise UnreadableError("bad_directory")
             end = place
     start = end - length
     if start != offset:
-        raise BrokenError("bad_directory")
-    return _Directory(start, end)
+        raise UnreadableError("bad_directory")
+    return _ZipDirectory(start, end)
 
 
-def _places(file: BinaryIO, directory: _Directory) -> tuple[list[tuple[int, int]], bool]:
-    """Where each member and its entry lie, in the members' order; and whether the directory was read to its end."""
+def _places(file: BinaryIO, directory: _ZipDirectory, most: int) -> tuple[list[tuple[int, int]], bool]:
+    """Return the offsets of each member and its entry, in the members' order; and True if the directory is complete."""
     places, at = [], directory.start
     while at < directory.end:
         try:
             entry = _entry(file, at)
-        except BrokenError:
+        except UnreadableError:
             break
         places.append((entry.offset, at))
         at += entry.length
-        if len(places) > MAX_MEMBERS:
-            raise BrokenError("too_many_members")
+        if len(places) > most:
+            raise UnreadableError("too_many_members")
     return sorted(places), at == directory.end
 
 
-def _entry(file: BinaryIO, place: int) -> _Entry:
+def _entry(file: BinaryIO, place: int) -> _ZipEntry:
     file.seek(place)
     head = file.read(_ENTRY.size)
     if len(head) < _ENTRY.size or not head.startswith(b"PK\1\2"):
-        raise BrokenError("bad_directory")
+        raise UnreadableError("bad_directory")
     _, system, flags, method, crc, packed, size, named, extended, comment, attributes, offset = _ENTRY.unpack(head)
     name, extra = file.read(named), file.read(extended)
     sizes = _sizes64(extra, [size, packed, offset])
     mode = attributes >> 16 if system == 3 else 0
     length = _ENTRY.size + named + extended + comment
-    return _Entry(name, mode, bool(flags & 1), method, crc, sizes[1], sizes[0], sizes[2], length)
+    return _ZipEntry(name, mode, bool(flags & 1), method, crc, sizes[1], sizes[0], sizes[2], length)
 
 
 def _sizes64(extra: bytes, sizes: list[int]) -> list[int]:
-    """The sizes, those that 32 bits do not hold from the extra field."""
+    """Return the sizes, taking from the extra field those that 32 bits do not hold."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = unpack_from("<HH", extra, at)
         if kind == 1:
-            values = [
-                unpack_from("<Q", extra, each)[0] for each in range(at + 4, min(at + 4 + length, len(extra)) - 7, 8)
-            ]
+            end = min(at + 4 + length, len(extra))
+            values = [unpack_from("<Q", extra, place)[0] for place in range(at + 4, end - 7, 8)]
             return [values.pop(0) if size == 0xFFFFFFFF and values else size for size in sizes]
         at += 4 + length
     return sizes
 
 
-def _data_start(file: BinaryIO, offset: int, entry: _Entry) -> int:
-    """Where a member's data begins; 0 if its own header is not what the directory says."""
+def _data_start(file: BinaryIO, offset: int, entry: _ZipEntry) -> int:
+    """Return where a member's data begins; 0 if its own header differs from the directory."""
     file.seek(offset)
     head = file.read(_LOCAL.size)
     if len(head) < _LOCAL.size:
@@ -155,7 +158,9 @@ def _data_start(file: BinaryIO, offset: int, entry: _Entry) -> int:
     return offset + _LOCAL.size + named + extended if same else 0
 
 
-def _member(file: BinaryIO, begin: int, entry: _Entry, wanted: Wanted, meter: Meter) -> Member | Skipped | Failed:
+def _member(
+    file: BinaryIO, begin: int, entry: _ZipEntry, wanted: Wanted, meter: ArchiveMeter
+) -> ArchiveMember | Skipped | Failed:
     kind = stat.S_IFMT(entry.mode)
     if kind not in (0, stat.S_IFREG):
         return Skipped(0, 0, "link" if kind == stat.S_IFLNK else "special")
@@ -164,26 +169,30 @@ def _member(file: BinaryIO, begin: int, entry: _Entry, wanted: Wanted, meter: Me
     if entry.method not in (_STORED, _DEFLATED):
         return Skipped(0, 0, "unsupported_compression")
     name = entry.name.decode("utf-8", "surrogateescape")
-    if not wanted(name, entry.size):
-        return Member(0, 0, name, entry.size, None)
-    content = _content(file, begin, entry)
-    meter.add(len(content), begin + entry.packed)
-    if len(content) != entry.size or zlib.crc32(content) != entry.crc:
-        return Failed(0, 0, "bad_zip")
-    return Member(0, 0, name, entry.size, content)
+    target = wanted(name, entry.size)
+    if target is not None:
+        # Unpack it no further than it says, and check its size and CRC.
+        size = crc = 0
+        for block in _blocks(file, begin, entry):
+            size, crc = size + len(block), zlib.crc32(block, crc)
+            meter.add(len(block), begin + entry.packed)
+            target.write(block)
+            if size > entry.size:
+                break
+        if (size, crc) != (entry.size, entry.crc):
+            return Failed(0, 0, "bad_zip")
+    return ArchiveMember(0, 0, name, entry.size, target)
 
 
-def _content(file: BinaryIO, begin: int, entry: _Entry) -> bytes:
-    """What the member unpacks to: little more than it says if that is too little, and less if it is broken."""
+def _blocks(file: BinaryIO, begin: int, entry: _ZipEntry) -> Iterator[bytes]:
+    """Yield what the member unpacks to, as far as it can be read."""
     file.seek(begin)
-    if entry.method == _STORED:
-        return file.read(min(entry.packed, entry.size + 1))
-    inflater, content, left = zlib.decompressobj(-zlib.MAX_WBITS), bytearray(), entry.packed
-    try:
-        while left and len(content) <= entry.size and not inflater.eof:
-            block = file.read(min(_READ_BYTES, left))
-            left -= len(block) or left
-            content += inflater.decompress(block)
-    except zlib.error:
-        pass
-    return bytes(content)
+    left, inflater = entry.packed, Decompressor("deflate", _OUTPUT_BYTES)
+    while left and not inflater.eof and (block := file.read(min(_READ_BYTES, left))):
+        left -= len(block)
+        if entry.method == _DEFLATED:
+            try:
+                block = inflater.step(block)
+            except UnreadableError:
+                return
+        yield block

@@ -15,9 +15,9 @@ from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, language_of_script
 from corpus.extract.licenses import PERMISSIVE, allows, license_of_tag
+from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
 from corpus.formats.lines import whole
-from corpus.formats.member import Member
 from corpus.settings import nearest
 from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.license_files import ArchiveLicenses, normalized_name, read_licenses
@@ -83,11 +83,11 @@ def _found(path: Path, settings: CodeSettings) -> Iterator[Span]:
     about = read_licenses(path)
     archive = re.sub(r"\s+", "_", _SUFFIX.sub("", path.name))
     for found in members(path, wanted):
-        yield _outcome(found, about, archive, languages, settings) if isinstance(found, Member) else found
+        yield _outcome(found, about, archive, languages, settings) if isinstance(found, ArchiveMember) else found
 
 
 def _outcome(
-    member: Member, about: ArchiveLicenses, archive: str, languages: frozenset[str], settings: CodeSettings
+    member: ArchiveMember, about: ArchiveLicenses, archive: str, languages: frozenset[str], settings: CodeSettings
 ) -> Span:
     start, end, content, name = member.start, member.end, member.content, normalized_name(member.name)
     language = language_of_name(name)

@@ -13,22 +13,28 @@ content is neither a record nor its end), truncated, bad_gzip, bad_lz4, bomb (ov
 compressed size).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from corpus import units
-from corpus.document import Document, Failed, Record, Skipped, Span
+from corpus.document import Document, Failed, Record, Skipped, Span, UnreadableError
 from corpus.errors import InputError
-from corpus.extract.page_claims import claims
+from corpus.extract.page_claims import claims, header_robots
 from corpus.fetch import client
 from corpus.fetch.access import Access
-from corpus.formats import arc, warc_walk
-from corpus.formats.warc_format import WARC
-from corpus.sources import captures, crawl_index, crawl_listing, opt_out
+from corpus.formats import http_response, warc_walk
+from corpus.formats.warc_headers import RecordFields
+from corpus.formats.warc_streams import RecordBody
+from corpus.sources import crawl_index, crawl_listing, opt_out
 from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.languages import single_language
+
+_TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation", b"response", b"resource"}
+_HEAD_BYTES = (1 << 12, 1 << 16)  # looked at for an HTTP head, the second where the first does not hold one
 
 CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
 
@@ -117,31 +123,121 @@ def select(index: Path, settings: SourceSettings, access: Access, target: Path) 
         crawl_index.select(file, str(index), settings.select, settings.at, access, target)
 
 
+class _Selection(NamedTuple):
+    """Which records to accept, and limits."""
+
+    text: bool  # the texts of WET, not the pages of WARC
+    limit: int  # the most bytes of a document
+    opted_out: Callable[[str], bool] | None  # by its URL
+
+
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """The records that begin in bytes [start, end) of a file. See Reader.read."""
+    """Yield the records that begin in bytes [start, end) of a file. See Reader.read."""
     assert isinstance(settings, CommonCrawlSettings)
-    wanted = captures.Wanted(settings.files == "wet", settings.max_record_bytes, opt_out.opted_out(settings.list_files))
-    form = arc.ARC if arc.is_arc(path) else WARC
-    for span in warc_walk.walk(path, start, end, lambda header, body: captures.take(header, body, wanted), form):
-        match span.taken:
-            case captures.Page() as page:
-                yield Record(
-                    span.start, span.end, page.identity, page.content, page.charset, page.url, page.date,
-                    language=page.language, signals=page.signals,
-                )  # fmt: skip
-            case captures.Skip(reason):
-                yield Skipped(span.start, span.end, reason)
-            case captures.Failure(reason):
-                yield Failed(span.start, span.end, reason)
-            case None if span.failure is not None:
-                yield Failed(span.start, span.end, span.failure)
-            case None:
-                yield Skipped(span.start, span.end, "padding")
+    opted_out = opt_out.opted_out(settings.list_files) if settings.list_files else None
+    selection = _Selection(settings.files == "wet", settings.max_record_bytes, opted_out)
+    for span in warc_walk.walk(path, start, end, lambda fields, body: _outcome(fields, body, selection)):
+        if span.failure is not None:
+            yield Failed(span.start, span.end, span.failure)
+        elif span.taken is not None:
+            yield span.taken._replace(start=span.start, end=span.end)
+        else:
+            yield Skipped(span.start, span.end, "padding")
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """See Reader.cuts. Exact, so it inflates a compressed file up to the last wanted offset."""
-    return warc_walk.cuts(path, wanted, arc.ARC if arc.is_arc(path) else WARC)
+    """See Reader.cuts. Exact, so it decompresses a file up to the last wanted offset."""
+    return warc_walk.cuts(path, wanted)
+
+
+# The outcomes of records have no span yet: the walk knows it once the record proves sound.
+
+
+def _outcome(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
+    kind = fields[b"warc-type"].lower()
+    if selection.text and kind == b"conversion":
+        return _conversion(fields, body, selection)
+    if not selection.text and kind == b"response":
+        return _response(fields, body, selection)
+    if not selection.text and kind == b"resource":
+        return _resource(fields, body, selection)
+    return Skipped(0, 0, kind.decode() if kind in _TYPES else "other_type")
+
+
+def _conversion(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
+    if not _content_type(fields).lower().startswith("text/plain"):
+        return Skipped(0, 0, "not_text")
+    page = _page(fields, body, {}, selection)
+    stated = fields.get(b"warc-identified-content-language", b"").decode("latin-1")
+    return page._replace(charset="utf-8", language=single_language(stated)) if isinstance(page, Record) else page
+
+
+def _resource(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
+    content_type = _content_type(fields)
+    if not http_response.is_html(content_type):
+        return Skipped(0, 0, "not_html")
+    page = _page(fields, body, {}, selection)
+    return page._replace(charset=http_response.charset(content_type)) if isinstance(page, Record) else page
+
+
+def _response(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
+    if body.peek(5) != b"HTTP/":
+        return Skipped(0, 0, "empty" if body.size == 0 else "not_http")
+    for limit in _HEAD_BYTES:
+        data = body.peek(limit)
+        if head := http_response.parse_head(data, complete=body.size == len(data)):
+            break
+    else:
+        return Failed(0, 0, "bad_http")
+    if head.status != 200:
+        return Skipped(0, 0, "redirect" if 300 <= head.status < 400 else "not_200")
+    content_type = head.headers.get("content-type", "")
+    if not http_response.is_html(content_type):
+        return Skipped(0, 0, "not_html")
+    body.skip(head.size)
+    page = _page(fields, body, head.headers, selection)
+    if not isinstance(page, Record):
+        return page
+    signals = header_robots(head.headers.get("x-robots-tag", ""))
+    return page._replace(charset=http_response.charset(content_type), signals=signals)
+
+
+def _content_type(fields: RecordFields) -> str:
+    return fields.get(b"content-type", b"").decode("latin-1")
+
+
+def _page(fields: RecordFields, body: RecordBody, headers: http_response.Headers, selection: _Selection) -> Span:
+    """Read the body, unless the record is out of scope or too large."""
+    url = fields.get(b"warc-target-uri", b"").decode("utf-8", "replace").strip().removeprefix("<").removesuffix(">")
+    date = fields.get(b"warc-date", b"").decode("utf-8", "replace")
+    if not url:
+        return Failed(0, 0, "no_uri")
+    if selection.opted_out and selection.opted_out(url):
+        return Skipped(0, 0, "opt_out")
+    if fields.get(b"warc-truncated"):
+        return Skipped(0, 0, "truncated_payload")
+    if body.size > selection.limit:
+        return Skipped(0, 0, "too_large")
+    coded = body.read()  # damage to the member is raised here, and is the walk's to report
+    try:
+        content = http_response.decoded(coded, headers, selection.limit)
+    except http_response.TooLargeError:
+        return Skipped(0, 0, "too_large")
+    except http_response.UnknownCodingError:
+        return Skipped(0, 0, "content_encoding")
+    except UnreadableError as error:
+        return Failed(0, 0, error.reason)
+    if not content.strip():
+        return Skipped(0, 0, "empty")
+    return Record(0, 0, f"{url} {date}", content, url=url, date=_iso_date(date))
+
+
+def _iso_date(date: str) -> str | None:
+    try:
+        datetime.fromisoformat(date)
+    except ValueError:
+        return None
+    return date
 
 
 def document(record: Record, settings: SourceSettings) -> Document:

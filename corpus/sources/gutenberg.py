@@ -10,9 +10,9 @@ from typing import Literal
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.licenses import UNKNOWN
+from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
 from corpus.formats.lines import whole
-from corpus.formats.member import Member
 from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
 from corpus.formats.zip_members import is_zip
 from corpus.sources.base import Reader, SourceSettings
@@ -81,7 +81,7 @@ def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Span]:
 
 def _members(path: Path, limit: int) -> Iterator[Span]:
     for found in members(path, lambda name, size: name.lower().endswith(".txt") and size <= limit):
-        if not isinstance(found, Member):
+        if not isinstance(found, ArchiveMember):
             yield found
         elif found.content is not None:
             yield _found(found.start, found.end, found.name, found.content)

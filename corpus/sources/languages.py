@@ -19,7 +19,7 @@ _PAIRS = """
 _TWO_LETTERS = {pair[:3]: pair[4:] for pair in _PAIRS.split()}
 
 
-def single(stated: str) -> str | None:
-    """The one language that a header states (`eng` as `en`); None if there are several, or none."""
+def single_language(stated: str) -> str | None:
+    """Return the one language that a header states (`eng` as `en`); None if there are several, or none."""
     code = stated.strip().lower()
     return _TWO_LETTERS.get(code, code) if re.fullmatch("[a-z]{3}", code) else None

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from corpus.extract.code_languages import language_of_name
 from corpus.extract.licenses import UNKNOWN, license_of_metadata, license_of_text
+from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
-from corpus.formats.member import Member
 
 _MAX_BYTES = 500_000  # of a file that states a license
 _MAX_FOLDERS = 20_000
@@ -56,7 +56,7 @@ def read_licenses(path: Path) -> ArchiveLicenses:
     tops = set[str]()
     stated = dict[str, tuple[int, str]]()  # by folder: precedence and license
     for member in members(path, lambda name, size: size <= _MAX_BYTES and _kind(name) is not None):
-        if not isinstance(member, Member):
+        if not isinstance(member, ArchiveMember):
             continue
         name = normalized_name(member.name)
         first, slash, _ = name.partition("/")

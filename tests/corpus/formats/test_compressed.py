@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.formats import compressed
-from corpus.formats.compressed import Container, Damage, Piece, container, head, next_stream, offset, pieces
+from corpus.formats.compressed import Container, StreamDamage, StreamPiece, container, head, next_stream, offset, pieces
 
 COMPRESS = {
     "gzip": gzip.compress,
@@ -22,7 +22,7 @@ COMPRESS = {
 NOISE = b"".join(index.to_bytes(4, "little") * (1 + index % 3) for index in range(0, 2**32, 2**32 // 60_000 + 977))
 
 
-def told(path: Path, kind: Container, start: int = 0) -> list[Piece | Damage]:
+def told(path: Path, kind: Container, start: int = 0) -> list[StreamPiece | StreamDamage]:
     """All pieces, known to tile the file."""
     found = list(pieces(path, start, path.stat().st_size, kind))
     at = start
@@ -33,8 +33,8 @@ def told(path: Path, kind: Container, start: int = 0) -> list[Piece | Damage]:
     return found
 
 
-def data(found: list[Piece | Damage]) -> bytes:
-    return b"".join(each.data for each in found if isinstance(each, Piece))
+def data(found: list[StreamPiece | StreamDamage]) -> bytes:
+    return b"".join(each.data for each in found if isinstance(each, StreamPiece))
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
@@ -46,7 +46,7 @@ def test_streams_follow_one_another_and_can_be_begun_at(tmp_path: Path, kind: Co
     found = told(path, kind)
     assert data(found) == b"".join(parts)
     starts = [sum(map(len, streams[:n])) for n in range(4)]
-    assert [each.start for each in found if isinstance(each, Piece) and each.first] == starts
+    assert [each.start for each in found if isinstance(each, StreamPiece) and each.first] == starts
     for start in (starts[0], starts[3]):
         assert told(path, kind, start) == [each for each in found if each.start >= start]
     with path.open("rb") as file:
@@ -64,9 +64,9 @@ def test_plain_files_are_told_by_their_bytes_and_not_their_names(tmp_path: Path)
 
 
 def test_offsets_within_a_piece_are_linear_and_end_at_its_end() -> None:
-    piece = Piece(100, 110, bytes(4), True)
+    piece = StreamPiece(100, 110, bytes(4), True)
     assert [offset(piece, index) for index in range(5)] == [100, 102, 105, 107, 110]
-    assert offset(Piece(5, 9, b"", False), 0) == 5
+    assert offset(StreamPiece(5, 9, b"", False), 0) == 5
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
@@ -76,13 +76,13 @@ def test_reading_goes_on_behind_damage_at_the_next_stream(tmp_path: Path, kind: 
     for broken in (streams[1][: len(streams[1]) // 2], streams[1][:20] + bytes(200) + streams[1][220:], b"garbage" * 9):
         path.write_bytes(streams[0] + broken + streams[2])
         found = told(path, kind)
-        damage = [each for each in found if isinstance(each, Damage)]
+        damage = [each for each in found if isinstance(each, StreamDamage)]
         assert data(found).startswith(NOISE) and data(found).endswith(b"the last one")
         assert len(damage) == 1
         assert ends[0] <= damage[0].start and damage[0].end == ends[0] + len(broken)
         assert damage[0].reason == f"bad_{kind}"
     path.write_bytes(streams[0] + streams[1][:-1])
-    assert [each.reason for each in told(path, kind) if isinstance(each, Damage)] == ["truncated"]
+    assert [each.reason for each in told(path, kind) if isinstance(each, StreamDamage)] == ["truncated"]
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
@@ -94,7 +94,7 @@ def test_memory_is_bounded_whatever_the_bytes_expand_to(
     path.write_bytes(COMPRESS[kind](bytes(300_000_000 if kind == "zstd" else 30_000_000)) + COMPRESS[kind](b"end"))
     total = longest = 0
     for piece in pieces(path, 0, path.stat().st_size, kind):
-        assert isinstance(piece, Piece)
+        assert isinstance(piece, StreamPiece)
         total, longest = total + len(piece.data), max(longest, len(piece.data))
     assert total == (300_000_003 if kind == "zstd" else 30_000_003)
     assert longest <= (1 << 20) + (1 << 24 if kind == "zstd" else 0)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -14,7 +15,8 @@ import pytest
 
 from corpus.errors import CorpusError, InputError
 from corpus.formats import package_archive as archives
-from corpus.formats.package_archive import Member, extract, glob, members
+from corpus.formats.archive_member import ArchiveLimits
+from corpus.formats.package_archive import ExtractedFile, extract, glob
 from tests.corpus.fetch.fake_package_index import tar_gz, wheel
 
 FILES = {"Pkg-1.0/a.txt": b"one", "Pkg-1.0/docs/b.txt": b"two", "Pkg-1.0/docs/deep/c.txt": b"three"}
@@ -26,8 +28,10 @@ def written(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def names(archive: Path, pattern: str = "**") -> list[str]:
-    return [name for name, _, _ in members(archive, pattern)]
+def names(archive: Path) -> list[str]:
+    folder = archive.parent / "names"
+    shutil.rmtree(folder, ignore_errors=True)
+    return [file.name for file in extract(archive, "**", folder)]
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
@@ -64,8 +68,9 @@ def test_the_top_folder_of_each_kind_of_sdist_is_left_off(tmp_path: Path, suffix
         ".zip": wheel(FILES),
     }
     archive = written(tmp_path, f"pkg-1.0{suffix}", content[suffix])
-    found = [(name, contents.read(), size) for name, contents, size in members(archive, "**")]
-    assert found == [("a.txt", b"one", 3), ("docs/b.txt", b"two", 3), ("docs/deep/c.txt", b"three", 5)]
+    files = extract(archive, "**", tmp_path / "out")
+    assert [(file.name, file.size) for file in files] == [("a.txt", 3), ("docs/b.txt", 3), ("docs/deep/c.txt", 5)]
+    assert [(tmp_path / "out" / file.name).read_bytes() for file in files] == [b"one", b"two", b"three"]
 
 
 def test_a_wheel_keeps_its_paths(tmp_path: Path) -> None:
@@ -77,8 +82,8 @@ def test_what_matches_is_extracted_with_sizes_and_hashes(tmp_path: Path) -> None
     archive = written(tmp_path, "pkg-1.0.tar.gz", tar_gz(dict(reversed(FILES.items()))))
     folder = tmp_path / "out" / "pkg==1.0"
     expected = [
-        Member("docs/b.txt", 3, hashlib.sha256(b"two").hexdigest()),
-        Member("docs/deep/c.txt", 5, hashlib.sha256(b"three").hexdigest()),
+        ExtractedFile("docs/b.txt", 3, hashlib.sha256(b"two").hexdigest()),
+        ExtractedFile("docs/deep/c.txt", 5, hashlib.sha256(b"three").hexdigest()),
     ]
     for _ in range(2):  # what stands there is written anew
         assert extract(archive, "docs/**", folder) == expected
@@ -156,8 +161,7 @@ def test_of_two_members_of_one_name_the_first_counts(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 3_000_000)
-    monkeypatch.setattr(archives, "MAX_HEADER_BYTES", 100_000)
+    monkeypatch.setattr(archives, "PACKAGE_LIMITS", ArchiveLimits(3_000_000, 0, 100, header_bytes=100_000))
     zeros = bytes(1_000_000)
     many = {f"pkg-1.0/{index}": zeros for index in range(4)}
     comment = io.BytesIO()
@@ -166,14 +170,14 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         info = tarfile.TarInfo("pkg-1.0/a.txt")
         info.pax_headers = {"comment": "x" * 1_000_000}
         archive.addfile(info)
-    for name, content in (
-        ("pkg-1.0.tar.gz", tar_gz(many)),
-        ("pkg-1.0-py3-none-any.whl", wheel(many)),
-        ("pax-1.0.tar.gz", comment.getvalue()),
+    for name, content, reason in (
+        ("pkg-1.0.tar.gz", tar_gz(many), "refused: it unpacks to more than"),
+        ("pkg-1.0-py3-none-any.whl", wheel(many), "refused: it unpacks to more than"),
+        ("pax-1.0.tar.gz", comment.getvalue(), "damaged, or no wheel or sdist .*: bad_header"),
     ):
-        with pytest.raises(CorpusError, match="refused: it unpacks to more than"):
+        with pytest.raises(CorpusError, match=reason):
             extract(written(tmp_path, name, content), "**", tmp_path / "out")
-    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 5_000_000)
+    monkeypatch.setattr(archives, "PACKAGE_LIMITS", ArchiveLimits(5_000_000, 0, 100))
     assert len(extract(tmp_path / "pkg-1.0.tar.gz", "**", tmp_path / "out")) == 4
 
 
@@ -185,7 +189,8 @@ def test_a_sparse_file_is_passed_over(tmp_path: Path) -> None:
         content = b"1\n0\n10\n".ljust(512, b"\0")
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
-    assert names(written(tmp_path, "pkg-1.0.tar.gz", buffer.getvalue())) == []
+    with pytest.raises(InputError, match="among its 0 files"):
+        extract(written(tmp_path, "pkg-1.0.tar.gz", buffer.getvalue()), "**", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["pkg-1.0.tar.gz", "pkg-1.0.tar.bz2", "pkg-1.0.tar.xz", "pkg-1.0-py3-none-any.whl"])

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.formats.member import BOMB_BYTES
+from corpus.formats.archive_member import REPOSITORY_LIMITS
 from corpus.sources.code import READER
 from tests.corpus.formats.archive_files import COMPRESS, KINDS, SETTINGS, packed, special, tar, zipped
 from tests.corpus.formats.tiles import outcomes, read_whole, records
@@ -117,7 +117,7 @@ def test_sparse_files_are_skipped_with_all_that_is_theirs(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", [".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"])
 def test_a_bomb_is_given_up(tmp_path: Path, kind: str) -> None:
-    size = 100 * BOMB_BYTES
+    size = 100 * REPOSITORY_LIMITS.unpacked_bytes
     huge = tarfile.TarInfo("a/huge.bin")
     huge.size = size
     header = tar(GOOD)[:1024] + huge.tobuf()
@@ -127,7 +127,9 @@ def test_a_bomb_is_given_up(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_large_file_of_zeros_is_no_bomb(tmp_path: Path) -> None:
-    assert told(tmp_path, gzip.compress(tar({"a/zeros.bin": bytes(BOMB_BYTES // 2), **LAST}))) == {
+    assert told(
+        tmp_path, gzip.compress(tar({"a/zeros.bin": bytes(REPOSITORY_LIMITS.unpacked_bytes // 2), **LAST}))
+    ) == {
         "not_source": 1,
         "record": 1,
     }

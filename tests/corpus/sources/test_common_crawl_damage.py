@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus.document import Failed, Record
-from corpus.formats.warc_members import FileBytes, Lz4Frame
+from corpus.formats.lz4_frames import Lz4Frame
+from corpus.formats.warc_streams import FileBytes
 from corpus.sources.common_crawl import cuts, read
 from tests.corpus.formats.warc_files import (
     CONTAINERS,

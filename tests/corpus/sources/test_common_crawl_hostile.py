@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.formats.warc_members import GzipMember
+from corpus.formats.warc_streams import GzipMember
 from corpus.sources.common_crawl import cuts, read
 from tests.corpus.formats.warc_files import (
     CONTAINERS,

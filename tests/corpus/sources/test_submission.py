@@ -8,7 +8,7 @@ import pytest
 
 from corpus.document import UnreadableError
 from corpus.extract.latex_text import latex_text
-from corpus.formats.member import BrokenError
+from corpus.formats.archive_member import ArchiveLimits
 from corpus.sources import submission as module
 from corpus.sources.submission import main_file, submission
 from tests.corpus.sources.submissions import info, packed, paper, submitted
@@ -81,11 +81,10 @@ def test_figures_are_passed_over_and_links_are_not_followed() -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 10_000_000)
-    monkeypatch.setattr(module, "MAX_MEMBERS", 50)
-    with pytest.raises(BrokenError, match="bomb"):
+    monkeypatch.setattr(module, "SUBMISSION_LIMITS", ArchiveLimits(10_000_000, ratio=0, members=50))
+    with pytest.raises(UnreadableError, match="bomb"):
         submission(submitted({"main.tex": paper("x"), "fig.eps": b"\0" * 20_000_000}))
-    with pytest.raises(BrokenError, match="too_many_members"):
+    with pytest.raises(UnreadableError, match="too_many_members"):
         submission(submitted({f"{n}.tex": b"" for n in range(60)}))
 
 
