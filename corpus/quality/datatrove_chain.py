@@ -1,19 +1,19 @@
-"""A source's datatrove steps at work: an instance of each to a task, and an answer that rests on one document alone."""
+"""Run a source's datatrove steps on one document at a time, so that no result depends on other documents."""
 
 import re
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 from corpus.document import Document, Origin, UnreadableError, keyed_hash
 from corpus.errors import CorpusError, InputError
-from corpus.quality.datatrove_steps import Loaded, Step, load
+from corpus.quality.datatrove_steps import LoadedStep, Step, load
 
 REVISION = 1  # raised whenever a verdict or its name changes for any step
 
 MAX_REASON = 60  # characters
-MAX_REASONS = 100  # of one filter in one task; whatever else it says is told as no reason
-ASKED_AGAIN, MAX_ASKED_AGAIN = 8, 100_000  # documents of a task, characters of each
-SCORE_ONE = 1024  # of our language scores; datatrove's go to 1
+MAX_REASONS = 100  # of one filter in one task; further ones are recorded under the filter's name alone
+SCORE_ONE = 1024  # our language scores are integers up to this; datatrove's go to 1
 
 PROBE = "The mill stands by the river. It grinds corn, and the people of the village bring it there.\n" * 3
 PROBE_DOCUMENT = Document(
@@ -29,45 +29,40 @@ PROBE_DOCUMENT = Document(
 )
 
 
-class Answer(NamedTuple):
-    """What a step says of a document: the text that goes on, or why it is dropped."""
+class StepVerdict(NamedTuple):
+    """Result of a step: the text that goes on, and the reason if the document is dropped."""
 
     text: str
     dropped: str | None = None
 
 
 class Chain:
-    """The steps of one task. Without steps nothing of datatrove is loaded."""
+    """The steps of one task. Without steps nothing of datatrove is imported."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        """Raises InputError if one of them cannot be made."""
-        made = [_Made(each) for each in load(steps)]
-        self._formatters = [each for each in made if not each.step.is_filter]
-        self._filters = [each for each in made if each.step.is_filter]
+        """Raises InputError if a step cannot be loaded or made."""
+        runners = [_StepRunner(step) for step in load(steps)]
+        self.formatters = [runner for runner in runners if not runner.step.is_filter]
+        self.filters = [runner for runner in runners if runner.step.is_filter]
 
     def edit(self, text: str, identity: str) -> str:
-        """The text as the formatters leave it, one after the other. Raises UnreadableError if one of them fails."""
-        for step in self._formatters:
-            text = step.ask(text, {"id": identity}).text
+        """Return the text after all formatters. Raises UnreadableError if one of them fails."""
+        for formatter in self.formatters:
+            text = formatter.run(text, {"id": identity}).text
         return text
 
-    def judge(self, document: Document) -> Answer:
-        """What the filters say, in order, up to the first that drops it. Raises UnreadableError if one of them fails.
+    def judge(self, document: Document) -> StepVerdict:
+        """Return the verdict of the first filter that drops the document, else the text after all filters.
 
-        Some filters edit what they keep: the next one sees that text, and it is what the answer holds.
+        Filters may edit what they keep: the next filter sees the edited text. Raises UnreadableError if one fails.
         """
-        text, facts = document.text, _metadata(document)
-        for step in self._filters:
-            answer = step.ask(text, facts)
-            if answer.dropped is not None:
-                return answer
-            text = answer.text
-        return Answer(text)
-
-    def ask_again(self) -> None:
-        """Asks of the first documents once more. Raises CorpusError if a step carried something from one to another."""
-        for step in (*self._formatters, *self._filters):
-            step.ask_again()
+        text, metadata = document.text, _metadata(document)
+        for runner in self.filters:
+            verdict = runner.run(text, metadata)
+            if verdict.dropped is not None:
+                return verdict
+            text = verdict.text
+        return StepVerdict(text)
 
 
 def _metadata(document: Document) -> Mapping[str, object]:
@@ -88,100 +83,93 @@ def _metadata(document: Document) -> Mapping[str, object]:
 
 
 def try_out(source: str, steps: Sequence[Step]) -> None:
-    """Makes each step of a source and asks it of a plain document: what is missing, it says now. Raises InputError.
+    """Run each step of a source twice on a plain document, which also fetches its model or list if it has one.
 
-    A step that fetches a model or a list does so here.
+    Raises InputError if a step fails, or if its verdicts differ because it remembers the first run.
     """
     try:
         chain = Chain(steps)
-        chain.edit(PROBE, PROBE_DOCUMENT.id)
-        for step in chain._filters:
-            step.ask(PROBE, _metadata(PROBE_DOCUMENT))
+        for runner in (*chain.formatters, *chain.filters):
+            first, second = (runner.run(PROBE, _metadata(PROBE_DOCUMENT)) for _ in range(2))
+            if first != second:
+                raise InputError(
+                    f"`{runner.step.use}` gives another verdict when the same document comes again, so results would "
+                    "depend on how the input is cut into tasks; remove it, or let it judge each document alone"
+                )
     except UnreadableError as error:
-        raise InputError(f"{source}: steps: {error.reason}, of a plain document: {error.__cause__}") from None
+        raise InputError(f"{source}: steps: {error.reason}, on a plain document: {error.__cause__}") from None
     except CorpusError as error:
         raise InputError(f"{source}: steps: {error}") from None
 
 
-class _Made:
-    """An instance. What it draws from, and the turns it takes, are set back before each document."""
+class _StepRunner:
+    """Runs one step. A formatter, and a step that takes a `seed`, is made anew for each document.
 
-    def __init__(self, step: Loaded) -> None:
+    Formatters such as PIIFormatter count what they replaced before. A new seed from the document's id makes random
+    verdicts independent of the order of documents.
+    """
+
+    def __init__(self, step: LoadedStep) -> None:
         self.step = step
+        self._seed = step.arguments.get("seed")
+        self._reasons: set[str] = set()
         try:
             self._instance: Any = step.kind(**step.arguments)
-        except Exception as error:  # somebody's class: whatever it makes of its arguments
+        except Exception as error:  # user code may raise anything
             raise InputError(f"`{step.use}` cannot be made: {type(error).__name__}: {error}") from None
-        self._random = _generators(self._instance)
-        self._turns = [each for each in vars(self._instance).values() if hasattr(each, "_replace_i")]
-        self._reasons: set[str] = set()
-        self._asked: list[tuple[str, Mapping[str, object], Answer]] = []
+        if "seed" not in step.arguments and _has_generator(self._instance):
+            raise InputError(f"`{step.use}` draws at random but takes no `seed`, which is set for each document")
 
-    def ask(self, text: str, facts: Mapping[str, object]) -> Answer:
-        answer = self._answer(text, facts)
-        if len(self._asked) < ASKED_AGAIN and len(text) <= MAX_ASKED_AGAIN:
-            self._asked.append((text, facts, answer))
-        if answer.dropped is None:
-            return answer
-        reason = snake_case(answer.dropped)
+    def run(self, text: str, metadata: Mapping[str, object]) -> StepVerdict:
+        """Return the step's verdict. Raises UnreadableError if it fails on this document, CorpusError if on any."""
+        try:
+            instance = self._instance_for(str(metadata["id"]))
+            if not self.step.is_filter:
+                verdict = StepVerdict(instance.format(text))
+            else:
+                verdict = _filter(instance, text, metadata)
+            if not isinstance(verdict.text, str):
+                raise TypeError(f"the text became {type(verdict.text).__name__}")
+        except (ImportError, OSError) as error:  # a fault of the machine, which would fail all documents
+            raise CorpusError(f"`{self.step.use}`: {type(error).__name__}: {error}") from None
+        except Exception as error:  # only this document is lost, and max_failed limits their number
+            raise UnreadableError(f"{self.step.name}.{snake_case(type(error).__name__)}") from error
+        return verdict if verdict.dropped is None else StepVerdict(text, self._ledger_name(verdict.dropped))
+
+    def _instance_for(self, identity: str) -> Any:
+        if "seed" in self.step.arguments:
+            seed = keyed_hash(self._seed if isinstance(self._seed, int) else 0, self.step.use, identity)
+            return self.step.kind(**{**self.step.arguments, "seed": seed})
+        return self._instance if self.step.is_filter else self.step.kind(**self.step.arguments)
+
+    def _ledger_name(self, reason: str) -> str:
+        reason = snake_case(reason)
         if reason not in self._reasons and len(self._reasons) >= MAX_REASONS:
             reason = ""
         self._reasons.add(reason)
-        return Answer(text, f"{self.step.name}.{reason}" if reason else self.step.name)
-
-    def ask_again(self) -> None:
-        for text, facts, answer in self._asked:
-            try:
-                same = self._answer(text, facts) == answer
-            except UnreadableError:
-                same = False
-            if not same:
-                raise CorpusError(
-                    f"`{self.step.use}` answers otherwise when asked again of the document {facts['id']}: it keeps "
-                    "something from document to document, so what it says depends on how input is cut into tasks. "
-                    "Take it out of the recipe's steps, or let it judge each document alone."
-                )
-
-    def _answer(self, text: str, facts: Mapping[str, object]) -> Answer:
-        self._set_back(str(facts["id"]))
-        try:
-            answer = self._filtered(text, facts) if self.step.is_filter else Answer(self._instance.format(text))
-            if not isinstance(answer.text, str):
-                raise TypeError(f"the text became {type(answer.text).__name__}")
-        except (ImportError, OSError) as error:  # nothing that is in a document: each would fail
-            raise CorpusError(f"`{self.step.use}`: {type(error).__name__}: {error}") from None
-        except Exception as error:  # one document is lost, by name, and max_failed watches
-            raise UnreadableError(f"{self.step.name}.{snake_case(type(error).__name__)}") from error
-        return answer
-
-    def _filtered(self, text: str, facts: Mapping[str, object]) -> Answer:
-        from datatrove.data import Document
-        from datatrove.pipeline.filters.base_filter import get_filter_result
-
-        told = {name: value for name, value in facts.items() if name != "id"}
-        document = Document(text=text, id=str(facts["id"]), metadata=told)
-        (result,) = self._instance.filter_batch([document])
-        keeps, reason = get_filter_result(result)
-        return Answer(document.text) if keeps else Answer(text, str(reason or ""))
-
-    def _set_back(self, identity: str) -> None:
-        seed = self.step.arguments.get("seed")
-        for generator in self._random:
-            key = keyed_hash(seed if isinstance(seed, int) else 0, self.step.use, identity)
-            generator.state = type(generator)(key).state
-        for each in self._turns:  # of datatrove's PIIFormatter, whose replacements take turns
-            each._replace_i = 0
+        return f"{self.step.name}.{reason}" if reason else self.step.name
 
 
-def _generators(instance: Any) -> list[Any]:
-    """What numpy's generators that an instance keeps, or bound methods of them, draw their bits from."""
-    from numpy.random import Generator
+def _filter(instance: Any, text: str, metadata: Mapping[str, object]) -> StepVerdict:
+    from datatrove.data import Document as DatatroveDocument
+    from datatrove.pipeline.filters.base_filter import get_filter_result
+
+    others = {name: value for name, value in metadata.items() if name != "id"}
+    document = DatatroveDocument(text=text, id=str(metadata["id"]), metadata=others)
+    (result,) = instance.filter_batch([document])
+    keeps, reason = get_filter_result(result)
+    return StepVerdict(document.text) if keeps else StepVerdict(text, str(reason or ""))
+
+
+def _has_generator(instance: Any) -> bool:
+    """True if the instance keeps a random generator, or a bound method of one."""
+    from numpy.random import Generator, RandomState
 
     owners = (getattr(value, "__self__", value) for value in vars(instance).values())
-    return [owner.bit_generator for owner in owners if isinstance(owner, Generator)]
+    return any(isinstance(owner, (Generator, RandomState, Random)) for owner in owners)
 
 
 def snake_case(text: str) -> str:
-    """A name for the ledger: of a reason, or of an exception."""
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text[: 4 * MAX_REASON]).lower()
-    return re.sub(r"[^a-z0-9_.]+", "_", parted)[:MAX_REASON].strip("_.")
+    """Return a short name for the ledger of a reason or an exception."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text[: 4 * MAX_REASON]).lower()
+    return re.sub(r"[^a-z0-9_.]+", "_", words)[:MAX_REASON].strip("_.")

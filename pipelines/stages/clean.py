@@ -22,7 +22,7 @@ from corpus.errors import CorpusError
 from corpus.quality.catalog import select
 from corpus.quality.datatrove_chain import REVISION as CHAIN_REVISION
 from corpus.quality.datatrove_chain import Chain
-from corpus.quality.datatrove_steps import decided_by, load
+from corpus.quality.datatrove_steps import load, step_versions
 from corpus.quality.language import SCORE_ONE
 from corpus.quality.rule import Rule, failing
 from corpus.settings import Json
@@ -86,7 +86,7 @@ class Clean(Job):
 
             found |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
         if self.source.steps:
-            found["steps"] = {"chain": CHAIN_REVISION, **decided_by(load(self.source.steps))}
+            found["steps"] = {"chain": CHAIN_REVISION, **step_versions(load(self.source.steps))}
         return found
 
     def takes(self, identity: str) -> bool:
@@ -110,7 +110,6 @@ class Clean(Job):
             cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
             ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
             task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
-            chain.ask_again()
         task.facts["signals"] = list(signals)
 
     def _with_lists(self, task: Task) -> SourceSettings:

@@ -1,8 +1,9 @@
-"""Filters and formatters of a user's own, well and badly behaved, for recipes to name."""
+"""A user's own filters and formatters, correct and faulty, for recipes in tests."""
 
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.formatters.base import BaseFormatter
+from numpy.random import default_rng
 
 
 class Loud(BaseFormatter):
@@ -16,14 +17,14 @@ class Spoils(BaseFormatter):
 
 
 class LinesAtMost(BaseFilter):
-    """Asked in batches only; its reasons are no names, and as many as there are documents."""
+    """Judges batches only; its reasons are not names, and there are as many as documents."""
 
     def __init__(self, lines: int) -> None:
         super().__init__(batch_size=4)
         self.lines = lines
 
     def filter(self, doc: Document) -> bool:
-        raise AssertionError("filter_batch is what is asked")
+        raise AssertionError("filter_batch should be called instead")
 
     def filter_batch(self, batch: list[Document]) -> list[tuple[bool, str]]:
         counts = [len(doc.text.splitlines()) for doc in batch]
@@ -31,7 +32,7 @@ class LinesAtMost(BaseFilter):
 
 
 class Unseen(BaseFilter):
-    """Drops what it met before."""
+    """Drops texts that it saw before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,13 +55,13 @@ class Fragile(BaseFilter):
         return True
 
 
-class Asks(BaseFilter):
-    """Says what it was told."""
+class Reports(BaseFilter):
+    """Drops each document, with its id and the names of its metadata as the reason."""
 
     def filter(self, doc: Document) -> tuple[bool, str]:
-        told = " ".join([doc.id[:4], *sorted(doc.metadata)])
+        reason = " ".join([doc.id[:4], *sorted(doc.metadata)])
         doc.metadata["language"] = "xx"
-        return False, told
+        return False, reason
 
 
 class Stream(BaseFilter):
@@ -71,10 +72,21 @@ class Stream(BaseFilter):
         yield from data
 
 
+class Draws(BaseFilter):
+    """Draws at random without a seed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draw = default_rng(1).random
+
+    def filter(self, doc: Document) -> bool:
+        return self.draw() < 0.5
+
+
 class Takes(BaseFilter):
     def __init__(self, pair: tuple[str, ...], many: list[str], either: tuple[str, str] | list[str]) -> None:
         super().__init__()
-        self.kinds = [type(each).__name__ for each in (pair, many, either)]
+        self.kinds = [type(value).__name__ for value in (pair, many, either)]
 
     def filter(self, doc: Document) -> bool:
         return True

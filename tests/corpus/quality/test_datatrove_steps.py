@@ -1,4 +1,4 @@
-"""What of datatrove may stand in a recipe; mistakes are told when it is read, or before anything is built."""
+"""Steps allowed in a recipe. Mistakes are reported when it is read, or before the build starts."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from corpus.errors import InputError
 from corpus.quality.datatrove_chain import try_out
-from corpus.quality.datatrove_steps import Step, decided_by, load, problems
+from corpus.quality.datatrove_steps import Step, load, problems, step_versions
 from corpus.recipe import read_recipe
 
 FILTERS, FORMATTERS = "datatrove.pipeline.filters.", "datatrove.pipeline.formatters."
@@ -22,75 +22,77 @@ def step(use: str, **arguments: object) -> Step:
 @pytest.mark.parametrize(
     ("use", "arguments", "expected"),
     [
-        ("os.system", {}, "Python's own library"),
-        ("../evil.py", {}, "no import path"),
-        ("C4QualityFilter", {}, "no import path"),
-        ("own_steps.not_a_class", {}, "no filter and no formatter"),
-        ("datatrove.data.Document", {}, "no filter and no formatter"),
-        ("datatrove.pipeline.dedup.MinhashDedupFilter", {}, "no filter and no formatter"),
-        ("own_steps.Stream", {}, "has a `run` of its own"),
+        ("os.system", {}, "standard library"),
+        ("../evil.py", {}, "not an import path"),
+        ("C4QualityFilter", {}, "not an import path"),
+        ("own_steps.not_a_class", {}, "not a subclass"),
+        ("datatrove.data.Document", {}, "not a subclass"),
+        ("datatrove.pipeline.dedup.MinhashDedupFilter", {}, "not a subclass"),
+        ("own_steps.Stream", {}, "overrides `run`"),
         (FILTERS + "C4QualtyFilter", {}, "did you mean `C4QualityFilter`?"),
         ("no_such_module.Filter", {}, "No module named 'no_such_module'; install it"),
         (FILTERS + "base_filter.BaseFilter", {}, "abstract"),
         (FILTERS + "RegexFilter", {}, "`regex_exp` is required"),
         (FILTERS + "RegexFilter", {"regex": "x"}, "has no argument `regex`; did you mean `regex_exp`?"),
-        (FILTERS + "C4QualityFilter", {"exclusion_writer": "x"}, "not for a recipe"),
+        (FILTERS + "C4QualityFilter", {"exclusion_writer": "x"}, "cannot be set"),
         (FILTERS + "LambdaFilter", {}, "a function, which YAML cannot hold"),
         (FILTERS + "LambdaFilter", {"filter_function": "print"}, "a function, which YAML cannot hold"),
         (FILTERS + "SamplerFilter", {"rate": 0.5}, "give a `seed`"),
         (FILTERS + "GopherQualityFilter", {"language": "klingon"}, "klingon"),
     ],
 )
-def test_what_cannot_stand_in_a_recipe(use: str, arguments: dict[str, object], expected: str) -> None:
-    found = problems(step(use, **arguments))
-    assert any(expected in line for line in found), found
+def test_mistakes_in_a_step_are_named(use: str, arguments: dict[str, object], expected: str) -> None:
+    lines = problems(step(use, **arguments))
+    assert any(expected in line for line in lines), lines
 
 
-def test_what_is_not_installed_is_told_as_datatrove_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_in_the_words_of_datatrove(monkeypatch: pytest.MonkeyPatch) -> None:
     from datatrove.pipeline.formatters import FTFYFormatter
 
     monkeypatch.setattr(FTFYFormatter, "_requires_dependencies", ["no_such_library"])
-    (told,) = problems(step(FORMATTERS + "FTFYFormatter"))
-    assert "Please install `no_such_library` to use FTFYFormatter (`pip install no_such_library`)" in told
+    (problem,) = problems(step(FORMATTERS + "FTFYFormatter"))
+    assert "Please install `no_such_library` to use FTFYFormatter (`pip install no_such_library`)" in problem
 
 
 @pytest.mark.parametrize(
     ("use", "arguments", "expected"),
     [
         (FILTERS + "RegexFilter", {"regex_exp": "("}, "cannot be made: error: missing )"),
-        (FILTERS + "GopherRepetitionFilter", {"dup_line_frac": "lots"}, "type_error, of a plain document"),
-        ("own_steps.Spoils", {}, "type_error, of a plain document: the text became NoneType"),
+        (FILTERS + "GopherRepetitionFilter", {"dup_line_frac": "lots"}, "type_error, on a plain document"),
+        ("own_steps.Spoils", {}, "type_error, on a plain document: the text became NoneType"),
+        ("own_steps.Unseen", {}, "`own_steps.Unseen` gives another verdict when the same document comes again"),
+        ("own_steps.Draws", {}, "`own_steps.Draws` draws at random but takes no `seed`"),
     ],
 )
-def test_what_only_shows_at_work_shows_before_the_build(use: str, arguments: dict[str, object], expected: str) -> None:
+def test_steps_that_fail_on_documents_are_refused(use: str, arguments: dict[str, object], expected: str) -> None:
     assert problems(step(use, **arguments)) == []
     with pytest.raises(InputError) as error:
         try_out("web", [step(use, **arguments)])
     assert expected in str(error.value) and str(error.value).startswith("web: steps: ")
 
 
-def test_lists_come_as_the_class_takes_them() -> None:
-    (found,) = load([step("own_steps.Takes", pair=["a"], many=["b"], either=["c", "d"])])
-    assert found.kind(**found.arguments).kinds == ["tuple", "list", "list"]
+def test_lists_become_tuples_if_the_class_takes_tuples() -> None:
+    (loaded,) = load([step("own_steps.Takes", pair=["a"], many=["b"], either=["c", "d"])])
+    assert loaded.kind(**loaded.arguments).kinds == ["tuple", "list", "list"]
 
 
-def test_what_decides_is_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_and_files_are_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import version
 
-    theirs = decided_by(load([step(FILTERS + "SamplerFilter", seed=1)]))
+    theirs = step_versions(load([step(FILTERS + "SamplerFilter", seed=1)]))
     assert theirs["datatrove"] == version("datatrove") and theirs["numpy"] == version("numpy")
     monkeypatch.syspath_prepend(tmp_path)
     own = shutil.copy(Path(__file__).with_name("own_steps.py"), tmp_path / "steps_that_change.py")
-    before = decided_by(load([step("steps_that_change.Loud")]))
+    before = step_versions(load([step("steps_that_change.Loud")]))
     own.write_text(own.read_text().replace("upper", "lower"))
-    after = decided_by(load([step("steps_that_change.Loud")]))
+    after = step_versions(load([step("steps_that_change.Loud")]))
     assert {key for key in before if before[key] != after[key]} == {"file of steps_that_change"}
     model = tmp_path / "model.bin"
     model.write_text("1")
     named = [step(FILTERS + "RegexFilter", regex_exp=str(model))]  # any argument that is a file
-    first = decided_by(load(named))
+    first = step_versions(load(named))
     model.write_text("2")
-    assert decided_by(load(named))[f"file of {model}"] != first[f"file of {model}"]
+    assert step_versions(load(named))[f"file of {model}"] != first[f"file of {model}"]
 
 
 def test_files_at_any_depth_are_in_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +104,9 @@ def test_files_at_any_depth_are_in_the_fingerprint(tmp_path: Path, monkeypatch: 
     steps = load([step("own_steps.Takes", pair=[str(tmp_path / "listed")], many=[{"x": [str(tmp_path / "mapped")]}],
                        either=written)])  # fmt: skip
     for name in names:
-        before = decided_by(steps)
+        before = step_versions(steps)
         (tmp_path / name).write_text("2")
-        changed = {key for key, value in decided_by(steps).items() if before[key] != value}
+        changed = {key for key, value in step_versions(steps).items() if before[key] != value}
         assert len(changed) == 1 and changed.pop().endswith(f"/{name}")
 
 
@@ -113,8 +115,8 @@ def test_a_file_by_a_relative_path_is_refused(tmp_path: Path, monkeypatch: pytes
     given = step("own_steps.Takes", pair=[], many=[{"x": "words.txt"}], either=[])
     assert problems(given) == []
     (tmp_path / "words.txt").write_text("1")
-    (told,) = problems(given)
-    assert "`many` names the file 'words.txt'" in told
+    (problem,) = problems(given)
+    assert "`many` names the file 'words.txt'" in problem
 
 
 RECIPE = """\
@@ -141,16 +143,16 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_recipe_says_them_with_and_without_arguments(tmp_path: Path) -> None:
+def test_a_recipe_lists_steps_with_and_without_arguments(tmp_path: Path) -> None:
     pytest.importorskip("spacy")
     (source,) = read_recipe(write(tmp_path, RECIPE)).sources
-    assert [each.use.rpartition(".")[2] for each in source.steps] == ["C4QualityFilter", "PIIFormatter"]
+    assert [step.use.rpartition(".")[2] for step in source.steps] == ["C4QualityFilter", "PIIFormatter"]
     written = source.model_dump(mode="json")["steps"]
     assert written[1] == {"use": "datatrove.pipeline.formatters.PIIFormatter", "with": {"remove_ips": False}}
     assert tuple(map(Step.model_validate, written)) == source.steps
 
 
-def test_mistakes_have_their_lines(tmp_path: Path) -> None:
+def test_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
     text = RECIPE.replace("remove_ips", "remove_ipps").replace("C4Quality", "C4Qualty")
     with pytest.raises(InputError) as error:
         read_recipe(write(tmp_path, text))
