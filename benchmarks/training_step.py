@@ -32,7 +32,9 @@ from trainer.engine.optimizer import clip, make_optimizer, set_rate
 from trainer.engine.parallel import Distributed, chosen_precision, compile_blocks, forward_context, start
 from trainer.engine.step import TrainStep
 from trainer.model.cost import flops_per_token, peak_flops
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
 EOS = 0
 DOCUMENT_TOKENS = 600  # of a document, on average: each token is an EOS with a chance of 1 in so many
@@ -42,13 +44,13 @@ CLAIM = "a step of ours is no slower than one of transformers' LLaMA of the same
 class Case(NamedTuple):
     """A shape, and what a step of it takes."""
 
-    shape: ModelConfig
+    shape: LlamaConfig
     sequence_tokens: int
     sequences: int
 
 
-def _shape(layers: int, width: int, heads: int, kv_heads: int, mlp: int, vocabulary: int, tied: bool) -> ModelConfig:
-    return ModelConfig(layers, width, heads, kv_heads, width // heads, mlp, vocabulary, 10_000.0, 1e-5, tied)
+def _shape(layers: int, width: int, heads: int, kv_heads: int, mlp: int, vocabulary: int, tied: bool) -> LlamaConfig:
+    return LlamaConfig(layers, width, heads, kv_heads, width // heads, mlp, vocabulary, 10_000.0, 1e-5, tied)
 
 
 CASES = {
@@ -62,10 +64,10 @@ def ours(case: Case, distributed: Distributed) -> Callable[[], float]:
     """A function that takes one step, and returns its loss."""
     precision = chosen_precision("auto", distributed.device)
     with torch.device("meta"):
-        model = Transformer(case.shape)
+        model = LlamaModel(case.shape)
     compile_blocks(model)
     model.to_empty(device=distributed.device)
-    initialise(model, 1, 0.02)
+    initialize(model, 1, 0.02)
     optimizer = make_optimizer(model, config.Optimizer())
     train_step = TrainStep(model, optimizer, distributed, partial(forward_context, distributed, precision), None, 1.0)
     draw = np.random.default_rng(1)

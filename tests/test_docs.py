@@ -115,11 +115,13 @@ def test_the_training_files_that_are_shown_or_shipped_are_read(tmp_path: Path) -
 
 
 def test_every_training_setting_stands_on_its_page() -> None:
+    from corpus.settings import Strict
     from trainer import config
+    from trainer.model.family import families
 
     page = (ROOT / "docs" / "training.md").read_text()
-    models = [getattr(config, name) for name in ("Training", "Model", "Optimizer", "LearningRate", "Phase", "Parallel")]
-    models += [config.Checkpoint, config.Evaluate, config.Cluster]
+    models = [each for each in vars(config).values() if isinstance(each, type) and issubclass(each, Strict)]
+    models += families().values()
     fields = {name for model in models for name in model.model_fields} - {"format_version"}
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 

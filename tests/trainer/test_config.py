@@ -112,26 +112,26 @@ MISTAKES = {
         {"l6": "num_key_value_heads: 3\n  num_hidden_layers: 2"},
     ),
     "batch": (
-        "line 14: phase `broad`: batch_tokens 4000 is no multiple of sequence_tokens 256; the nearest is 4096",
+        "line 14: phase `broad`: batch_tokens 4000 is not a multiple of sequence_tokens 256; the nearest is 4096",
         {"l14": "batch_tokens: 4k"},
     ),
-    "small batch": ("no multiple of sequence_tokens 256; the nearest is 256", {"l14": "batch_tokens: 20"}),
+    "small batch": ("not a multiple of sequence_tokens 256; the nearest is 256", {"l14": "batch_tokens: 20"}),
     "tokens": (
         "line 12: phase `broad`: 4095 tokens are less than one batch of 4096",
         {"l12": "tokens: 4095"},
     ),
     "twice": ("line 17: two phases are named `broad`", {"l17": "name: broad"}),
-    "digits": ("line 17: phase `2`: a name of digits would be taken for a number", {"l17": 'name: "2"'}),
+    "digits": ("line 17: phase `2`: a name of digits would be read as a number", {"l17": 'name: "2"'}),
     "rates": (
-        "line 16: phase `broad`: warm-up 50% and decay 60% are more than the phase",
+        "line 16: phase `broad`: warmup 50% and decay 60% are longer than the phase",
         {"l16": "learning_rate: {peak: 1, warmup: 50%, decay: 60%}"},
     ),
     "decay": (
-        "line 16: phase `broad`: `decay` is given, but not where it leads",
+        "line 16: phase `broad`: `decay` without `end`; add one",
         {"l16": "learning_rate: {peak: 1, decay: 20%}"},
     ),
     "end": (
-        "line 16: phase `broad`: `end` is given, but no `decay` leads there",
+        "line 16: phase `broad`: `end` without `decay`; add one",
         {"l16": "learning_rate: {peak: 1, end: 0}"},
     ),
     "skip": ("line 24: phase `fine`: expected a step such as 1200, or steps such as", {"l24": "skip: [7-5]"}),
@@ -153,7 +153,7 @@ MISTAKES = {
     "corpora": ("line 3: `corpora`: ", {"l3": "corpora: {}\nx:"}),
     "version": ("line 1: `format_version`: input should be 1; found 2", {"l1": "format_version: 2"}),
     "model": ("line 5: `model.num_hidden_layers` is required", {"l6": "rms_norm_eps: 1e-6"}),
-    "empty": ("line 2: `out` is empty; name a folder, or leave it away", {"l2": 'out: " "\nname: small'}),
+    "empty": ("line 2: `out` is empty; name a folder, or remove it", {"l2": 'out: " "\nname: small'}),
 }  # fmt: skip
 
 
@@ -227,10 +227,10 @@ def test_which_file_is_read(folder: Path) -> None:
     (folder / "recipes" / "train_quickstart.yaml").touch()
     (folder / "train_small.yaml").touch()
     with pytest.raises(
-        InputError, match=r"no train\.yaml and no recipes/train\.yaml; name a file with --config"
+        InputError, match=r"no train\.yaml and no recipes/train\.yaml; name a training file with --config"
     ) as caught:
         find_config(None)
-    assert str(caught.value).endswith("; here are: recipes/train_quickstart.yaml, train_small.yaml")
+    assert str(caught.value).endswith("; found: recipes/train_quickstart.yaml, train_small.yaml")
     (folder / "recipes" / "train.yaml").touch()
     assert find_config(None) == Path("recipes/train.yaml")
     (folder / "train.yaml").touch()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,11 +17,14 @@ from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, writ
 from trainer.engine.parallel import compile_blocks
 from trainer.model.attention import block_mask, dense_mask
 from trainer.model.cross_entropy import token_losses
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama import model as llama
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and GRISTMILL_TEST_CUDA=1")
 
-SHAPE = ModelConfig(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
+SHAPE = LlamaConfig(2, 128, 4, 2, 32, 192, 512, 10_000.0, 1e-5, False)
 MODEL = {
     "num_hidden_layers": 2,
     "hidden_size": 128,
@@ -31,20 +35,22 @@ MODEL = {
 }
 
 
-def gradients(config: ModelConfig, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
+def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
     """The loss, and every gradient, of packed documents."""
     with torch.device("cuda"):
-        model = Transformer(config)
-    initialise(model, 1, 0.05)
+        model = LlamaModel(config)
+    initialize(model, 1, 0.05)
     if compiled:
         compile_blocks(model)
     draw = torch.Generator().manual_seed(1)
     tokens_BT = torch.randint(0, config.vocab_size, (4, 257), generator=draw)
     segments_BT = (torch.rand(4, 256, generator=draw) < 0.02).cumsum(1)
     tokens_BT, segments_BT = tokens_BT.cuda(), segments_BT.cuda()
-    mask = block_mask(segments_BT) if flex else dense_mask(segments_BT)
-    with torch.autocast("cuda", precision, enabled=precision != torch.float32):
-        logits_BTV = model(tokens_BT[:, :-1], mask)
+    with (
+        patch.object(llama, "document_mask", block_mask if flex else dense_mask),
+        torch.autocast("cuda", precision, enabled=precision != torch.float32),
+    ):
+        logits_BTV = model(tokens_BT[:, :-1], segments_BT)
     loss = token_losses(logits_BTV, tokens_BT[:, 1:]).mean()
     loss.backward()
     return loss.detach(), *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)

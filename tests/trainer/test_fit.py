@@ -18,6 +18,7 @@ from trainer.engine.start_run import read_setup
 from trainer.engine.step import Agreed, NotFinite, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.trace import trace
+from trainer.model.llama.settings import LlamaConfig
 
 
 def changed(config: Path, **settings: object) -> Path:
@@ -116,6 +117,26 @@ def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Pat
     changed(config, out=str(tmp_path / "run"))
     fit(config, "2", other_corpus=True)
     assert told(tmp_path / "run", "step")[-1] == (PHASE_1 + 1,)
+
+
+def test_a_checkpoint_with_the_earlier_names_of_settings_is_resumed(phase_1: Path, tmp_path: Path) -> None:
+    """Fails if the stored names are not translated, or if a missing setting does not take its default."""
+    from tests.small_build import copied
+    from trainer.fit import fit
+
+    run = copied(phase_1.parent / "run", tmp_path / "run")
+    earlier = {new: old for old, new in LlamaConfig.RENAMED.items()}
+    for path in run.glob("checkpoints/step-*/state.json"):
+        state = json.loads(path.read_text())
+        state["model"] = {earlier.get(name, name): value for name, value in state["model"].items() if name != "family"}
+        assert {"layers", "rope_base", "vocabulary"} < set(state["model"])
+        path.write_text(json.dumps(state))
+    written = json.loads(phase_1.read_text()) | {"out": str(run)}
+    written["curriculum"][1]["tokens"] = 256
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(written))
+    fit(config, "2")
+    assert told(run, "step")[-1] == (PHASE_1 + 1,)
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

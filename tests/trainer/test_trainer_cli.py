@@ -108,7 +108,7 @@ def test_without_a_config_the_candidates_are_listed(
     (tmp_path / "recipes" / "train_large.yaml").touch()
     monkeypatch.chdir(tmp_path)
     code, _, err = trainer(capfd, monkeypatch, "fit")
-    assert code == 2 and "name a file with --config; here are: recipes/train_large.yaml" in err
+    assert code == 2 and "name a training file with --config; found: recipes/train_large.yaml" in err
 
 
 @pytest.fixture(scope="module")

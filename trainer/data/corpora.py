@@ -15,7 +15,7 @@ from corpus.store.corpus_manifest import Source as ManifestSource
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class TokenShardFile:
     """A token shard of one source and split."""
 
     path: Path
@@ -25,14 +25,14 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TokenSource:
     """One source: `books`, or `corpus/books` where there are several corpora. Shards in the manifest's order."""
 
     name: str
     chunk_tokens: int
     tokenizer: str  # SHA-256
-    train: tuple[Shard, ...]
-    holdout: tuple[Shard, ...]
+    train: tuple[TokenShardFile, ...]
+    holdout: tuple[TokenShardFile, ...]
     holdout_thin: bool
 
     @property
@@ -68,19 +68,19 @@ class TokenizerFile:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenManifest:
+class OpenCorpus:
     """A corpus, and what of it decides the batches."""
 
     path: Path
     manifest: Manifest
 
     @property
-    def content(self) -> str:
+    def content_sha256(self) -> str:
         """SHA-256 over all that batches are made of: the training shards' hashes, in order, and the chunk size."""
         return self._digest(contents=True)
 
     @property
-    def layout(self) -> str:
+    def layout_sha256(self) -> str:
         """SHA-256 over what decides where each token stands; a takedown leaves it as it is."""
         return self._digest(contents=False)
 
@@ -100,9 +100,9 @@ class OpenManifest:
 class Corpora:
     """All that a curriculum may draw on, by name."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, TokenSource]
     tokenizer: TokenizerFile
-    manifests: Mapping[str, OpenManifest]
+    manifests: Mapping[str, OpenCorpus]
 
 
 def open_corpora(written: Mapping[str, str]) -> Corpora:
@@ -110,7 +110,7 @@ def open_corpora(written: Mapping[str, str]) -> Corpora:
     manifests, problems = {}, []
     for name, path in sorted(written.items()):
         try:
-            manifests[name] = OpenManifest(locate(Path(path)), open_manifest(Path(path)))
+            manifests[name] = OpenCorpus(locate(Path(path)), open_manifest(Path(path)))
         except InputError as error:
             problems.append(f"corpus `{name}`: {error}; build it with `corpus build`, or name another in `corpora`")
     if problems:
@@ -137,16 +137,16 @@ def open_corpora(written: Mapping[str, str]) -> Corpora:
     return Corpora(sources, tokenizer, manifests)
 
 
-def _source(name: str, source: ManifestSource, opened: OpenManifest) -> Source:
-    def shards(split: str) -> tuple[Shard, ...]:
+def _source(name: str, source: ManifestSource, opened: OpenCorpus) -> TokenSource:
+    def shards(split: str) -> tuple[TokenShardFile, ...]:
         return tuple(
-            Shard(opened.path.parent / shard.file, shard.tokens, shard.documents, shard.bytes)
+            TokenShardFile(opened.path.parent / shard.file, shard.tokens, shard.documents, shard.bytes)
             for shard in source.shards
             if shard.split == split and shard.tokens
         )
 
     manifest = opened.manifest
-    return Source(
+    return TokenSource(
         name=name,
         chunk_tokens=manifest.chunk_tokens,
         tokenizer=manifest.tokenizer.sha256,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from corpus.errors import InputError
 from corpus.settings import nearest
 from corpus.units import human_count
-from trainer import config
+from trainer.config import LearningRateSettings, PhaseSettings, Training, skipped_steps
 from trainer.data.corpora import Corpora
-from trainer.data.learning_rate import Schedule, schedule
+from trainer.data.learning_rate import RateSchedule, schedule
 from trainer.data.mixture import MAX_PERIOD, integer_shares, order
 
 
@@ -30,7 +30,7 @@ class PhasePlan:
     start: Mapping[str, int]  # cursors of all sources when it begins
     seed: int
     skip: tuple[range, ...]
-    schedule: Schedule = field(compare=False)
+    schedule: RateSchedule = field(compare=False)
 
     @property
     def last_step(self) -> int:
@@ -88,12 +88,12 @@ class Curriculum:
         raise InputError(f"--phase {written}: no such phase; the curriculum has {numbered}")
 
 
-def steps_of(phase: config.Phase) -> int:
+def steps_of(phase: PhaseSettings) -> int:
     """Whole batches that fit in the phase's tokens."""
     return phase.tokens // phase.batch_tokens
 
 
-def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
+def resolve(training: Training, corpora: Corpora) -> Curriculum:
     """Checks the phases against the corpora. Raises InputError with all that the corpora cannot feed."""
     cursors = dict.fromkeys(sorted(corpora.sources), 0)
     phases: list[PhasePlan] = []
@@ -121,7 +121,7 @@ def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
             shares=shares,
             start=cursors,
             seed=training.seed,
-            skip=config.skipped_steps(phase.skip),
+            skip=skipped_steps(phase.skip),
             schedule=planned,
         )
         problems += [f"phase `{phase.name}`: {text}" for text in _skip_problems(plan)]
@@ -135,14 +135,14 @@ def resolve(training: config.Training, corpora: Corpora) -> Curriculum:
     return Curriculum(tuple(phases))
 
 
-def _flat(written: config.LearningRate, steps: int, before: float | None) -> Schedule:
+def _flat(written: LearningRateSettings, steps: int, before: float | None) -> RateSchedule:
     """In place of a schedule that cannot be, so that what follows is checked as well."""
     rate = written.peak or before or 0.0
     end = rate if written.end is None else written.end
-    return Schedule(rate, rate, end, steps, 0, 1, written.shape)
+    return RateSchedule(rate, rate, end, steps, 0, 1, written.shape)
 
 
-def _shares(phase: config.Phase, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
+def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
     """Integer shares, and what is wrong with those written."""
     there = {name: source.train_tokens for name, source in corpora.sources.items()}
     if not any(there.values()):
@@ -173,7 +173,7 @@ def _skip_problems(plan: PhasePlan) -> list[str]:
     return problems
 
 
-def _overdrawn(phase: config.Phase, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
+def _overdrawn(phase: PhaseSettings, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
     """Sources of which more is asked, up to the end of this phase, than max_epochs allows."""
     problems = []
     for name in plan.shares:

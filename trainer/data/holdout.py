@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.store.token_shards import Tokens, TokenShard
-from trainer.data.corpora import Corpora, Source
+from trainer.data.corpora import Corpora, TokenSource
 from trainer.data.loader import IGNORED
-from trainer.data.stream import Maps
+from trainer.data.stream import ShardMaps
 from trainer.errors import TrainerError
 
 Longs = NDArray[np.int64]
 
 
-class Windows(NamedTuple):
+class HoldoutWindows(NamedTuple):
     """Rows for the model. Tokens of one segment belong to one document, less its EOS and with the EOS before it."""
 
     inputs_BT: Longs
@@ -37,7 +37,7 @@ class Windows(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class HoldoutStream:
     """The documents chosen from a source's holdout: the first so many, whole."""
 
     name: str
@@ -80,7 +80,7 @@ class HeldOut:
             begin = end
 
 
-def windows(chosen: Sequence[tuple[HeldOut, int] | None], sequence_tokens: int, eos_id: int) -> Windows:
+def windows(chosen: Sequence[tuple[HoldoutStream, int] | None], sequence_tokens: int, eos_id: int) -> HoldoutWindows:
     """These windows of these holdouts as rows; None is a row without targets."""
     inputs_BT = np.full((len(chosen), sequence_tokens), eos_id, np.int64)
     targets_BT = np.full_like(inputs_BT, IGNORED)
@@ -94,15 +94,15 @@ def windows(chosen: Sequence[tuple[HeldOut, int] | None], sequence_tokens: int, 
         targets_BT[row, :count] = stream_N[1:]
     targets_BT[(inputs_BT == eos_id) & (targets_BT == eos_id)] = IGNORED
     segments_BT = np.cumsum(inputs_BT == eos_id, axis=1, dtype=np.int32)
-    return Windows(inputs_BT, targets_BT, segments_BT)
+    return HoldoutWindows(inputs_BT, targets_BT, segments_BT)
 
 
-def open_holdouts(corpora: Corpora, tokens_per_source: int | None) -> tuple[HeldOut, ...]:
+def open_holdouts(corpora: Corpora, tokens_per_source: int | None) -> tuple[HoldoutStream, ...]:
     """Of each source, documents from its holdout's start up to at most so many tokens, and at least one.
 
     None takes all. Sources of whose holdout nothing can be scored are left out.
     """
-    maps, eos_id = Maps(), corpora.tokenizer.eos_id
+    maps, eos_id = ShardMaps(), corpora.tokenizer.eos_id
     found = (_choose(source, maps, eos_id, tokens_per_source) for source in corpora.sources.values())
     return tuple(held for held in found if held.bytes)
 
@@ -124,7 +124,7 @@ class _Part(NamedTuple):
     bytes: int
 
 
-def _choose(source: Source, maps: Maps, eos_id: int, limit: int | None) -> HeldOut:
+def _choose(source: TokenSource, maps: ShardMaps, eos_id: int, limit: int | None) -> HoldoutStream:
     parts: list[_Part] = []
     room = limit
     for written in source.holdout:
@@ -138,7 +138,7 @@ def _choose(source: Source, maps: Maps, eos_id: int, limit: int | None) -> HeldO
         if part.documents < len(shard):
             break
         room = None if room is None else max(0, room - part.tokens)
-    return HeldOut(
+    return HoldoutStream(
         name=source.name,
         thin=source.holdout_thin,
         eos_id=eos_id,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from math import cos, isclose, pi
 from typing import Literal
 
-from trainer.config import LearningRate
+from trainer.config import LearningRateSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class RateSchedule:
     """The rate at each step of one phase."""
 
     start: float  # before the first step
@@ -31,7 +31,7 @@ class Schedule:
         return self.end + (self.peak - self.end) * fraction
 
 
-def schedule(written: LearningRate, steps: int, before: float | None) -> Schedule:
+def schedule(written: LearningRateSettings, steps: int, before: float | None) -> RateSchedule:
     """The schedule of a phase that follows on the rate `before` (None: the first). Raises ValueError if it cannot.
 
     Steps of warm-up and decay are rounded; where both are asked for, one step of each is left them.
@@ -52,4 +52,4 @@ def schedule(written: LearningRate, steps: int, before: float | None) -> Schedul
             f"the phase before it ends at a rate of {before:g}, and this one would begin at {peak:g}; leave `peak` "
             "away to join them, add a `warmup`, or say `jump: true`"
         )
-    return Schedule(start if warmup else peak, peak, end, steps, warmup, decay, written.shape)
+    return RateSchedule(start if warmup else peak, peak, end, steps, warmup, decay, written.shape)

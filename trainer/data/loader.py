@@ -24,7 +24,7 @@ from corpus.store.token_shards import Tokens, token_dtype
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.mixture import order
-from trainer.data.stream import Maps, Stream
+from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
 IGNORED = -100  # a target that is not learned: as torch's cross-entropy has it
@@ -71,7 +71,9 @@ class _Block(NamedTuple):
 class Batches:
     """The batches of one phase: process `rank` of `world` gets its part of each, rows in order."""
 
-    def __init__(self, corpora: Corpora, phase: PhasePlan, rank: int = 0, world: int = 1, maps: Maps | None = None):
+    def __init__(
+        self, corpora: Corpora, phase: PhasePlan, rank: int = 0, world: int = 1, maps: ShardMaps | None = None
+    ):
         if phase.batch_sequences % world:
             raise InputError(
                 f"phase `{phase.name}`: a batch of {phase.batch_sequences} sequences cannot be shared evenly by {world}"
@@ -83,9 +85,10 @@ class Batches:
         self._order = order(tuple(phase.shares.values()))
         self._eos, self._vocabulary = corpora.tokenizer.eos_id, corpora.tokenizer.vocabulary
         self._dtype = token_dtype(self._vocabulary)
-        maps = maps or Maps()
+        maps = maps or ShardMaps()
         self.streams = {
-            name: Stream(corpora.sources[name], phase.seed, corpora.tokenizer.vocabulary, maps) for name in self._names
+            name: SourceStream(corpora.sources[name], phase.seed, corpora.tokenizer.vocabulary, maps)
+            for name in self._names
         }
 
     def __getitem__(self, step: int) -> Batch:

@@ -41,7 +41,7 @@ def integer_shares(shares: Mapping[str, float]) -> dict[str, int]:
     return {name: share // divisor for name, share in whole.items()}
 
 
-class Order(NamedTuple):
+class SourceOrder(NamedTuple):
     """One period. Sequence t of a phase comes from source `source_P[t % P]`."""
 
     shares_K: NDArray[np.int64]
@@ -61,14 +61,14 @@ class Order(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def order(shares: tuple[int, ...]) -> Order:
+def order(shares: tuple[int, ...]) -> SourceOrder:
     """The period of these integer shares, each at least 1."""
     source_P = np.array(_chairmen(shares), np.int64)
     turn_P = np.empty_like(source_P)
     for source in range(len(shares)):
         mine = source_P == source
         turn_P[mine] = np.arange(mine.sum())
-    return Order(np.array(shares, np.int64), source_P, turn_P)
+    return SourceOrder(np.array(shares, np.int64), source_P, turn_P)
 
 
 def _chairmen(shares: Sequence[int]) -> list[int]:

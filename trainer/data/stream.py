@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.store.token_shards import Tokens, TokenShard, open_token_shard, token_dtype
-from trainer.data.corpora import Shard, Source
+from trainer.data.corpora import TokenShardFile, TokenSource
 from trainer.data.permutation import key_of, permute
 from trainer.errors import TrainerError
 
@@ -28,21 +28,21 @@ MAX_MAPS = 512
 WINDOW = 256  # chunks
 
 
-class Piece(NamedTuple):
+class ShardSlice(NamedTuple):
     """Tokens that lie beside each other in one shard: `shard.tokens_N[first:last]`."""
 
-    shard: Shard
+    shard: TokenShardFile
     first: int
     last: int
 
 
-class Maps:
+class ShardMaps:
     """Mapped shards; opened when first asked for, the least recently used closed when there are too many."""
 
     def __init__(self, most: int = MAX_MAPS) -> None:
         self._most, self._open, self._lock = most, OrderedDict[Path, TokenShard](), Lock()
 
-    def open(self, shard: Shard, source: Source) -> TokenShard:
+    def open(self, shard: TokenShardFile, source: TokenSource) -> TokenShard:
         """The shard's columns. Raises TrainerError where the file is not what the manifest says."""
         with self._lock:
             found = self._open.get(shard.path)
@@ -55,10 +55,10 @@ class Maps:
             return found
 
 
-class Stream:
+class SourceStream:
     """One source's training tokens under a curriculum's seed."""
 
-    def __init__(self, source: Source, seed: int, vocabulary: int, maps: Maps) -> None:
+    def __init__(self, source: TokenSource, seed: int, vocabulary: int, maps: ShardMaps) -> None:
         assert source.train, f"{source.name} holds no training tokens"
         self.source, self.epoch_tokens = source, source.train_tokens
         self._seed, self._maps, self._dtype = seed, maps, token_dtype(vocabulary)
@@ -82,12 +82,12 @@ class Stream:
         assert at == count
         return tokens_N, np.array(seams, np.int64)
 
-    def pieces(self, start: int, count: int) -> Iterator[Piece]:
+    def pieces(self, start: int, count: int) -> Iterator[ShardSlice]:
         """Where the same tokens lie, in the same order."""
         for address, length in self._runs(start, count):
             yield from self._shards(address, length)
 
-    def _open(self, shard: Shard) -> Tokens:
+    def _open(self, shard: TokenShardFile) -> Tokens:
         tokens_N = self._maps.open(shard, self.source).tokens_N
         if tokens_N.dtype != self._dtype:  # numpy would cut uint32 to uint16 without a word
             raise TrainerError(
@@ -118,17 +118,17 @@ class Stream:
         found: list[int] = permute(places, whole, key_of(self._seed, self.source.name, epoch)).tolist()
         return found
 
-    def _shards(self, address: int, length: int) -> Iterator[Piece]:
+    def _shards(self, address: int, length: int) -> Iterator[ShardSlice]:
         number = bisect_right(self._starts, address) - 1
         while length:
             first = address - self._starts[number]
             shard = self.source.train[number]
             last = min(shard.tokens, first + length)
-            yield Piece(shard, first, last)
+            yield ShardSlice(shard, first, last)
             address, length, number = address + last - first, length - (last - first), number + 1
 
 
-def _checked(opened: TokenShard, shard: Shard, source: Source) -> TokenShard:
+def _checked(opened: TokenShard, shard: TokenShardFile, source: TokenSource) -> TokenShard:
     if len(opened.tokens_N) != shard.tokens or opened.header.tokenizer != source.tokenizer:
         raise TrainerError(
             f"{shard.path}: holds {len(opened.tokens_N)} tokens of tokenizer {opened.header.tokenizer[:12]}; the "

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from trainer.config import Optimizer
+from trainer.config import OptimizerSettings
 
 
-def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW in two groups: matrices decay; the norms' gains do not, nor does an embedding table of its own.
 
     Decay would shrink the rows of rare tokens, and small embeddings make large gradients. A table that is also the

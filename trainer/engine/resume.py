@@ -77,11 +77,12 @@ def _refuse_others(setup: Setup, state: State, checkpoint: Path, other_corpus: b
 
 
 def _model_problems(setup: Setup, state: State) -> list[str]:
-    found, expected = asdict(setup.model_config), dict(state.model)
+    current = asdict(setup.model_config)
+    saved = setup.model_config.from_checkpoint(state.model)
     problems = [
-        f"model: {name} is {found[name]}, in the checkpoint {expected.get(name)}"
-        for name in found
-        if found[name] != expected.get(name)
+        f"model: {name} is {current.get(name)}, in the checkpoint {saved.get(name)}"
+        for name in current | saved
+        if current.get(name) != saved.get(name)
     ]
     if state.tokenizer_sha256 != setup.corpora.tokenizer.sha256:
         told = f"{setup.corpora.tokenizer.sha256[:12]}, in the checkpoint {state.tokenizer_sha256[:12]}"
@@ -133,6 +134,8 @@ def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path) -> None:
 def corpora_read(setup: Setup) -> dict[str, CorpusState]:
     """What a checkpoint says of the corpora."""
     return {
-        name: CorpusState(content_sha256=opened.content, layout_sha256=opened.layout, revision=opened.manifest.revision)
+        name: CorpusState(
+            content_sha256=opened.content_sha256, layout_sha256=opened.layout_sha256, revision=opened.manifest.revision
+        )
         for name, opened in setup.corpora.manifests.items()
     }

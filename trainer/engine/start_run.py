@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
+from trainer.model.family import ModelConfig
 
 if TYPE_CHECKING:
     from trainer.engine.parallel import Distributed, Precision
-    from trainer.model.transformer import ModelConfig, Transformer
+    from trainer.model.transformer import Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,9 @@ class Setup:
         return self.training.folder
 
     @property
-    def model_config(self) -> "ModelConfig":
+    def model_config(self) -> ModelConfig:
         """The model, with the vocabulary of the corpora's tokenizer."""
-        from trainer.model.transformer import ModelConfig
-
-        return ModelConfig.of(self.training.model, self.corpora.tokenizer.vocabulary)
+        return self.training.model.resolve(self.corpora.tokenizer.vocabulary)
 
 
 def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> Setup:
@@ -47,15 +46,15 @@ def build_model(setup: Setup, distributed: "Distributed", precision: "Precision"
     import torch
 
     from trainer.engine.parallel import compile_blocks, shard
-    from trainer.model.transformer import Transformer, initialise
+    from trainer.model.transformer import build_transformer, initialize
 
     parallel = setup.training.parallel
     with torch.device("meta"):
-        model = Transformer(setup.model_config)
+        model = build_transformer(setup.model_config)
     if parallel.compile is True or (parallel.compile == "auto" and distributed.device.type == "cuda"):
         compile_blocks(model)
     shard(model, distributed, precision, parallel.reshard_after_forward)
     model.to_empty(device=distributed.device)
     if initial:
-        initialise(model, setup.training.seed, setup.training.model.initializer_range)
+        initialize(model, setup.training.seed, setup.training.model.initializer_range)
     return model

@@ -20,7 +20,6 @@ from trainer.data.loader import IGNORED, Batch
 from trainer.engine.optimizer import clip, set_rate
 from trainer.engine.parallel import Distributed, gathered, sums
 from trainer.errors import TrainerError
-from trainer.model.attention import document_mask
 from trainer.model.cross_entropy import token_losses
 from trainer.model.transformer import Transformer
 
@@ -95,7 +94,7 @@ class TrainStep:
                 for rows in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             )
             with self.context():
-                logits_BTV = self.model(inputs_BT, document_mask(segments_BT))
+                logits_BTV = self.model(inputs_BT, segments_BT)
             losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
             del logits_BTV
             # FSDP averages gradients over processes, where the sum is wanted.

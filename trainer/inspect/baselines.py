@@ -22,9 +22,9 @@ from rich.text import Text
 
 from corpus.store.token_shards import Tokens
 from corpus.units import human_bytes
-from trainer.data.corpora import Corpora, Source
-from trainer.data.holdout import HeldOut, open_holdouts, overwritten
-from trainer.data.stream import Maps
+from trainer.data.corpora import Corpora, TokenSource
+from trainer.data.holdout import HoldoutStream, open_holdouts, overwritten
+from trainer.data.stream import ShardMaps
 from trainer.errors import TrainerError
 from trainer.inspect.console import clean
 from trainer.inspect.metrics import EvaluationRow
@@ -122,9 +122,9 @@ def unigram_bits(held_out_V: Counts, train_V: Counts) -> float:
     return float((held_out_V * (math.log2(total) - np.log2(train_V + 1.0))).sum())
 
 
-def training_counts(source: Source, vocabulary: int, eos_id: int, progress: Callable[[int], None]) -> Counts:
+def training_counts(source: TokenSource, vocabulary: int, eos_id: int, progress: Callable[[int], None]) -> Counts:
     """How often each token stands in the training split. Documents overwritten by a takedown do not count."""
-    maps, counts_V = Maps(), np.zeros(vocabulary, np.int64)
+    maps, counts_V = ShardMaps(), np.zeros(vocabulary, np.int64)
     for written in source.train:
         shard = maps.open(written, source)
         for at in range(0, len(shard.tokens_N), AT_ONCE_TOKENS):
@@ -135,7 +135,7 @@ def training_counts(source: Source, vocabulary: int, eos_id: int, progress: Call
     return counts_V
 
 
-def held_out_counts(held: HeldOut, vocabulary: int) -> Counts:
+def held_out_counts(held: HoldoutStream, vocabulary: int) -> Counts:
     """How often each token is a target."""
     counts_V = np.zeros(vocabulary, np.int64)
     for at in range(1, held.ends[-1] + 1, AT_ONCE_TOKENS):
@@ -145,7 +145,7 @@ def held_out_counts(held: HeldOut, vocabulary: int) -> Counts:
     return counts_V
 
 
-def xz(held: HeldOut, tokenizer: "Tokenizer", progress: Callable[[int], None]) -> tuple[int | None, str | None]:
+def xz(held: HoldoutStream, tokenizer: "Tokenizer", progress: Callable[[int], None]) -> tuple[int | None, str | None]:
     """The size of what `xz -9` makes of the documents, one behind the other; or None, and why."""
     packer = lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=XZ_PRESET)
     size = 0

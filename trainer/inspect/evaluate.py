@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from trainer.data.corpora import Corpora
-from trainer.data.holdout import HeldOut, Windows, open_holdouts, windows
+from trainer.data.holdout import HoldoutStream, HoldoutWindows, open_holdouts, windows
 from trainer.data.loader import IGNORED
 from trainer.engine.parallel import Distributed, sums
 from trainer.errors import TrainerError
 from trainer.inspect.scores import Evaluation, Score
-from trainer.model.attention import document_mask
 from trainer.model.cross_entropy import token_losses
 
 
@@ -80,7 +79,7 @@ class _Work(NamedTuple):
 
 
 def _share_out(
-    holdouts: Sequence[HeldOut], sequence_tokens: int, batch_sequences: int, distributed: Distributed
+    holdouts: Sequence[HoldoutStream], sequence_tokens: int, batch_sequences: int, distributed: Distributed
 ) -> _Work:
     """Every process takes each world-th window, in as many batches, of the same shape, as all others do.
 
@@ -107,19 +106,19 @@ def _share_out(
 
 def _score(
     model: torch.nn.Module,
-    batch: Windows,
+    batch: HoldoutWindows,
     device: torch.device,
     forward_context: Callable[[], AbstractContextManager[object]],
 ) -> tuple[list[float], list[int]]:
     """The summed loss of each row in nats, and its targets."""
     inputs_BT, targets_BT, segments_BT = (torch.from_numpy(part).to(device) for part in batch)
     with forward_context():
-        logits_BTV = model(inputs_BT, document_mask(segments_BT))
+        logits_BTV = model(inputs_BT, segments_BT)
     losses_BT = token_losses(logits_BTV, targets_BT)
     return losses_BT.double().sum(dim=1).tolist(), (batch.targets_BT != IGNORED).sum(axis=1).tolist()
 
 
-def _checked(held: HeldOut, bits: float, counted: int) -> Score:
+def _checked(held: HoldoutStream, bits: float, counted: int) -> Score:
     if counted != held.tokens:
         raise TrainerError(
             f"source {held.name}: scored {counted} held-out tokens, its documents hold {held.tokens}: a shard has EOS "

@@ -153,7 +153,7 @@ def kept_yardsticks(setup: Setup) -> Yardsticks | None:
 
 
 def _contents(setup: Setup) -> dict[str, str]:
-    return {name: opened.content for name, opened in setup.corpora.manifests.items()}
+    return {name: opened.content_sha256 for name, opened in setup.corpora.manifests.items()}
 
 
 def print_table(setup: Setup) -> None:

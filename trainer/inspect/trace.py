@@ -10,7 +10,7 @@ import numpy as np
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
-from trainer.data.stream import Maps
+from trainer.data.stream import ShardMaps
 from trainer.engine.start_run import read_setup
 
 
@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[Span]:
     """The spans of a step's whole batch, in the order in which they are read; those of a sequence fill it."""
-    maps = Maps()
+    maps = ShardMaps()
     batches = Batches(corpora, phase, maps=maps)
     for row, source, start in batches.rows(step):
         at = 0

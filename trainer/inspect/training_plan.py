@@ -4,18 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from corpus.errors import InputError
 from corpus.settings import Json, nearest
 from trainer.config import Training, find_config, read_training
-from trainer.data.corpora import Corpora, Shard, Source, TokenizerFile, open_corpora
+from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource, open_corpora
 from trainer.data.curriculum import Curriculum, PhasePlan, resolve
 from trainer.inspect.plan_tables import print_plan
 from trainer.model import cost
-
-if TYPE_CHECKING:
-    from trainer.model.transformer import ModelConfig
+from trainer.model.family import ModelConfig, Parameters
 
 VOCABULARY = 32_768  # of `corpus build`'s tokenizers, unless the recipe says otherwise
 ENDLESS = 10**6  # how many times over a corpus is thought to be there, to see what would be read of it
@@ -70,7 +67,7 @@ class Plan:
     name: str
     vocabulary: int
     from_corpora: bool
-    parameters: cost.Parameters
+    parameters: Parameters
     phases: tuple[PhaseCost, ...]
     sources: tuple[SourceTotal, ...]
     accelerator: str
@@ -166,21 +163,19 @@ def show_plan(
 
 def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpora: Corpora | None) -> Plan:
     """Reckons with a resolved curriculum. Raises InputError for a cluster on which it cannot run."""
-    from trainer.model.transformer import ModelConfig
-
     cluster = training.cluster
     peak = cost.peak_flops(cluster.accelerator)
     if peak is None:
         told = f"cluster.accelerator: no peak is known of `{cluster.accelerator}`"
         raise InputError(told + nearest(cluster.accelerator, list(cost.PEAK_FLOPS)))
-    model_config = ModelConfig.of(training.model, vocabulary)
+    model_config = training.model.resolve(vocabulary)
     held = {} if corpora is None else {name: source.train_tokens for name, source in corpora.sources.items()}
     phases = tuple(_phase(training, phase, model_config, held) for phase in curriculum.phases)
     return Plan(
         name=training.name,
         vocabulary=vocabulary,
         from_corpora=corpora is not None,
-        parameters=cost.count_parameters(model_config),
+        parameters=model_config.count_parameters(),
         phases=phases,
         sources=_totals(phases, held),
         accelerator=cluster.accelerator,
@@ -191,7 +186,7 @@ def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpo
     )
 
 
-def _phase(training: Training, phase: PhasePlan, model_config: "ModelConfig", held: Mapping[str, int]) -> PhaseCost:
+def _phase(training: Training, phase: PhasePlan, model_config: ModelConfig, held: Mapping[str, int]) -> PhaseCost:
     written, parallel, devices = training.curriculum[phase.index], training.parallel, training.cluster.devices
     if phase.batch_sequences % devices:
         told = (
@@ -262,7 +257,7 @@ def _resolved(training: Training, corpora: Corpora) -> tuple[Curriculum, InputEr
             raise refusal from None  # more is wrong than the size
 
 
-def _times(source: Source, times: int) -> Source:
+def _times(source: TokenSource, times: int) -> TokenSource:
     return replace(source, train=tuple(replace(shard, tokens=shard.tokens * times) for shard in source.train))
 
 
@@ -277,9 +272,9 @@ def _thought_of(training: Training, vocabulary: int) -> Corpora:
     if vocabulary < 1:
         raise InputError(f"--vocabulary {vocabulary}: expected the number of tokens of the tokenizer, such as 32768")
     names = {name for phase in training.curriculum for name in phase.shares or {}}
-    shards = (Shard(Path(), tokens=10**12 * ENDLESS, documents=0, bytes=0),)
+    shards = (TokenShardFile(Path(), tokens=10**12 * ENDLESS, documents=0, bytes=0),)
     sources = {
-        name: Source(name=name, chunk_tokens=1, tokenizer="", train=shards, holdout=(), holdout_thin=False)
+        name: TokenSource(name=name, chunk_tokens=1, tokenizer="", train=shards, holdout=(), holdout_thin=False)
         for name in sorted(names)
     }
     return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {})

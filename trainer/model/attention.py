@@ -1,10 +1,10 @@
-"""Attention inside documents: rotary embedding, the mask of a packed sequence, and the kernel for each device.
+"""Attention within documents: rotary embeddings, the mask of a packed sequence, and a kernel for each device.
 
-On a CPU the mask is dense and the kernel PyTorch's own attention; on a GPU both are FlexAttention's, which skips what
-is masked, and has no backward pass on a CPU. With no mask at all, attention is plainly causal.
+On a CPU the mask is dense and the kernel is PyTorch's own attention. On a GPU both are FlexAttention's, which skips
+masked blocks and has no backward pass on a CPU. Without a mask, attention is causal.
 
-Legend: B sequences, T positions (as queries), S positions (as keys), H query heads, K key and value heads, E width of
-a head, R = E / 2 rotated pairs.
+Legend: B sequences, T positions (of queries), S positions (of keys), H query heads, K key and value heads, E head_dim,
+R = E/2 rotated pairs.
 """
 
 import functools
@@ -19,81 +19,84 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 Mask = Tensor | BlockMask | None  # dense: bool [B, 1, T, S], True where attended; None: causal
 
 
-class Rotation:
-    """The angles of each position.
+class RotaryAngles:
+    """Cosine and sine of the angles of each position.
 
-    Neither tuple nor dataclass: in those FSDP finds the tensors that a block is given, and casts them to bf16.
+    Not a tuple or dataclass: FSDP searches those for tensors in a block's arguments, and casts them to bf16.
     """
 
     def __init__(self, cos_TR: Tensor, sin_TR: Tensor) -> None:
         self.cos_TR, self.sin_TR = cos_TR, sin_TR
 
 
-def rotation(positions: int, head_dim: int, base: float, like: Tensor) -> Rotation:
-    """The rotary embedding's angles for positions 0, 1, …, on the device of `like`; fp32, or float64 if it is.
+def rotary_angles(positions: int, head_dim: int, theta: float, like: Tensor) -> RotaryAngles:
+    """Compute the angles of positions 0, 1, …, on the device of `like`, in fp32, or float64 if `like` is.
 
-    Positions run on over the documents of a sequence: attention depends on their differences alone. The angles
-    themselves are float64, since in fp32 those up to position 100,000 are off by up to 0.008.
-    Source: Su et al. 2021 (arXiv 2104.09864), §3.2.2.
+    Positions continue across the documents of a sequence: attention depends on their differences alone.
+    Source: Su et al. 2021 (arXiv 2104.09864), section 3.2.2.
     """
     with torch.no_grad():
+        # In fp32, angles up to position 100,000 would be off by up to 0.008.
         pairs_R = torch.arange(0, head_dim, 2, dtype=torch.float64, device=like.device)
         positions_T = torch.arange(positions, dtype=torch.float64, device=like.device)
-        angles_TR = torch.outer(positions_T, base ** (-pairs_R / head_dim))
+        angles_TR = torch.outer(positions_T, theta ** (-pairs_R / head_dim))
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        return Rotation(angles_TR.cos().to(dtype), angles_TR.sin().to(dtype))
+        return RotaryAngles(angles_TR.cos().to(dtype), angles_TR.sin().to(dtype))
 
 
-def rotate(x_BHTE: Tensor, by: Rotation) -> Tensor:
-    """Turns each head's pairs by their position. Pairs are (i, i + R), as Hugging Face stores LLaMA's weights."""
+def rotate(x_BHTE: Tensor, angles: RotaryAngles) -> Tensor:
+    """Rotate each head's pairs by the angles of their position.
+
+    Pairs are (i, i + R), as in Hugging Face's LLaMA weights.
+    """
     first_BHTR, second_BHTR = x_BHTE.chunk(2, dim=-1)  # bf16 times fp32 is fp32
-    turned = (
-        first_BHTR * by.cos_TR - second_BHTR * by.sin_TR,
-        second_BHTR * by.cos_TR + first_BHTR * by.sin_TR,
+    rotated = (
+        first_BHTR * angles.cos_TR - second_BHTR * angles.sin_TR,
+        second_BHTR * angles.cos_TR + first_BHTR * angles.sin_TR,
     )
-    return torch.cat(turned, dim=-1).to(x_BHTE.dtype)
+    return torch.cat(rotated, dim=-1).to(x_BHTE.dtype)
 
 
 def document_mask(segments_BT: Tensor) -> Mask:
-    """The mask under which a token attends to itself and to the earlier tokens of its own segment."""
+    """Return the mask under which a token attends to itself and to earlier tokens of its segment."""
     return block_mask(segments_BT) if segments_BT.is_cuda else dense_mask(segments_BT)
 
 
 def dense_mask(segments_BT: Tensor) -> Tensor:
-    """The document mask as bool [B, 1, T, S]."""
+    """Return the document mask as bool [B, 1, T, S]."""
     same_B1TS = segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
     return same_B1TS.tril()
 
 
 def block_mask(segments_BT: Tensor) -> BlockMask:
-    """The document mask for FlexAttention."""
+    """Return the document mask for FlexAttention."""
 
     def attended(sequence: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (query >= key) & (segments_BT[sequence, query] == segments_BT[sequence, key])
 
     sequences, positions = segments_BT.shape
-    # Compiled where it counts: uncompiled, it holds B x T x S in memory several times over.
+    # Uncompiled, it would hold B·T·S elements in memory several times.
     create = _compiled_create() if segments_BT.is_cuda else create_block_mask
     return create(attended, sequences, None, positions, positions, device=segments_BT.device)
 
 
 def attend(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Mask) -> Tensor:
-    """Attention [B, H, T, E]; each key head serves H / K query heads that stand side by side.
+    """Compute attention [B, H, T, E]. Each key head serves H/K adjacent query heads.
 
-    A `BlockMask` takes FlexAttention on any device, on a CPU uncompiled and without gradients.
+    A `BlockMask` selects FlexAttention on any device; on a CPU it runs uncompiled and without gradients.
     """
     grouped = q_BHTE.shape[1] != k_BKSE.shape[1]
     if isinstance(mask, BlockMask):
         flex: Callable[..., object] = flex_attention
-        if q_BHTE.is_cuda and not torch.compiler.is_compiling():  # inside a compiled block it is compiled with it
+        if q_BHTE.is_cuda and not torch.compiler.is_compiling():  # a compiled block compiles it as well
             flex = _compiled_flex()
-        # A tuple comes only with `return_lse` or `return_aux`.
+        # It returns a tuple only with `return_lse` or `return_aux`.
         return cast(Tensor, flex(q_BHTE, k_BKSE, v_BKSE, block_mask=mask, enable_gqa=grouped))
     causal = mask is None
     return functional.scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, mask, is_causal=causal, enable_gqa=grouped)
 
 
-# Compiled once in a process, and late, because the compiler takes seconds to import.
+# Compiled once per process and on first use, because the compiler takes seconds to import.
 
 
 @functools.cache

@@ -1,21 +1,16 @@
-"""What a model costs before it is trained: parameters, FLOPs, memory of a device, device-hours.
-
-All of it is arithmetic over a `ModelConfig`; no tensor is made.
-"""
+"""FLOPs, memory and device-hours of training a model, computed before it is trained. Nothing here creates a tensor."""
 
 import re
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trainer.model.transformer import ModelConfig
+from trainer.model.family import ModelConfig
 
 CHINCHILLA_TOKENS = 20  # per parameter. Source: Hoffmann et al. 2022 (arXiv 2203.15556), table 3
 SECONDS_PER_HOUR = 3600
 
-# Dense bf16 multiply-adds with fp32 sums, in FLOP/s: where a maker prints the figure with sparsity, half of that.
-# A name is matched by its words, so `H100` is any H100 of which nothing more special is known: the SXM module.
+# Dense bf16 multiply-adds with fp32 sums, in FLOP/s; half of the vendor's figure where that assumes sparsity.
+# Names are matched by their words, so `H100` stands for every H100 without a more specific entry: the SXM module.
 PEAK_FLOPS: dict[str, float] = {
     "A30": 165e12,  # Source: NVIDIA A30 datasheet
     "A100": 312e12,  # Source: NVIDIA A100 datasheet (SXM and PCIe alike)
@@ -39,100 +34,51 @@ PEAK_FLOPS: dict[str, float] = {
     "MI325X": 1307.4e12,  # Source: AMD MI325X data sheet
     "MI355X": 2.5e15,  # Source: AMD MI355X data sheet
 }
-_LESS_THAN_THE_WHOLE = {"mig", "laptop", "max", "d", "grid"}  # slices of a device and its weaker namesakes
+_OTHER_PRODUCTS = {"mig", "laptop", "max", "d", "grid"}  # words of slices of a device and of weaker products
 
 
 def peak_flops(name: str) -> float | None:
-    """The peak of a name of PEAK_FLOPS or of `torch.cuda.get_device_name()`; None where it is not known."""
+    """Return the peak FLOP/s of a device, named as in PEAK_FLOPS or by `torch.cuda.get_device_name()`.
+
+    None if it is unknown.
+    """
     words = _words(name)
-    if words & _LESS_THAN_THE_WHOLE:
+    if words & _OTHER_PRODUCTS:
         return None
-    known = [each for each in PEAK_FLOPS if _words(each) <= words]
-    return PEAK_FLOPS[max(known, key=lambda each: len(_words(each)))] if known else None
+    matches = [known for known in PEAK_FLOPS if _words(known) <= words]
+    return PEAK_FLOPS[max(matches, key=lambda known: len(_words(known)))] if matches else None
 
 
 def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How many parameters each part of the model holds."""
-
-    embedding: int
-    head: int  # 0 if tied: then the embedding is the head's matrix too
-    blocks: int  # the matrices of attention and MLP
-    norms: int
-
-    @property
-    def total(self) -> int:
-        """All of them; a tied matrix counts once."""
-        return self.embedding + self.head + self.blocks + self.norms
-
-    @property
-    def non_embedding(self) -> int:
-        """All but embedding and head: the N of Kaplan et al. 2020 (arXiv 2001.08361), section 2.1."""
-        return self.blocks + self.norms
-
-    @property
-    def multiplied(self) -> int:
-        """The N of our 6ND: all that each token is multiplied with.
-
-        That is all but an untied embedding, out of which a row is only copied; the head's matrix is always in it.
-        """
-        return self.total - (self.embedding if self.head else 0)
-
-
-def count_parameters(config: "ModelConfig") -> Parameters:
-    """The parameters of a config, by part."""
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    attention = 2 * config.hidden_size * queries + 2 * config.hidden_size * keys  # query and out, key and value
-    mlp = 3 * config.hidden_size * config.intermediate_size  # gate, up, down
-    table = config.vocab_size * config.hidden_size
-    return Parameters(
-        embedding=table,
-        head=0 if config.tie_word_embeddings else table,
-        blocks=config.num_hidden_layers * (attention + mlp),
-        norms=(2 * config.num_hidden_layers + 1) * config.hidden_size,
-    )
-
-
 def six_nd(parameters: float, tokens: float) -> float:
-    """FLOPs of training: a multiply-add is 2, and the backward pass costs twice the forward pass.
+    """Return the FLOPs of training: a multiply-add is 2, and the backward pass costs twice the forward pass.
 
-    Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1, whose N leaves out embedding and head; Hoffmann et al.
-    2022 (arXiv 2203.15556), appendix F, count them in. Ours stands between: `Parameters.multiplied`.
+    Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1, whose N excludes embedding and head; Hoffmann et al.
+    2022 (arXiv 2203.15556), appendix F, include both. Ours is in between: `Parameters.multiplied`.
     """
     return 6 * parameters * tokens
 
 
-def attention_flops_per_token(config: "ModelConfig", sequence_tokens: int) -> int:
-    """FLOPs of queries times keys and scores times values, forward and backward, of one token.
+def flops_per_token(config: ModelConfig, sequence_tokens: int | None = None) -> int:
+    """Return the FLOPs of a token, forward and backward: 6N, plus attention if `sequence_tokens` is given.
 
-    Every token is counted against the whole sequence of T: what causality (half of it) and document masking save is not
-    taken off, as is the custom, so that figures compare.
-    Source: Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: 12·L·H·Q·T.
+    Recomputation (activation checkpointing) is not counted.
     """
-    return 12 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * sequence_tokens
-
-
-def flops_per_token(config: "ModelConfig", sequence_tokens: int | None = None) -> int:
-    """FLOPs of a token, forward and backward: 6N, and with attention over `sequence_tokens` if they are given.
-
-    Nothing computed twice (activation checkpointing) is counted.
-    """
-    attention = attention_flops_per_token(config, sequence_tokens) if sequence_tokens else 0
-    return int(six_nd(count_parameters(config).multiplied, 1)) + attention
+    attention = config.attention_flops_per_token(sequence_tokens) if sequence_tokens else 0
+    return int(six_nd(config.count_parameters().multiplied, 1)) + attention
 
 
 def device_hours(flops: float, peak: float, mfu: float) -> float:
-    """Hours of one device at `mfu` of its peak; N devices take an N-th of them each."""
+    """Return the hours of one device at the fraction `mfu` of its peak. N devices take 1/N of that each."""
     return flops / (peak * mfu) / SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that training takes of one device, estimated by part. What CUDA and its allocator keep comes on top."""
+    """Estimated bytes on one device while training, without those of CUDA and its allocator."""
 
     parameters_bytes: int
     gradients_bytes: int
@@ -143,13 +89,13 @@ class Memory:
 
     @property
     def total_bytes(self) -> int:
-        """All at once: the peak, at the start of the backward pass, is a little below."""
+        """Sum of all parts. The peak, at the start of the backward pass, is slightly lower."""
         state = self.parameters_bytes + self.gradients_bytes + self.moments_bytes
         return state + self.gathered_bytes + self.activations_bytes + self.logits_bytes
 
 
 def device_memory(
-    config: "ModelConfig",
+    config: ModelConfig,
     *,
     devices: int,
     sequence_tokens: int,
@@ -157,46 +103,28 @@ def device_memory(
     bf16: bool = True,
     reshard_after_forward: bool = True,
 ) -> Memory:
-    """What one of `devices` holds under FSDP2 with AdamW, fp32 master weights, and gradients reduced each micro-batch.
+    """Estimate the memory of each of `devices`: FSDP2, AdamW, fp32 weights, gradients reduced each micro-batch.
 
-    Gathered: embedding, norm and head, with two blocks (the one at work and the one fetched ahead; all blocks unless
-    resharded), in the width of computing; besides, the largest gradient not yet reduced, and its fp32 copy. One device
-    gathers nothing, but holds a bf16 copy of all weights; its fp32 residual stream is not counted.
+    On one device nothing is gathered, but all weights have a bf16 copy. Its fp32 residual stream is not counted.
     """
-    counted = count_parameters(config)
-    mine = ceil(counted.total / devices)
-    root = counted.embedding + counted.head + config.hidden_size
-    block = (counted.total - root) // config.num_hidden_layers
-    width_bytes = 2 if bf16 else 4
-    weights = root + block * (min(2, config.num_hidden_layers) if reshard_after_forward else config.num_hidden_layers)
-    gathered = width_bytes * weights + (width_bytes + 4) * max(root, block)
+    parameters = config.count_parameters()
+    shard = ceil(parameters.total / devices)
+    root = parameters.embedding + parameters.head + config.hidden_size  # outside the blocks, with the last norm
+    block = (parameters.total - root) // config.num_hidden_layers
+    compute_bytes = 2 if bf16 else 4
+    # Gathered weights: the root and two blocks, one computing and one prefetched (all blocks unless resharded). Also
+    # the largest gradient before it is reduced, with its fp32 copy.
+    gathered_blocks = min(2, config.num_hidden_layers) if reshard_after_forward else config.num_hidden_layers
+    gathered = compute_bytes * (root + block * gathered_blocks) + (compute_bytes + 4) * max(root, block)
     if devices == 1:
-        gathered = 2 * counted.total if bf16 else 0
+        gathered = 2 * parameters.total if bf16 else 0
     tokens = micro_batch_sequences * sequence_tokens
     return Memory(
-        parameters_bytes=4 * mine,
-        gradients_bytes=4 * mine,
-        moments_bytes=8 * mine,
+        parameters_bytes=4 * shard,
+        gradients_bytes=4 * shard,
+        moments_bytes=8 * shard,
         gathered_bytes=gathered,
-        activations_bytes=tokens * activation_bytes_per_token(config, bf16=bf16),
-        # Of a logit: itself and its log-softmax, then the latter and its gradient, in fp32; besides, once in bf16.
+        activations_bytes=tokens * config.activation_bytes_per_token(bf16=bf16),
+        # Two fp32 tensors at a time (logits and log-softmax, then log-softmax and its gradient), and one in bf16.
         logits_bytes=tokens * config.vocab_size * (10 if bf16 else 8),
     )
-
-
-def activation_bytes_per_token(config: "ModelConfig", *, bf16: bool = True) -> int:
-    """What the forward pass of all blocks keeps for the backward pass, of one token, with nothing recomputed.
-
-    Of a block, in the width of computing: both norms' inputs and outputs (4·hidden_size), queries, attention's
-    output, and that laid out anew for its projection (3·num_attention_heads·head_dim), keys and values
-    (2·num_key_value_heads·head_dim), and of the MLP gate, SiLU of it, up and their product (4·intermediate_size); in
-    fp32 one log-sum of the scores a head. Then the last norm's input and output. Norms keep more where they are not
-    fused into one kernel (on a CPU), compiled blocks keep less.
-    Source: the counting of Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1, made anew for RMSNorm, SwiGLU and
-    grouped keys; without dropout, and without scores: fused attention (Dao et al. 2022, arXiv 2205.14135) keeps none.
-    """
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    width_bytes = 2 if bf16 else 4
-    elements = 4 * config.hidden_size + 3 * queries + 2 * keys + 4 * config.intermediate_size
-    block = width_bytes * elements + 4 * config.num_attention_heads
-    return config.num_hidden_layers * block + width_bytes * 2 * config.hidden_size

@@ -9,7 +9,7 @@ import pytest
 
 from corpus.errors import InputError
 from tests.trainer.made_corpus import EOS, TOKENIZER, VOCABULARY, Made, counted, documents, write
-from trainer.data.corpora import Corpora, OpenManifest, open_corpora
+from trainer.data.corpora import Corpora, OpenCorpus, open_corpora
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden" / "corpus"
 WEB = Made(documents([[5, 3], [4]]).train, documents([[6, 2]]).train)
@@ -93,7 +93,7 @@ def test_all_that_cannot_be_opened_is_told_at_once(web: Path, tmp_path: Path) ->
     assert all("build it with `corpus build`, or name another in `corpora`" in line for line in told)
 
 
-def opened(folder: Path) -> OpenManifest:
+def opened(folder: Path) -> OpenCorpus:
     return open_corpora({"main": str(folder)}).manifests["main"]
 
 
@@ -101,7 +101,7 @@ def shard(manifest: dict[str, list[dict[str, list[dict[str, str]]]]], split: str
     return next(each for source in manifest["sources"] for each in source["shards"] if each["split"] == split)
 
 
-def changed(folder: Path, target: Path, change: Callable[[dict], object]) -> OpenManifest:  # type: ignore[type-arg]
+def changed(folder: Path, target: Path, change: Callable[[dict], object]) -> OpenCorpus:  # type: ignore[type-arg]
     """The digests' view of the same build with another manifest."""
     shutil.copytree(folder, target)
     manifest = json.loads((target / "manifest.json").read_text())
@@ -114,8 +114,8 @@ def test_a_takedown_changes_the_content_and_not_the_layout(web: Path, tmp_path: 
     """Fails if the content leaves out the shards' hashes, or the layout holds them."""
     before = opened(web)
     taken = changed(web, tmp_path / "a", lambda manifest: shard(manifest, "train").update(sha256="cd" * 32))
-    assert taken.content != before.content
-    assert taken.layout == before.layout
+    assert taken.content_sha256 != before.content_sha256
+    assert taken.layout_sha256 == before.layout_sha256
 
 
 def test_what_decides_no_batch_changes_neither(web: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_what_decides_no_batch_changes_neither(web: Path, tmp_path: Path) -> Non
         manifest["sources"][0]["license"] = "unknown"
 
     other = changed(web, tmp_path / "b", change)
-    assert (other.content, other.layout) == (opened(web).content, opened(web).layout)
+    assert (other.content_sha256, other.layout_sha256) == (opened(web).content_sha256, opened(web).layout_sha256)
 
 
 def test_chunks_order_and_tokenizer_change_both(web: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_chunks_order_and_tokenizer_change_both(web: Path, tmp_path: Path) -> No
         lambda manifest: manifest["tokenizer"].update(sha256="cd" * 32),
     ]
     found = [opened(web), *(changed(web, tmp_path / str(n), change) for n, change in enumerate(changes))]
-    assert len({each.content for each in found}) == len({each.layout for each in found}) == len(found)
+    assert len({each.content_sha256 for each in found}) == len({each.layout_sha256 for each in found}) == len(found)
 
 
 def test_an_empty_split_is_no_source_of_shards(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainer.config import LearningRate
+from trainer.config import LearningRateSettings
 from trainer.data.learning_rate import schedule
 
 RATES = st.floats(1e-6, 1.0)
 SHARES = st.sampled_from([0.0, 0.001, 0.1, 0.25, 0.5])
 WRITTEN = st.builds(
-    LearningRate,
+    LearningRateSettings,
     peak=RATES,
     warmup=SHARES,
     decay=SHARES,
@@ -27,7 +27,7 @@ def near(found: float, expected: float) -> bool:
 
 @given(WRITTEN, RATES | st.just(0.0), st.integers(2, 500), st.none() | RATES)
 def test_the_warm_up_reaches_the_peak_and_the_last_step_the_end(
-    written: LearningRate, end: float, steps: int, before: float | None
+    written: LearningRateSettings, end: float, steps: int, before: float | None
 ) -> None:
     """Fails if the decay ends a step behind the last (`done = 1 - (left + 1) / decay_steps`), or the warm-up does."""
     decaying = written.model_copy(update={"end": end if written.decay else None, "jump": True})
@@ -45,7 +45,7 @@ def test_the_warm_up_reaches_the_peak_and_the_last_step_the_end(
 
 
 @given(st.lists(st.tuples(WRITTEN, st.integers(2, 200)), min_size=2, max_size=5))
-def test_phases_join(phases: list[tuple[LearningRate, int]]) -> None:
+def test_phases_join(phases: list[tuple[LearningRateSettings, int]]) -> None:
     """A phase goes on at the rate of the step before it, to 1e-12: at it, or a warm-up step away from it.
 
     Fails if a phase without a `peak` begins at the peak of the one before it, in place of where that one ended.
@@ -74,17 +74,17 @@ def test_a_jump_is_refused_unless_asked_for(before: float, peak: float, steps: i
     """Fails if any peak is taken as it stands."""
     assume(abs(before - peak) > 1e-8 * before)
     with pytest.raises(ValueError, match=r"ends at a rate of .* would begin at .*leave `peak` away .*`jump: true`"):
-        schedule(LearningRate(peak=peak), steps, before)
-    assert schedule(LearningRate(peak=peak, jump=True), steps, before).rate(0) == peak
-    assert near(schedule(LearningRate(peak=peak, warmup=0.5), steps, before).start, before)
-    assert schedule(LearningRate(peak=before), steps, before).rate(0) == before
+        schedule(LearningRateSettings(peak=peak), steps, before)
+    assert schedule(LearningRateSettings(peak=peak, jump=True), steps, before).rate(0) == peak
+    assert near(schedule(LearningRateSettings(peak=peak, warmup=0.5), steps, before).start, before)
+    assert schedule(LearningRateSettings(peak=before), steps, before).rate(0) == before
 
 
 def test_in_numbers() -> None:
     """Fails if the cosine is taken for the straight line, or steps are counted from 1."""
-    warm = schedule(LearningRate(peak=1.0, warmup=0.4, decay=0.4, end=0.0, shape="linear"), 10, None)
+    warm = schedule(LearningRateSettings(peak=1.0, warmup=0.4, decay=0.4, end=0.0, shape="linear"), 10, None)
     assert [round(warm.rate(step), 12) for step in range(10)] == [0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25, 0]
-    wave = schedule(LearningRate(decay=1.0, end=0.1), 4, 0.5)
+    wave = schedule(LearningRateSettings(decay=1.0, end=0.1), 4, 0.5)
     assert [wave.rate(step) for step in range(4)] == pytest.approx(
         [0.1 + 0.4 * (1 + cos(pi * done)) / 2 for done in (0.25, 0.5, 0.75, 1)], abs=1e-15
     )
@@ -92,23 +92,23 @@ def test_in_numbers() -> None:
 
 def test_the_first_phase_needs_a_peak_and_begins_at_it_or_warms_up_from_0() -> None:
     with pytest.raises(ValueError, match="`peak` is required: no phase before it ends at a rate above 0"):
-        schedule(LearningRate(), 10, None)
+        schedule(LearningRateSettings(), 10, None)
     with pytest.raises(ValueError, match="`peak` is required"):
-        schedule(LearningRate(), 10, 0.0)
-    assert schedule(LearningRate(peak=0.5), 10, None).rate(0) == 0.5
-    assert schedule(LearningRate(peak=0.5, warmup=0.5), 10, None).rate(0) == 0.1
-    assert schedule(LearningRate(peak=0.5, warmup=0.5), 10, 0.0).rate(0) == 0.1
+        schedule(LearningRateSettings(), 10, 0.0)
+    assert schedule(LearningRateSettings(peak=0.5), 10, None).rate(0) == 0.5
+    assert schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, None).rate(0) == 0.1
+    assert schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, 0.0).rate(0) == 0.1
 
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.96, 0.04), (0.04, 0.96), (0.5, 0.5), (1.0, 0.0), (0.0, 1.0)])
 def test_a_warm_up_and_a_decay_are_left_a_step_each(warmup: float, decay: float) -> None:
     """Fails if the warm-up is rounded up to the whole phase where a decay is asked for as well."""
     for steps in range(2, 40):
-        plan = schedule(LearningRate(peak=1.0, warmup=warmup, decay=decay), steps, None)
+        plan = schedule(LearningRateSettings(peak=1.0, warmup=warmup, decay=decay), steps, None)
         assert (plan.warmup_steps >= 1, plan.decay_steps >= 1) == (warmup > 0, decay > 0)
         assert plan.warmup_steps + plan.decay_steps <= steps
 
 
 def test_one_step_has_no_room_for_both() -> None:
     with pytest.raises(ValueError, match="1 steps leave no room for a warm-up and a decay"):
-        schedule(LearningRate(peak=1.0, warmup=0.5, decay=0.5), 1, None)
+        schedule(LearningRateSettings(peak=1.0, warmup=0.5, decay=0.5), 1, None)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from corpus.errors import CorpusError
 from tests.trainer.made_corpus import ON_DISK, VOCABULARY, Made, corpora_of, counted, documents, write
 from trainer.data.corpora import Corpora, open_corpora
-from trainer.data.stream import Maps, Stream
+from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)  # tokens of each shard
@@ -26,12 +26,12 @@ CHUNKS = st.integers(1, 50)
 LARGE = 70_000  # a vocabulary of uint32
 
 
-def stream_of(corpora: Corpora, seed: int = 1, maps: Maps | None = None) -> Stream:
-    return Stream(corpora.sources["books"], seed, corpora.tokenizer.vocabulary, maps or Maps())
+def stream_of(corpora: Corpora, seed: int = 1, maps: ShardMaps | None = None) -> SourceStream:
+    return SourceStream(corpora.sources["books"], seed, corpora.tokenizer.vocabulary, maps or ShardMaps())
 
 
 @contextmanager
-def opened(cuts: list[int], chunk_tokens: int, seed: int = 1, first: int = 0) -> Iterator[Stream]:
+def opened(cuts: list[int], chunk_tokens: int, seed: int = 1, first: int = 0) -> Iterator[SourceStream]:
     """The stream of a counted source."""
     vocabulary = VOCABULARY if first + sum(cuts) <= VOCABULARY else LARGE
     with corpora_of({"books": counted(cuts, first)}, chunk_tokens=chunk_tokens, vocabulary=vocabulary) as corpora:
@@ -111,7 +111,7 @@ def test_epochs_seeds_and_sources_have_orders_of_their_own() -> None:
     """Fails if the key leaves out the epoch, the seed, or the source's name."""
     made = {"books": counted([120]), "poems": counted([120])}
     with corpora_of(made, chunk_tokens=2) as corpora:
-        poems = Stream(corpora.sources["poems"], 1, VOCABULARY, Maps())
+        poems = SourceStream(corpora.sources["poems"], 1, VOCABULARY, ShardMaps())
         orders = [
             stream_of(corpora).read(0, 120)[0],
             stream_of(corpora).read(120, 120)[0],
@@ -140,7 +140,7 @@ def test_few_maps_are_enough() -> None:
     """Fails if the newest map is closed in place of the one that was not used for longest."""
     with corpora_of({"books": counted([10] * 6)}, chunk_tokens=3) as corpora:
         source = corpora.sources["books"]
-        maps = Maps(most=2)
+        maps = ShardMaps(most=2)
         narrow, wide = stream_of(corpora, maps=maps).read(0, 130), stream_of(corpora).read(0, 130)
         kept, newer = maps.open(source.train[0], source), maps.open(source.train[1], source)
         assert maps.open(source.train[0], source) is kept
@@ -151,7 +151,7 @@ def test_few_maps_are_enough() -> None:
 
 
 @contextmanager
-def two_builds(other: Made, **settings: object) -> Iterator[tuple[Stream, Path]]:
+def two_builds(other: Made, **settings: object) -> Iterator[tuple[SourceStream, Path]]:
     """A stream that has read nothing yet, and a shard of another build to put in the place of its own."""
     with TemporaryDirectory() as temporary:
         folder = write(Path(temporary) / "ours", {"books": counted([64])}, chunk_tokens=8)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.trainer.torchrun import torchrun
-from trainer.config import Optimizer
+from trainer.config import OptimizerSettings
 from trainer.engine.optimizer import clip, make_optimizer, set_rate
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
-SMALL = ModelConfig(
+SMALL = LlamaConfig(
     num_hidden_layers=2,
     hidden_size=16,
     num_attention_heads=4,
@@ -27,7 +29,7 @@ SMALL = ModelConfig(
     rms_norm_eps=1e-5,
     tie_word_embeddings=False,
 )
-SETTINGS = Optimizer(beta1=0.8, beta2=0.9, epsilon=1e-6, weight_decay=0.3)
+SETTINGS = OptimizerSettings(beta1=0.8, beta2=0.9, epsilon=1e-6, weight_decay=0.3)
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | None, seed: int) -> float:
@@ -42,7 +44,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | N
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_gains_do_not_decay_nor_does_an_embedding_of_its_own(tied: bool) -> None:
-    model = Transformer(replace(SMALL, tie_word_embeddings=tied))
+    model = LlamaModel(replace(SMALL, tie_word_embeddings=tied))
     decaying, spared = make_optimizer(model, SETTINGS).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     spared_names = {names[id(parameter)] for parameter in spared["params"]}
@@ -56,7 +58,7 @@ def test_gains_do_not_decay_nor_does_an_embedding_of_its_own(tied: bool) -> None
 
 
 def test_the_rate_is_0_until_it_is_set_and_then_one_for_all() -> None:
-    model = Transformer(SMALL)
+    model = LlamaModel(SMALL)
     optimizer = make_optimizer(model, SETTINGS)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     step(model, optimizer, None, 0)
@@ -69,8 +71,8 @@ def test_the_rate_is_0_until_it_is_set_and_then_one_for_all() -> None:
 
 def test_steps_are_those_of_the_paper() -> None:
     """Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the rate as the schedule's factor."""
-    model = Transformer(SMALL).double()
-    initialise(model, 1, 0.3)
+    model = LlamaModel(SMALL).double()
+    initialize(model, 1, 0.3)
     optimizer = make_optimizer(model, SETTINGS)
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -90,8 +92,8 @@ def test_steps_are_those_of_the_paper() -> None:
 
 def test_the_number_of_threads_changes_no_bit() -> None:
     def weights(threads: int) -> list[Tensor]:
-        model = Transformer(replace(SMALL, vocab_size=5003))  # 80,048 elements, no multiple of a thread's part
-        initialise(model, 1, 0.02)
+        model = LlamaModel(replace(SMALL, vocab_size=5003))  # 80,048 elements, no multiple of a thread's part
+        initialize(model, 1, 0.02)
         optimizer = make_optimizer(model, SETTINGS)
         set_rate(optimizer, 1e-2)
         for parameter in model.parameters():
@@ -142,19 +144,20 @@ import sys
 import torch
 from tests.trainer.engine.test_optimizer import SETTINGS, SMALL, step
 from torch.distributed.tensor import DTensor
-from trainer.model.transformer import Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.transformer import initialize
 from trainer.engine.optimizer import make_optimizer, set_rate
 from trainer.engine.parallel import shard, start
 
-whole = Transformer(SMALL)
-initialise(whole, 1, 0.3)
+whole = LlamaModel(SMALL)
+initialize(whole, 1, 0.3)
 with start() as layout:
     for precision in ("fp32", "bf16"):
         with torch.device("meta"):
-            model = Transformer(SMALL)
+            model = LlamaModel(SMALL)
         shard(model, layout, precision, True)
         model.to_empty(device="cpu")
-        initialise(model, 1, 0.3)
+        initialize(model, 1, 0.3)
         for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
             assert isinstance(ours, DTensor) and ours.to_local().numel() < ours.numel()
             assert torch.equal(ours.full_tensor(), theirs)
@@ -172,8 +175,8 @@ with start() as layout:
         if precision == "bf16":
             continue
 
-        alone = Transformer(SMALL)
-        initialise(alone, 1, 0.3)
+        alone = LlamaModel(SMALL)
+        initialize(alone, 1, 0.3)
         optimizer = make_optimizer(alone, SETTINGS)
         set_rate(optimizer, 1e-2)
         for norm, seed in zip(norms, (0, 1), strict=True):

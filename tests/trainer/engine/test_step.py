@@ -17,14 +17,16 @@ from torch import Tensor
 from tests.end_to_end.training import fit_here, told, write_config
 from tests.trainer.made_corpus import corpora_of, counted, curriculum, documents, phase_of_steps
 from tests.trainer.small_run import ALONE
-from trainer.config import Optimizer
+from trainer.config import OptimizerSettings
 from trainer.data.loader import IGNORED, Batch, Batches
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.start_run import read_setup
 from trainer.engine.step import Learned, NotFinite, TrainStep
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
-SHAPE = ModelConfig(
+SHAPE = LlamaConfig(
     num_hidden_layers=2,
     hidden_size=16,
     num_attention_heads=4,
@@ -37,7 +39,7 @@ SHAPE = ModelConfig(
     tie_word_embeddings=False,
 )
 # An epsilon as large as a gradient: with a small one, AdamW takes the same step whatever the gradient's scale.
-SETTINGS = Optimizer(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.0)
+SETTINGS = OptimizerSettings(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.0)
 RATES = (0.03, 0.1, 0.01)
 
 
@@ -50,15 +52,15 @@ class Step(NamedTuple):
     weights: dict[str, Tensor]
 
     @classmethod
-    def of(cls, learned: Learned, model: Transformer) -> "Step":
+    def of(cls, learned: Learned, model: LlamaModel) -> "Step":
         return cls(learned.loss, learned.grad_norm, learned.losses, weights_of(model))
 
 
-def weights_of(model: Transformer) -> dict[str, Tensor]:
+def weights_of(model: LlamaModel) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def by_hand(model: Transformer, batches: list[Batch], rates: list[float], settings: Optimizer) -> Iterator[Step]:
+def by_hand(model: LlamaModel, batches: list[Batch], rates: list[float], settings: OptimizerSettings) -> Iterator[Step]:
     """The steps on these batches at these rates, in float64."""
     model = model.double()
     spared = [parameter for name, parameter in model.named_parameters() if "norm" in name or name == "embedding.weight"]
@@ -86,7 +88,7 @@ def by_hand(model: Transformer, batches: list[Batch], rates: list[float], settin
         yield Step(mean.item(), norm, means, weights_of(model))
 
 
-def losses_alone(model: Transformer, *row: NDArray[np.integer]) -> Iterator[Tensor]:
+def losses_alone(model: LlamaModel, *row: NDArray[np.integer]) -> Iterator[Tensor]:
     """The loss of each target that is learned; each segment is a sequence of its own."""
     inputs_T, targets_T, segments_T = (torch.from_numpy(each) for each in row)
     for number in range(int(segments_T[-1]) + 1):
@@ -115,14 +117,14 @@ def batches() -> Iterator[list[Batch]]:
     yield found
 
 
-def made_model() -> Transformer:
-    model = Transformer(SHAPE).double()
-    initialise(model, 1, 0.3)
+def made_model() -> LlamaModel:
+    model = LlamaModel(SHAPE).double()
+    initialize(model, 1, 0.3)
     return model
 
 
 def train_step_of(
-    model: Transformer,
+    model: LlamaModel,
     micro: int | None = None,
     clip_norm: float | None = SETTINGS.clip_norm,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -241,8 +243,8 @@ def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, mo
     batches = [batch for batch, _, _ in taken]
     assert [(batch.step, micro) for batch, _, micro in taken] == [(step, 3) for step in (1, 2, 4, 5, 6, 7)]
     assert [rate for _, rate, _ in taken] == pytest.approx(rates)
-    model = Transformer(setup.model_config)
-    initialise(model, setup.training.seed, 0.4)
+    model = LlamaModel(setup.model_config)
+    initialize(model, setup.training.seed, 0.4)
     expected = list(by_hand(model, batches, rates, setup.training.optimizer))
     norms = [step.grad_norm for step in expected]
     assert min(norms) < 2 < max(norms), norms

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
-from trainer.data.corpora import Corpora, Shard, Source, TokenizerFile
+from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.engine.parallel import Distributed
 from trainer.inspect.evaluate import evaluate
 from trainer.inspect.metrics import EvaluationRow
@@ -25,7 +25,7 @@ def tokens_of(documents: Documents) -> list[list[int]]:
     return [[*document, EOS] for document in documents]
 
 
-def written(path: Path, documents: Documents, split: str = "holdout") -> Shard:
+def written(path: Path, documents: Documents, split: str = "holdout") -> TokenShardFile:
     """A shard of these documents."""
     lengths = [len(each) for each in tokens_of(documents)]
     shard = TokenShard(
@@ -36,7 +36,7 @@ def written(path: Path, documents: Documents, split: str = "holdout") -> Shard:
         np.array([TEXT_BYTES * (length - 1) for length in lengths], np.int64),
     )
     write_token_shard(path, shard)
-    return Shard(path, sum(lengths), len(documents), int(shard.bytes_D.sum()))
+    return TokenShardFile(path, sum(lengths), len(documents), int(shard.bytes_D.sum()))
 
 
 def made(
@@ -51,7 +51,7 @@ def made(
     for name, shards in holdouts.items():
         held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
         trained = (written(folder / f"{name}-train.arrow", train, "train"),)
-        sources[name] = Source(name, 64, "t" * 64, trained, held, holdout_thin=False)
+        sources[name] = TokenSource(name, 64, "t" * 64, trained, held, holdout_thin=False)
     return Corpora(sources, TokenizerFile(tokenizer, "t" * 64, vocabulary, EOS, "<|endoftext|>"), {})
 
 
@@ -84,7 +84,7 @@ def scored(
     )
 
 
-def read_back(source: Source) -> list[list[int]]:
+def read_back(source: TokenSource) -> list[list[int]]:
     """The documents of a source's holdout, without EOS."""
     found = []
     for shard in source.holdout:

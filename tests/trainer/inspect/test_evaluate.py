@@ -23,19 +23,21 @@ from tests.trainer.inspect.scored import (
     scored,
     tokens_of,
 )
-from trainer.data.corpora import Corpora, Source, open_corpora
+from trainer.data.corpora import Corpora, TokenSource, open_corpora
 from trainer.data.holdout import open_holdouts, windows
 from trainer.data.loader import IGNORED
 from trainer.engine.parallel import Distributed
 from trainer.errors import TrainerError
 from trainer.inspect.scores import Evaluation
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
 
-def transformer(vocabulary: int = VOCABULARY) -> Transformer:
+def transformer(vocabulary: int = VOCABULARY) -> LlamaModel:
     """A small model in float64, whose initial weights are large enough for tokens to matter."""
-    model = Transformer(ModelConfig(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
-    initialise(model, seed=3, initializer_range=0.5)
+    model = LlamaModel(LlamaConfig(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
+    initialize(model, seed=3, initializer_range=0.5)
     return model.double()
 
 
@@ -243,6 +245,6 @@ def test_a_damaged_shard_is_an_error(tmp_path: Path) -> None:
         scored(Uniform(), made(tmp_path, {"made": [[[1, EOS, EOS, 2]]]}))
     corpora = made(tmp_path, {"made": [[[1, 2]]]})
     source = corpora.sources["made"]
-    other = Source("made", 64, "u" * 64, source.train, source.holdout, holdout_thin=False)
+    other = TokenSource("made", 64, "u" * 64, source.train, source.holdout, holdout_thin=False)
     with pytest.raises(TrainerError, match="corpus verify"):
         scored(Uniform(), Corpora({"made": other}, corpora.tokenizer, {}))

@@ -14,7 +14,9 @@ from trainer.data.corpora import TokenizerFile
 from trainer.errors import TrainerError
 from trainer.inspect.generate import generate, shown
 from trainer.inspect.read_tokenizer import open_tokenizer
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
+from trainer.model.transformer import initialize
 
 FILE = Path(__file__).parents[2] / "golden" / "corpus" / "tokenizer.json"
 EOS, VOCABULARY = 0, 384
@@ -132,8 +134,8 @@ def test_the_window_slides(tokenizer: Tokenizer) -> None:
 
 
 def test_the_same_seed_draws_the_same_text(tokenizer: Tokenizer) -> None:
-    model = Transformer(ModelConfig(1, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
-    initialise(model, seed=1, initializer_range=0.3)
+    model = LlamaModel(LlamaConfig(1, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
+    initialize(model, seed=1, initializer_range=0.3)
     first = pieces(model, tokenizer, "The", tokens=30, temperature=1.0)
     torch.rand(7)  # nothing else draws from the same numbers
     assert pieces(model, tokenizer, "The", tokens=30, temperature=1.0) == first
@@ -185,8 +187,8 @@ def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) 
         graphs.append(graph)
         return graph.forward
 
-    model = Transformer(ModelConfig(2, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
-    initialise(model, seed=1, initializer_range=0.3)
+    model = LlamaModel(LlamaConfig(2, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
+    initialize(model, seed=1, initializer_range=0.3)
     for block in model.blocks:
         block.compile(backend=backend, dynamic=False)
     text = generate(model, tokenizer, "The", tokens=9, temperature=1.0, top_k=None, seed=1, eos_id=EOS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import InputError
 from trainer.config import Training, read_training
-from trainer.data.corpora import Corpora, Shard, Source, TokenizerFile
+from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.data.curriculum import resolve
 from trainer.inspect.plan_tables import print_plan
 from trainer.inspect.training_plan import Plan, make_plan, show_plan
@@ -197,11 +197,11 @@ def test_what_is_written_wrongly_is_refused(assignment: str, told: str, capsys: 
 
 def _made(held: Mapping[str, int]) -> Corpora:
     sources = {
-        name: Source(
+        name: TokenSource(
             name=name,
             chunk_tokens=64,
             tokenizer="",
-            train=(Shard(Path(), tokens, 1, 1),),
+            train=(TokenShardFile(Path(), tokens, 1, 1),),
             holdout=(),
             holdout_thin=False,
         )

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from corpus.store.token_shards import open_token_shard
 from tests.small_build import built
 from tests.trainer.made_corpus import ON_DISK, Made, corpora_of, curriculum, documents, phase_of_steps
-from trainer.data.corpora import Corpora, Shard, open_corpora
+from trainer.data.corpora import Corpora, TokenShardFile, open_corpora
 from trainer.data.curriculum import Curriculum
 from trainer.data.loader import IGNORED, Batch, Batches
 from trainer.inspect.trace import Span, documents_of, trace
@@ -111,7 +111,7 @@ def test_the_spans_of_a_row_fill_it(step: int, corpora: Corpora, curriculum_over
 LENGTHS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=3)
 
 
-def name_at(shard: Shard, place: int) -> str:
+def name_at(shard: TokenShardFile, place: int) -> str:
     opened = open_token_shard(shard.path)
     number = next(each for each in range(len(opened)) if opened.offsets_D1[each + 1] > place)
     return opened.ids_D16[number].tobytes().hex()

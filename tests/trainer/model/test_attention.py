@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
-from trainer.model.attention import Mask, Rotation, attend, block_mask, dense_mask, document_mask, rotate, rotation
+from trainer.model.attention import (
+    Mask,
+    RotaryAngles,
+    attend,
+    block_mask,
+    dense_mask,
+    document_mask,
+    rotary_angles,
+    rotate,
+)
 
 F64 = torch.float64
 WHOLE = torch.zeros((), dtype=F64)
@@ -80,29 +89,29 @@ def test_a_token_attends_to_its_own_segment_up_to_itself(rows: list[list[int]]) 
 @given(st.integers(0, 100_000), st.sampled_from([10_000.0, 500_000.0]))
 def test_angles_are_right_at_far_positions(position: int, base: float) -> None:
     """In fp32 the angles themselves would be off by up to 0.008 there."""
-    turn = rotation(100_001, 8, base, like=torch.zeros(()))
-    assert turn.cos_TR.dtype == torch.float32
-    angles = [position * base ** (-pair / 4) for pair in range(4)]
-    assert turn.cos_TR[position].tolist() == pytest.approx([math.cos(angle) for angle in angles], abs=1e-7)
-    assert turn.sin_TR[position].tolist() == pytest.approx([math.sin(angle) for angle in angles], abs=1e-7)
+    angles = rotary_angles(100_001, 8, base, like=torch.zeros(()))
+    assert angles.cos_TR.dtype == torch.float32
+    expected = [position * base ** (-pair / 4) for pair in range(4)]
+    assert angles.cos_TR[position].tolist() == pytest.approx([math.cos(angle) for angle in expected], abs=1e-7)
+    assert angles.sin_TR[position].tolist() == pytest.approx([math.sin(angle) for angle in expected], abs=1e-7)
 
 
 def test_rotation_multiplies_complex_numbers() -> None:
-    turn = rotation(50, 8, 10_000.0, like=WHOLE)
+    angles = rotary_angles(50, 8, 10_000.0, like=WHOLE)
     x_BHTE = made(2, 3, 50, 8)
     x_BHTR = torch.complex(x_BHTE[..., :4], x_BHTE[..., 4:])
-    turned = x_BHTR * torch.complex(turn.cos_TR, turn.sin_TR)
-    torch.testing.assert_close(rotate(x_BHTE, turn), torch.cat((turned.real, turned.imag), -1), rtol=0, atol=1e-14)
+    turned = x_BHTR * torch.complex(angles.cos_TR, angles.sin_TR)
+    torch.testing.assert_close(rotate(x_BHTE, angles), torch.cat((turned.real, turned.imag), -1), rtol=0, atol=1e-14)
 
 
 @given(st.integers(0, 900), st.integers(0, 90), st.integers(0, 10**6))
 def test_scores_depend_on_the_distance_alone(near: int, distance: int, seed: int) -> None:
     """Why positions need not begin anew with each document."""
-    turn = rotation(1000, 16, 500_000.0, like=WHOLE)
+    angles = rotary_angles(1000, 16, 500_000.0, like=WHOLE)
     q_E, k_E = made(16, seed=seed), made(16, seed=seed + 1)
 
     def at(x_E: Tensor, position: int) -> Tensor:
-        there = Rotation(turn.cos_TR[position : position + 1], turn.sin_TR[position : position + 1])
+        there = RotaryAngles(angles.cos_TR[position : position + 1], angles.sin_TR[position : position + 1])
         return rotate(x_E.view(1, 1, 1, 16), there).flatten()
 
     score = at(q_E, near + distance) @ at(k_E, near)
@@ -112,7 +121,7 @@ def test_scores_depend_on_the_distance_alone(near: int, distance: int, seed: int
 def test_rotation_of_bf16_is_rounded_once() -> None:
     """The turning itself is fp32."""
     x_BHTE = made(1, 2, 400, 16).bfloat16()
-    turned = rotate(x_BHTE, rotation(400, 16, 10_000.0, like=x_BHTE))
-    exact = rotate(x_BHTE.double(), rotation(400, 16, 10_000.0, like=WHOLE))
+    turned = rotate(x_BHTE, rotary_angles(400, 16, 10_000.0, like=x_BHTE))
+    exact = rotate(x_BHTE.double(), rotary_angles(400, 16, 10_000.0, like=WHOLE))
     assert turned.dtype == torch.bfloat16
     torch.testing.assert_close(turned.double(), exact, rtol=2**-8, atol=1e-6)

@@ -12,10 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.model import cost
-from trainer.model.attention import document_mask
-from trainer.model.transformer import ModelConfig, Transformer
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig
 
-GROUPED = ModelConfig(
+GROUPED = LlamaConfig(
     num_hidden_layers=3,
     hidden_size=64,
     num_attention_heads=4,
@@ -43,9 +43,9 @@ dimension = st.integers(1, 6)
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> ModelConfig:
+def shapes(draw: st.DrawFn) -> LlamaConfig:
     num_key_value_heads = draw(dimension)
-    return ModelConfig(
+    return LlamaConfig(
         num_hidden_layers=draw(dimension),
         hidden_size=draw(st.integers(1, 100)),
         num_attention_heads=num_key_value_heads * draw(dimension),
@@ -61,11 +61,11 @@ def shapes(draw: st.DrawFn) -> ModelConfig:
 
 @settings(max_examples=25, deadline=None)
 @given(shapes())
-def test_parameters_are_those_of_the_model(config: ModelConfig) -> None:
+def test_parameters_are_those_of_the_model(config: LlamaConfig) -> None:
     with torch.device("meta"):
-        model = Transformer(config)
+        model = LlamaModel(config)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    counted = cost.count_parameters(config)
+    counted = config.count_parameters()
     assert counted.total == sum(sizes.values())
     assert counted.embedding == sizes["embedding.weight"]
     assert counted.head == sizes.get("head.weight", 0)
@@ -75,24 +75,24 @@ def test_parameters_are_those_of_the_model(config: ModelConfig) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("config", SHAPES)
-def test_flops_are_those_that_torch_counts(config: ModelConfig, masked: bool) -> None:
+def test_flops_are_those_that_torch_counts(config: LlamaConfig, masked: bool) -> None:
     sequence_tokens, sequences = 96, 2
-    model = Transformer(config)
+    model = LlamaModel(config)
     tokens_BT = torch.randint(0, config.vocab_size, (sequences, sequence_tokens))
-    mask = document_mask(torch.zeros_like(tokens_BT)) if masked else None
+    segments_BT = torch.zeros_like(tokens_BT) if masked else None
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):  # of fused attention it would see nothing on a CPU
-        model(tokens_BT, mask).sum().backward()
+        model(tokens_BT, segments_BT).sum().backward()
     expected = counter.get_total_flops() / tokens_BT.numel()
     assert cost.flops_per_token(config, sequence_tokens) == pytest.approx(expected, rel=0.01)
-    attention = cost.attention_flops_per_token(config, sequence_tokens)
+    attention = config.attention_flops_per_token(sequence_tokens)
     assert attention > 0.05 * expected, "too small to be seen in a percent"
     assert cost.flops_per_token(config) == cost.flops_per_token(config, sequence_tokens) - attention
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_activations_are_those_that_autograd_keeps(config: ModelConfig) -> None:
-    model = Transformer(config)
+def test_activations_are_those_that_autograd_keeps(config: LlamaConfig) -> None:
+    model = LlamaModel(config)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -108,12 +108,12 @@ def test_activations_are_those_that_autograd_keeps(config: ModelConfig) -> None:
     found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / tokens_BT.numel()
     # On a CPU the norms are not fused: each keeps also the normed input before its gain, and its scale.
     norms = (2 * config.num_hidden_layers + 1) * 4 * (config.hidden_size + 1)
-    assert found - norms == pytest.approx(cost.activation_bytes_per_token(config, bf16=False), rel=0.01)
+    assert found - norms == pytest.approx(config.activation_bytes_per_token(bf16=False), rel=0.01)
 
 
 def test_llama_3_8b_is_counted_as_published() -> None:
-    config = ModelConfig(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
-    counted = cost.count_parameters(config)
+    config = LlamaConfig(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
+    counted = config.count_parameters()
     assert (
         counted.total == 8_030_261_248
     )  # of meta-llama/Meta-Llama-3-8B, in its safetensors index: 16,060,522,496 bytes
@@ -176,13 +176,13 @@ def test_every_name_finds_its_own_peak() -> None:
     assert {name: cost.peak_flops(name) for name in cost.PEAK_FLOPS} == cost.PEAK_FLOPS
 
 
-def _memory(config: ModelConfig, **changed: int | bool) -> cost.Memory:
+def _memory(config: LlamaConfig, **changed: int | bool) -> cost.Memory:
     plain: dict[str, int] = {"devices": 1, "sequence_tokens": 100, "micro_batch_sequences": 2}
     return cost.device_memory(config, **(plain | changed))  # type: ignore[arg-type]
 
 
 def test_memory_by_hand() -> None:
-    total, table, norm = cost.count_parameters(GROUPED).total, 640 * 64, 64
+    total, table, norm = GROUPED.count_parameters().total, 640 * 64, 64
     block = (total - table - norm) // 3
     found = _memory(GROUPED)
     assert (found.parameters_bytes, found.gradients_bytes, found.moments_bytes) == (4 * total, 4 * total, 8 * total)

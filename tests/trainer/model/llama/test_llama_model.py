@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.config import ModelSettings
-from trainer.model.attention import document_mask
-from trainer.model.transformer import ModelConfig, Transformer, initialise
+from trainer.model.llama.model import LlamaModel
+from trainer.model.llama.settings import LlamaConfig, LlamaSettings
+from trainer.model.transformer import initialize
 
-SMALL = ModelConfig(
+SMALL = LlamaConfig(
     num_hidden_layers=2,
     hidden_size=32,
     num_attention_heads=4,
@@ -69,10 +69,10 @@ def llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     yield modeling_llama
 
 
-def made(config: ModelConfig, seed: int = 1) -> Transformer:
+def made(config: LlamaConfig, seed: int = 1) -> LlamaModel:
     """A float64 model whose gains are not 1, nor its logits nearly equal."""
-    model = Transformer(config).double()
-    initialise(model, seed, 0.3)
+    model = LlamaModel(config).double()
+    initialize(model, seed, 0.3)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -85,13 +85,13 @@ def their_name(name: str) -> str:
     return ".".join(THEIRS.get(part, part) for part in name.split("."))
 
 
-def theirs_of(model: Transformer, llama: ModuleType) -> nn.Module:
+def theirs_of(model: LlamaModel, llama: ModuleType) -> nn.Module:
     """transformers' LLaMA with the same weights."""
-    from transformers import LlamaConfig
+    import transformers
 
     config = model.config
     theirs: nn.Module = llama.LlamaForCausalLM(
-        LlamaConfig(
+        transformers.LlamaConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
             intermediate_size=config.intermediate_size,
@@ -111,19 +111,19 @@ def theirs_of(model: Transformer, llama: ModuleType) -> nn.Module:
     return theirs
 
 
-def tokens_of(config: ModelConfig, sequences: int, positions: int, seed: int = 0) -> Tensor:
+def tokens_of(config: LlamaConfig, sequences: int, positions: int, seed: int = 0) -> Tensor:
     return torch.randint(config.vocab_size, (sequences, positions), generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
-def test_logits_and_gradients_are_those_of_transformers_llama(config: ModelConfig, llama: ModuleType) -> None:
+def test_logits_and_gradients_are_those_of_transformers_llama(config: LlamaConfig, llama: ModuleType) -> None:
     model = made(config)
     theirs = theirs_of(model, llama)
     tokens_BT = tokens_of(config, 2, 40)
     ours_BTV, theirs_BTV = model(tokens_BT), theirs(tokens_BT).logits
     assert ours_BTV.std() > 0.5
     torch.testing.assert_close(ours_BTV, theirs_BTV, rtol=0, atol=1e-9)
-    one_document = document_mask(torch.zeros(2, 40, dtype=torch.int32))
+    one_document = torch.zeros(2, 40, dtype=torch.int32)
     torch.testing.assert_close(model(tokens_BT, one_document), theirs_BTV, rtol=0, atol=1e-9)
 
     weights_BTV = torch.randn(ours_BTV.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -135,7 +135,7 @@ def test_logits_and_gradients_are_those_of_transformers_llama(config: ModelConfi
 
 
 @pytest.mark.parametrize("config", [SHAPES["grouped"], SHAPES["tied"]], ids=["grouped", "tied"])
-def test_packed_documents_are_what_they_are_alone(config: ModelConfig) -> None:
+def test_packed_documents_are_what_they_are_alone(config: LlamaConfig) -> None:
     """Alone, a document also stands at position 0: where it begins in the sequence changes nothing."""
     model = made(config)
     tokens_BT = tokens_of(config, 2, 60)
@@ -145,7 +145,7 @@ def test_packed_documents_are_what_they_are_alone(config: ModelConfig) -> None:
         for place in places[1:-1]:
             segments_BT[row, place:] += 1
     with torch.no_grad():
-        packed_BTV = model(tokens_BT, document_mask(segments_BT))
+        packed_BTV = model(tokens_BT, segments_BT)
         assert not torch.allclose(packed_BTV, model(tokens_BT), rtol=0, atol=1e-3)
         for row, places in enumerate(cuts):
             for start, end in pairwise(places):
@@ -165,7 +165,7 @@ def test_no_token_sees_the_ones_behind_it() -> None:
 
 
 def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
-    norm = Transformer(SMALL).norm.bfloat16()
+    norm = LlamaModel(SMALL).norm.bfloat16()
     x_BTD = 300 * torch.randn(2, 50, SMALL.hidden_size, generator=torch.Generator().manual_seed(0)).bfloat16()
     exact_BTD = x_BTD.double() * (x_BTD.double().square().mean(-1, keepdim=True) + SMALL.rms_norm_eps).rsqrt()
     torch.testing.assert_close(norm(x_BTD).double(), exact_BTD, rtol=2**-8, atol=0)
@@ -175,11 +175,11 @@ def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
 def test_bf16_comes_near_to_float64(parameters: torch.dtype) -> None:
     exact, model = made(SMALL), made(SMALL).to(parameters)
     tokens_BT = tokens_of(SMALL, 2, 30)
-    mask = document_mask((tokens_BT == 3).cumsum(1))
+    segments_BT = (tokens_BT == 3).cumsum(1)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=parameters == torch.float32):
-        logits_BTV = model(tokens_BT, mask)
+        logits_BTV = model(tokens_BT, segments_BT)
     assert logits_BTV.dtype == torch.bfloat16
-    exact_BTV = exact(tokens_BT, mask)
+    exact_BTV = exact(tokens_BT, segments_BT)
     assert (logits_BTV.double() - exact_BTV).std() < 0.03 * exact_BTV.std()
 
 
@@ -190,9 +190,9 @@ def test_a_block_compiles_whole() -> None:
         block.compile(backend="aot_eager", fullgraph=True)
     assert list(compiled.state_dict()) == list(model.state_dict())
     tokens_BT = tokens_of(SMALL, 2, 30)
-    mask = document_mask((tokens_BT == 3).cumsum(1))
+    segments_BT = (tokens_BT == 3).cumsum(1)
     for each in (model, compiled):
-        each(tokens_BT, mask).square().mean().backward()
+        each(tokens_BT, segments_BT).square().mean().backward()
     for ours, theirs in zip(compiled.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
 
@@ -203,13 +203,13 @@ def test_names_are_those_that_checkpoints_hold(tied: bool) -> None:
     block = [f"attention.{part}" for part in ("query", "key", "value", "out")] + ["attention_norm", "mlp_norm"]
     block += [f"mlp.{part}" for part in ("gate", "up", "down")]
     names = {"embedding", "norm", *(f"blocks.0.{part}" for part in block), *([] if tied else ["head"])}
-    assert set(Transformer(config).state_dict()) == {f"{name}.weight" for name in names}
+    assert set(LlamaModel(config).state_dict()) == {f"{name}.weight" for name in names}
 
 
 def test_shape_of_a_training_file() -> None:
-    least = ModelSettings(num_hidden_layers=3, hidden_size=24, num_attention_heads=4, intermediate_size=64)
-    assert ModelConfig.of(least, 100) == ModelConfig(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
-    full = ModelSettings(
+    least = LlamaSettings(num_hidden_layers=3, hidden_size=24, num_attention_heads=4, intermediate_size=64)
+    assert least.resolve(100) == LlamaConfig(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
+    full = LlamaSettings(
         num_hidden_layers=3,
         hidden_size=24,
         num_attention_heads=4,
@@ -220,7 +220,7 @@ def test_shape_of_a_training_file() -> None:
         rms_norm_eps=1e-6,
         tie_word_embeddings=True,
     )
-    assert ModelConfig.of(full, 7) == ModelConfig(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
+    assert full.resolve(7) == LlamaConfig(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
 
 
 def test_first_weights_have_their_spread() -> None:
@@ -233,8 +233,8 @@ def test_first_weights_have_their_spread() -> None:
         num_key_value_heads=16,
         vocab_size=200,
     )
-    model = Transformer(config)
-    initialise(model, 1, 0.02)
+    model = LlamaModel(config)
+    initialize(model, 1, 0.02)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             assert (parameter == 1).all(), name
@@ -247,14 +247,14 @@ def test_first_weights_have_their_spread() -> None:
 def test_first_weights_depend_on_seed_and_name_alone() -> None:
     def first_weights(seed: int, turned: bool = False, on_meta: bool = False) -> dict[str, Tensor]:
         with torch.device("meta" if on_meta else "cpu"):
-            model = Transformer(SMALL)
+            model = LlamaModel(SMALL)
         if on_meta:
             model.to_empty(device="cpu")
         if turned:
             for module in list(model.modules()):
                 module._modules = dict(reversed(module._modules.items()))
         torch.manual_seed(seed + turned)
-        initialise(model, seed, 0.02)
+        initialize(model, seed, 0.02)
         return model.state_dict()
 
     weights = first_weights(1)
@@ -269,14 +269,14 @@ def test_first_weights_depend_on_seed_and_name_alone() -> None:
 
 def test_nothing_stays_uninitialised() -> None:
     with torch.device("meta"):
-        on_meta = Transformer(SMALL)
+        on_meta = LlamaModel(SMALL)
     with pytest.raises(AssertionError, match=r"embedding.weight is on the meta device"):
-        initialise(on_meta, 1, 0.02)
-    with_bias = Transformer(SMALL)
+        initialize(on_meta, 1, 0.02)
+    with_bias = LlamaModel(SMALL)
     with_bias.blocks[0].register_parameter("bias", nn.Parameter(torch.zeros(3)))
     with pytest.raises(AssertionError, match=r"blocks.0.bias: no rule"):
-        initialise(with_bias, 1, 0.02)
-    with_buffer = Transformer(SMALL)
+        initialize(with_bias, 1, 0.02)
+    with_buffer = LlamaModel(SMALL)
     with_buffer.register_buffer("angles", torch.zeros(3))
     with pytest.raises(AssertionError, match="a buffer"):
-        initialise(with_buffer, 1, 0.02)
+        initialize(with_buffer, 1, 0.02)
