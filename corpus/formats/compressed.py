@@ -177,22 +177,26 @@ def decompress(data: bytes, codec: Codec, limit: int) -> bytes:
 def container(path: Path) -> Container:
     """Return the container of the file, recognised by its first bytes."""
     with path.open("rb") as file:
-        begin = file.read(_MAGIC_BYTES)
+        return container_of(file.read(_MAGIC_BYTES))
+
+
+def container_of(begin: bytes) -> Container:
+    """Return the container that begins with these bytes."""
     return next((kind for kind, magic in _CONTAINERS.items() if magic.match(begin)), "plain")
 
 
 def pieces(path: Path, start: int, stop: int, kind: Container) -> Iterator[StreamPiece | StreamDamage]:
-    """Yield the data of bytes [start, stop), both of which are starts of streams, 0, or the file's size.
-
-    The spans tile [start, stop). After damage reading resumes at the next stream's magic number. Memory is bounded
-    whatever the bytes expand to.
-    """
+    """Yield the pieces of the file at a path; see `pieces_of`."""
     with path.open("rb") as file:
         yield from pieces_of(file, start, stop, kind)
 
 
 def pieces_of(file: BinaryIO, start: int, stop: int, kind: Container) -> Iterator[StreamPiece | StreamDamage]:
-    """Yield the same for an open file."""
+    """Yield the data of bytes [start, stop), both of which are starts of streams, 0, or the file's size.
+
+    The spans tile [start, stop). After damage reading resumes at the next stream's magic number. Memory is bounded
+    whatever the bytes expand to.
+    """
     if kind == "plain":
         yield from _plain(file, start, stop)
         return

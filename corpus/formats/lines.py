@@ -3,55 +3,56 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, Span
-from corpus.formats.compressed import Container, StreamDamage, next_match, offset, pieces
+from corpus.formats.compressed import Container, StreamDamage, next_match, offset, pieces_of
 
 _NEWLINE = re.compile(rb"\n")
 
 
-class Line(NamedTuple):
-    """One line, less its end; None where it is longer than the limit."""
+class FileLine(NamedTuple):
+    """One line, less its end; None if it is longer than the limit."""
 
     start: int
     end: int
     data: bytes | None
-    begun: bool  # whether it is known to begin where it seems to: not so behind damage
-    ended: bool  # whether its end was there: not so for what the file or damage breaks off
+    begun: bool  # True if it is known to begin here; unknown behind damage
+    ended: bool  # False if the file or damage breaks it off
 
 
-def lines(path: Path, start: int, stop: int, kind: Container, limit: int) -> Iterator[Line | Failed]:
-    """The lines of [start, stop), which are offsets at which a line (in a compressed file: a stream) begins.
+def lines(file: BinaryIO, start: int, stop: int, kind: Container, limit: int) -> Iterator[FileLine | Failed]:
+    """Yield the lines of [start, stop), which are offsets at which a line (in a compressed file: a stream) begins.
 
-    What is yielded is contiguous from `start` on; bytes that hold no data may be left over before `stop`. Of a line of
-    more than `limit` bytes nothing is kept.
+    The spans are contiguous from `start` on; bytes that hold no data may be left over before `stop`. Of a line of more
+    than `limit` bytes nothing is kept.
     """
-    part, too_long, begun = bytearray(), False, True
-    for piece in pieces(path, start, stop, kind):
+    line, too_long, begun = bytearray(), False, True
+    for piece in pieces_of(file, start, stop, kind):
         if isinstance(piece, StreamDamage):
             yield Failed(start, piece.end, piece.reason)
             start, too_long, begun = piece.end, False, False
-            part.clear()
+            line.clear()
             continue
         at = 0
         while (newline := piece.data.find(b"\n", at)) >= 0:
-            too_long = too_long or len(part) + newline - at > limit
+            too_long = too_long or len(line) + newline - at > limit
             end = offset(piece, newline + 1)
-            yield Line(start, end, None if too_long else bytes(part + piece.data[at:newline]), begun, True)
+            yield FileLine(start, end, None if too_long else bytes(line + piece.data[at:newline]), begun, True)
             start, at, too_long, begun = end, newline + 1, False, True
-            part.clear()
-        too_long = too_long or len(part) + len(piece.data) - at > limit
+            line.clear()
+        # The rest of the piece begins a line that the next piece may end.
+        too_long = too_long or len(line) + len(piece.data) - at > limit
         if too_long:
-            part.clear()
+            line.clear()
         else:
-            part += piece.data[at:]
-    if part or too_long:
-        yield Line(start, stop, None if too_long else bytes(part), begun, False)
+            line += piece.data[at:]
+    if line or too_long:
+        yield FileLine(start, stop, None if too_long else bytes(line), begun, False)
 
 
 def line_start(path: Path, wanted: int) -> int:
-    """The first offset at or after `wanted` at which a line of a plain file begins; its size if there is none."""
+    """Return the first offset at or after `wanted` at which a line of a plain file begins; else the file's size."""
     size = path.stat().st_size
     if wanted <= 0:
         return 0
@@ -60,13 +61,13 @@ def line_start(path: Path, wanted: int) -> int:
     return min(newline + 1, size)
 
 
-def whole(found: Iterator[Span], start: int, stop: int) -> Iterator[Span]:
-    """The same, with the last one drawn out to `stop`; if there is none, `skipped(empty)` for all of it."""
+def filled(spans: Iterator[Span], start: int, stop: int) -> Iterator[Span]:
+    """Yield the spans, the last one drawn out to `stop`; if there is none, `skipped(empty)` for all of it."""
     last: Span | None = None
-    for each in found:
+    for span in spans:
         if last is not None:
             yield last
-        last = each
+        last = span
     if last is not None:
         yield last._replace(end=stop)
     elif start < stop:

@@ -2,7 +2,7 @@
 
 A page belongs to the compressed stream in which its `<page>` begins (to its place in the file if that is not
 compressed), and what begins in a stream tiles that stream, wherever it ends. So the spans do not depend on where
-reading began, either: a page cut by the end of its stream keeps the span up to there, and the next tile begins there.
+reading began: a page cut by the end of its stream keeps the span up to there, and the next tile begins there.
 """
 
 import codecs
@@ -17,11 +17,12 @@ from corpus.document import Failed, Skipped
 from corpus.formats.compressed import Container, StreamDamage, StreamPiece, pieces
 
 _TAG = re.compile(rb"</?page>")
-_OPEN_STARTS = tuple(b"<page>"[:n] for n in range(1, 6))
+_OPEN, _CLOSE = b"<page>", b"</page>"
+_OPEN_STARTS = tuple(_OPEN[:n] for n in range(1, 6))
 _OVERLAP = 6  # bytes at the end of a piece that may be the beginning of a tag
 
 
-class Page(NamedTuple):
+class WikiPage(NamedTuple):
     """The XML of one page, from `<page>` to `</page>`, in UTF-8."""
 
     start: int
@@ -29,53 +30,65 @@ class Page(NamedTuple):
     xml: bytes
 
 
-def pages(
-    path: Path, start: int, stop: int, kind: Container, encoding: str, limit: int
-) -> Iterator[Page | Skipped | Failed]:
-    """The pages that begin in [start, stop), which are offsets at which streams begin, or for plain files pages.
+PageOutcome = WikiPage | Skipped | Failed
 
-    What is yielded tiles [start, stop). A page of more than `limit` bytes is skipped, and no more than that is held.
+
+def pages(path: Path, start: int, stop: int, kind: Container, encoding: str, limit: int) -> Iterator[PageOutcome]:
+    """Yield the pages that begin in [start, stop), which are offsets at which streams begin, or for plain files pages.
+
+    The spans tile [start, stop). A page of more than `limit` bytes is skipped, and no more than that is held.
     """
-    tiles = _Tiles()
-    for event in _events(_source(path, start, stop, kind, encoding), limit):
-        if isinstance(event, _Stream):
-            tiles.stream(event.at, event.at >= stop)
-        elif isinstance(event, _Open):
-            tiles.open(event.at)
-        elif isinstance(event, _Close):
-            tiles.close(event.outcome)
+    text, tiles = _DumpText(), _Tiles(stop)
+    page: int | None = None  # the position of the page that is open
+    range_end: int | None = None  # the position of the range's end, once it is read
+    for piece in _pieces(path, start, stop, kind, encoding):
+        # Behind the range's end, read on only for a page, or a tag, that began before it.
+        if piece is None:
+            if page is None and not text.data.endswith(_OPEN_STARTS):
+                break
+            range_end = text.end
+            continue
+        if piece.first:
+            text.streams.append((text.end, piece.start))
+        if isinstance(piece, StreamDamage):
+            tiles.open_streams(text.streams_until(text.end))
+            if range_end is not None:
+                tiles.close_page(Failed(0, 0, piece.reason))
+                break
+            tiles.add_damage(piece)
+            yield from tiles.ready()
+            text, page = _DumpText(), None
+            continue
+        text.add(piece)
+        # Open and close pages at the tags, up to the first page that begins behind the range.
+        for index, opens in text.tags():
+            position = text.at + index
+            tiles.open_streams(text.streams_until(position))
+            if opens and range_end is not None and position >= range_end:
+                break
+            if opens:
+                tiles.open_page(text.offset(position))
+                page = position
+            elif page is not None:
+                tiles.close_page(text.page(page, index + len(_CLOSE), limit))
+                page = None
+            yield from tiles.ready()
         else:
-            tiles.damage(event)
-        yield from tiles.ready()
-    tiles.shut(stop)
+            if range_end is not None and page is None and text.end >= range_end + _OVERLAP:
+                break
+            # Keep the open page while it is within the limit, else what may be the begin of a tag.
+            text.drop_to(page if page is not None and text.end - page <= limit else text.end - _OVERLAP)
+            continue
+        break
+    tiles.open_streams(text.streams_until(text.end))
+    tiles.finish("bad_xml" if range_end is not None and range_end < text.end else "truncated")
     yield from tiles.ready()
 
 
-class _Stream(NamedTuple):
-    """A stream begins."""
-
-    at: int
-
-
-class _Open(NamedTuple):
-    """A page begins."""
-
-    at: int
-
-
-class _Close(NamedTuple):
-    """A page ends, well or not; its span is set by whoever tiles."""
-
-    outcome: Page | Skipped | Failed
-
-
-_Event = _Stream | _Open | _Close | StreamDamage
-
-
-def _source(
+def _pieces(
     path: Path, start: int, stop: int, kind: Container, encoding: str
 ) -> Iterator[StreamPiece | StreamDamage | None]:
-    """All pieces from `start` on, in UTF-8, with None where the range ends."""
+    """Yield all pieces from `start` on, in UTF-8, with None where the range ends."""
     yield from _decoded(pieces(path, start, stop, kind), encoding)
     yield None
     yield from _decoded(pieces(path, stop, path.stat().st_size, kind), encoding)
@@ -92,14 +105,15 @@ def _decoded(source: Iterator[StreamPiece | StreamDamage], encoding: str) -> Ite
         yield piece
 
 
-class _Text:
-    """The text not yet understood, and which bytes of the file it came from."""
+class _DumpText:
+    """The text still to be searched, and which bytes of the file it came from. Positions count bytes of text."""
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.at = 0  # the place of its first byte among all bytes so far
-        self.searched = 0
-        self._recent: deque[tuple[int, int, StreamPiece]] = deque()  # place, length and (without its data) the piece
+        self.at = 0  # the position of its first byte
+        self.streams: deque[tuple[int, int]] = deque()  # position and file offset of streams not yet opened
+        self._searched = 0
+        self._recent: deque[tuple[int, int, StreamPiece]] = deque()  # position, length and (without its data) the piece
 
     @property
     def end(self) -> int:
@@ -110,125 +124,93 @@ class _Text:
             self._recent.append((self.end, len(piece.data), piece._replace(data=b"")))
             self.data += piece.data
 
-    def offset(self, place: int) -> int:
-        """Where a place lies in the file."""
-        while len(self._recent) > 1 and self._recent[1][0] <= place:
-            self._recent.popleft()  # places are asked for in order
+    def offset(self, position: int) -> int:
+        """Return the file offset of a position; positions must be asked for in order."""
+        while len(self._recent) > 1 and self._recent[1][0] <= position:
+            self._recent.popleft()
         begin, length, piece = self._recent[0]
-        return piece.start + (piece.end - piece.start) * (place - begin) // length
+        return piece.start + (piece.end - piece.start) * (position - begin) // length
+
+    def streams_until(self, position: int) -> Iterator[int]:
+        """Yield the file offsets of the streams that begin up to a position, once each."""
+        while self.streams and self.streams[0][0] <= position:
+            yield self.streams.popleft()[1]
 
     def tags(self) -> Iterator[tuple[int, bool]]:
-        """The index of each tag not told before, and whether it opens a page."""
-        while match := _TAG.search(self.data, self.searched):
-            self.searched = match.end()
-            yield match.start(), match[0] == b"<page>"
-        self.searched = max(self.searched, len(self.data) - _OVERLAP)
+        """Yield the index of each new tag, and True if it opens a page."""
+        while match := _TAG.search(self.data, self._searched):
+            self._searched = match.end()
+            yield match.start(), match[0] == _OPEN
+        self._searched = max(self._searched, len(self.data) - _OVERLAP)
 
-    def drop(self, count: int) -> None:
+    def page(self, begin: int, end_index: int, limit: int) -> WikiPage | Skipped:
+        """Return the page from a position up to an index."""
+        xml = self.data[max(begin - self.at, 0) : end_index]
+        complete = begin >= self.at and len(xml) <= limit  # else its begin was dropped
+        return WikiPage(0, 0, bytes(xml)) if complete else Skipped(0, 0, "too_large")
+
+    def drop_to(self, position: int) -> None:
+        count = max(position - self.at, 0)
         del self.data[:count]
         self.at += count
-        self.searched = max(self.searched - count, 0)
-
-
-def _events(source: Iterator[StreamPiece | StreamDamage | None], limit: int) -> Iterator[_Event]:
-    """What happens in the text, in its order, up to the end of the last page that begins before the range's end."""
-    text = _Text()
-    streams: deque[tuple[int, int]] = deque()  # those not yet told: place, offset in the file
-    page: int | None = None  # the place of the page that goes on
-    stop: int | None = None  # the place where the range ends, once it is known
-    for piece in source:
-        if piece is not None and piece.first:
-            streams.append((text.end, piece.start))
-        if isinstance(piece, StreamDamage):
-            yield from _told(streams, text.end)
-            yield _Close(Failed(0, 0, piece.reason)) if stop is not None else piece
-            if stop is not None:
-                return
-            text, page = _Text(), None
-            continue
-        if piece is None:
-            if page is None and not text.data.endswith(_OPEN_STARTS):
-                break
-            stop = text.end
-            continue
-        text.add(piece)
-        for index, opens in text.tags():
-            place = text.at + index
-            yield from _told(streams, place)
-            if stop is not None and opens and place >= stop:
-                break
-            if opens:
-                yield _Open(text.offset(place))
-                page = place
-            elif page is not None:
-                xml = text.data[max(page - text.at, 0) : index + 7]
-                whole = page >= text.at and len(xml) <= limit
-                yield _Close(Page(0, 0, bytes(xml)) if whole else Skipped(0, 0, "too_large"))
-                page = None
-        else:
-            if stop is not None and page is None and text.end >= stop + _OVERLAP:
-                break
-            keep = page - text.at if page is not None and text.end - page <= limit else len(text.data) - _OVERLAP
-            text.drop(max(keep, 0))
-            continue
-        break
-    yield from _told(streams, text.end)
-    if page is not None:
-        yield _Close(Failed(0, 0, "bad_xml" if stop is not None and stop < text.end else "truncated"))
-
-
-def _told(streams: deque[tuple[int, int]], place: int) -> Iterator[_Stream]:
-    while streams and streams[0][0] <= place:
-        yield _Stream(streams.popleft()[1])
+        self._searched = max(self._searched - count, 0)
 
 
 @dataclass
 class _Tile:
     start: int
     end: int | None
-    outcome: Page | Skipped | Failed | None  # None while its page goes on
+    outcome: PageOutcome | None  # None while its page is open
 
 
 class _Tiles:
-    """Spans that await their ends, or the outcome of a page that goes on; they leave in order."""
+    """Spans that wait for their ends, or for the outcome of a page that is open; they leave in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: int) -> None:
+        self._stop = stop
         self._tiles: deque[_Tile] = deque()
         self._page: _Tile | None = None
 
-    def stream(self, at: int, beyond: bool) -> None:
-        self.shut(at)
-        if not beyond:
-            self._tiles.append(_Tile(at, None, Skipped(0, 0, "no_page")))
+    def open_streams(self, offsets: Iterator[int]) -> None:
+        for offset in offsets:
+            self.end_at(offset)
+            if offset < self._stop:
+                self._tiles.append(_Tile(offset, None, Skipped(0, 0, "no_page")))
 
-    def open(self, at: int) -> None:
-        self.close(Failed(0, 0, "bad_xml"))  # if a page goes on: it never ended
+    def open_page(self, at: int) -> None:
+        self.close_page(Failed(0, 0, "bad_xml"))  # a page that is still open never ended
         last = self._tiles[-1]
-        if isinstance(last.outcome, Skipped) and last.outcome.reason == "no_page":
-            last.outcome = None  # what stands before a stream's first page belongs to it
+        if last.outcome == Skipped(0, 0, "no_page"):
+            last.outcome = None  # the bytes before a stream's first page belong to it
         else:
-            self.shut(at)
+            self.end_at(at)
             self._tiles.append(_Tile(at, None, None))
         self._page = self._tiles[-1]
 
-    def close(self, outcome: Page | Skipped | Failed) -> None:
+    def close_page(self, outcome: PageOutcome) -> None:
         if self._page is not None:
             self._page.outcome, self._page = outcome, None
 
-    def damage(self, damage: StreamDamage) -> None:
+    def add_damage(self, damage: StreamDamage) -> None:
         failed, last = Failed(0, 0, damage.reason), self._tiles[-1] if self._tiles else None
         if last is not None and last.end is None and (last is self._page or last.outcome == Skipped(0, 0, "no_page")):
             last.end, last.outcome = damage.end, failed
         else:
-            self.shut(damage.start)
+            self.end_at(damage.start)
             self._tiles.append(_Tile(damage.start, damage.end, failed))
-        self.close(failed)
+        self.close_page(failed)
 
-    def shut(self, at: int) -> None:
+    def finish(self, reason: str) -> None:
+        """End the range; a page that is still open failed."""
+        self.close_page(Failed(0, 0, reason))
+        self.end_at(self._stop)
+
+    def end_at(self, at: int) -> None:
+        """End the last tile, if it is open."""
         if self._tiles and self._tiles[-1].end is None:
             self._tiles[-1].end = at
 
-    def ready(self) -> Iterator[Page | Skipped | Failed]:
+    def ready(self) -> Iterator[PageOutcome]:
         while self._tiles and self._tiles[0].end is not None and self._tiles[0].outcome is not None:
             tile = self._tiles.popleft()
             assert tile.end is not None and tile.outcome is not None

@@ -1,4 +1,4 @@
-"""Parquet files as rows with spans: row groups are cut, and a row's span is its part of its group's bytes."""
+"""Rows of Parquet files. Files are cut at row groups; a row's span is its share of its group's bytes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -15,8 +15,8 @@ BATCH_BYTES = 16_000_000
 BATCH_ROWS = 1024
 
 
-class Row(NamedTuple):
-    """One row: its values by column, or None where a string of it is not UTF-8."""
+class ParquetRow(NamedTuple):
+    """One row: its values by column, or None if a string of it is not UTF-8."""
 
     start: int
     end: int
@@ -24,20 +24,20 @@ class Row(NamedTuple):
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet does."""
+    """Return True if a file begins as Parquet does."""
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
 
 def group_cuts(path: Path, wanted: Sequence[int]) -> list[int]:
-    """For each wanted offset the first row group at or behind it; the file's size if there is none. See Source.cuts."""
+    """Return for each wanted offset the first row group at or behind it; the file's size if there is none."""
     size = path.stat().st_size
     starts = group_starts(path) or [0, size]
-    return [min((each for each in starts if each >= offset), default=size) for offset in wanted]
+    return [min((start for start in starts if start >= offset), default=size) for offset in wanted]
 
 
 def group_starts(path: Path) -> list[int] | None:
-    """Where each row group begins, the first at 0, and the file's size; None if the file cannot be read."""
+    """Return the starts of the row groups, the first at 0, and the file's size; None if the file cannot be read."""
     import pyarrow
 
     try:
@@ -47,11 +47,11 @@ def group_starts(path: Path) -> list[int] | None:
         return None
 
 
-def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row | Skipped | Failed]:
-    """The rows of the groups that begin in [start, stop), both of `group_starts`.
+def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[ParquetRow | Skipped | Failed]:
+    """Yield the rows of the groups that begin in [start, stop), both of `group_starts`.
 
-    Of `columns` (a dotted one is a field of a struct) those that the file lacks are left out; rows are counted as they
-    are read, never believed. A group that cannot be read fails from its first lost row on.
+    `columns` that the file lacks are left out; a dotted one is a field of a struct. Rows are counted as they are read:
+    the footer is not trusted. A group that cannot be read fails from its first lost row on.
     """
     import pyarrow
 
@@ -60,7 +60,7 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
         yield Failed(start, stop, "bad_parquet")
         return
     with _opened(path) as file:
-        present = [each for each in columns if _present(file, each)] or [file.schema.column(0).path]
+        present = [column for column in columns if _present(file, column)] or [file.schema.column(0).path]
         for group, (first, end) in enumerate(pairwise(starts)):
             if not start <= first < stop:
                 continue
@@ -85,7 +85,7 @@ def _opened(path: Path) -> "ParquetFile":
 
 
 def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:
-    """None unless the groups lie one behind the other within the file."""
+    """Return the starts of the row groups; None unless they lie one behind the other within the file."""
     starts = []
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)
@@ -105,7 +105,7 @@ def _present(file: "ParquetFile", column: str) -> bool:
     return any(name == column or name.startswith(f"{column}.") for name in names)
 
 
-def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]) -> Iterator[Row]:
+def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]) -> Iterator[ParquetRow]:
     metadata = file.metadata.row_group(group)
     count, done = metadata.num_rows, 0
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(metadata.total_byte_size, 1)))
@@ -118,12 +118,12 @@ def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Seque
                 values = {name: _value(column[index]) for name, column in zip(names, batch.columns, strict=True)}
             except UnicodeDecodeError:
                 values = None
-            yield Row(*_span(first, end, done, count), values)
+            yield ParquetRow(*_span(first, end, done, count), values)
             done += 1
 
 
 def _value(scalar: "Scalar") -> object:
-    """A value as Python's; None, also within a struct, for what Python has none of: the year 10000, unknown time zones.
+    """Return a value as a Python object; None, also within a struct, for the year 10000 and unknown time zones.
 
     Raises UnicodeDecodeError.
     """

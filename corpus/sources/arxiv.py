@@ -14,7 +14,7 @@ from typing import Literal
 from corpus.document import Document, Failed, Record, Skipped, Span, UnreadableError
 from corpus.formats.archive_member import BULK_LIMITS, ArchiveMember, in_memory
 from corpus.formats.tar_members import BLOCK_BYTES, PlainBytes, is_tar, tar_members
-from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.base import Reader, SourceSettings, covers_start
 from corpus.sources.submission import submission
 
 _GZIP = b"\x1f\x8b"
@@ -35,7 +35,7 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     with path.open("rb") as file:
         head = file.read(BLOCK_BYTES)
         if not is_tar(head):
-            if start == 0 and (end > 0 or not size):
+            if covers_start(start, end, size):
                 yield _single(path, size, settings) if head.startswith(_GZIP) else _no_archive(size)
             return
         wanted = in_memory(lambda name, length: length <= settings.max_record_bytes)

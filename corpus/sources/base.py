@@ -91,6 +91,17 @@ class Reader:
     select: Callable[[Path, "SourceSettings", Access, Path], None] | None = None
 
 
+def never_cut(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
+    """Return the cuts of a file that reading cannot enter in the middle; see `Reader.cuts`."""
+    size = path.stat().st_size
+    return [0 if offset <= 0 else size for offset in wanted]
+
+
+def covers_start(start: int, end: int, size: int) -> bool:
+    """Return True if a file that is never cut belongs to the range [start, end)."""
+    return start == 0 and (end > 0 or not size)
+
+
 @cache
 def catalog() -> Mapping[str, Reader]:
     """Return all readers by file name, which is the `reader` of a recipe."""

@@ -113,7 +113,9 @@ def listing(settings: SourceSettings, access: Access) -> list[str]:
         return []
     kind: crawl_listing.Listed = "cc-index-table" if settings.select else settings.files
     names = crawl_listing.files_of(settings.at, settings.crawls, kind, access)
-    return crawl_listing.full(settings.at, crawl_listing.chosen(names, settings.segments, settings.segments_seed))
+    return crawl_listing.addresses_of(
+        settings.at, crawl_listing.chosen(names, settings.segments, settings.segments_seed)
+    )
 
 
 def select(index: Path, settings: SourceSettings, access: Access, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Selection by the columnar index of a crawl: which records, and those records alone.
+"""Selection of a crawl's records by its columnar index.
 
 Source of its columns: https://github.com/commoncrawl/cc-index-table, cc-index-schema-flat.json.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-_RECORD_BYTES = 1 << 26  # a record is 1 MiB at most, since March 2025 5 MiB, before it is compressed
+_RECORD_BYTES = 1 << 26  # a record is at most 1 MiB, since March 2025 5 MiB, before compression
 _BATCH_ROWS = 1 << 16
-_CHUNK_BYTES = 1 << 31  # a column of a row group, unpacked
+_CHUNK_BYTES = 1 << 31  # of one column of a row group, decompressed
 _PLACE = ("warc_filename", "warc_record_offset", "warc_record_length")
-_WHOLE = {"fetch_status", *_PLACE[1:]}
+_INTEGERS = {"fetch_status", *_PLACE[1:]}
 
 
 def _domain(name: str) -> str:
@@ -39,7 +39,7 @@ def _domain(name: str) -> str:
 
 
 class Select(Strict):
-    """Which records of a crawl: those that meet all that is given here."""
+    """Conditions on the records of a crawl; a record must meet all that are given."""
 
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{3}$")], ...] = ()  # ISO 639-3; a page's main one counts
     domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()  # with all below them
@@ -47,14 +47,14 @@ class Select(Strict):
     status: tuple[Annotated[int, Field(ge=100, le=999)], ...] = ()
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Select":
+    def _not_empty(self) -> "Select":
         if not (self.languages or self.domains or self.mime or self.status):
             raise ValueError("expected at least one of languages, domains, mime, status")
         return self
 
 
-class Place(NamedTuple):
-    """Where a record lies: bytes [start, end) of a WARC file."""
+class RecordPlace(NamedTuple):
+    """Bytes [start, end) of a WARC file that hold a record."""
 
     name: str
     start: int
@@ -62,9 +62,9 @@ class Place(NamedTuple):
 
 
 def select(index: BinaryIO, where: str, wanted: Select, at: str, access: Access, target: Path) -> None:
-    """Writes the records that `index` has and `wanted` asks for into `target`, one behind the other, by file and place.
+    """Write the `wanted` records of an index into `target`, sorted by file and place.
 
-    The index is read by column and row group. Raises InputError if it is none, and what the client raises.
+    The index is read by column and row group. Raises InputError if it is malformed, and the errors of the client.
     """
     with target.open("wb") as file:
         for name, places in groupby(places_of(index, where, wanted), key=itemgetter(0)):
@@ -73,8 +73,8 @@ def select(index: BinaryIO, where: str, wanted: Select, at: str, access: Access,
                 file.write(record)
 
 
-def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[Place]:
-    """Where the records lie that the index has and `wanted` asks for: in order, none twice or into another."""
+def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[RecordPlace]:
+    """Yield the places of the `wanted` records of an index, in order and without duplicates or overlaps."""
     import pyarrow
 
     try:
@@ -82,9 +82,9 @@ def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[Place]:
     except (pyarrow.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not a columnar index of a crawl: {str(error)[:200]}") from None
     ranks = np.argsort(np.argsort(np.array(names)))[files] if names else files
-    last = Place("", 0, 0)
+    last = RecordPlace("", 0, 0)
     for row in np.lexsort((lengths, offsets, ranks)):
-        place = Place(names[files[row]], int(offsets[row]), int(offsets[row] + lengths[row]))
+        place = RecordPlace(names[files[row]], int(offsets[row]), int(offsets[row] + lengths[row]))
         if place == last:
             continue
         if place.start < 0 or not 0 < place.end - place.start <= _RECORD_BYTES:
@@ -97,15 +97,12 @@ def places_of(index: BinaryIO, where: str, wanted: Select) -> Iterator[Place]:
         last = place
 
 
-Rows = tuple[list[str], np.ndarray, np.ndarray, np.ndarray]
-
-
-def _matches(index: BinaryIO, wanted: Select) -> Rows:
-    """Names of files, and for each record that is wanted the number of its file, its offset and its length."""
+def _matches(index: BinaryIO, wanted: Select) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Return names of files, and of each wanted record the number of its file, its offset and its length."""
     from pyarrow import parquet
 
     numbers: dict[str, int] = {}
-    found: list[np.ndarray] = [np.empty((3, 0), np.int64)]
+    columns: list[np.ndarray] = [np.empty((3, 0), np.int64)]
     tests = _tests(wanted)
     table = parquet.ParquetFile(index)
     _check_columns(table, [*tests, *_PLACE])
@@ -117,15 +114,15 @@ def _matches(index: BinaryIO, wanted: Select) -> Rows:
                 batch = batch.filter(_mask(batch.column(column), passes))
             if len(batch):
                 name = batch.column(_PLACE[0]).dictionary_encode()
-                ids = [numbers.setdefault(each, len(numbers)) for each in map(str, name.dictionary.to_pylist())]
+                ids = [numbers.setdefault(file, len(numbers)) for file in map(str, name.dictionary.to_pylist())]
                 files = np.array(ids, np.int64)[name.indices.to_numpy()]
-                found.append(np.stack([files, *(batch.column(each).cast("int64").to_numpy() for each in _PLACE[1:])]))
-    files, offsets, lengths = np.concatenate(found, axis=1)
+                columns.append(np.stack([files, *(batch.column(key).cast("int64").to_numpy() for key in _PLACE[1:])]))
+    files, offsets, lengths = np.concatenate(columns, axis=1)
     return list(numbers), files, offsets, lengths
 
 
 def _check_columns(table: "ParquetFile", names: list[str]) -> None:
-    """Raises ArrowInvalid unless all of them are there, and hold text or whole numbers as the schema has it."""
+    """Raise ArrowInvalid unless all columns are there, and hold text or whole numbers as the schema has it."""
     import pyarrow
 
     schema = table.schema_arrow
@@ -135,14 +132,14 @@ def _check_columns(table: "ParquetFile", names: list[str]) -> None:
             raise pyarrow.ArrowInvalid(f"it has no column {name}, or several")
         kind = schema.field(at).type
         kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-        whole = name in _WHOLE
-        fits = pyarrow.types.is_integer if whole else lambda each: each in (pyarrow.string(), pyarrow.large_string())
-        if not fits(kind):
-            raise pyarrow.ArrowInvalid(f"its column {name} holds {kind}, not {'whole numbers' if whole else 'text'}")
+        integral = name in _INTEGERS
+        fits = pyarrow.types.is_integer(kind) if integral else kind in (pyarrow.string(), pyarrow.large_string())
+        if not fits:
+            raise pyarrow.ArrowInvalid(f"its column {name} holds {kind}, not {'integers' if integral else 'text'}")
 
 
 def _tests(wanted: Select) -> dict[str, Callable[[object], bool]]:
-    """By column, what its values must meet."""
+    """Return tests for the values of columns, by column."""
     tests: dict[str, Callable[[object], bool]] = {}
     if wanted.languages:
         tests["content_languages"] = lambda value: str(value).partition(",")[0] in wanted.languages
@@ -157,7 +154,7 @@ def _tests(wanted: Select) -> dict[str, Callable[[object], bool]]:
 
 
 def _mask(column: "pyarrow.Array", passes: Callable[[object], bool]) -> "pyarrow.BooleanArray":
-    """Which values pass; each distinct one is looked at once."""
+    """Return True for each value that passes; each distinct one is tested once."""
     import pyarrow
 
     encoded = column.dictionary_encode()
@@ -171,12 +168,12 @@ def _lies_in(host: str, domains: frozenset[str]) -> bool:
 
 
 def _may_hold(table: "ParquetFile", group: int, wanted: Select) -> bool:
-    """Whether a row group may have a record that is wanted, by its least and greatest URL key: the table is sorted."""
+    """Return False if a row group holds no wanted record, by its least and greatest URL key: the table is sorted."""
     import pyarrow
 
-    about, may = table.metadata.row_group(group), True
-    for number in range(about.num_columns):
-        column = about.column(number)
+    metadata, may = table.metadata.row_group(group), True
+    for number in range(metadata.num_columns):
+        column = metadata.column(number)
         if column.total_uncompressed_size > _CHUNK_BYTES:
             raise OverflowError(f"{column.total_uncompressed_size} bytes in one column of a row group")
         statistics = column.statistics
@@ -190,6 +187,6 @@ def _may_hold(table: "ParquetFile", group: int, wanted: Select) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _keys(domain: str) -> tuple[str, str]:
-    """Between what URL keys all of a domain lies: from `org,example`, and what goes on with `)`, `,` or `:`, to `;`."""
+    """Return the bounds of a domain's URL keys: from `org,example`, which `)`, `,` or `:` may follow, to `;`."""
     key = ",".join(reversed(re.sub(r"^www\d*\.", "", domain).split(".")))
     return key, f"{key};"

@@ -1,9 +1,7 @@
-"""A crawl by its id: the files that it publishes lists of, and a choice among them."""
+"""Files of a crawl, by its id, out of the lists that it publishes, and a choice among them."""
 
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import ceil
@@ -13,6 +11,7 @@ from typing import Literal
 from corpus.errors import InputError
 from corpus.fetch import client
 from corpus.fetch.access import Access
+from corpus.formats.compressed import StreamDamage, container_of, pieces_of
 
 Listed = Literal["warc", "wet", "cc-index-table"]
 
@@ -23,27 +22,24 @@ _NAME_CHARACTERS = 500
 
 
 def files_of(at: str, crawls: Sequence[str], kind: Listed, access: Access) -> list[str]:
-    """The names of a kind of file that the crawls publish, sorted; of indexes, those to WARC files of pages.
+    """Return the names of a kind of file that the crawls publish, sorted; of indexes, those of WARC files of pages.
 
-    Raises InputError if there is no such crawl, or its list is no such list.
+    Raises InputError if there is no such crawl, or its list is malformed.
     """
-    found: set[str] = set()
-    for crawl in crawls:
-        names = _names(at, crawl, kind, access)
-        found.update(name for name in names if kind != "cc-index-table" or "/subset=warc/" in name)
-    return sorted(found)
+    names = {name for crawl in crawls for name in _names(at, crawl, kind, access)}
+    return sorted(name for name in names if kind != "cc-index-table" or "/subset=warc/" in name)
 
 
 def chosen(names: Sequence[str], wanted: int | float | None, seed: int) -> list[str]:
-    """So many of the names, or such a share, at least one. The same for one seed; a larger choice holds a smaller."""
+    """Return a number of the names, or a share but at least one, by a seed. A larger choice contains a smaller one."""
     if wanted is None:
         return sorted(names)
     count = wanted if isinstance(wanted, int) else max(1, ceil(wanted * len(names)))
     return sorted(sorted(names, key=lambda name: _key(name, seed))[:count])
 
 
-def full(at: str, names: Sequence[str]) -> list[str]:
-    """The addresses of the names. Raises InputError where a folder lacks one of them."""
+def addresses_of(at: str, names: Sequence[str]) -> list[str]:
+    """Return the addresses of the names. Raises InputError if a folder lacks one of them."""
     addresses = [f"{at}/{name}" for name in names]
     if not client.is_remote(at):
         missing = [address for address in addresses if not Path(address).is_file()]
@@ -56,9 +52,9 @@ def full(at: str, names: Sequence[str]) -> list[str]:
 
 
 def check_name(name: str, where: str) -> str:
-    """The name of a file of a crawl. Raises InputError if it is anything but a plain path below the crawls' folder."""
+    """Return the name. Raises InputError unless it is a plain path below the folder of the crawls."""
     if len(name) > _NAME_CHARACTERS or _NAME.fullmatch(name) is None:
-        raise InputError(f"{where}: names the file {name[:100]!a}, which no crawl has; is this the right address?")
+        raise InputError(f"{where}: names the file {name[:100]!a}, which no crawl has; check the address")
     return name
 
 
@@ -68,7 +64,7 @@ def _names(at: str, crawl: str, kind: Listed, access: Access) -> list[str]:
         data = client.read_small(address, access, _LIST_BYTES)
     except client.AbsentError:
         raise InputError(
-            f"{address}: not there; either {crawl} is no crawl (https://index.commoncrawl.org/collinfo.json lists the "
+            f"{address}: not found; either {crawl} is no crawl (https://index.commoncrawl.org/collinfo.json lists the "
             f"ids), or it has no {kind} files, or `at` is wrong"
         ) from None
     names: list[str] = []
@@ -83,16 +79,14 @@ def _names(at: str, crawl: str, kind: Listed, access: Access) -> list[str]:
 
 
 def _unpacked(data: bytes, address: str) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            unpacked = file.read(_LIST_BYTES_UNPACKED + 1)
-    except (OSError, EOFError, zlib.error):
-        raise InputError(f"{address}: broken gzip; expected a list of files") from None
-    if len(unpacked) > _LIST_BYTES_UNPACKED:
-        raise InputError(f"{address}: over {_LIST_BYTES_UNPACKED} bytes when unpacked, more than any list of files")
-    return unpacked
+    unpacked = bytearray()
+    for piece in pieces_of(io.BytesIO(data), 0, len(data), container_of(data)):
+        if isinstance(piece, StreamDamage):
+            raise InputError(f"{address}: broken gzip; expected a list of files")
+        unpacked += piece.data
+        if len(unpacked) > _LIST_BYTES_UNPACKED:
+            raise InputError(f"{address}: over {_LIST_BYTES_UNPACKED} bytes when unpacked, more than any list of files")
+    return bytes(unpacked)
 
 
 def _key(name: str, seed: int) -> bytes:

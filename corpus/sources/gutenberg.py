@@ -1,4 +1,4 @@
-"""Books as Project Gutenberg publishes them in plain text: `1342-0.txt`, or that in a zip; a document a book.
+"""Books of Project Gutenberg in plain text (`1342-0.txt`), alone or in a zip. One document is one book.
 
 Parquet files whose column `text` holds such books, as data sets of them do, are read too.
 """
@@ -12,10 +12,10 @@ from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.licenses import UNKNOWN
 from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
-from corpus.formats.lines import whole
+from corpus.formats.lines import filled
 from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
 from corpus.formats.zip_members import is_zip
-from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.base import Reader, SourceSettings, covers_start, never_cut
 
 _HEAD_BYTES = 100_000  # in which a header is looked for
 _MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
@@ -28,7 +28,7 @@ class GutenbergSettings(SourceSettings):
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """A record for the book; of a zip, for each text in it; of Parquet, for each row. See Reader.
+    """Yield a record for the book; of a zip, for each text in it; of Parquet, for each row. See Reader.
 
     Its identity is the book's number, else title and author, else the file's name.
     """
@@ -36,26 +36,23 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     if is_parquet(path):
         stop = group_cuts(path, [end])[0]
         if start < stop:
-            yield from whole(_rows(path, start, stop, settings.max_record_bytes), start, stop)
+            yield from filled(_rows(path, start, stop, settings.max_record_bytes), start, stop)
         return
-    if start > 0 or (end == 0 and size):
+    if not covers_start(start, end, size):
         return
     with path.open("rb") as file:
         zipped = is_zip(file.read(4))
     if zipped:
-        yield from whole(_members(path, settings.max_record_bytes), 0, size)
+        yield from filled(_members(path, settings.max_record_bytes), 0, size)
     elif size > settings.max_record_bytes:
         yield Skipped(0, size, "too_large")
     else:
-        yield _found(0, size, path.name, path.read_bytes())
+        yield _outcome(0, size, path.name, path.read_bytes())
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """A book is never cut; Parquet is, at row groups."""
-    if is_parquet(path):
-        return group_cuts(path, wanted)
-    size = path.stat().st_size
-    return [0 if offset <= 0 else size for offset in wanted]
+    """Return the row groups of Parquet; a book is never cut."""
+    return group_cuts(path, wanted) if is_parquet(path) else never_cut(path, wanted, settings)
 
 
 def document(record: Record, settings: SourceSettings) -> Document:
@@ -76,20 +73,20 @@ def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Span]:
         elif len(content := book.encode("utf-8", "replace")) > limit:
             yield Skipped(row.start, row.end, "too_large")
         else:
-            yield _found(row.start, row.end, str(row.values.get("id") or path.name), content)
+            yield _outcome(row.start, row.end, str(row.values.get("id") or path.name), content)
 
 
 def _members(path: Path, limit: int) -> Iterator[Span]:
-    for found in members(path, lambda name, size: name.lower().endswith(".txt") and size <= limit):
-        if not isinstance(found, ArchiveMember):
-            yield found
-        elif found.content is not None:
-            yield _found(found.start, found.end, found.name, found.content)
+    for member in members(path, lambda name, size: name.lower().endswith(".txt") and size <= limit):
+        if not isinstance(member, ArchiveMember):
+            yield member
+        elif member.content is not None:
+            yield _outcome(member.start, member.end, member.name, member.content)
         else:
-            yield Skipped(found.start, found.end, "too_large" if found.size > limit else "not_text")
+            yield Skipped(member.start, member.end, "too_large" if member.size > limit else "not_text")
 
 
-def _found(start: int, end: int, name: str, content: bytes) -> Span:
+def _outcome(start: int, end: int, name: str, content: bytes) -> Span:
     from corpus.extract.gutenberg_text import read_header
 
     if not content.strip():
@@ -104,7 +101,7 @@ def _found(start: int, end: int, name: str, content: bytes) -> Span:
     if not decodes(content, charset):
         return Failed(start, end, "bad_encoding")
     header = read_header(head(content, charset, _HEAD_BYTES))
-    named = " by ".join(each for each in (header.title, header.author) if each)
+    named = " by ".join(filter(None, (header.title, header.author)))
     return Record(
         start,
         end,
@@ -119,10 +116,10 @@ def _found(start: int, end: int, name: str, content: bytes) -> Span:
 
 
 def _charset(content: bytes, claimed: str | None) -> str:
-    """UTF-8 if it is that, which no other text ever is; else what the header claims; else Latin-1, with its quotes."""
-    name = claimed or ""
-    known = known_charset(name) or ("iso8859-1" if "8859-1" in name or "latin" in name.lower() else None)
-    return next((each for each in ("utf-8", known, "cp1252") if each and decodes(content, each)), "iso8859-1")
+    """Return UTF-8 if it is valid, as no other text is; else the charset that the header claims; else Latin-1."""
+    claimed = claimed or ""
+    known = known_charset(claimed) or ("iso8859-1" if "8859-1" in claimed or "latin" in claimed.lower() else None)
+    return next((name for name in ("utf-8", known, "cp1252") if name and decodes(content, name)), "iso8859-1")
 
 
 READER = Reader(GutenbergSettings, read, cuts, document, revision=2, libraries=("pyarrow",))

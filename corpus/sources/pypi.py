@@ -1,16 +1,16 @@
-"""Files of packages as documents: code, documentation, plain text, HTML; one document a file.
+"""Files of packages: code, documentation, plain text, HTML. One document is one file.
 
-The paths of such a source are `pypi:NAME==VERSION/PATTERN` addresses, which acquire unpacks, or files of one's own.
+The paths of such a source are `pypi:NAME==VERSION/PATTERN` addresses, which the fetch stage unpacks, or local files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import marked_charset
 from corpus.fetch.package_index import member_of
-from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.base import Reader, SourceSettings, covers_start, never_cut
 
 
 class PypiSettings(SourceSettings):
@@ -18,22 +18,22 @@ class PypiSettings(SourceSettings):
 
     reader: Literal["pypi"]
     format: Literal["text", "html"] = "text"
-    main_content: bool = True  # of HTML: less navigation and the like
+    main_content: bool = True  # of HTML: without navigation and the like
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """One record, the whole file; see Reader.
+    """Yield one record, the file; see Reader.
 
-    Its identity is "package version member" where acquire unpacked it (`Address.folder`), and the
-    file's name elsewhere: never anything of where the machine keeps it.
+    Its identity is "package version member" if it was unpacked from a package (`Address.folder`), else the file's
+    name. It never depends on the folder that holds it.
     """
     assert isinstance(settings, PypiSettings)
     size = path.stat().st_size
-    if start == 0 and (end > 0 or not size):
-        yield _found(path, size, settings)
+    if covers_start(start, end, size):
+        yield _outcome(path, size, settings)
 
 
-def _found(path: Path, size: int, settings: PypiSettings) -> Span:
+def _outcome(path: Path, size: int, settings: PypiSettings) -> Span:
     if size > settings.max_record_bytes:
         return Skipped(0, size, "too_large")
     content = path.read_bytes()
@@ -52,12 +52,6 @@ def _found(path: Path, size: int, settings: PypiSettings) -> Span:
     return Record(0, size, identity=member_of(path) or path.name, content=content, charset=charset)
 
 
-def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """A file is never cut."""
-    size = path.stat().st_size
-    return [0 if offset <= 0 else size for offset in wanted]
-
-
 def document(record: Record, settings: SourceSettings) -> Document:
     """Return the file's text, extracted if it is HTML. Raises UnreadableError."""
     assert isinstance(settings, PypiSettings)
@@ -68,4 +62,4 @@ def document(record: Record, settings: SourceSettings) -> Document:
     return record.document(record.content.decode(record.charset or "utf-8"))
 
 
-READER = Reader(PypiSettings, read, cuts, document, revision=1, libraries=("resiliparse",))
+READER = Reader(PypiSettings, read, never_cut, document, revision=1, libraries=("resiliparse",))

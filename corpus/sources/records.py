@@ -1,6 +1,6 @@
-"""Data sets as they are published: JSON lines (plain, gzip, zstd, bzip2, xz) and Parquet, told by their first bytes.
+"""Data sets as they are published: JSON lines (plain, gzip, zstd, bzip2, xz) and Parquet, recognised by first bytes.
 
-Which fields hold the text and what is known of it is set by the recipe; `meta.url` is the field `url` of `meta`.
+The recipe names the fields that hold the text and its metadata; `meta.url` is the field `url` of `meta`.
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Literal
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import container
-from corpus.formats.lines import Line, line_start, lines, whole
+from corpus.formats.lines import FileLine, filled, line_start, lines
 from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
-from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.base import Reader, SourceSettings, never_cut
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -31,23 +31,22 @@ class RecordsSettings(SourceSettings):
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """A record for each line or row; see Reader. A bad one fails alone."""
+    """Yield a record for each line or row; see Reader. A bad one fails alone."""
     assert isinstance(settings, RecordsSettings)
     stop = cuts(path, [end], settings)[0]
     if start >= stop:
         return
-    found = _from_rows if is_parquet(path) else _from_lines
-    yield from whole(found(path, start, stop, settings), start, stop)
+    spans = _from_rows if is_parquet(path) else _from_lines
+    yield from filled(spans(path, start, stop, settings), start, stop)
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """Lines of a plain file, row groups of a Parquet file; a compressed file is one piece."""
-    size = path.stat().st_size
+    """Return starts of lines in a plain file, of row groups in a Parquet file; a compressed file is never cut."""
     if is_parquet(path):
         return group_cuts(path, wanted)
     if container(path) == "plain":
         return [line_start(path, offset) for offset in wanted]
-    return [0 if offset <= 0 else size for offset in wanted]
+    return never_cut(path, wanted, settings)
 
 
 def document(record: Record, settings: SourceSettings) -> Document:
@@ -74,22 +73,23 @@ def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> 
 
 
 def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
-    lost: Failed | None = None  # what damage took, and the rest of the line that it broke
-    for line in lines(path, start, stop, container(path), settings.max_record_bytes):
-        found = line if isinstance(line, Failed) else _from_line(line, settings)
-        if lost is not None and isinstance(line, Line) and not line.begun and isinstance(found, Failed):
-            lost = lost._replace(end=found.end)
-            continue
-        if lost is not None:
-            yield lost
-        lost = found if isinstance(line, Failed) and isinstance(found, Failed) else None
-        if lost is None:
-            yield found
-    if lost is not None:
-        yield lost
+    damage: Failed | None = None  # held back: the rest of the line that it broke belongs to it
+    with path.open("rb") as file:
+        for line in lines(file, start, stop, container(path), settings.max_record_bytes):
+            outcome = line if isinstance(line, Failed) else _from_line(line, settings)
+            if damage and isinstance(line, FileLine) and not line.begun and isinstance(outcome, Failed):
+                damage = damage._replace(end=outcome.end)
+                continue
+            if damage:
+                yield damage
+            damage = line if isinstance(line, Failed) else None
+            if not damage:
+                yield outcome
+    if damage:
+        yield damage
 
 
-def _from_line(line: Line, settings: RecordsSettings) -> Span:
+def _from_line(line: FileLine, settings: RecordsSettings) -> Span:
     start, end = line.start, line.end
     if line.data is None:
         return Skipped(start, end, "too_large")
@@ -107,16 +107,16 @@ def _from_line(line: Line, settings: RecordsSettings) -> Span:
 
 
 def _outcome(start: int, end: int, values: Mapping[str, object], settings: RecordsSettings) -> Span:
-    found = _field(values, settings.text_field)
-    if found is None:
+    text = _field(values, settings.text_field)
+    if text is None:
         return Skipped(start, end, "no_text")
+    if not isinstance(text, str | bytes):
+        return Failed(start, end, "bad_text")
+    content = _utf8(text) if isinstance(text, str) else text
     try:
-        content = _utf8(found) if isinstance(found, str) else bytes(found) if isinstance(found, bytes) else None
-        blank = content is not None and not content.decode().strip()
+        blank = not content.decode().strip()
     except UnicodeDecodeError:
         return Failed(start, end, "bad_utf8")
-    if content is None:
-        return Failed(start, end, "bad_text")
     if blank or len(content) > settings.max_record_bytes:
         return Skipped(start, end, "empty" if blank else "too_large")
     url = _string(_field(values, settings.url_field))
@@ -134,14 +134,14 @@ def _outcome(start: int, end: int, values: Mapping[str, object], settings: Recor
 
 
 def _field(values: Mapping[str, object], name: str | None) -> object:
-    """The value of a field; of `meta.url` that of `url` in `meta`, unless a field has that very name."""
+    """Return the value of a field; of `meta.url` that of `url` in `meta`, unless a field is named `meta.url`."""
     if name is None:
         return None
     if name in values:
         return values[name]
     first, _, rest = name.partition(".")
-    inner = values.get(first)
-    return _field(inner, rest) if rest and isinstance(inner, dict) else None
+    group = values.get(first)
+    return _field(group, rest) if rest and isinstance(group, dict) else None
 
 
 def _string(value: object) -> str | None:
@@ -151,7 +151,7 @@ def _string(value: object) -> str | None:
 
 
 def _utf8(value: str) -> bytes:
-    """UTF-8, with U+FFFD for the halves of surrogate pairs that JSON can spell."""
+    """Encode in UTF-8, with U+FFFD for the halves of surrogate pairs that JSON can spell."""
     try:
         return value.encode()
     except UnicodeEncodeError:
@@ -162,7 +162,7 @@ _LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 
 def _date(value: object) -> str | None:
-    """ISO 8601, as published; of numbers, seconds (or milliseconds) since 1970."""
+    """Return a date in ISO 8601, as published; numbers are seconds (or milliseconds) since 1970."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, int | float) and not isinstance(value, bool):

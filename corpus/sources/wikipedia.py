@@ -1,8 +1,8 @@
 """Wikipedia and its sisters: the articles of a pages-articles dump, bzip2 or plain.
 
-Files of one stream, of many (`multistream`), and of streams cut anywhere (pbzip2) are read; bzip2 files are cut at
-their streams, plain ones at pages. Pages are parsed one by one, each from its `<page>`, so a document type is an error
-and no entity but XML's own is ever expanded.
+A file may hold one stream, many (`multistream`), or streams cut anywhere (pbzip2); bzip2 files are cut at their
+streams, plain ones at pages. Pages are parsed one by one, each from its `<page>`, so a document type is an error and
+only XML's own entities are expanded.
 """
 
 import re
@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import Container, container, head, next_match, next_stream
-from corpus.formats.mediawiki_dump import Page, pages
+from corpus.formats.mediawiki_dump import WikiPage, pages
 from corpus.sources.base import Reader, SourceSettings
 
 HEAD_BYTES = 1 << 20
@@ -28,8 +28,8 @@ class WikipediaSettings(SourceSettings):
     reader: Literal["wikipedia"]
 
 
-class Site(NamedTuple):
-    """What the head of a dump says of all its pages."""
+class WikiSite(NamedTuple):
+    """The fields in the head of a dump that hold for all its pages."""
 
     encoding: str
     wiki: str  # `enwiki`; "" in a dump that does not say
@@ -37,23 +37,23 @@ class Site(NamedTuple):
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """A record for each article; see Reader."""
+    """Yield a record for each article; see Reader."""
     kind, site = container(path), site_of(path)
     stop = _cut(path, end, kind, site.encoding)
     for page in pages(path, start, stop, kind, site.encoding, settings.max_record_bytes):
-        yield found(page, site) if isinstance(page, Page) else page
+        yield outcome_of(page, site) if isinstance(page, WikiPage) else page
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """The streams of a bzip2 file, the pages of a plain one; none in other containers, nor in UTF-16."""
+    """Return starts of streams in a bzip2 file, of pages in a plain one; none in other containers or in UTF-16."""
     kind, encoding = container(path), site_of(path).encoding
-    known: dict[int, int] = {}
+    cut_of: dict[int, int] = {}
     cut = -1
-    for each in sorted(wanted):
-        if each > cut:  # else the cut of a smaller offset is also the first after this one
-            cut = _cut(path, each, kind, encoding)
-        known[each] = cut
-    return [known[each] for each in wanted]
+    for offset in sorted(wanted):
+        if offset > cut:  # else the cut of a smaller offset is also the first after this one
+            cut = _cut(path, offset, kind, encoding)
+        cut_of[offset] = cut
+    return [cut_of[offset] for offset in wanted]
 
 
 def _cut(path: Path, wanted: int, kind: Container, encoding: str) -> int:
@@ -76,8 +76,8 @@ def document(record: Record, settings: SourceSettings) -> Document:
     return record.document(wikitext_text(record.content.decode()))
 
 
-def site_of(path: Path) -> Site:
-    """The encoding, wiki and addresses, from the head of the file."""
+def site_of(path: Path) -> WikiSite:
+    """Return the encoding, wiki and base address, from the head of the file."""
     top = head(path, container(path), HEAD_BYTES)
     encoding = "utf-8"
     if top.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -87,11 +87,11 @@ def site_of(path: Path) -> Site:
     info = top.decode(encoding, "replace").partition("<page>")[0]
     wiki, base = (re.search(f"<{name}>([^<]{{1,2000}})</{name}>", info) for name in ("dbname", "base"))
     host = re.match(r"https?://[^/\s]+/", unescape(base[1])) if base else None
-    return Site(encoding, unescape(wiki[1]).strip() if wiki else "", f"{host[0]}wiki/" if host else None)
+    return WikiSite(encoding, unescape(wiki[1]).strip() if wiki else "", f"{host[0]}wiki/" if host else None)
 
 
-def found(page: Page, site: Site) -> Span:
-    """The outcome of one page."""
+def outcome_of(page: WikiPage, site: WikiSite) -> Span:
+    """Return the record of a page, or the reason that there is none."""
     start, end, xml = page
     fields = _fields(xml)
     if fields is None:
@@ -124,9 +124,9 @@ MAX_DEPTH = 16
 
 
 def _fields(xml: bytes) -> dict[str, str] | None:
-    """The text of the elements wanted, of the last revision; None if this is not XML.
+    """Return the text of the _WANTED elements, of the last revision; None if this is not XML.
 
-    Nothing but these texts is kept, so memory is bounded by the page's own size.
+    Only these texts are held, so memory is bounded by the page's own size.
     """
     path: list[str] = []
     texts: dict[str, list[str]] = {}
@@ -144,8 +144,8 @@ def _fields(xml: bytes) -> dict[str, str] | None:
         path.pop()
 
     def characters(data: str) -> None:
-        if len(path) <= 3 and (kept := texts.get("/".join(path))) is not None:
-            kept.append(data)
+        if len(path) <= 3 and (parts := texts.get("/".join(path))) is not None:
+            parts.append(data)
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = opened, closed, characters
     try:

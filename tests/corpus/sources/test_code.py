@@ -134,7 +134,7 @@ def test_languages_are_chosen_by_name(tmp_path: Path) -> None:
         "mill-1.0 setup.py",
         "mill-1.0 bin/grind",
     ]
-    with pytest.raises(ValidationError, match="no language that we know; did you mean `python`"):
+    with pytest.raises(ValidationError, match="unknown language; did you mean `python`"):
         CodeSettings.model_validate({**PLAIN, "languages": ("pyton",)})
 
 

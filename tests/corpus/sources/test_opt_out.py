@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from corpus.document import Skipped
 from corpus.errors import InputError
-from corpus.sources.opt_out import Domains, host_of
+from corpus.sources.opt_out import OptOutDomains, host_of
 from tests.corpus.formats.warc_files import GOOD, SETTINGS, found, outcomes, packed
 
 LIST = """\ufeff# domains whose owners said no
@@ -33,10 +33,10 @@ https://me@url.example:8080/page#part
 """
 
 
-def domains(folder: Path, text: str | bytes = LIST, name: str = "list.txt") -> Domains:
+def domains(folder: Path, text: str | bytes = LIST, name: str = "list.txt") -> OptOutDomains:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Domains([path])
+    return OptOutDomains([path])
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_no_name_is_longer_than_the_dns_has(tmp_path: Path) -> None:
 def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(gzip.compress(b"a.example\n" * 3))
     (tmp_path / "b").write_text("b.example\r\na.example")
-    both = Domains([tmp_path / "a", tmp_path / "b"])
+    both = OptOutDomains([tmp_path / "a", tmp_path / "b"])
     assert len(both) == 2 and both.covers("http://a.example/") and both.covers("http://x.b.example/")
-    assert not Domains([]).covers("http://a.example/")
+    assert not OptOutDomains([]).covers("http://a.example/")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(
-        InputError, match=r"list\.txt: (no domain in it|not understood: line 1|this opt-out list cannot)"
+        InputError, match=r"list\.txt: (no domain in it|lines not recognised: line 1|this opt-out list cannot)"
     ):
         domains(tmp_path, content)
 
@@ -133,7 +133,7 @@ ODD = [
 
 @pytest.mark.parametrize("line", ODD)
 def test_a_line_that_is_not_understood_is_told(tmp_path: Path, line: str) -> None:
-    with pytest.raises(InputError, match=r"list\.txt: not understood: line 3: [^;]*\. An opt-out list"):
+    with pytest.raises(InputError, match=r"list\.txt: lines not recognised: line 3: [^;]*\. An opt-out list"):
         domains(tmp_path, f"# list\nmill.example\n{line}\nstars.example\n")
 
 
@@ -146,7 +146,7 @@ def test_many_domains_take_few_bytes(tmp_path: Path) -> None:
     path = tmp_path / "list.gz"
     path.write_bytes(gzip.compress("".join(f"d{number}.example\n" for number in range(50_000)).encode()))
     tracemalloc.start()
-    found = Domains([path])
+    found = OptOutDomains([path])
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found) == 50_000 and found.covers("http://www.d49999.example/")
