@@ -22,10 +22,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from corpus.dedup.hash_family import permutations, signature
 from corpus.dedup.settings import Near
 from corpus.dedup.shingles import shingles, shingles_in_order
-from corpus.dedup.signature import sketch
+from corpus.dedup.signature import permutations, signature, text_signature
 
 PACKAGES = ("numba", "numpy", "datasketch", "datatrove", "spacy", "xxhash")
 
@@ -37,7 +36,7 @@ def ours() -> dict[str, Step]:
     return {
         "shingles": lambda text: shingles_in_order(text.encode(), near.ngram_words),
         "shingles, signature": lambda text: signature(shingles_in_order(text.encode(), near.ngram_words), permutation),
-        "shingles, signature, bands, content hash": lambda text: sketch(text, near),
+        "shingles, signature, bands, content hash": lambda text: text_signature(text, near),
         "shingles as a set, to verify": lambda text: shingles(text, near.ngram_words),
     }
 

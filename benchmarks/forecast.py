@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from common import record
 
-from corpus.dedup.cluster import held_out
+from corpus.dedup.decision import held_out
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.finished_build import Build, open_build
 from corpus.store.parquet_tables import columns

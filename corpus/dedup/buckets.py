@@ -1,4 +1,4 @@
-"""Which documents share a band: buckets of two or more, as flat columns, and the documents kept so far in each."""
+"""Buckets of documents that share a band, and the documents of each that were kept so far."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,28 @@ from numpy.typing import NDArray
 from corpus.compiled import cached_jit, jit_no_alloc
 
 NONE = -1
+Int32s = NDArray[np.int32]
+Int64s = NDArray[np.int64]
 
 
 class Buckets:
-    """Documents are rows 0 … n-1 in policy order. Memory: about 4 bytes x bands for a row, twice that if all share.
+    """Buckets of two or more rows; rows 0 … n-1 are documents in policy order.
 
-    `of` is int32[n, bands]: the number of the row's bucket, NONE where it shares this band with nobody. The kept rows
-    of bucket k are `_kept[_start[k] : _start[k] + _count[k]]`, ascending; a bucket has room for all its rows.
+    `of` is int32[n, bands]: the number of the row's bucket, or NONE if no other row has this band. The kept rows of
+    bucket k are `_kept[_start[k] : _start[k] + _count[k]]`, ascending; a bucket has room for all its rows.
+    Memory: about 4 bytes x bands per row, twice that if all share.
     """
 
-    def __init__(self, bands: NDArray[np.uint64], rows: NDArray[np.int64], cap: int) -> None:
-        """`rows` picks rows of `bands` (uint64[documents, bands]) and numbers them anew."""
+    def __init__(self, bands: NDArray[np.uint64], rows: Int64s, cap: int) -> None:
+        """`rows` selects rows of `bands` (uint64[documents, bands]) and numbers them anew."""
         count = len(rows)
         self._cap = cap
-        self._root = np.arange(count, dtype=np.int64)
+        self._root = np.arange(count, dtype=np.int64)  # union-find: rows joined by a bucket have the same root
         self.of = np.full((count, bands.shape[1]), NONE, dtype=np.int32)
-        sizes: list[NDArray[np.int64]] = []
+        sizes: list[Int64s] = []
         numbered = 0
         for band in range(bands.shape[1] if count else 0):
+            # Equal hashes are adjacent in sorted order; each run of two or more is a bucket.
             hashes = bands[rows, band]
             order = np.argsort(hashes, kind="stable")
             starts = np.append(0, np.flatnonzero(np.diff(hashes[order])) + 1)
@@ -41,31 +45,34 @@ class Buckets:
         self._count = np.zeros(numbered, dtype=np.int32)
 
     def in_turn(self) -> Iterator[int]:
-        """The rows that share a bucket, component by component, in policy order inside each.
+        """Yield the rows that share a bucket, component by component, in policy order inside each.
 
-        Components share no bucket, so decisions are the same as in plain policy order, but near ones stay at hand.
+        Components share no bucket, so decisions are the same as in plain policy order. Their documents are loaded
+        soon after one another, which suits a cache.
         """
-        sharing = np.flatnonzero((self.of != NONE).any(axis=1))
-        _flatten(self._root)
-        return iter(sharing[np.argsort(self._root[sharing], kind="stable")].tolist())
+        sharing, root = np.flatnonzero((self.of != NONE).any(axis=1)), self._root
+        while (root[root] != root).any():
+            root = root[root]
+        return iter(sharing[np.argsort(root[sharing], kind="stable")].tolist())
 
-    def kept_beside(self, row: int) -> tuple[NDArray[np.int64], int]:
-        """The kept rows to compare with, ascending: the first `cap` of each bucket; and how many places lie beyond."""
-        found, beyond = _gather(self.of[row], self._start, self._count, self._kept, self._cap)
-        return found, int(beyond)
+    def kept_beside(self, row: int) -> tuple[Int64s, int]:
+        """Return the kept rows of the row's buckets, up to `cap` of each, ascending; and the number beyond the caps."""
+        return _gather(self.of[row], self._start, self._count, self._kept, self._cap)
 
     def keep(self, row: int) -> None:
-        """Enters a row. Rows come in policy order."""
-        _enter(self.of[row], row, self._start, self._count, self._kept)
+        """Add a row to its buckets. Rows come in policy order."""
+        buckets = self.of[row][self.of[row] != NONE]
+        self._kept[self._start[buckets] + self._count[buckets]] = row
+        self._count[buckets] += 1
 
     @property
     def hot(self) -> int:
-        """The buckets with more than `cap` kept rows."""
+        """Number of buckets with more than `cap` kept rows."""
         return int((self._count > self._cap).sum())
 
 
 @jit_no_alloc
-def _find(root: NDArray[np.int64], row: int) -> int:
+def _find(root: Int64s, row: int) -> int:
     while root[row] != row:
         root[row] = root[root[row]]
         row = root[row]
@@ -73,56 +80,28 @@ def _find(root: NDArray[np.int64], row: int) -> int:
 
 
 @cached_jit
-def _flatten(root: NDArray[np.int64]) -> None:
-    for row in range(len(root)):  # a root never lies behind its rows: it is final when they ask
-        root[row] = root[root[row]]
-
-
-@cached_jit
-def _join(
-    root: NDArray[np.int64], order: NDArray[np.int64], starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> None:
-    """Puts the rows of each run into one component; its root is its first row."""
+def _join(root: Int64s, order: Int64s, starts: Int64s, lengths: Int64s) -> None:
+    """Put the rows of each bucket into one component, whose root is its first row."""
     for run in range(len(starts)):
         first = _find(root, order[starts[run]])
-        for place in range(starts[run] + 1, starts[run] + lengths[run]):
-            other = _find(root, order[place])
+        for index in range(starts[run] + 1, starts[run] + lengths[run]):
+            other = _find(root, order[index])
             root[max(first, other)] = min(first, other)
             first = min(first, other)
 
 
 @cached_jit
-def _gather(
-    buckets: NDArray[np.int32],
-    start: NDArray[np.int64],
-    count: NDArray[np.int32],
-    kept: NDArray[np.int32],
-    cap: int,
-) -> tuple[NDArray[np.int64], int]:
+def _gather(buckets: Int32s, start: Int64s, count: Int32s, kept: Int32s, cap: int) -> tuple[Int64s, int]:
     total = beyond = 0
     for bucket in buckets:
         if bucket != NONE:
             total += min(count[bucket], cap)
             beyond += max(0, count[bucket] - cap)
-    found = np.empty(total, dtype=np.int64)
+    rows = np.empty(total, dtype=np.int64)
     at = 0
     for bucket in buckets:
         if bucket != NONE:
             length = min(count[bucket], cap)
-            found[at : at + length] = kept[start[bucket] : start[bucket] + length]
+            rows[at : at + length] = kept[start[bucket] : start[bucket] + length]
             at += length
-    return np.unique(found), beyond
-
-
-@cached_jit
-def _enter(
-    buckets: NDArray[np.int32],
-    row: int,
-    start: NDArray[np.int64],
-    count: NDArray[np.int32],
-    kept: NDArray[np.int32],
-) -> None:
-    for bucket in buckets:
-        if bucket != NONE:
-            kept[start[bucket] + count[bucket]] = row
-            count[bucket] += 1
+    return np.unique(rows), beyond

@@ -1,6 +1,8 @@
-"""The decision that deduplication makes about one document."""
+"""The decision that deduplication makes about one document, and the choice of the holdout."""
 
 from typing import NamedTuple
+
+from corpus.document import keyed_hash
 
 
 class Decision(NamedTuple):
@@ -13,3 +15,8 @@ class Decision(NamedTuple):
     intersection: int | None  # shared word n-grams, for a near duplicate
     union: int | None
     reason: str | None  # "exact" or "near"
+
+
+def held_out(survivor_id: str, seed: int, share: float) -> bool:
+    """True if a document and its copies are in the holdout. Depends on its id alone, not on the rest of the corpus."""
+    return keyed_hash(seed, "holdout", survivor_id) < share * 2**64

@@ -1,4 +1,4 @@
-"""How duplicates are found, as a recipe states it."""
+"""Settings of deduplication in a recipe."""
 
 from typing import Self
 
@@ -8,9 +8,9 @@ from corpus.settings import Share, Strict
 
 
 class Near(Strict):
-    """Near duplicates: MinHash bands propose pairs, the exact Jaccard similarity of their word n-grams decides.
+    """Near duplicates: MinHash bands propose pairs, and the exact Jaccard similarity of their word n-grams decides.
 
-    The defaults find 92 % of the pairs that lie at 0.80, and more above.
+    The defaults find 92 % of the pairs with similarity 0.80, and more of those above.
     Source: Penedo et al. 2024 (FineWeb), section 3.4 (5-grams, 14 bands of 8); the exact threshold is ours.
     """
 
@@ -20,7 +20,7 @@ class Near(Strict):
     ngram_words: int = Field(default=5, ge=1, le=64)
     seed: int = Field(default=1, ge=0, lt=2**32)
     at_least: Share = 0.8  # exact Jaccard similarity
-    bucket_cap: int = Field(default=1000, ge=1)  # kept documents that one is compared with in one bucket
+    bucket_cap: int = Field(default=1000, ge=1)  # kept documents of one bucket that a document is compared with
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
@@ -28,12 +28,12 @@ class Near(Strict):
             product = f"{self.bands} bands x {self.rows} rows = {self.bands * self.rows}"
             raise ValueError(f"permutations must be bands x rows: {product}, not {self.permutations}")
         if self.at_least == 0:
-            raise ValueError("at_least must be above 0: at 0 all that share a band would be duplicates")
+            raise ValueError("at_least must be above 0: at 0 all documents that share a band would be duplicates")
         return self
 
 
 class Dedup(Strict):
-    """`exact: false` keeps exact copies (unless they are near duplicates), `near: null` keeps near duplicates."""
+    """Duplicates to remove. With `exact: false`, exact copies stay unless they are near duplicates."""
 
     exact: bool = True
-    near: Near | None = Near()
+    near: Near | None = Near()  # None: near duplicates stay

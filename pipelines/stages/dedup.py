@@ -18,7 +18,7 @@ from pipelines.engine.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from corpus.dedup.decide import Decisions, Documents
+    from corpus.dedup.decide import DedupColumns, Removals
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class DedupJob(Job):
         self._book(task, sketches, columns)
         task.facts["counts"] = asdict(decisions.counts)
 
-    def _columns(self, sketches: "Sketches", decisions: "Decisions") -> dict[str, list[object]]:
+    def _columns(self, sketches: "Sketches", decisions: "Removals") -> dict[str, list[object]]:
         """A decision a row of clean: a split for what stays, a survivor for what is merged."""
-        from corpus.dedup.cluster import held_out
+        from corpus.dedup.decision import held_out
 
         ids = sketches.ids
         exempt = {source.name for source in self.sources if not source.holdout}
@@ -126,8 +126,8 @@ class Sketches:
         ranked = sorted((key, row) for row, key in enumerate(keys))
         return np.array([row for _, row in ranked], np.int64)
 
-    def _columns(self, whole: "pa.Table") -> "Documents":
-        from corpus.dedup.decide import Documents
+    def _columns(self, whole: "pa.Table") -> "DedupColumns":
+        from corpus.dedup.decide import DedupColumns
 
         joined = b"".join(whole["content"].to_pylist())
         raw = np.frombuffer(joined, np.uint8).reshape(-1, 16)
@@ -137,7 +137,7 @@ class Sketches:
         filled = np.zeros((len(raw), width), np.uint64)
         if width and len(raw):
             filled[has_bands] = np.asarray(bands.flatten(), np.uint64).reshape(-1, width)
-        return Documents(raw[self.order], filled[self.order], has_bands[self.order])
+        return DedupColumns(raw[self.order], filled[self.order], has_bands[self.order])
 
     def shingles(self, rank: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         """The shingle set of the document of that rank, from its text."""

@@ -49,9 +49,9 @@ class Sketch(Job):
                 task.progress(len(rows), size)
 
     def _sketch(self, text: str) -> tuple[bytes, list[int] | None]:
-        from corpus.dedup.signature import content_hash, sketch
+        from corpus.dedup.signature import content_hash, text_signature
 
         if self.dedup.near is None:
             return content_hash(text), None
-        found = sketch(text, self.dedup.near)
+        found = text_signature(text, self.dedup.near)
         return found.content_hash, None if found.bands is None else found.bands.tolist()

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.dedup.letters import CLASS_SHIFT, IGNORED, MARK, RUN, SEPARATOR, table
-from corpus.dedup.shingles import shingles_in_order, utf8
+from corpus.dedup.shingles import CLASS_SHIFT, IGNORED, MARK, RUN, SEPARATOR, letter_table, shingles_in_order, utf8
 
 LEAD_WORDS = 12  # shown before the first difference
 SHOWN_CHARACTERS = 560
@@ -40,7 +39,7 @@ def side_by_side(one: str, other: str, ngram_words: int) -> tuple[Window, Window
 
 def words(text: str) -> Iterator[tuple[int, int]]:
     """Where each word begins and ends, in characters, as corpus.dedup.shingles sees words."""
-    entries, opened, start, end = table(), SEPARATOR, 0, 0
+    entries, opened, start, end = letter_table(), SEPARATOR, 0, 0
     for place, character in enumerate(text):
         kind = int(entries[ord(character)]) >> CLASS_SHIFT
         if opened != SEPARATOR and (kind == MARK or (kind == RUN and opened == RUN)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from corpus.dedup.cluster import held_out
+from corpus.dedup.decision import held_out
 from corpus.recipe import Recipe
 from corpus.store.parquet_tables import columns
 from corpus.tokens.runs import order_key

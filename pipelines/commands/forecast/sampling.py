@@ -47,12 +47,12 @@ Place_ = tuple[str, int]  # of a record: its file and where it starts
 def _compile() -> None:
     """Makes the kernels ready, which costs every process the same, however much it then reads."""
     from corpus.dedup.settings import Near
-    from corpus.dedup.signature import sketch
+    from corpus.dedup.signature import text_signature
     from corpus.quality.signals import measure
 
     text = "some words of which there are enough"
     measure(text)
-    sketch(text, Near())
+    text_signature(text, Near())
 
 
 class _Timed:

@@ -1,4 +1,4 @@
-"""The whole way on real texts: two editions of one book, and many books that are not alike."""
+"""Deduplication of real texts: two editions of one book, and many different books."""
 
 import io
 import json
@@ -7,25 +7,25 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from corpus.dedup.decide import Decisions, Documents, decide
+from corpus.dedup.decide import DedupColumns, Removals, decide
 from corpus.dedup.settings import Dedup, Near
 from corpus.dedup.shingles import shingles
-from corpus.dedup.signature import sketch
+from corpus.dedup.signature import text_signature
 
 
-def dedup(texts: list[str], near: Near) -> Decisions:
-    sketches = [sketch(text, near) for text in texts]
+def dedup(texts: list[str], near: Near) -> Removals:
+    signatures = [text_signature(text, near) for text in texts]
     nothing = np.zeros(near.bands, dtype=np.uint64)
-    documents = Documents(
-        np.frombuffer(b"".join(each.content_hash for each in sketches), dtype=np.uint8).reshape(-1, 16),
-        np.array([nothing if each.bands is None else each.bands for each in sketches]),
-        np.array([each.bands is not None for each in sketches]),
+    documents = DedupColumns(
+        np.frombuffer(b"".join(each.content_hash for each in signatures), dtype=np.uint8).reshape(-1, 16),
+        np.array([nothing if each.bands is None else each.bands for each in signatures]),
+        np.array([each.bands is not None for each in signatures]),
     )
     return decide(documents, lambda rank: shingles(texts[rank], near.ngram_words), Dedup(near=near))
 
 
 def test_two_editions_of_a_book_are_near_duplicates(data: Path) -> None:
-    """1994 in Latin-1 with typewriter quotes, later in UTF-8 with curly ones; each with its own legal text around."""
+    """1994 in Latin-1 with straight quotes, later in UTF-8 with curly ones; each with its own legal text."""
     folder = data / "gutenberg"
     new, old = (folder / "11-0.txt").read_text(), (folder / "old" / "alice30.txt").read_text("latin-1")
     other = (folder / "1342-0.txt").read_text()
@@ -35,8 +35,8 @@ def test_two_editions_of_a_book_are_near_duplicates(data: Path) -> None:
     assert 0.85 < found.intersection[0] / found.union[0] < 0.87
 
 
-def test_books_are_told_from_their_revisions(data: Path) -> None:
-    """Openings of 88 books, each again with a line added (a near duplicate) and with a tenth of its words changed."""
+def test_books_differ_from_their_revisions(data: Path) -> None:
+    """Openings of 88 books, again with a line added (near duplicates), and with a tenth of the words changed."""
     raw = zstandard.ZstdDecompressor().stream_reader((data / "books" / "classic-books.jsonl.zst").read_bytes())
     texts = [json.loads(line)["text"][:20_000] for line in io.TextIOWrapper(raw, encoding="utf-8")]
     assert dedup(texts, Near()).removed.size == 0

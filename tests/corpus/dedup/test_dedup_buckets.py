@@ -8,7 +8,7 @@ BANDS = st.lists(st.lists(st.integers(0, 12), min_size=3, max_size=3), min_size=
 
 
 def components(bands: list[list[int]]) -> list[set[int]]:
-    """Rows joined by any shared band, those of one row left out; by plain merging of sets."""
+    """Groups of two or more rows joined by shared bands, by plain merging of sets."""
     found: list[set[int]] = []
     for row, values in enumerate(bands):
         near = [group for group in found if any(a == b for r in group for a, b in zip(bands[r], values, strict=True))]
@@ -24,7 +24,7 @@ def test_components_come_one_by_one_each_in_policy_order(bands: list[list[int]])
 
 
 @given(BANDS)
-def test_kept_rows_are_found_by_every_band_they_share(bands: list[list[int]]) -> None:
+def test_kept_rows_are_found_through_every_shared_band(bands: list[list[int]]) -> None:
     rows = np.arange(len(bands), dtype=np.int64)
     buckets = Buckets(np.array(bands, dtype=np.uint64), rows, cap=100)
     kept: list[int] = []

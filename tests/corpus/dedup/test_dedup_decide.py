@@ -1,4 +1,4 @@
-"""Decisions against a quadratic twin, on small worlds made so that everything collides."""
+"""Decisions compared with a quadratic implementation, on small corpora with many collisions."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from corpus.dedup.decide import REVISION, Decisions, Documents, decide
+from corpus.dedup.decide import REVISION, DedupColumns, Removals, decide
 from corpus.dedup.settings import Dedup, Near
 
 BANDS = 2
@@ -17,43 +17,43 @@ BANDS = 2
 
 @dataclass(frozen=True)
 class Text:
-    """One content: what makes it equal, what it is compared by, and where it is found."""
+    """One content: its name (equal for equal texts), its shingles, and its bands."""
 
     name: int
     shingles: frozenset[int]
     bands: tuple[int, ...] | None
 
 
-def world(texts: list[Text]) -> tuple[Documents, list[NDArray[np.uint64]]]:
+def hashed(texts: list[Text]) -> tuple[DedupColumns, list[NDArray[np.uint64]]]:
     content = np.array([[text.name] * 16 for text in texts], dtype=np.uint8).reshape(-1, 16)
     bands = np.array([text.bands or (0,) * BANDS for text in texts], dtype=np.uint64).reshape(-1, BANDS)
     has_bands = np.array([text.bands is not None for text in texts], dtype=np.bool_)
-    return Documents(content, bands, has_bands), [np.array(sorted(t.shingles), dtype=np.uint64) for t in texts]
+    return DedupColumns(content, bands, has_bands), [np.array(sorted(t.shingles), dtype=np.uint64) for t in texts]
 
 
-def run(texts: list[Text], near: Near | None, exact: bool = True, cache_bytes: int = 10**6) -> Decisions:
-    documents, sets = world(texts)
+def run(texts: list[Text], near: Near | None, exact: bool = True, cache_bytes: int = 10**6) -> Removals:
+    documents, sets = hashed(texts)
     return decide(documents, sets.__getitem__, Dedup(exact=exact, near=near), cache_bytes=cache_bytes)
 
 
 Removal = tuple[int, int, int, int, bool]
 
 
-def rows(decisions: Decisions) -> list[Removal]:
+def rows(decisions: Removals) -> list[Removal]:
     columns = (decisions.removed, decisions.survivor, decisions.intersection, decisions.union, decisions.near)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def reference(texts: list[Text], near: Near | None, exact: bool) -> list[Removal]:
-    """The rules as design says them, in one loop."""
+    """The rules of docs/design.md in one loop."""
     kept: list[int] = []
     first: dict[int, int] = {}
-    fate: dict[int, Removal] = {}
+    removals: dict[int, Removal] = {}
     for rank, text in enumerate(texts):
         earlier = first.setdefault(text.name, rank) if exact else rank
         if earlier != rank:
-            of_first = fate.get(earlier)
-            fate[rank] = (rank, *of_first[1:]) if of_first else (rank, earlier, 1, 1, False)
+            of_first = removals.get(earlier)
+            removals[rank] = (rank, *of_first[1:]) if of_first else (rank, earlier, 1, 1, False)
             continue
         if near and text.bands:
             beside: set[int] = set()
@@ -63,11 +63,11 @@ def reference(texts: list[Text], near: Near | None, exact: bool) -> list[Removal
             for other in sorted(beside):
                 both, either = text.shingles & texts[other].shingles, text.shingles | texts[other].shingles
                 if len(both) / len(either) >= near.at_least:
-                    fate[rank] = (rank, other, len(both), len(either), True)
+                    removals[rank] = (rank, other, len(both), len(either), True)
                     break
-        if rank not in fate:
+        if rank not in removals:
             kept.append(rank)
-    return [fate[rank] for rank in sorted(fate)]
+    return [removals[rank] for rank in sorted(removals)]
 
 
 SETS = st.frozensets(st.integers(0, 9), min_size=1)
@@ -88,12 +88,12 @@ NEARS = st.builds(
 
 @given(corpora(), NEARS, st.booleans())
 @settings(max_examples=300)
-def test_decisions_are_those_of_the_quadratic_twin(texts: list[Text], near: Near | None, exact: bool) -> None:
+def test_decisions_equal_the_quadratic_implementation(texts: list[Text], near: Near | None, exact: bool) -> None:
     assert rows(run(texts, near, exact)) == reference(texts, near, exact)
 
 
 @given(corpora(), NEARS)
-def test_every_survivor_stays_and_lies_at_or_above_the_threshold(texts: list[Text], near: Near | None) -> None:
+def test_survivors_stay_and_match_at_or_above_the_threshold(texts: list[Text], near: Near | None) -> None:
     decisions = run(texts, near)
     removed = set(decisions.removed.tolist())
     for rank, survivor, shared, union, is_near in rows(decisions):
@@ -107,7 +107,7 @@ def test_every_survivor_stays_and_lies_at_or_above_the_threshold(texts: list[Tex
 
 
 @given(corpora(), corpora(), NEARS)
-def test_what_is_added_later_changes_nothing_before_it(old: list[Text], new: list[Text], near: Near | None) -> None:
+def test_documents_added_later_change_no_earlier_decision(old: list[Text], new: list[Text], near: Near | None) -> None:
     renamed = [Text(text.name + 100, text.shingles, text.bands) for text in new]
     joint = rows(run(old + renamed, near))
     alone = rows(run(old, near))
@@ -127,7 +127,7 @@ def test_new_documents_against_the_kept_old_ones_are_decided_as_in_a_joint_run(
 
 
 @given(corpora(), NEARS, st.permutations(range(BANDS)))
-def test_neither_the_cache_nor_the_order_of_bands_decides(
+def test_the_cache_and_the_order_of_bands_have_no_effect(
     texts: list[Text], near: Near | None, order: list[int]
 ) -> None:
     swapped = [Text(t.name, t.shingles, t.bands and tuple(t.bands[band] for band in order)) for t in texts]
@@ -138,8 +138,8 @@ def text(name: int, *shingles: int, bands: tuple[int, ...] | None = (7, 7)) -> T
     return Text(name, frozenset(shingles), bands)
 
 
-def test_a_chain_does_not_swallow_what_is_unlike() -> None:
-    """A ~ B ~ C, A and C apart: B goes for A, C stays because B did not."""
+def test_a_chain_of_near_duplicates_keeps_the_far_end() -> None:
+    """A ~ B ~ C, but not A ~ C: B goes in favour of A, and C stays because B is gone."""
     a, b, c = text(0, *range(10)), text(1, *range(1, 11)), text(2, *range(2, 12))
     assert rows(run([a, b, c], Near(at_least=0.8))) == [(1, 0, 9, 11, True)]
     assert rows(run([b, a, c], Near(at_least=0.8))) == [(1, 0, 9, 11, True), (2, 0, 9, 11, True)]
@@ -151,7 +151,7 @@ def test_the_threshold_itself_is_enough() -> None:
     assert rows(run(four_of_five, Near(at_least=0.8001))) == []
 
 
-def test_a_copy_of_what_is_removed_follows_it_to_the_survivor() -> None:
+def test_a_copy_of_a_removed_document_has_the_same_survivor() -> None:
     found = run([text(0, 1, 2, 3, 4, 5), text(1, 1, 2, 3, 4), text(1, 1, 2, 3, 4), text(0, 1, 2, 3, 4, 5)], Near())
     assert rows(found) == [(1, 0, 4, 5, True), (2, 0, 4, 5, True), (3, 0, 1, 1, False)]
     assert (found.counts.near, found.counts.exact) == (2, 1)
@@ -160,7 +160,7 @@ def test_a_copy_of_what_is_removed_follows_it_to_the_survivor() -> None:
 
 def test_only_documents_that_share_a_band_are_compared_or_loaded() -> None:
     texts = [text(0, 1, bands=(1, 2)), text(1, 1, bands=(2, 1)), text(2, 1, bands=None), text(3, 1, bands=None)]
-    documents, _ = world(texts)
+    documents, _ = hashed(texts)
     found = decide(documents, lambda rank: pytest.fail(f"loaded {rank}"), Dedup())
     assert rows(found) == [] and found.counts.candidates == 0
 
@@ -176,8 +176,8 @@ def test_a_pair_that_shares_two_bands_is_compared_once() -> None:
     assert (counts.candidates, counts.compared, counts.false_candidates) == (1, 1, 1)
 
 
-def test_a_hot_bucket_is_capped_and_said_so() -> None:
-    """Six unlike documents in one bucket, then a copy in shingles of the third, and one of the fifth."""
+def test_a_hot_bucket_is_capped_and_counted() -> None:
+    """Six different documents in one bucket, then one with the shingles of the third and one of the fifth."""
     unlike = [text(name, 10 * name, bands=(1, name)) for name in range(6)]
     third, fifth = text(6, 20, bands=(1, 100)), text(7, 40, bands=(1, 101))
     found = run([*unlike, third, fifth], Near(bucket_cap=3))
@@ -189,22 +189,22 @@ def test_a_hot_bucket_is_capped_and_said_so() -> None:
     assert counts.compared == counts.candidates and counts.false_candidates == counts.compared - 1
 
 
-def test_a_set_is_loaded_once_while_it_is_held() -> None:
-    """Two components, their documents in turn: each is decided as a whole before the next."""
+def test_a_shingle_set_is_loaded_once() -> None:
+    """Two components with alternating documents: the first is decided completely before the second."""
     texts = [text(n, *(range(n % 2, 10 + n % 2)), n + 50, bands=(n % 2, n + 10)) for n in range(8)]
-    documents, sets = world(texts)
-    asked: list[int] = []
+    documents, sets = hashed(texts)
+    loads: list[int] = []
 
     def load(rank: int) -> NDArray[np.uint64]:
-        asked.append(rank)
+        loads.append(rank)
         return sets[rank]
 
     decide(documents, load, Dedup(near=Near(at_least=1.0)), cache_bytes=4 * sets[0].nbytes)
-    assert sorted(asked) == list(range(8))
-    assert [rank % 2 for rank in asked] == [0] * 4 + [1] * 4
+    assert sorted(loads) == list(range(8))
+    assert [rank % 2 for rank in loads] == [0] * 4 + [1] * 4
 
 
-GOLDEN = {  # decide.REVISION: digest of the decisions on one fixed world
+GOLDEN = {  # decide.REVISION: digest of the decisions on one fixed corpus
     1: "44374da2c926d2e13e21c7f0681e903b25829ec5c20a8d8476a39bed0b523878",
 }
 

@@ -1,4 +1,4 @@
-"""Signatures and bands; datasketch's MinHash is the oracle."""
+"""Signatures and bands, compared with datasketch's MinHash."""
 
 import math
 
@@ -9,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from corpus.dedup.bands import band_hashes, recall
-from corpus.dedup.hash_family import permutations, signature
+from corpus.dedup.signature import band_hashes, permutations, signature
 
 SETS = st.lists(st.integers(0, 2**64 - 1), max_size=30)
 
 
 @given(SETS, st.integers(1, 200), st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
-def test_signatures_are_those_of_datasketch(hashes: list[int], count: int, seed: int) -> None:
+def test_signatures_equal_those_of_datasketch(hashes: list[int], count: int, seed: int) -> None:
     oracle = MinHash(num_perm=count, seed=seed, scheme="affine32", hashfunc=lambda value: value & 0xFFFFFFFF)
     oracle.update_batch(hashes)
     found = signature(np.array(hashes, dtype=np.uint64), permutations(count, seed))
@@ -31,7 +30,7 @@ def test_order_and_repetition_change_nothing(hashes: list[int]) -> None:
     assert np.array_equal(once, twice)
 
 
-def test_a_band_changes_with_any_of_its_rows_and_with_no_other() -> None:
+def test_a_band_changes_with_its_own_rows_only() -> None:
     plain = np.arange(112, dtype=np.uint32)
     before = band_hashes(plain, 14)
     for row in range(112):
@@ -40,7 +39,7 @@ def test_a_band_changes_with_any_of_its_rows_and_with_no_other() -> None:
         assert np.flatnonzero(band_hashes(changed, 14) != before).tolist() == [row // 8]
 
 
-def test_equal_rows_in_other_bands_or_another_order_do_not_meet() -> None:
+def test_equal_rows_in_other_bands_or_another_order_do_not_match() -> None:
     assert len(set(band_hashes(np.zeros(112, dtype=np.uint32), 14).tolist())) == 14
     assert band_hashes(np.array([1, 2], dtype=np.uint32), 1) != band_hashes(np.array([2, 1], dtype=np.uint32), 1)
 
@@ -53,15 +52,23 @@ def pair(similarity: float, random: np.random.Generator) -> tuple[NDArray[np.uin
     return union[: shared + half], np.concatenate([union[:shared], union[shared + half :]])
 
 
+def recall(similarity: float, bands: int, rows: int) -> float:
+    """Probability that two texts of this Jaccard similarity share a band.
+
+    Source: Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4.2.
+    """
+    return 1 - (1 - similarity**rows) ** bands
+
+
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
-def test_measured_recall_is_what_theory_says(similarity: float) -> None:
-    random, trials, met = np.random.default_rng(7), 1500, 0
+def test_measured_recall_agrees_with_theory(similarity: float) -> None:
+    random, trials, matches = np.random.default_rng(7), 1500, 0
     permutation = permutations(112, 1)
     for _ in range(trials):
         one, other = (band_hashes(signature(each, permutation), 14) for each in pair(similarity, random))
-        met += bool((one == other).any())
+        matches += bool((one == other).any())
     chance = recall(similarity, 14, 8)
-    assert abs(met / trials - chance) < 4 * math.sqrt(chance * (1 - chance) / trials)
+    assert abs(matches / trials - chance) < 4 * math.sqrt(chance * (1 - chance) / trials)
 
 
 def test_the_defaults_find_92_percent_at_the_threshold() -> None:

@@ -9,13 +9,13 @@ def read(text: str) -> Dedup:
     return validate(Dedup, parse_yaml(text, name="recipe.yaml", what="recipe"))
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_defaults() -> None:
     near = Dedup().near
     assert near == Near(permutations=112, bands=14, rows=8, ngram_words=5, seed=1, at_least=0.8, bucket_cap=1000)
     assert Dedup().exact
 
 
-def test_each_part_can_be_switched_off() -> None:
+def test_exact_and_near_can_be_switched_off() -> None:
     assert read("exact: false\nnear: null") == Dedup(exact=False, near=None)
 
 
@@ -35,7 +35,7 @@ def test_a_threshold_may_be_a_percentage() -> None:
         ("near: {treshold: 0.8}", "`near.treshold` is not a setting"),
     ],
 )
-def test_mistakes_are_named(text: str, words: str) -> None:
+def test_mistakes_are_reported_with_their_line(text: str, words: str) -> None:
     with pytest.raises(InputError) as error:
         read(text)
     assert words in str(error.value) and "line 1" in str(error.value)

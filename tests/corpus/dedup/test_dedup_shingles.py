@@ -1,4 +1,4 @@
-"""Shingles against a slow twin in plain Python that shares no table and no hash with them."""
+"""Shingles compared with a plain Python implementation that shares no table and no hash with them."""
 
 import unicodedata
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup.jaccard import jaccard
-from corpus.dedup.shingles import shingles, shingles_in_order
+from corpus.dedup.shingles import jaccard, shingles, shingles_in_order
 
 ALONE = (
     *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "HENTAIGANA", "BOPOMOFO"),
@@ -17,7 +16,7 @@ ALONE = (
 
 
 def words_of(text: str) -> list[str]:
-    """The rules of the docstring, letter by letter."""
+    """The rules in the docstring of shingles.py, letter by letter."""
     words: list[str] = []
     open_kind = ""
     for letter in text:
@@ -54,7 +53,7 @@ TEXTS = st.text(LETTERS, max_size=60)
 
 
 @given(TEXTS, st.integers(1, 6))
-def test_equal_ngrams_and_only_they_share_a_hash(text: str, size: int) -> None:
+def test_hashes_are_equal_only_for_equal_ngrams(text: str, size: int) -> None:
     expected = ngrams_of(text, size)
     found = shingles_in_order(text.encode(), size).tolist()
     assert len(found) == len(expected)
@@ -62,12 +61,12 @@ def test_equal_ngrams_and_only_they_share_a_hash(text: str, size: int) -> None:
 
 
 @given(TEXTS, TEXTS)
-def test_jaccard_is_that_of_the_sets_of_ngrams(one: str, other: str) -> None:
+def test_jaccard_equals_that_of_the_ngram_sets(one: str, other: str) -> None:
     a, b = set(ngrams_of(one, 2)), set(ngrams_of(other, 2))
     assert jaccard(shingles(one, 2), shingles(other, 2)) == (len(a & b), len(a | b))
 
 
-def test_every_letter_is_in_the_class_that_its_properties_say() -> None:
+def test_every_letter_has_the_class_of_its_unicode_properties() -> None:
     for point in (*range(0xD800), *range(0xE000, 0x33500), *range(0xE0000, 0xE0200)):
         letter = chr(point)
         text = f"a{letter}b {letter}{letter} c"
@@ -75,14 +74,14 @@ def test_every_letter_is_in_the_class_that_its_properties_say() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(1, 7))
-def test_any_bytes_are_read_to_their_end(data: bytes, size: int) -> None:
+def test_any_bytes_are_read_to_the_end(data: bytes, size: int) -> None:
     found = shingles_in_order(data, size)
     text = data.decode("utf-8", "replace").replace("\ufffd", " ")
     assert len(found) == len(ngrams_of(text, size))
 
 
 @given(st.lists(st.sampled_from([b"a", b"\xff", b"\xe4\xb8\x80", b" ", b"\xf0\x9f", b"\xc3"]), max_size=40))
-def test_the_most_words_that_bytes_can_hold_fit(parts: list[bytes]) -> None:
+def test_the_largest_number_of_words_fits(parts: list[bytes]) -> None:
     data = b"".join(parts)
     assert len(shingles_in_order(data, 1)) <= (len(data) + 1) // 2
 
@@ -90,13 +89,13 @@ def test_the_most_words_that_bytes_can_hold_fit(parts: list[bytes]) -> None:
 NOT_UTF_8 = ("ed a0 80", "f4 90 80 80", "c1 81", "e0 81 81", "f0 80 81 81", "e4 b8", "f0 9f 98", "80", "f8", "ff")
 
 
-@pytest.mark.parametrize("data", [bytes.fromhex(each) for each in NOT_UTF_8])
-def test_what_is_not_utf_8_divides_words(data: bytes) -> None:
+@pytest.mark.parametrize("data", [bytes.fromhex(text) for text in NOT_UTF_8])
+def test_invalid_utf_8_separates_words(data: bytes) -> None:
     assert np.array_equal(shingles_in_order(b"left" + data + b"right", 2), shingles_in_order(b"left right", 2))
     assert np.array_equal(shingles_in_order(b"left" + data, 2), shingles_in_order(b"left", 2))
 
 
-def test_a_short_text_is_one_shingle_and_a_wordless_one_none() -> None:
+def test_a_short_text_has_one_shingle_and_one_without_words_none() -> None:
     assert len(shingles("one two three four")) == 1
     assert len(shingles("one two three four five")) == 1
     assert len(shingles("one two three four five six")) == 2
