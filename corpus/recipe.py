@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, create_model
 from corpus import settings, units
 from corpus.dedup.settings import Dedup
 from corpus.errors import InputError
-from corpus.fetch import client, package_index
+from corpus.fetch import client
 from corpus.quality import catalog as rules
 from corpus.quality import datatrove_steps as steps
 from corpus.settings import Document, Path_, Quantity, Share, Strict
@@ -130,7 +130,7 @@ def _states_language(source: SourceSettings) -> bool:
 
 def _path_problem(written: str, folder: Path) -> str | None:
     try:
-        if package_index.parse(written) is not None or client.is_remote(written):
+        if client.is_address(written):
             return None
     except InputError as error:
         return str(error)

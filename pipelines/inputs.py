@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus.fetch import client, package_index
+from corpus.fetch import client
 from corpus.fetch.access import Access
-from corpus.fetch.answer import path_parts
-from corpus.fetch.client import Remote
+from corpus.fetch.base_store import FileInfo, path_parts
 from corpus.fetch.local import local_path
+from corpus.fetch.package_index import parse_address
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog
 from pipelines.digests import Digests
@@ -35,7 +35,7 @@ class LocalFile(NamedTuple):
 class RemoteFile(NamedTuple):
     """A file that is fetched, or read where it lies."""
 
-    remote: Remote
+    remote: FileInfo
     name: str
     first_part: int
     wanted: tuple[int, ...]
@@ -45,7 +45,7 @@ class Package(NamedTuple):
     """Files of a released package."""
 
     address: str
-    release: package_index.Release
+    remote: FileInfo  # the archive
     first_part: int
     parts: int
 
@@ -75,10 +75,8 @@ def size_of(item: Item) -> int | None:
     match item:
         case LocalFile():
             return item.size
-        case RemoteFile():
+        case RemoteFile() | Package():
             return item.remote.size
-        case Package():
-            return item.release.size
         case Selection():
             return None
 
@@ -101,15 +99,13 @@ class Lister:
         """From `remote_to_sample` remote files on, a share is taken of a source's files, as from 100 of any kind."""
         self._recipe, self._folder, self._access, self._digests = recipe, folder, access, digests
         self._remote_to_sample = remote_to_sample
-        self._releases: Mapping[str, package_index.Release] = {}
+        self._archives: Mapping[str, FileInfo] = {}
         self.sampled_by_file: set[str] = set()
 
     def resolve(self, written: Sequence[str]) -> None:
         """Asks the package index for those of the addresses that name packages."""
-        wanted = {text: where for text in sorted(set(written)) if (where := package_index.parse(text))}
-        with client.asking() as threads:
-            found = threads.map(lambda where: package_index.resolve(where, self._access), wanted.values())
-            self._releases = dict(zip(wanted, found, strict=True))
+        packages = sorted(text for text in set(written) if parse_address(text))
+        self._archives = dict(zip(packages, client.describe(packages, self._access), strict=True))
 
     def items(self, source: SourceSettings) -> tuple[Item, ...]:
         """The files, packages or indexes of a source, whatever order they were written in, each with its parts."""
@@ -137,8 +133,8 @@ class Lister:
 
     def package(self, text: str, first_part: int = 0) -> Package:
         """A package address, cut by the size that the index publishes."""
-        release = self._releases[text]
-        return Package(text, release, first_part, part_count(release.size, self._recipe.task_bytes))
+        archive = self._archives[text]
+        return Package(text, archive, first_part, part_count(archive.size, self._recipe.task_bytes))
 
     def _files(self, found: Addresses, *, cut: bool, sample: Sample | None) -> tuple[LocalFile | RemoteFile, ...]:
         """Local and remote files, less what is not in the sample, as one list in the order of their names."""
@@ -179,7 +175,7 @@ def addresses_of(source: SourceSettings, folder: Path, access: Access) -> Addres
 
 
 def _told_apart(written: Sequence[str], folder: Path, access: Access) -> Addresses:
-    packages = {text for text in written if package_index.parse(text)}
+    packages = {text for text in written if parse_address(text)}
     found = {url for text in written if client.is_remote(text) for url in client.expand(text, access)}
     here = {url: path for url in found if (path := local_path(url))}  # file:// is a path
     others = [text for text in written if text not in packages and not client.is_remote(text)]

@@ -1,4 +1,4 @@
-"""How files elsewhere are reached: nothing in it changes a byte of what is built."""
+"""Settings of network access. They never affect the output."""
 
 import os
 from dataclasses import dataclass, field
@@ -9,23 +9,23 @@ from corpus.settings import Strict
 
 
 def default_cache() -> Path:
-    """Where fetched files are kept if nothing else is said: the user's cache folder."""
+    """Return the folder for fetched files if no other is set: `gristmill` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gristmill"
 
 
 class S3(Strict):
-    """How `s3://` addresses are asked for; keys come from the environment, as every S3 client takes them."""
+    """Settings of S3 access. Keys come from the environment, as for every S3 client."""
 
-    sign: Literal["auto", "always", "never"] = "auto"  # auto: signed where there are keys, else anonymous
+    sign: Literal["auto", "always", "never"] = "auto"  # auto: sign if there are keys, else anonymous
     requester_pays: bool = False
-    endpoint: str | None = None  # of a server that is not AWS
+    endpoint: str | None = None  # URL of a server other than AWS
 
 
 @dataclass(frozen=True)
 class Access:
-    """What every fetch is told."""
+    """Settings of one user's network access."""
 
-    cache: Path  # where fetched files are kept
-    contact: str | None = None  # who is asking, for the User-Agent: a page or an address of mail
-    connections: int = 4  # at once, to one host, from all processes of this machine
+    cache: Path  # folder of fetched files
+    contact: str | None = None  # web page or e-mail address, for the User-Agent
+    connections: int = 4  # parallel requests to one host, over all processes that share the cache
     s3: S3 = field(default_factory=S3)

@@ -1,6 +1,6 @@
-"""A whole file, fetched into the cache: resumed where an attempt ended, checked, and there whole or not at all.
+"""Download of whole files into the cache: resumed after an interruption, checked, and visible only when complete.
 
-Beside the file lie `<name>.part`, what has come so far, and `<name>.part.json`, what it is a part of.
+Beside the file lie `<name>.part`, the bytes received so far, and `<name>.part.json`, the version they belong to.
 """
 
 import contextlib
@@ -8,200 +8,204 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from corpus.errors import CorpusError
-from corpus.fetch import published
-from corpus.fetch.answer import Answer, ChangedError, Remote, Store, TransientError, blocks, path_parts, shown
-from corpus.fetch.asking import asked
-from corpus.fetch.locks import locked
-from corpus.fetch.retry import tried
+from corpus.fetch import response_headers
+from corpus.fetch.base_store import ChangedError, FileInfo, Response, Store, changed_error, display_url, path_parts
+from corpus.fetch.politeness import CACHE_ADVICE, TransientError, retry
+from corpus.store.lock import wait_for_lock
 from corpus.store.products import publish, sha256_file
 from corpus.units import human_bytes
 
-SPARE_BYTES = 200_000_000  # left free on the cache's disk
-_SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=")
+SPARE_BYTES = 200_000_000  # kept free on the cache's disk
+BLOCK_BYTES = 1 << 18
+_SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=!")
 
 
-def target_of(remote: Remote, cache: Path) -> Path:
-    """Where the file lies once it is there."""
-    key = hashlib.sha256("\n".join((remote.url, remote.version, str(remote.size))).encode(errors="replace")).hexdigest()
-    last = path_parts(remote.url)[-1]
-    name = "".join(each if each in _SAFE else "_" for each in last)[-120:].lstrip(".") or "file"
-    return cache / "fetched" / key[:2] / key / name
+def cache_path(info: FileInfo, cache: Path) -> Path:
+    """Return the file's place in the cache: by its SHA-256 if that is published, else by address, version and size."""
+    kind, _, key = info.version.partition(":")
+    if kind != "sha256":
+        fields = (info.url, info.version, str(info.size))
+        kind, key = "fetched", hashlib.sha256("\n".join(fields).encode(errors="replace")).hexdigest()
+    name = "".join(character if character in _SAFE else "_" for character in path_parts(info.url)[-1])
+    return cache / kind / key[:2] / key / (name[-120:].lstrip(".") or "file")
 
 
-def fetched(
-    store: Store, remote: Remote, target: Path, progress: Callable[[int], None], *, verify: bool = False
+def download(
+    store: Store, info: FileInfo, target: Path, progress: Callable[[int], None], *, verify: bool = False
 ) -> None:
-    """Puts the file at `target`, unless it is there; `verify`: and has its published SHA-256, if there is one.
+    """Put the file at `target` unless it is there; with `verify`, also check an existing file's published SHA-256.
 
-    `progress` hears of each number of bytes that arrived, of all those that an earlier attempt left, and with a minus
-    of those that had to be thrown away. One process fetches, the others wait for it. Raises CorpusError.
+    `progress` gets the number of bytes received or found in a partial file, negative for bytes thrown away. One process
+    downloads, others wait for it. Raises CorpusError.
     """
     try:
-        with locked(target.parent / ".lock"):
-            there = target.is_file() and target.stat().st_size == remote.size
-            known = remote.version.startswith("sha256:")
-            if there and not (verify and known and f"sha256:{sha256_file(target)}" != remote.version):
-                return
-            _Download(store, remote, target, progress).run()
+        with wait_for_lock(target.parent / ".lock", CACHE_ADVICE):
+            if target.is_file() and target.stat().st_size == info.size:
+                published = info.version.startswith("sha256:")
+                if not (verify and published and f"sha256:{sha256_file(target)}" != info.version):
+                    return
+            _Download(store, info, target, progress).run()
     except OSError as error:
         raise CorpusError(f"{error.filename or target}: cannot be written: {error.strerror or error}") from None
 
 
 class _Download:
-    def __init__(self, store: Store, remote: Remote, target: Path, progress: Callable[[int], None]) -> None:
-        self._store, self._remote, self._target, self._progress = store, remote, target, progress
-        self._what = shown(remote.url)
+    def __init__(self, store: Store, info: FileInfo, target: Path, progress: Callable[[int], None]) -> None:
+        self._store, self._info, self._target, self._progress = store, info, target, progress
+        self._name = display_url(info.url)
         self._part = target.with_name(f"{target.name}.part")
-        self._side = target.with_name(f"{target.name}.part.json")
-        self._have = self._farthest = 0  # bytes in the part: now, and at most
+        self._state = target.with_name(f"{target.name}.part.json")
+        self._received = self._most_received = 0  # bytes in the partial file: now, and at most
         self._resumed = False
         self._validator: str | None = None
         self._digests: dict[str, str] = {}
 
     def run(self) -> None:
-        """All attempts; then the file is there."""
+        """Make all attempts and publish the file."""
         self._restore()
-        free = shutil.disk_usage(self._part.parent).free
-        if self._remote.size - self._have > free - SPARE_BYTES:
+        free, missing = shutil.disk_usage(self._part.parent).free, self._info.size - self._received
+        if missing > free - SPARE_BYTES:
             raise CorpusError(
-                f"{self._what}: {human_bytes(self._remote.size - self._have)} are to come, and the cache "
-                f"{self._part.parent} has {human_bytes(free)} left; make room, or name another `cache`"
+                f"{self._name}: {human_bytes(missing)} to download, but only {human_bytes(free)} free in the cache "
+                f"{self._part.parent}; make room, or set `cache` in the profile to another disk"
             )
         try:
-            tried(self._what, self._attempt, lambda: self._farthest)
+            retry(self._name, self._attempt, lambda: self._most_received)
         except BaseException:
-            if self._validator is None:
-                self._drop()  # nobody could go on from it
+            if self._validator is None:  # cannot be resumed
+                self._discard()
             raise
         publish(self._part, self._target)
-        self._side.unlink(missing_ok=True)
+        self._state.unlink(missing_ok=True)
 
     def _attempt(self) -> None:
-        if self._have and self._validator is None:
-            self._drop()  # it cannot be told what this is a part of
-        if self._have < self._remote.size:
-            headers = {"Range": f"bytes={self._have}-", "If-Range": self._validator or ""} if self._have else {}
+        if self._received and self._validator is None:
+            self._discard()
+        if self._received < self._info.size:
+            # Request the missing bytes, or the whole file if it changed since the partial one was received.
+            start = f"bytes={self._received}-"
+            headers = {"Range": start, "If-Range": self._validator or ""} if self._received else {}
             try:
-                with asked(self._store, "GET", self._remote.url, headers) as answer:
-                    self._begin(answer)
-                    self._receive(answer)
+                with self._store.get(self._info.url, headers) as response:
+                    self._begin(response)
+                    self._receive(response)
             except ChangedError:
-                self._drop()
-                raise TransientError("it changed while it was fetched") from None
-            if self._have < self._remote.size:
-                raise TransientError(f"it ended after {self._farthest} of {self._remote.size} bytes")
+                self._discard()
+                raise TransientError("changed during the download") from None
+            if self._received < self._info.size:
+                raise TransientError(f"connection closed after {self._most_received} of {self._info.size} bytes")
         elif not self._part.exists():
             self._part.touch()
-        self._check()
+        self._check_digests()
 
-    def _begin(self, answer: Answer) -> None:
-        """Sees whether the body is the rest, or the whole anew. Raises TransientError; CorpusError for another file."""
-        remote, headers = self._remote, answer.headers
-        if answer.status == 206:
-            span = published.content_range(headers)
-            if span is None or span.start != self._have or span.size not in (None, remote.size) or self._other(headers):
-                self._drop()
-                raise TransientError("it answered with other bytes than it was asked for")
+    def _begin(self, response: Response) -> None:
+        """Compare the headers with the plan, and tell if the body is the rest of the file or all of it.
+
+        Raises TransientError if the range was ignored, CorpusError for another version or size.
+        """
+        info, headers = self._info, response.headers
+        if response.status == 206:
+            span = response_headers.content_range(headers)
+            if (
+                span is None
+                or span.start != self._received
+                or span.size not in (None, info.size)
+                or self._is_other_version(headers)
+            ):
+                self._discard()
+                raise TransientError("the server ignored the requested byte range")
             size: int | None = span.end
         else:
-            self._drop()
-            size = published.length(headers)
-        kind, _, told = remote.version.partition(":")
-        if kind in ("etag", "date") and published.marks(headers).get(kind, told) != told:
-            self._drop()
+            self._discard()
+            size = response_headers.length(headers)
+        kind, _, value = info.version.partition(":")
+        if kind in ("etag", "date") and response_headers.versions(headers).get(kind, value) != value:
+            self._discard()
+            raise changed_error(info.url)
+        if size is not None and size != info.size and (response.status == 200 or size > info.size):
+            self._discard()
+            comparison = "longer" if size > info.size else "shorter"
             raise CorpusError(
-                f"{self._what}: changed on the server since the plan was made; nothing was kept. Build again"
+                f"{self._name}: {size} bytes, {comparison} than the {info.size} published; nothing was kept. Build "
+                "again, and if that does not help, use a mirror"
             )
-        if size is not None and size != remote.size and (answer.status == 200 or size > remote.size):
-            self._drop()
-            longer = "longer" if size > remote.size else "shorter"
-            raise CorpusError(
-                f"{self._what}: {size} bytes, {longer} than the {remote.size} published; nothing was kept. Build "
-                "again; if it stays so, this server contradicts itself: name a mirror"
-            )
-        if not self._have:
+        if not self._received:
             resumable = headers.get("accept-ranges", "bytes") != "none"
-            self._validator = published.validator(headers) if resumable else None
-            self._digests = published.digests(headers, whole=answer.status == 200)
-            self._side.write_text(json.dumps(self._known()))
+            self._validator = response_headers.validator(headers) if resumable else None
+            self._digests = response_headers.digests(headers, complete=response.status == 200)
+            state = {"validator": self._validator, "digests": self._digests, "boot": _boot_id()}
+            self._state.write_text(json.dumps(state))
 
-    def _receive(self, answer: Answer) -> None:
-        self._resumed |= self._have > 0
+    def _receive(self, response: Response) -> None:
+        self._resumed |= self._received > 0
         with self._part.open("ab") as output:
-            for block in blocks(answer):
-                if self._have + len(block) > self._remote.size:
+            while block := response.read(BLOCK_BYTES):
+                if self._received + len(block) > self._info.size:
                     self._validator = None
-                    raise CorpusError(f"{self._what}: longer than the {self._remote.size} published; nothing was kept")
+                    raise CorpusError(f"{self._name}: longer than the {self._info.size} published; nothing was kept")
                 output.write(block)
-                output.flush()  # what has come outlives us
-                self._have += len(block)
-                self._farthest = max(self._farthest, self._have)
+                output.flush()  # kept if this process is killed
+                self._received += len(block)
+                self._most_received = max(self._most_received, self._received)
                 self._progress(len(block))
 
-    def _check(self) -> None:
-        """Compares all digests that are published. A part that was put together gets one more chance from the start."""
-        kind, _, value = self._remote.version.partition(":")
-        expected = self._digests | ({"sha256": value} if kind == "sha256" else {})
-        for name, wanted in sorted(expected.items()):
-            digest = hashlib.new(name, usedforsecurity=False)
+    def _check_digests(self) -> None:
+        """Compare all published digests. A resumed download that fails is retried once from scratch."""
+        kind, _, value = self._info.version.partition(":")
+        for algorithm, expected in sorted((self._digests | ({kind: value} if kind == "sha256" else {})).items()):
             with self._part.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            found = digest.hexdigest()
-            if found == wanted:
+                digest = hashlib.file_digest(file, partial(hashlib.new, algorithm, usedforsecurity=False)).hexdigest()
+            if digest == expected:
                 continue
-            self._drop()
+            self._discard()
             if self._resumed:
                 self._resumed = False
-                raise TransientError(f"what was put together does not have the published {name.upper()}")
+                raise TransientError(f"resumed download failed its {algorithm.upper()} check")
             raise CorpusError(
-                f"{self._what}: not the file that was published: expected {name.upper()} {wanted}, found {found}; "
-                "nothing was kept. Try again; if it stays so, do not trust this server"
+                f"{self._name}: not the file that was published: expected {algorithm.upper()} {expected}, found "
+                f"{digest}; nothing was kept. Try again; if it fails again, do not trust this server"
             )
 
-    def _other(self, headers: published.Headers) -> bool:
-        """Whether this is of another version than the part."""
-        if not self._have:
+    def _is_other_version(self, headers: response_headers.Headers) -> bool:
+        """True if the response is of another version than the partial file."""
+        if not self._received:
             return False
-        tag = published.etag(headers)
-        found = (
-            (f'"{tag}"' if tag else None) if (self._validator or "").startswith('"') else headers.get("last-modified")
-        )
-        return found not in (None, self._validator)
+        tag = response_headers.etag(headers)
+        by_tag = (self._validator or "").startswith('"')
+        current = (f'"{tag}"' if tag else None) if by_tag else headers.get("last-modified")
+        return current not in (None, self._validator)
 
-    def _drop(self) -> None:
-        """Throws away what has come."""
-        if self._have:
-            self._progress(-self._have)
-        self._have, self._validator, self._digests = 0, None, {}
+    def _discard(self) -> None:
+        """Delete the partial file."""
+        if self._received:
+            self._progress(-self._received)
+        self._received, self._validator, self._digests = 0, None, {}
         self._part.unlink(missing_ok=True)
-        self._side.unlink(missing_ok=True)
+        self._state.unlink(missing_ok=True)
 
     def _restore(self) -> None:
-        """Takes up what an earlier process left, if it can be gone on from."""
+        """Resume from the partial file of an earlier process if it can be trusted."""
         size = 0
         with contextlib.suppress(OSError, ValueError):
-            told = json.loads(self._side.read_bytes())
+            state = json.loads(self._state.read_bytes())
             size = self._part.stat().st_size
-            if isinstance(told, dict) and told.get("boot") == _boot() and size <= self._remote.size:
-                self._validator = str(told["validator"]) if told.get("validator") else None
-                self._digests = {str(name): str(value) for name, value in dict(told.get("digests", {})).items()}
+            if isinstance(state, dict) and state.get("boot") == _boot_id() and size <= self._info.size:
+                self._validator = str(state["validator"]) if state.get("validator") else None
+                self._digests = {str(name): str(value) for name, value in dict(state.get("digests", {})).items()}
         if self._validator is None:
-            self._drop()
+            self._discard()
             return
-        self._have = self._farthest = size
+        self._received = self._most_received = size
         self._resumed = True
         self._progress(size)
 
-    def _known(self) -> dict[str, object]:
-        return {"validator": self._validator, "digests": self._digests, "boot": _boot()}
 
-
-def _boot() -> str:
-    """Since when this machine is up: bytes that were not brought to the disk before that may be lost."""
+def _boot_id() -> str:
+    """Return the boot id: a partial file from before a reboot may have lost bytes."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""http:// and https://: single requests with urllib3."""
+"""http:// and https:// addresses: single requests with urllib3."""
 
 import os
 import re
@@ -7,168 +7,166 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import pace, published
-from corpus.fetch.access import Access
-from corpus.fetch.answer import Remote, TransientError, shown
-from corpus.fetch.asking import asked
+from corpus.fetch import politeness, response_headers
+from corpus.fetch.base_store import FileInfo, NetworkStore, display_url, error_line
+from corpus.fetch.politeness import StallTimer, TransientError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 CONNECT_S = 15.0
-_NO_HEAD = (400, 401, 403, 405, 406, 501)  # what servers answer that know GET alone
-_local = threading.local()
+_HEAD_UNSUPPORTED = (400, 401, 403, 405, 406, 501)  # statuses of servers that support GET only
+_thread = threading.local()
 
 
-class HttpStore:
+class HttpStore(NetworkStore):
     """Files of a web server."""
 
-    advice = "It may ask for credentials, or want to know who asks (`contact` in the recipe); or name a mirror"
-
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    advice = "It may need credentials, or a `contact` in the recipe; or use a mirror"
 
     def host(self, url: str) -> str:
-        """Raises InputError if the address has none, or holds a password."""
+        """See NetworkStore.host. Raises InputError if the address has none, or contains a password."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
             host, port = None, None
         if not host:
-            raise InputError(f"{shown(url)}: no web address; one reads https://HOST/PATH")
+            raise _invalid_url(url)
         if "@" in parts.netloc:
-            raise InputError(f"an address on {host} holds a user or password, which would be published with the corpus")
+            raise InputError(
+                f"an address on {host} contains a user or password, which would be published with the corpus; remove it"
+            )
         return f"{host}:{port}" if port else host
 
     @contextmanager
-    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator["HttpAnswer"]:
-        """See Store.ask. What a server has is taken as it lies there: we undo no Content-Encoding."""
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator["HttpResponse"]:
+        """See NetworkStore.send. A Content-Encoding is not decoded: files are kept as the server has them."""
         import urllib3
 
-        sent = {"Accept": "*/*", **headers, "Accept-Encoding": "identity", "User-Agent": agent(self.access.contact)}
+        user_agent = agent(self.access.contact)
+        sent = {"Accept": "*/*", **headers, "Accept-Encoding": "identity", "User-Agent": user_agent}
         try:
             response = _pool(url).request(
                 method, url, headers=sent, redirect=False, retries=False, preload_content=False, decode_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=pace.STALL_S),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=politeness.STALL_S),
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failure(error, url) from None
+            raise _convert(error, url) from None
         try:
-            yield HttpAnswer(response, url)
+            yield HttpResponse(response, url)
         except BaseException:
             response.close()
             raise
         if method == "HEAD" or response.length_remaining == 0:
             response.drain_conn()
         else:
-            response.close()  # to read the rest might take for ever
+            response.close()  # reading an unread body to its end might take very long
         response.release_conn()
 
-    def describe(self, url: str) -> Remote:
-        """Size and version. Raises CorpusError if the server tells no size."""
-        with asked(self, "HEAD", url, also=_NO_HEAD) as answer:
-            size = published.length(answer.headers)
-            if answer.status == 200 and size:  # some say 0 of all that they have
-                return Remote(url, size, published.version(answer.headers))
-        with asked(self, "GET", url, {"Range": "bytes=0-0"}, also=(416,)) as answer:
-            span = published.content_range(answer.headers)
-            size = span.size if span else published.length(answer.headers) if answer.status == 200 else None
-            if answer.status == 416 and re.fullmatch(r"bytes \*/0", answer.headers.get("content-range", "")):
+    def describe(self, url: str) -> FileInfo:
+        """See Store.describe. Raises CorpusError if the server states no size."""
+        with self.request("HEAD", url, accept=_HEAD_UNSUPPORTED) as response:
+            size = response_headers.length(response.headers)
+            if response.status == 200 and size:  # some servers state 0 for every file
+                return FileInfo(url, size, response_headers.version(response.headers))
+        # Without a usable HEAD, request one byte: the size is in its Content-Range.
+        with self.request("GET", url, {"Range": "bytes=0-0"}, accept=(416,)) as response:
+            span = response_headers.content_range(response.headers)
+            size = span.size if span else response_headers.length(response.headers) if response.status == 200 else None
+            if response.status == 416 and re.fullmatch(r"bytes \*/0", response.headers.get("content-range", "")):
                 size = 0
             if size is None:
                 raise CorpusError(
-                    f"{shown(url)}: the server does not say how large it is, and a build is planned from sizes; "
-                    "fetch it by hand and name the local file, or name a mirror"
+                    f"{display_url(url)}: the server does not state the file's size, which a plan needs; download it "
+                    "yourself and use the local file, or use a mirror"
                 )
-            return Remote(url, size, published.version(answer.headers))
-
-    def expand(self, pattern: str) -> list[str]:
-        """Web servers list nothing: an address is itself."""
-        return [pattern]
+            return FileInfo(url, size, response_headers.version(response.headers))
 
 
-class HttpAnswer:
-    """See Answer."""
+class HttpResponse:
+    """Response of a web server; see Response."""
 
     def __init__(self, response: "BaseHTTPResponse", url: str) -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response, self.url = response, url
-        self._pace = pace.Pace()
+        self._timer = StallTimer()
 
     def read(self, count: int) -> bytes:
-        """See Answer.read; a trickle counts as a stall."""
+        """See Response.read."""
         import urllib3
 
         began = time.monotonic()
         try:
             block = self._response.read1(count, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failure(error, self.url) from None
-        self._pace.note(time.monotonic() - began, len(block))
+            raise _convert(error, self.url) from None
+        self._timer.add(time.monotonic() - began, len(block))
         return block
 
 
 def agent(contact: str | None) -> str:
-    """The User-Agent."""
+    """Return the User-Agent."""
     try:
-        release = version_of("gristmill")
+        release = version("gristmill")
     except PackageNotFoundError:
         release = "0"
-    told = "".join(each for each in contact or "" if " " <= each <= "~" and each not in "()")[:200]
-    return f"gristmill/{release} (+{told})" if told else f"gristmill/{release}"
+    safe = "".join(character for character in contact or "" if " " <= character <= "~" and character not in "()")[:200]
+    return f"gristmill/{release} (+{safe})" if safe else f"gristmill/{release}"
 
 
 def _pool(url: str) -> "PoolManager":
-    """The connections of this thread, at most one to a host: what is idle is soon less than what is allowed."""
+    """Return the connections of this thread, one per host, so that few idle ones stay open."""
     import urllib3
 
     parts = urlsplit(url)
     proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    key = (os.getpid(), proxy)  # a forked child must not speak on its parent's connections
-    if getattr(_local, "key", None) != key:
+    key = (os.getpid(), proxy)  # a forked child must not use its parent's connections
+    if getattr(_thread, "key", None) != key:
         try:
             if proxy:
                 login = urllib3.util.parse_url(proxy).auth
-                told = urllib3.make_headers(proxy_basic_auth=login) if login else None
-                _local.pool = urllib3.ProxyManager(proxy, proxy_headers=told, maxsize=1)
+                headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+                _thread.pool = urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=1)
             else:
-                _local.pool = urllib3.PoolManager(maxsize=1)
+                _thread.pool = urllib3.PoolManager(maxsize=1)
         except (urllib3.exceptions.HTTPError, ValueError):
-            raise InputError(
-                f"{parts.scheme}_proxy: no proxy that we can speak to; one reads http://HOST:PORT"
-            ) from None
-        _local.key = key
-    pool: PoolManager = _local.pool
+            raise InputError(f"{parts.scheme}_proxy: unsupported proxy; expected http://HOST:PORT") from None
+        _thread.key = key
+    pool: PoolManager = _thread.pool
     return pool
 
 
-def _failure(error: Exception, url: str) -> Exception:
-    """What a person is told of it: what time may mend, or a certificate or an address that it will not."""
+def _convert(error: Exception, url: str) -> Exception:
+    """Return our error for one of urllib3: transient, unless the address or the certificate is invalid."""
     import urllib3
 
     if isinstance(error, urllib3.exceptions.LocationValueError | urllib3.exceptions.URLSchemeUnknown | UnicodeError):
-        return InputError(f"{shown(url)}: no web address; one reads https://HOST/PATH")
-    inner: BaseException | None = error
+        return _invalid_url(url)
+    cause: BaseException | None = error
     for _ in range(10):
-        if isinstance(inner, ssl.SSLCertVerificationError):
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return CorpusError(
-                f"{shown(url)}: the server's certificate cannot be trusted ({inner.verify_message}); "
-                "SSL_CERT_FILE names further authorities"
+                f"{display_url(url)}: the server's certificate cannot be trusted ({cause.verify_message}); set "
+                "SSL_CERT_FILE to a file with its authority"
             )
-        if isinstance(inner, urllib3.exceptions.IncompleteRead) and isinstance(inner.partial, int) and inner.expected:
-            return TransientError(f"it ended after {inner.partial} of {inner.partial + inner.expected} bytes")
-        inner = inner and (inner.__cause__ or inner.__context__ or _among(inner.args))
-    return TransientError(" ".join(str(error).split()) or type(error).__name__)
+        if isinstance(cause, urllib3.exceptions.IncompleteRead) and isinstance(cause.partial, int) and cause.expected:
+            total = cause.partial + cause.expected
+            return TransientError(f"connection closed after {cause.partial} of {total} bytes")
+        # urllib3 wraps the cause, or passes it as an argument.
+        wrapped = (
+            next((argument for argument in cause.args if isinstance(argument, BaseException)), None) if cause else None
+        )
+        cause = cause and (cause.__cause__ or cause.__context__ or wrapped)
+    return TransientError(error_line(error))
 
 
-def _among(args: tuple[object, ...]) -> BaseException | None:
-    return next((each for each in args if isinstance(each, BaseException)), None)
+def _invalid_url(url: str) -> InputError:
+    return InputError(f"{display_url(url)}: invalid URL; expected https://HOST/PATH")

@@ -1,4 +1,4 @@
-"""hf://: listed and described by huggingface_hub's file system, and read from the hub over HTTPS like any file."""
+"""hf:// addresses: listed and described with huggingface_hub, downloaded over HTTPS."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -8,11 +8,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import Access
-from corpus.fetch.answer import AbsentError, Remote, TransientError, shown
-from corpus.fetch.asking import judge
-from corpus.fetch.hosts import Host
-from corpus.fetch.http import HttpAnswer, HttpStore
-from corpus.fetch.retry import tried
+from corpus.fetch.base_store import AbsentError, ErrorResponse, FileInfo, check_status, display_url, error_line
+from corpus.fetch.http import HttpResponse, HttpStore
+from corpus.fetch.politeness import Host, TransientError, retry
 
 T = TypeVar("T")
 _FILE = re.compile(
@@ -21,11 +19,11 @@ _FILE = re.compile(
 
 
 class HubStore(HttpStore):
-    """Files of the Hugging Face Hub, or of the mirror that HF_ENDPOINT names."""
+    """Files of the Hugging Face Hub, or of the mirror in HF_ENDPOINT."""
 
     advice = (
-        "Log in (`hf auth login`, or HF_TOKEN), and accept the conditions on the page of the data set; "
-        "or name a mirror in HF_ENDPOINT"
+        "Log in (`hf auth login`, or HF_TOKEN) and accept the conditions on the dataset's page, or set HF_ENDPOINT to "
+        "a mirror"
     )
 
     def __init__(self, access: Access) -> None:
@@ -34,81 +32,65 @@ class HubStore(HttpStore):
 
         self._endpoint: str = constants.ENDPOINT
         self._token: str | None = get_token()
-        # it keeps listings for as long as we keep it: for one question, often about many files of a folder
+        # It caches listings as long as this store lives: for one command, which often names many files of a folder.
         self._system: Any = HfFileSystem(endpoint=self._endpoint, skip_instance_cache=True)
 
     def host(self, url: str) -> str:
-        """See Store.host."""
+        """See NetworkStore.host."""
         return super().host(self._endpoint if url.startswith("hf://") else url)
 
     @contextmanager
-    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[HttpAnswer]:
-        """See Store.ask. The token goes to the hub alone, not to where it redirects."""
-        at = self._page(url) if url.startswith("hf://") else url
-        if self._token and urlsplit(at)[:2] == urlsplit(self._endpoint)[:2]:
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[HttpResponse]:
+        """See NetworkStore.send. The token is sent to the hub only, not to hosts that it redirects to."""
+        target = self._web_address(url) if url.startswith("hf://") else url
+        if self._token and urlsplit(target)[:2] == urlsplit(self._endpoint)[:2]:
             headers = {**headers, "Authorization": f"Bearer {self._token}"}
-        with super().ask(method, at, headers) as answer:
-            yield answer
+        with super().send(method, target, headers) as response:
+            yield response
 
-    def describe(self, url: str) -> Remote:
-        """Size and version; the SHA-256 where the hub publishes it, which it does of large files."""
-        self._page(url)
-        info = tried(shown(url), lambda: self._told(url, lambda: self._system.info(url)))
+    def describe(self, url: str) -> FileInfo:
+        """See Store.describe. The hub publishes the SHA-256 of large files."""
+        self._web_address(url)
+        info = retry(display_url(url), lambda: self._query(url, lambda: self._system.info(url)))
         if info["type"] != "file":
-            raise InputError(f"{shown(url)}: a folder; name its files, with a pattern such as **/*.parquet")
+            raise InputError(f"{display_url(url)}: a folder; name its files, with a pattern such as **/*.parquet")
         lfs = info.get("lfs")
         if lfs is None:
             return super().describe(url)
-        return Remote(url, int(info["size"]), f"sha256:{lfs['sha256']}")
+        return FileInfo(url, int(info["size"]), f"sha256:{lfs['sha256']}")
 
     def expand(self, pattern: str) -> list[str]:
-        """The files that a pattern matches."""
-        self._page(pattern)
-        found = tried(shown(pattern), lambda: self._told(pattern, lambda: self._system.glob(pattern, detail=True)))
-        return sorted(f"hf://{name}" for name, info in found.items() if info["type"] == "file")
+        """See Store.expand."""
+        self._web_address(pattern)
+        name = display_url(pattern)
+        files = retry(name, lambda: self._query(pattern, lambda: self._system.glob(pattern, detail=True)))
+        return sorted(f"hf://{path}" for path, info in files.items() if info["type"] == "file")
 
-    def _page(self, url: str) -> str:
-        """Where the hub has the file. Raises InputError."""
+    def _web_address(self, url: str) -> str:
+        """Return the file's address at the hub. Raises InputError."""
         match = _FILE.fullmatch(url)
         if match is None:
-            raise InputError(f"{shown(url)}: no file of a hub; one reads hf://datasets/OWNER/NAME/PATH")
+            raise InputError(f"{display_url(url)}: invalid hub address; expected hf://datasets/OWNER/NAME/PATH")
         revision = quote(unquote(match["revision"] or "main"), safe="")
         return f"{self._endpoint}/{match['kind']}{match['name']}/resolve/{revision}/{quote(match['path'])}"
 
-    def _told(self, url: str, question: Callable[[], T]) -> T:
-        """What the file system answers, its errors as ours."""
-        host = Host(self.access, self.host(url))
+    def _query(self, url: str, query: Callable[[], T]) -> T:
+        """Run a query of the file system in the host's turn, and convert its errors."""
+        host, name = Host(self.access, self.host(url)), display_url(url)
         with host.slot():
             try:
-                return question()
+                return query()
             except FileNotFoundError as error:
-                raise AbsentError(f"{shown(url)}: the hub has no such file: {_line(error)}") from None
+                raise AbsentError(f"{name}: not found on the hub: {error_line(error)}") from None
             except (ValueError, NotImplementedError) as error:
-                raise InputError(f"{shown(url)}: {_line(error)}") from None
-            except Exception as error:  # its HTTP client is one thing today and another tomorrow
+                raise InputError(f"{name}: {error_line(error)}") from None
+            except Exception as error:  # the class depends on the HTTP client of the installed version
                 response = getattr(error, "response", None)
                 if response is not None:
-                    judge(_Refusal(url, response.status_code, response.headers, error), shown(url), host, self.advice)
+                    status, headers = response.status_code, response.headers
+                    check_status(ErrorResponse(url, status, headers, error_line(error)), name, host, self.advice)
                 if type(error).__name__ == "OfflineModeIsEnabled":
-                    raise CorpusError(f"{shown(url)}: {_line(error)}") from None
+                    raise CorpusError(f"{name}: {error_line(error)}") from None
                 if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):
-                    raise TransientError(_line(error)) from None
+                    raise TransientError(error_line(error)) from None
                 raise
-
-
-class _Refusal:
-    """An error of the hub's client as an Answer."""
-
-    def __init__(self, url: str, status: int, headers: Mapping[str, str], error: Exception) -> None:
-        self.url, self.status = url, status
-        self.headers = {name.lower(): value for name, value in headers.items()}
-        self._said = _line(error).encode()
-
-    def read(self, count: int) -> bytes:
-        """What the client says of it."""
-        said, self._said = self._said, b""
-        return said
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,15 +1,19 @@
-"""file:// and plain paths: read where they lie."""
+"""file:// addresses and plain paths: files of this machine, read where they are."""
 
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-from corpus.errors import CorpusError, InputError
-from corpus.fetch.answer import AbsentError, Remote
-from corpus.fetch.ranges import from_file
+from corpus.errors import InputError
+from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Store
 
 
 def local_path(address: str) -> Path | None:
-    """Where the file lies on this machine; None if it lies elsewhere. Raises InputError for another machine's."""
+    """Return the path of a file of this machine, None for other addresses. Raises InputError for another machine's."""
     scheme, mark, _ = address.partition("://")
     if not mark:
         return Path(address)
@@ -17,50 +21,72 @@ def local_path(address: str) -> Path | None:
         return None
     parts = urlsplit(address)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or "%00" in parts.path:
-        raise InputError(f"{address}: no file of this machine; one reads file:///FOLDER/FILE, with three slashes")
+        raise InputError(f"{address}: file:// URLs must be local: file:///FOLDER/FILE, with three slashes")
     return Path(unquote(address.partition("://")[2].removeprefix("localhost")))
 
 
-def describe(address: str) -> Remote:
-    """Its size, and when it was changed last."""
-    path = local_path(address)
-    assert path is not None
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise AbsentError(f"{address}: cannot be read ({error.strerror})") from None
-    if not path.is_file():
-        raise InputError(f"{address}: no file; name files, with a pattern such as *.warc.gz")
-    return Remote(address, status.st_size, f"etag:{status.st_mtime_ns}")
+class LocalStore(Store):
+    """Files of this machine; their version is their modification time."""
+
+    def describe(self, url: str) -> FileInfo:
+        """See Store.describe."""
+        path = _path(url)
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AbsentError(f"{url}: cannot be read ({error.strerror})") from None
+        if not path.is_file():
+            raise InputError(f"{url}: not a file; name its files, with a pattern such as *.warc.gz")
+        return FileInfo(url, status.st_size, f"etag:{status.st_mtime_ns}")
+
+    def expand(self, pattern: str) -> list[str]:
+        """See Store.expand."""
+        paths = Path("/").glob(str(_path(pattern)).lstrip("/"))
+        return sorted(f"file://{quote(str(path))}" for path in paths if path.is_file())
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Iterator["LocalResponse"]:
+        """See Store.get."""
+        try:
+            file = _path(url).open("rb")
+        except FileNotFoundError:
+            raise AbsentError(f"{url}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{url}: cannot be read ({error.strerror})") from None
+        with file:
+            yield LocalResponse(url, file, headers.get("Range", ""))
 
 
-def expand(pattern: str) -> list[str]:
-    """The files that a pattern matches."""
-    path = local_path(pattern)
-    assert path is not None
-    found = Path("/").glob(str(path).lstrip("/"))
-    return sorted(f"file://{quote(str(each))}" for each in found if each.is_file())
+class LocalResponse:
+    """Response of a local file to a request, with the headers that a web server would send."""
 
+    def __init__(self, url: str, file: BinaryIO, requested: str) -> None:
+        self.url, self._file = url, file
+        self._modified_ns, size = self._modified(), os.fstat(file.fileno()).st_size
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", requested)
+        start, end = (int(match[1]), min(int(match[2]) + 1, size)) if match else (0, size)
+        if match and start >= end:
+            raise ChangedError(f"{url}: has no bytes from {start} on")
+        self.status = 206 if match else 200
+        self.headers = {"content-length": str(end - start), "etag": f'"{self._modified_ns}"'}
+        if match:
+            self.headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+        file.seek(start)
+        self._remaining = end - start
 
-class LocalParts:
-    """Like Parts, of a local file. Raises CorpusError if it is not as it was described."""
-
-    def __init__(self, remote: Remote) -> None:
-        self._remote, self._path = remote, local_path(remote.url)
-
-    def read(self, start: int, end: int) -> bytes:
-        """Bytes [start, end), which must all be there."""
-        assert self._path is not None
-        self._check()
-        data = next(from_file(self._path, [(start, end)]))
-        self._check()
+    def read(self, count: int) -> bytes:
+        """See Response.read."""
+        data = self._file.read(min(count, self._remaining))
+        self._remaining -= len(data)
+        if self._modified() != self._modified_ns:
+            raise ChangedError(f"{self.url}: changed while it was read")
         return data
 
-    def _check(self) -> None:
-        if describe(self._remote.url) != self._remote:
-            raise changed(self._remote)
+    def _modified(self) -> int:
+        return os.fstat(self._file.fileno()).st_mtime_ns
 
 
-def changed(remote: Remote) -> CorpusError:
-    """What is raised of a file that is no longer as it was described."""
-    return CorpusError(f"{remote.url}: changed since the plan was made. Build again")
+def _path(url: str) -> Path:
+    path = local_path(url)
+    assert path is not None
+    return path

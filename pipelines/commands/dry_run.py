@@ -14,8 +14,9 @@ from rich.text import Text
 
 from corpus.display.terminal import printable
 from corpus.errors import InputError
-from corpus.fetch import client, local, package_index
-from corpus.fetch.answer import shown
+from corpus.fetch import client, local
+from corpus.fetch.base_store import display_url
+from corpus.fetch.package_index import known_archive, parse_address
 from corpus.quality import language
 from corpus.recipe import Recipe, local_files, read_recipe
 from corpus.settings import Json
@@ -84,14 +85,13 @@ def describe(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
 
 
 def _origin(written: str, folder: Path, cache: Path) -> Origin:
-    package = package_index.parse(written)
+    package = parse_address(written)
     if package is not None:
-        release = package_index.resolved(package, cache)
-        at = release.url if release else f"{package_index.index_url()}/{package.package}/"
-        return Origin(written, at, None, release.size if release else None)
+        archive = known_archive(package, cache)
+        return Origin(written, archive.url if archive else package.page, None, archive.size if archive else None)
     path = _local(written)
     if client.is_remote(written) and path is None:
-        return Origin(shown(written), shown(written), None if set("*?[") & set(written) else 1, None)
+        return Origin(display_url(written), display_url(written), None if set("*?[") & set(written) else 1, None)
     paths = tuple(local_files(str(path or written), folder))
     return Origin(written, f"{folder.resolve()}" if path is None else "this machine", len(paths), _bytes(paths), paths)
 
@@ -110,7 +110,7 @@ def _listed(source: SourceSettings, folder: Path) -> list[Origin]:
     wanted = getattr(source, "segments", None)
     files = wanted if isinstance(wanted, int) and not source.selects else None
     kind = "cc-index-table" if source.selects else getattr(source, "files", "warc")
-    names = [shown(f"{at}/crawl-data/{crawl}/{kind}.paths.gz") for crawl in crawls]
+    names = [display_url(f"{at}/crawl-data/{crawl}/{kind}.paths.gz") for crawl in crawls]
     return [
         Origin(crawl, name, files if len(names) == 1 else None, None) for crawl, name in zip(crawls, names, strict=True)
     ]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from corpus.errors import CorpusError
-from corpus.fetch import client, package_index
+from corpus.fetch import client
 from corpus.fetch.access import Access
-from corpus.fetch.answer import shown
-from corpus.fetch.client import Remote
+from corpus.fetch.base_store import FileInfo, display_url
+from corpus.fetch.package_index import parse_address
 from corpus.formats import package_archive
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
@@ -52,8 +52,8 @@ class InputFile:
         status = path.stat()
         if _sha256(path, status.st_size, status.st_mtime_ns) != self.sha256:
             raise CorpusError(
-                f"{path}: not what acquire fetched from {shown(self.item.remote.url)}: that has changed, or this copy "
-                f"is damaged; delete it and {self.done.folder}, and build again"
+                f"{path}: not the bytes fetched from {display_url(self.item.remote.url)} before: the source changed, or "
+                f"this copy is damaged; delete it and {self.done.folder}, and build again"
             )
         return path
 
@@ -134,9 +134,9 @@ class Acquire(Job):
         size = item.size if isinstance(item, LocalFile) else item.remote.size
         return self._file(item.name, path, size, sha256, item.first_part, item.wanted if cut else ())
 
-    def _at_hand(self, item: LocalFile | RemoteFile, task: Task) -> Path:
+    def _at_hand(self, item: LocalFile | RemoteFile | Package, task: Task) -> Path:
         """The file on this machine, as it was planned with."""
-        if isinstance(item, RemoteFile):
+        if not isinstance(item, LocalFile):
             return client.fetch(item.remote, self.access, lambda size: task.progress(0, size), verify=True)
         path = Path(item.path)
         if _changed(item) and sha256_file(path) != item.sha256:
@@ -158,9 +158,9 @@ class Acquire(Job):
         return found | {"product": product}
 
     def _package(self, item: Package, task: Task) -> list[File]:
-        where = package_index.parse(item.address)
+        where = parse_address(item.address)
         assert where is not None
-        fetched = package_index.fetch(item.release, self.access, lambda size: task.progress(0, size))
+        fetched = self._at_hand(item, task)
         folder = f"files/{task.index:05d}/{where.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)
@@ -227,16 +227,14 @@ def _described(item: Item) -> Json:
         case RemoteFile():
             return [item.name, item.remote.size, *_known_as(item.remote), item.first_part, list(item.wanted)]
         case Package():
-            return [item.address, item.release.sha256, item.first_part, item.parts]
+            return [item.address, item.remote.version.removeprefix("sha256:"), item.first_part, item.parts]
         case Selection():
             return ["select", _described(item.listed), item.first_part]
 
 
 def _in_place(item: RemoteFile, access: Access) -> Path:
     """A file elsewhere, read by range: what readers need of a path."""
-    from corpus.fetch.remote_path import RemotePath
-
-    return cast(Path, RemotePath(item.remote, access))
+    return cast(Path, client.remote_path(item.remote, access))
 
 
 @lru_cache(maxsize=1024)
@@ -244,7 +242,7 @@ def _sha256(path: Path, size: int, modified_ns: int) -> str:
     return sha256_file(path)
 
 
-def _known_as(remote: Remote) -> list[str]:
+def _known_as(remote: FileInfo) -> list[str]:
     """What a file elsewhere is known by before it is read: a digest, else its version and address.
 
     Of a query, which may hold a signature, only a hash.

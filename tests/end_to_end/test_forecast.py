@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.fetch import package_index
 from corpus.fetch.access import default_cache
+from corpus.fetch.cache import cache_path
+from corpus.fetch.package_index import known_archive, parse_address
 from corpus.quality import language
 from corpus.recipe import read_recipe
 
@@ -26,11 +27,11 @@ def corpus(*command: str) -> str:
 def test_the_quickstart_is_forecast_to_within_15_percent(tmp_path: Path) -> None:
     written = [path for source in read_recipe(RECIPE).sources for path in source.paths]
     for text in [*written, language.MODEL]:
-        package = package_index.parse(text)
+        package = parse_address(text)
         assert package is not None
-        if not (release := package_index.resolved(package, default_cache())):
+        if not (archive := known_archive(package, default_cache())):
             pytest.skip("needs the quickstart's packages in the cache: run `corpus build recipes/quickstart.yaml`")
-        target = default_cache() / "sha256" / release.sha256[:2] / release.sha256 / release.filename
+        target = cache_path(archive, default_cache())
         assert target.is_file() or pytest.skip(f"needs {target}: run `corpus build recipes/quickstart.yaml`")
     place = tmp_path / "place.yaml"
     cache = tmp_path / "cache"

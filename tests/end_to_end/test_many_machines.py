@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from corpus.fetch import package_index
 from corpus.fetch.access import S3
+from corpus.fetch.cache import cache_path
 from corpus.fetch.output import MARKER, working_copy
+from corpus.fetch.package_index import known_archive, parse_address
 from corpus.quality.language import MODEL
 from pipelines.engine.executors.local import Local
 from pipelines.engine.executors.slurm import arrays_name
@@ -51,11 +52,9 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The products of recipes/quickstart.yaml from two workers of this machine."""
     paths = [path for source in yaml.safe_load(QUICKSTART.read_text())["sources"] for path in source["paths"]]
     cache = Local().cache_folder
-    for where in [package_index.parse(path) for path in [*paths, MODEL]]:
-        assert where is not None
-        if (release := package_index.resolved(where, cache)) is None or not package_index.fetched(
-            release, cache
-        ).is_file():
+    for address in map(parse_address, [*paths, MODEL]):
+        assert address is not None
+        if (archive := known_archive(address, cache)) is None or not cache_path(archive, cache).is_file():
             pytest.skip(f"needs the quickstart's packages in {cache}: run python -m tests.fetch_models")
     out = tmp_path_factory.mktemp("quickstart") / "out"
     finish(start(QUICKSTART, out))

@@ -110,7 +110,7 @@ def test_a_file_that_is_fetched_again_and_is_another_is_refused(tmp_path: Path, 
         [cached] = (tmp_path / "cache").rglob("books.jsonl")
         content = cached.read_bytes()
         cached.write_bytes(content.replace(b"the", b"teh", 1))
-        with pytest.raises(CorpusError, match="not what acquire fetched"):
+        with pytest.raises(CorpusError, match="not the bytes fetched"):
             built(recipe, tmp_path / "out", *where, "sources.books.max_record_bytes=1MB")
 
 

@@ -262,13 +262,11 @@ def _cached(item: Item) -> int:
 
 def in_cache(item: Item, cache: Path) -> bool:
     """Whether it was fetched before."""
-    from corpus.fetch.cache import target_of
+    from corpus.fetch.cache import cache_path
 
     match item:
-        case Package(release=release):
-            return (cache / "sha256" / release.sha256[:2] / release.sha256 / release.filename).is_file()
-        case RemoteFile(remote=remote):
-            return target_of(remote, cache).is_file()
+        case Package(remote=remote) | RemoteFile(remote=remote):
+            return cache_path(remote, cache).is_file()
         case Selection(listed=listed):
             return in_cache(listed, cache)
     return True

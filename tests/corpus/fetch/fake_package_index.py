@@ -1,4 +1,4 @@
-"""A package index on loopback: the simple API in JSON, and archives made here."""
+"""Package index on loopback: the simple API in JSON, and functions that make archives."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def tar_gz(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
-    """An archive of files, and of members without contents (links, devices)."""
+    """Return an archive of files, and of members without content (links, devices)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
@@ -25,7 +25,7 @@ def tar_gz(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
 
 
 def wheel(files: dict[str, bytes]) -> bytes:
-    """A zip archive."""
+    """Return a zip archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -33,8 +33,8 @@ def wheel(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-class Index:
-    """What the index serves. `faults` are statuses, or numbers of bytes to cut off, for the next answers of a path."""
+class PackageIndex:
+    """Files and pages of the index. `faults` are statuses, or numbers of bytes to cut off, for the next answers of a path."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -45,7 +45,7 @@ class Index:
         self.agents: set[str] = set()
 
     def add(self, package: str, filename: str, body: bytes, **changes: object) -> None:
-        """Lists and serves a file; `changes` overrides what is listed, None leaves a field out."""
+        """List and serve a file; `changes` overrides fields of the listing, None omits a field."""
         self.bodies[f"/files/{filename}"] = body
         entry: dict[str, object] = {
             "filename": filename,
@@ -61,9 +61,9 @@ class Index:
 
 
 @contextmanager
-def serving() -> Iterator[Index]:
-    """An index that answers on loopback."""
-    index = Index()
+def serving() -> Iterator[PackageIndex]:
+    """Run the index."""
+    index = PackageIndex()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from corpus.fetch.answer import path_parts
+from corpus.fetch.base_store import path_parts
 from pipelines.build import build
 from pipelines.engine.executors.local import Local
 from tests.hostile_server import hostile_server

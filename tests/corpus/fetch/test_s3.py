@@ -1,4 +1,4 @@
-"""s3:// against moto's server: anonymous, signed, at the requester's cost, at an endpoint of its own."""
+"""s3:// addresses against moto's server: anonymous, signed, requester pays, another endpoint."""
 
 import logging
 import random
@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import retry, s3
+from corpus.fetch import politeness, s3
 from corpus.fetch.access import S3, Access
 from corpus.fetch.client import (
     AbsentError,
     RefusedError,
-    Remote,
+    FileInfo,
     UnreachableError,
     describe,
     expand,
     fetch,
-    open_remote,
     read_ranges,
     read_small,
+    remote_path,
 )
 from tests.hostile_server import Mode, hostile_server
 
@@ -30,7 +30,7 @@ BODY = random.Random(7).randbytes(700_000)
 
 
 class Bucket:
-    """A bucket, and what its server was asked: method, path, Range, whether signed, who pays."""
+    """Bucket, and the requests that its server got: method, path, Range, signature, payer."""
 
     def __init__(self, endpoint: str, client: Any) -> None:
         self.endpoint, self.client = endpoint, client
@@ -86,28 +86,28 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    s3._connected.cache_clear()
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
+    s3._connect.cache_clear()
 
 
 def access_to(server: Bucket, cache: Path, sign: Any = "auto", pays: bool = False) -> Access:
     return Access(cache, "me@example.org", s3=S3(sign=sign, requester_pays=pays, endpoint=server.endpoint))
 
 
-def test_an_object_is_described_fetched_and_read_by_range(server: Bucket, tmp_path: Path) -> None:
+def test_an_object_is_described_downloaded_and_read_by_range(server: Bucket, tmp_path: Path) -> None:
     url, access = server.put("a/b c#?.gz", BODY), access_to(server, tmp_path)
     (remote,) = describe([url], access)
     assert remote.url == url and remote.size == len(BODY) and remote.version.startswith("etag:")
-    heard: list[int] = []
-    found = fetch(remote, access, heard.append)
-    assert found.read_bytes() == BODY and sum(heard) == len(BODY)
-    assert fetch(remote, access, heard.append) == found
+    progress: list[int] = []
+    found = fetch(remote, access, progress.append)
+    assert found.read_bytes() == BODY and sum(progress) == len(BODY)
+    assert fetch(remote, access, progress.append) == found
     assert [each["method"] for each in server.asked] == ["HEAD", "GET"]
     assert all("gristmill/" in each["agent"] and "me@example.org" in each["agent"] for each in server.asked)
     assert list(read_ranges(url, [(5, 10), (600_000, 600_500)], access)) == [BODY[5:10], BODY[600_000:600_500]]
     assert [each["range"] for each in server.asked[2:]] == ["bytes=5-9", "bytes=600000-600499"]
     assert read_small(url, access, len(BODY)) == BODY
-    with open_remote(remote, access) as file:
+    with remote_path(remote, access).open() as file:
         assert file.seek(-10, 2) and file.read() == BODY[-10:]
 
 
@@ -115,7 +115,7 @@ def test_an_object_is_described_fetched_and_read_by_range(server: Bucket, tmp_pa
     ("keys", "sign", "signed"),
     [(True, "auto", True), (False, "auto", False), (True, "never", False), (True, "always", True)],
 )
-def test_requests_are_signed_where_there_are_keys(
+def test_requests_are_signed_if_there_are_keys(
     server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: bool, sign: str, signed: bool
 ) -> None:
     url = server.put("a", b"abc")
@@ -128,7 +128,7 @@ def test_requests_are_signed_where_there_are_keys(
     assert {each["payer"] for each in server.asked} == {""}
 
 
-def test_another_server_in_the_environment_is_asked_from_then_on(
+def test_a_changed_endpoint_in_the_environment_takes_effect(
     server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, access = server.put("moved", BODY), Access(tmp_path, s3=S3(sign="never"))
@@ -139,14 +139,14 @@ def test_another_server_in_the_environment_is_asked_from_then_on(
     assert describe([url], access)[0].size == len(BODY)
 
 
-def test_signing_without_keys_is_told(server: Bucket, tmp_path: Path) -> None:
+def test_signing_without_keys_is_an_error(server: Bucket, tmp_path: Path) -> None:
     url = server.put("a", b"abc")
     with pytest.raises(InputError, match="no keys to sign with"):
         describe([url], access_to(server, tmp_path, "always"))
     assert server.asked == []
 
 
-def test_the_requester_pays_where_told(server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requester_pays_is_sent_if_set(server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     url, access = server.put("paid/a", b"abc"), access_to(server, tmp_path, pays=True)
@@ -157,7 +157,7 @@ def test_the_requester_pays_where_told(server: Bucket, tmp_path: Path, monkeypat
     assert {each["payer"] for each in of_object} == {"requester"}
 
 
-def test_patterns_are_listed(server: Bucket, tmp_path: Path) -> None:
+def test_patterns_are_expanded(server: Bucket, tmp_path: Path) -> None:
     access = access_to(server, tmp_path)
     for key in ("l/1.gz", "l/2.gz", "l/m/3.gz", "l/4.txt"):
         server.put(key, b"x")
@@ -169,7 +169,7 @@ def test_patterns_are_listed(server: Bucket, tmp_path: Path) -> None:
             expand(nothing, access)
 
 
-def test_what_is_not_there_or_no_address_is_told(server: Bucket, tmp_path: Path) -> None:
+def test_absent_objects_and_invalid_addresses_are_errors(server: Bucket, tmp_path: Path) -> None:
     access = access_to(server, tmp_path)
     server.asked.clear()
     with pytest.raises(AbsentError):
@@ -189,20 +189,20 @@ def test_a_published_sha256_is_the_version_and_is_checked(server: Bucket, tmp_pa
     (remote,) = describe([url], access)
     assert remote.version == f"sha256:{hashlib.sha256(BODY).hexdigest()}"
     assert fetch(remote, access, lambda _: None).read_bytes() == BODY
-    wrong = Remote(url, len(BODY), f"sha256:{'0' * 64}")
+    wrong = FileInfo(url, len(BODY), f"sha256:{'0' * 64}")
     with pytest.raises(CorpusError, match="not the file that was published"):
         fetch(wrong, access, lambda _: None)
     assert list(tmp_path.rglob("*.part*")) == []
 
 
-def test_an_object_is_gone_on_with_and_one_that_changed_is_not(
+def test_a_download_is_resumed_unless_the_object_changed(
     server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, access = server.put("r", BODY), access_to(server, tmp_path)
     (remote,) = describe([url], access)
-    read, sizes = s3.S3Answer.read, list[int]()
+    read, sizes = s3.S3Response.read, list[int]()
 
-    def breaking(answer: s3.S3Answer, size: int) -> bytes:
+    def breaking(answer: s3.S3Response, size: int) -> bytes:
         if len(sizes) == 1:
             sizes.append(0)
             raise s3.TransientError("reset")
@@ -210,30 +210,30 @@ def test_an_object_is_gone_on_with_and_one_that_changed_is_not(
         sizes.append(len(block))
         return block
 
-    monkeypatch.setattr(s3.S3Answer, "read", breaking)
+    monkeypatch.setattr(s3.S3Response, "read", breaking)
     assert fetch(remote, access, lambda _: None).read_bytes() == BODY
     assert [each["range"] for each in server.asked if each["method"] == "GET"] == ["", f"bytes={sizes[0]}-"]
-    monkeypatch.setattr(s3.S3Answer, "read", read)
+    monkeypatch.setattr(s3.S3Response, "read", read)
     changed = describe([server.put("changes", BODY)], access)[0]
     server.put("changes", BODY[::-1])
-    with pytest.raises(CorpusError, match="changed on the server"):
+    with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetch(changed, access, lambda _: None)
-    with open_remote(changed, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+    with remote_path(changed, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
         file.read(1)
 
 
-def test_a_refusal_stops_with_what_may_help(server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_access_stops_with_advice(server: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url, access = server.put("private", BODY, ACL="private"), access_to(server, tmp_path)
     for _ in range(2):
-        with pytest.raises(RefusedError, match=r"status 403.*Forbidden.*requester_pays"):
+        with pytest.raises(RefusedError, match=r"HTTP 403.*Forbidden.*requester_pays"):
             read_small(url, access, len(BODY))
     assert len(server.asked) == 1
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert read_small(url, access, len(BODY)) == BODY  # at once: it is another who asks
+    assert read_small(url, access, len(BODY)) == BODY  # at once: another identity
 
 
-def test_a_storm_meets_few_requests_and_what_breaks_off_is_gone_on_from(tmp_path: Path) -> None:
+def test_overload_gets_few_requests_and_a_broken_download_is_resumed(tmp_path: Path) -> None:
     slow = Mode(
         status=503, says="<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
     )
@@ -241,22 +241,22 @@ def test_a_storm_meets_few_requests_and_what_breaks_off_is_gone_on_from(tmp_path
         access = Access(tmp_path, s3=S3(endpoint=worst.url))
         worst.add("/texts/a", BODY)
         worst.standing["/texts/a"] = slow
-        with pytest.raises(UnreachableError, match="status 503"):
+        with pytest.raises(UnreachableError, match="HTTP 503"):
             read_small("s3://texts/a", access, len(BODY))
-        assert worst.count() == retry.ATTEMPTS
+        assert worst.count() == politeness.ATTEMPTS
         worst.standing.clear()
         (remote,) = describe(["s3://texts/a"], access)
         worst.asked.clear()
         worst.script["/texts/a"] = [Mode(truncate=300_000, pace_s=0.05), slow]
         assert fetch(remote, access, lambda _: None).read_bytes() == BODY
         first, second, third = worst.ranges("/texts/a")
-        assert first is None and second == third is not None  # from where, depends on what its client had in hand
+        assert first is None and second == third is not None  # the offset depends on the client's buffer
         assert worst.asked[-1].headers["If-Match"] == worst.etags["/texts/a"]
 
 
-def test_nobody_there_is_told_after_a_few_attempts(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_an_error_after_a_few_attempts(tmp_path: Path) -> None:
     access = Access(tmp_path, s3=S3(endpoint="http://127.0.0.1:9"))  # the discard port: nobody listens
-    with pytest.raises(UnreachableError, match=f"in {retry.ATTEMPTS} attempts"):
+    with pytest.raises(UnreachableError, match=f"after {politeness.ATTEMPTS} attempts"):
         describe(["s3://texts/a"], access)
     with pytest.raises(UnreachableError):
         expand("s3://texts/*", access)

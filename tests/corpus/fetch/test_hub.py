@@ -1,4 +1,4 @@
-"""hf:// against a small hub on loopback: its listing and its files, large ones (LFS) with a published SHA-256."""
+"""hf:// addresses against a small hub on loopback; its large files (LFS) have a published SHA-256."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import retry
+from corpus.fetch import politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import AbsentError, RefusedError, describe, expand, fetch, open_remote, read_ranges
+from corpus.fetch.client import AbsentError, RefusedError, describe, expand, fetch, read_ranges, remote_path
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 SMALL, LARGE = b'{"text": "small"}\n', bytes(range(256)) * 400
@@ -21,7 +21,7 @@ _API, _FILES = "/api/datasets/owner/name", "/datasets/owner/name/resolve/main"
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HostileServer]:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
     with hostile_server() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
@@ -60,18 +60,18 @@ def test_files_of_the_hub_are_listed_described_and_fetched(hub: HostileServer, a
     assert fetch(large, access, lambda _: None).read_bytes() == LARGE
     assert hub.ranges("/cdn/b") == [None, "bytes=50000-"]
     assert list(read_ranges(urls[0], [(2, 6)], access)) == [SMALL[2:6]]
-    with open_remote(large, access) as file:
+    with remote_path(large, access).open() as file:
         assert file.seek(-3, 2) and file.read() == LARGE[-3:]
 
 
-def test_what_the_hub_publishes_is_checked(hub: HostileServer, access: Access) -> None:
+def test_the_published_digest_is_checked(hub: HostileServer, access: Access) -> None:
     (large,) = describe(["hf://datasets/owner/name/b c.parquet"], access)
     hub.add("/cdn/b", LARGE[:-1] + b"?")
     with pytest.raises(CorpusError, match="not the file that was published"):
         fetch(large, access, lambda _: None)
 
 
-def test_the_token_goes_to_the_hub_alone(hub: HostileServer, access: Access) -> None:
+def test_the_token_is_sent_to_the_hub_only(hub: HostileServer, access: Access) -> None:
     with hostile_server() as cdn:
         cdn.add("/b", LARGE)
         hub.standing[f"{_FILES}/b%20c.parquet"] = Mode(status=302, location=cdn.url + "/b")
@@ -82,18 +82,18 @@ def test_the_token_goes_to_the_hub_alone(hub: HostileServer, access: Access) -> 
     assert ours and all(each.headers["Authorization"] == "Bearer hf_secret" for each in ours)
 
 
-def test_what_the_hub_does_not_have_is_told(hub: HostileServer, access: Access) -> None:
+def test_absent_files_and_invalid_addresses_are_errors(hub: HostileServer, access: Access) -> None:
     for absent in ("hf://datasets/owner/name/nothing", "hf://datasets/owner/other/a"):
         with pytest.raises(AbsentError):
             describe([absent], access)
     with pytest.raises(InputError, match="matches no file"):
         expand("hf://datasets/owner/name/*.zip", access)
     for odd in ("hf://name", "hf://datasets/owner/name", "hf://datasets/owner"):
-        with pytest.raises(InputError, match="reads hf://datasets/OWNER/NAME/PATH"):
+        with pytest.raises(InputError, match="expected hf://datasets/OWNER/NAME/PATH"):
             describe([odd], access)
 
 
-def test_a_refusal_says_to_log_in(hub: HostileServer, access: Access) -> None:
+def test_refused_access_says_to_log_in(hub: HostileServer, access: Access) -> None:
     (small,) = describe(["hf://datasets/owner/name/a.jsonl"], access)
     hub.standing["*"] = Mode(status=403, says="gated")
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_refusal_says_to_log_in(hub: HostileServer, access: Access) -> None:
     assert hub.count(f"{_FILES}/a.jsonl") == 1
 
 
-def test_a_listing_is_tried_again_or_refused(hub: HostileServer, access: Access) -> None:
+def test_a_listing_is_retried_or_refused(hub: HostileServer, access: Access) -> None:
     hub.script[_API] = [Mode(status=500)]
     assert len(expand("hf://datasets/owner/name/*", access)) == 2
     assert hub.count(_API) == 2

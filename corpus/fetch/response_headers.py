@@ -1,4 +1,4 @@
-"""What a server says of a file in its headers: size, version, digests, and when to ask again."""
+"""Size, version, digests and waiting time of a file from the headers of a response."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ _REPR_SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
 
 
 class ContentRange(NamedTuple):
-    """Bytes [start, end) of a file of `size` bytes, where that is told."""
+    """Bytes [start, end) of a file of `size` bytes; None if the size is not stated."""
 
     start: int
     end: int
@@ -24,13 +24,13 @@ class ContentRange(NamedTuple):
 
 
 def length(headers: Headers) -> int | None:
-    """Content-Length, of the body."""
+    """Return the Content-Length."""
     text = headers.get("content-length", "").strip()
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def content_range(headers: Headers) -> ContentRange | None:
-    """Source: RFC 9110, section 14.4."""
+    """Return the Content-Range. Source: RFC 9110, section 14.4."""
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if match is None:
         return None
@@ -38,53 +38,53 @@ def content_range(headers: Headers) -> ContentRange | None:
 
 
 def etag(headers: Headers) -> str | None:
-    """A strong entity tag, without its quotes: equal ones mean equal bytes."""
+    """Return a strong ETag without its quotes: equal ones mean equal bytes."""
     match = _STRONG.fullmatch(headers.get("etag", "").strip())
     return match[1] if match else None
 
 
 def validator(headers: Headers) -> str | None:
-    """What If-Range may name. Source: RFC 9110, section 13.1.5."""
+    """Return the value for If-Range. Source: RFC 9110, section 13.1.5."""
     strong = etag(headers)
     return f'"{strong}"' if strong else headers.get("last-modified", "").strip()[:100] or None
 
 
-def marks(headers: Headers) -> dict[str, str]:
-    """What tells two versions of a file apart, the surest first: the SHA-256; the strong ETag, or else the date."""
-    dated = headers.get("last-modified", "").strip()[:100]
-    found = {"sha256": digests(headers, whole=False).get("sha256"), "etag": etag(headers)}
-    found["date"] = None if found["etag"] else dated
-    return {name: value for name, value in found.items() if value}
+def versions(headers: Headers) -> dict[str, str]:
+    """Return everything that identifies the version, the most reliable first: SHA-256, strong ETag, else the date."""
+    date = headers.get("last-modified", "").strip()[:100]
+    values = {"sha256": digests(headers, complete=False).get("sha256"), "etag": etag(headers)}
+    values["date"] = None if values["etag"] else date
+    return {name: value for name, value in values.items() if value}
 
 
 def version(headers: Headers) -> str:
-    """The `version` of a Remote."""
-    return next((f"{name}:{value}" for name, value in marks(headers).items()), "size")
+    """Return the `version` of a FileInfo."""
+    return next((f"{name}:{value}" for name, value in versions(headers).items()), "size")
 
 
-def digests(headers: Headers, whole: bool) -> dict[str, str]:
-    """Digests of the file in hex digits, by the names that hashlib has for them; `whole`: whether the body is the file.
+def digests(headers: Headers, complete: bool) -> dict[str, str]:
+    """Return digests of the file in hexadecimal, by their names in hashlib; `complete`: the body is the whole file.
 
-    S3's ETag is the MD5 unless the object came in parts or is encrypted with a key of its own; other servers' ETags
-    are whatever they like. Source: RFC 9530, section 3; RFC 1864; Amazon S3 API reference, Object.
+    S3's ETag is an MD5 unless the object was uploaded in parts or is encrypted with a key of its own; ETags of other
+    servers have no meaning. Source: RFC 9530, section 3; RFC 1864; Amazon S3 API reference, Object.
     """
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     if match := _REPR_SHA256.search(headers.get("repr-digest", "")):
-        found["sha256"] = _hex(match[1], 32)
+        values["sha256"] = _hex(match[1], 32)
     if headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
-        found["sha256"] = _hex(headers.get("x-amz-checksum-sha256", ""), 32) or found.get("sha256")
-        found["sha1"] = _hex(headers.get("x-amz-checksum-sha1", ""), 20)
-    if whole:
-        found["md5"] = _hex(headers.get("content-md5", ""), 16)
+        values["sha256"] = _hex(headers.get("x-amz-checksum-sha256", ""), 32) or values.get("sha256")
+        values["sha1"] = _hex(headers.get("x-amz-checksum-sha1", ""), 20)
+    if complete:
+        values["md5"] = _hex(headers.get("content-md5", ""), 16)
     plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
     plain = plain and "x-amz-server-side-encryption-customer-algorithm" not in headers
     if headers.get("server") == "AmazonS3" and plain and re.fullmatch("[0-9a-f]{32}", etag(headers) or ""):
-        found["md5"] = etag(headers)
-    return {name: value for name, value in found.items() if value}
+        values["md5"] = etag(headers)
+    return {name: value for name, value in values.items() if value}
 
 
 def retry_after(headers: Headers) -> float | None:
-    """Seconds to wait, out of a number or a date. Source: RFC 9110, section 10.2.3."""
+    """Return the seconds to wait, stated as a number or a date. Source: RFC 9110, section 10.2.3."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)

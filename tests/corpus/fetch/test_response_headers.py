@@ -1,4 +1,4 @@
-"""Digests that a server publishes are what a fetched file is held to; those that mean something else are left alone."""
+"""Published digests are checked against the file; headers that only look like digests are ignored."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import CorpusError
-from corpus.fetch import published, retry
+from corpus.fetch import politeness, response_headers
 from corpus.fetch.access import Access
 from corpus.fetch.client import UnreachableError, describe, fetch
 from tests.hostile_server import HostileServer, Mode, hostile_server
@@ -19,7 +19,7 @@ BODY = random.Random(8).randbytes(600_000)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
     with hostile_server() as running:
         running.add("/a.gz", BODY)
         yield running
@@ -72,10 +72,10 @@ def test_published_digests_are_checked(
     assert server.count("/a.gz") == 1
 
 
-def test_a_damaged_part_is_found_by_its_digest_and_fetched_anew(server: HostileServer, access: Access) -> None:
+def test_a_damaged_partial_file_fails_its_digest_and_is_downloaded_from_scratch(server: HostileServer, access: Access) -> None:
     headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(SHA256.digest()).decode()}:"}
     server.heads["/a.gz"] = Mode(headers=headers)
-    server.script["/a.gz"] = [Mode(truncate=200_000)] + [Mode(status=500)] * (retry.ATTEMPTS - 1)
+    server.script["/a.gz"] = [Mode(truncate=200_000)] + [Mode(status=500)] * (politeness.ATTEMPTS - 1)
     with pytest.raises(UnreachableError):
         fetched(server, access)
     (part,) = access.cache.rglob("*.part")
@@ -100,8 +100,8 @@ def test_a_damaged_part_is_found_by_its_digest_and_fetched_anew(server: HostileS
         ({"content-md5": "*** no base64 ***"}, None),
     ],
 )  # fmt: skip
-def test_an_entity_tag_is_an_md5_where_s3_says_so(headers: dict[str, str], found: str | None) -> None:
-    assert published.digests(headers, whole=True).get("md5") == found
+def test_an_etag_is_an_md5_for_unencrypted_single_part_s3_objects(headers: dict[str, str], found: str | None) -> None:
+    assert response_headers.digests(headers, complete=True).get("md5") == found
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_an_entity_tag_is_an_md5_where_s3_says_so(headers: dict[str, str], found
         ("", None),
     ],
 )
-def test_content_range_is_read(text: str, found: tuple[int, int, int | None] | None) -> None:
-    assert published.content_range({"content-range": text}) == found
+def test_content_range_is_parsed(text: str, found: tuple[int, int, int | None] | None) -> None:
+    assert response_headers.content_range({"content-range": text}) == found
 
 
 @pytest.mark.parametrize("text", ["", "-1", "soon", "1e9", "9" * 5000, "Mon, 99 Foo 2026 00:00:00 GMT", "\x00"])
-def test_a_retry_after_that_means_nothing_is_none(text: str) -> None:
-    assert published.retry_after({"retry-after": text}) is None
+def test_an_invalid_retry_after_is_none(text: str) -> None:
+    assert response_headers.retry_after({"retry-after": text}) is None

@@ -1,4 +1,4 @@
-"""Politeness: who asks, how many at once, redirects, refusals, and servers that want to be left alone."""
+"""Polite access: User-Agent, request slots, redirects, refusals, and servers that ask for long waits."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import hosts, http, pace, retry
+from corpus.fetch import http, politeness
 from corpus.fetch.access import Access
 from corpus.fetch.client import AbsentError, RefusedError, UnreachableError, describe, fetch, read_small
 from tests.hostile_server import HostileServer, Mode, hostile_server
@@ -19,11 +19,11 @@ _CHILD = """
 import json, sys
 from pathlib import Path
 from corpus.errors import CorpusError
-from corpus.fetch import retry
+from corpus.fetch import politeness
 from corpus.fetch.access import Access
 from corpus.fetch.client import describe, fetch
 cache, connections, urls = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-retry.BACKOFF_S = 0.01
+politeness.BACKOFF_S = 0.01
 access = Access(cache, connections=connections)
 try:
     print(json.dumps([len(fetch(each, access, lambda _: None).read_bytes()) for each in describe(urls, access)]))
@@ -34,8 +34,8 @@ except CorpusError as error:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(pace, "STALL_S", 0.3)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a", b"a" * 1000)
         yield running
@@ -47,7 +47,7 @@ def access(tmp_path: Path) -> Access:
 
 
 def started(access: Access, *urls: str) -> "subprocess.Popen[str]":
-    """Another process that fetches them."""
+    """Start another process that downloads the files."""
     command = [sys.executable, "-c", _CHILD, str(access.cache), str(access.connections), *urls]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -75,36 +75,36 @@ def test_connections_are_counted_over_processes(server: HostileServer, tmp_path:
     assert server.most_at_once == 2
 
 
-def test_a_wait_that_one_is_told_holds_for_all_processes(server: HostileServer, tmp_path: Path) -> None:
+def test_retry_after_holds_for_all_processes(server: HostileServer, tmp_path: Path) -> None:
     access = Access(tmp_path / "cache", connections=1)
     server.closed_s = 0.9  # from the first request on; it says "Retry-After: 1"
     urls = [server.add(f"/{number}", b"x") for number in range(6)]
     children = [started(access, *urls[start::3]) for start in range(3)]
     assert [said(child) for child in children] == [[1, 1]] * 3
-    assert server.count() == 7  # alone the first was turned away
+    assert server.count() == 7  # only the first request was refused
 
 
-def test_waiting_is_told_once_a_host(
+def test_a_delay_is_reported_once_per_host(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(retry, "_told", set())
+    monkeypatch.setattr(politeness, "_reported_hosts", set())
     server.add("/b", b"b")
     server.standing["*"] = Mode(status=503)
     for each in describe([server.url + "/a", server.url + "/b"], access):
         with pytest.raises(UnreachableError):
             fetch(each, access, lambda _: None)
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"corpus: {server.url}/a: ") and line.endswith("status 503; trying again")
+    assert line.startswith(f"corpus: {server.url}/a: ") and line.endswith("HTTP 503; retrying")
 
 
 def test_a_storm_of_503_ends_after_a_few_requests(server: HostileServer, access: Access) -> None:
     server.standing["/a"] = Mode(status=503)
     children = [started(access, server.url + "/a") for _ in range(2)]
-    assert all("status 503" in str(said(child)) for child in children)
-    assert server.count("/a") == 2 * retry.ATTEMPTS
+    assert all("HTTP 503" in str(said(child)) for child in children)
+    assert server.count("/a") == 2 * politeness.ATTEMPTS
 
 
-def test_403_stops_all_who_ask_that_host(
+def test_403_stops_all_requests_to_the_host(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (remote,) = describe([server.url + "/a"], access)
@@ -112,33 +112,33 @@ def test_403_stops_all_who_ask_that_host(
     with pytest.raises(RefusedError) as error:
         fetch(remote, access, lambda _: None)
     message = str(error.value)
-    assert "status 403" in message and "said: Enough! [31mYou ask too much" in message and "\x1b" not in message
+    assert "HTTP 403" in message and "server message: Enough! [31mYou ask too much" in message and "\x1b" not in message
     assert "contact" in message and "mirror" in message
-    with pytest.raises(RefusedError, match="status 403"):
+    with pytest.raises(RefusedError, match="HTTP 403"):
         read_small(server.url + "/other", access, 10)
     assert "RefusedError" in str(said(started(access, server.url + "/third")))
     assert len(server.asked) == 2
     server.forbidden_after = None
-    with_contact = Access(access.cache, contact="me@example.org")  # who they are is news to the server
+    with_contact = Access(access.cache, contact="me@example.org")  # another identity for the server
     assert read_small(server.url + "/a", with_contact, 1000) == b"a" * 1000
-    monkeypatch.setattr(hosts, "REFUSED_S", -1.0)
+    monkeypatch.setattr(politeness, "REFUSED_S", -1.0)
     assert fetch(remote, access, lambda _: None).is_file()
 
 
-def test_403_in_the_midst_keeps_what_came(server: HostileServer, access: Access) -> None:
+def test_403_in_mid_download_keeps_the_received_bytes(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.add("/big", bytes(300_000))], access)
     server.script["/big"] = [Mode(truncate=100_000), Mode(status=401, says="who are you?")]
-    with pytest.raises(RefusedError, match=r"status 401.*who are you\?"):
+    with pytest.raises(RefusedError, match=r"HTTP 401.*who are you\?"):
         fetch(remote, access, lambda _: None)
     assert [each.stat().st_size for each in access.cache.rglob("*.part")] == [100_000]
     assert server.count("/big") == 2
 
 
-def test_a_server_that_wants_too_much_patience_is_left_alone(server: HostileServer, access: Access) -> None:
+def test_a_retry_after_above_the_limit_is_a_refusal(server: HostileServer, access: Access) -> None:
     server.standing["/a"] = Mode(status=503, retry_after="86400")
     (remote,) = describe([server.url + "/a"], access)
     for _ in range(2):
-        with pytest.raises(RefusedError, match=r"left alone for 86400 s \(status 503"):
+        with pytest.raises(RefusedError, match=r"asks to wait 86400 s \(HTTP 503"):
             fetch(remote, access, lambda _: None)
     assert server.count("/a") == 1
 
@@ -146,12 +146,12 @@ def test_a_server_that_wants_too_much_patience_is_left_alone(server: HostileServ
 @pytest.mark.parametrize("status", [400, 402, 405, 451, 501, 204, 304, 300])
 def test_other_statuses_are_final(server: HostileServer, access: Access, status: int) -> None:
     server.standing["/a"] = Mode(status=status)
-    with pytest.raises(CorpusError, match=f"refused .status {status}"):
+    with pytest.raises(CorpusError, match=f"request failed .HTTP {status}"):
         read_small(server.url + "/a", access, 1000)
     assert server.count() == 1
 
 
-def test_what_is_not_there_is_told_at_once(server: HostileServer, access: Access) -> None:
+def test_absent_files_are_not_retried(server: HostileServer, access: Access) -> None:
     with pytest.raises(AbsentError, match="404"):
         describe([server.url + "/nothing"], access)
     server.standing["/gone"] = Mode(status=410)
@@ -160,7 +160,7 @@ def test_what_is_not_there_is_told_at_once(server: HostileServer, access: Access
     assert (server.count(method="HEAD"), server.count()) == (1, 1)
 
 
-def test_redirects_are_followed_but_not_for_ever(server: HostileServer, access: Access) -> None:
+def test_redirects_are_followed_up_to_a_limit(server: HostileServer, access: Access) -> None:
     with hostile_server() as other:
         other.add("/there", b"found")
         server.standing["/one"] = server.heads["/one"] = Mode(status=302, location="/two?sig=secret")
@@ -176,26 +176,26 @@ def test_redirects_are_followed_but_not_for_ever(server: HostileServer, access: 
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/x", "s3://b/k", "javascript:1"])
-def test_redirects_lead_to_web_servers_alone(server: HostileServer, access: Access, location: str) -> None:
+def test_redirects_to_other_schemes_are_refused(server: HostileServer, access: Access, location: str) -> None:
     server.standing["/x"] = Mode(status=302, location=location)
-    with pytest.raises(CorpusError, match=r"redirects to .* no web address"):
+    with pytest.raises(CorpusError, match=r"redirects to .* not a web address"):
         read_small(server.url + "/x", access, 10)
     assert server.count() == 1
 
 
 @pytest.mark.parametrize("address", ["http://", "http://h:port/x", "http:///x", "https://u:secret@h/x", "ftp://h/x"])
-def test_odd_addresses_are_refused(access: Access, address: str) -> None:
+def test_invalid_addresses_are_refused(access: Access, address: str) -> None:
     with pytest.raises(InputError) as error:
         describe([address], access)
     assert "secret" not in str(error.value)
 
 
-def test_who_asks_cannot_break_the_request() -> None:
+def test_the_contact_cannot_inject_headers() -> None:
     assert http.agent("me@example.org\r\nX-Evil: 1\x00é)(").endswith(" (+me@example.orgX-Evil: 1)")
     assert http.agent("\n") == http.agent(None) and "(" not in http.agent(None)
 
 
-def test_a_proxy_is_asked_where_one_is_set(
+def test_a_proxy_from_the_environment_is_used(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["http://example.invalid/x"] = b"through"
@@ -205,11 +205,11 @@ def test_a_proxy_is_asked_where_one_is_set(
     assert server.asked[0].headers["proxy-authorization"].startswith("Basic ")
     assert read_small(server.url + "/a", access, 1000) == b"a" * 1000
     monkeypatch.setenv("http_proxy", "socks9://h:1")
-    with pytest.raises(InputError, match="no proxy"):
+    with pytest.raises(InputError, match="unsupported proxy"):
         read_small("http://example.invalid/x", access, 10)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_no_matter_of_another_attempt(access: Access, tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_not_retried(access: Access, tmp_path: Path) -> None:
     import ssl
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -236,18 +236,18 @@ def test_a_certificate_that_nobody_vouches_for_is_no_matter_of_another_attempt(a
         thread.join()
 
 
-def test_a_cache_that_cannot_be_written_is_told(server: HostileServer, tmp_path: Path) -> None:
+def test_a_cache_without_write_permission_is_an_error(server: HostileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CorpusError, match="name another `cache`"):
+    with pytest.raises(CorpusError, match="set `cache` in the profile"):
         describe([server.url + "/a"], Access(tmp_path / "file"))
     assert server.asked == []
 
 
-def test_what_lies_in_the_cache_is_not_believed(server: HostileServer, access: Access) -> None:
-    """Half-written or absurd notes of other processes stop nobody."""
+def test_damaged_notes_in_the_cache_are_ignored(server: HostileServer, access: Access) -> None:
+    """Half-written notes of other processes, or absurd values in them."""
     describe([server.url + "/a"], access)
     (folder,) = (access.cache / "hosts").iterdir()
     for garbage in ("", "nan", "1e300", "[]", '{"until": 1e300, "message": "x"}', "\x00"):
         (folder / "not-before").write_text(garbage)
-        (folder / f"refused-{hosts._asker(access)}").write_text(garbage)
+        (folder / f"refused-{politeness._identity(access)}").write_text(garbage)
         describe([server.url + "/a"], access)

@@ -1,4 +1,4 @@
-"""A download that is killed in its midst goes on where it was."""
+"""A killed download is resumed."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ fetch(describe([sys.argv[2]], access)[0], access, lambda _: None)
 """
 
 
-def test_sigkill_in_mid_download_resumes_by_range(tmp_path: Path) -> None:
+def test_a_download_killed_by_sigkill_is_resumed_by_range(tmp_path: Path) -> None:
     body = os.urandom(6_000_000)
     access = Access(tmp_path)
     with hostile_server() as server:
@@ -40,12 +40,12 @@ def test_sigkill_in_mid_download_resumes_by_range(tmp_path: Path) -> None:
         came = part.stat().st_size
         assert len(body) // 3 < came < len(body) and body.startswith(part.read_bytes())
 
-        heard: list[int] = []
+        progress: list[int] = []
         remotes = describe([url], access)
-        found = fetch(remotes[0], access, heard.append)
+        found = fetch(remotes[0], access, progress.append)
         assert found.read_bytes() == body
         assert server.ranges("/big.warc.gz") == [None, f"bytes={came}-"]
-        assert heard[0] == came and sum(heard) == len(body)
-        lost = server.sent["/big.warc.gz"] - len(body)  # on its way when the receiver died
+        assert progress[0] == came and sum(progress) == len(body)
+        lost = server.sent["/big.warc.gz"] - len(body)  # in flight when the receiver died
         assert 0 <= lost < 1_000_000
         assert sorted(each.name for each in found.parent.iterdir()) == [".lock", "big.warc.gz"]

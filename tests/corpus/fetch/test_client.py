@@ -1,4 +1,4 @@
-"""Sizes without bodies, small files, ranges, and files that are read where they lie."""
+"""Sizes without bodies, small files, byte ranges, and local files."""
 
 import random
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import pace, retry
+from corpus.fetch import politeness
 from corpus.fetch.access import Access
 from corpus.fetch.client import (
     AbsentError,
-    Remote,
+    FileInfo,
     UnreachableError,
     describe,
     expand,
     fetch,
     is_remote,
-    open_remote,
     read_ranges,
     read_small,
+    remote_path,
 )
-from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, merged
+from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, group_ranges
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(5).randbytes(3_000_000)
@@ -31,8 +31,8 @@ BODY = random.Random(5).randbytes(3_000_000)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(pace, "STALL_S", 0.3)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a", BODY)
         yield running
@@ -43,12 +43,12 @@ def access(tmp_path: Path) -> Access:
     return Access(tmp_path / "cache")
 
 
-def test_addresses_are_told_from_paths() -> None:
+def test_urls_are_distinguished_from_paths() -> None:
     assert all(is_remote(f"{each}://x/y") for each in ("http", "https", "s3", "hf", "file", "HTTPS"))
     assert not any(is_remote(each) for each in ("a/b", "/a", "pypi:a==1/*", "ftp://x", "C:/x", "data/s3:/x"))
 
 
-def test_files_are_described_in_their_order_and_no_body_is_fetched(server: HostileServer, access: Access) -> None:
+def test_files_are_described_in_order_without_downloading_them(server: HostileServer, access: Access) -> None:
     urls = [server.add(f"/{number}", bytes(number)) for number in range(1, 41)]
     assert [each.size for each in describe(urls, access)] == list(range(1, 41))
     assert (server.count(method="HEAD"), server.count(), server.sent) == (40, 0, {})
@@ -59,32 +59,32 @@ def test_files_are_described_in_their_order_and_no_body_is_fetched(server: Hosti
 @pytest.mark.parametrize(
     "head", [Mode(status=405), Mode(status=403), Mode(status=501), Mode(no_length=True), Mode(length=0)]
 )
-def test_a_server_that_knows_no_head_is_asked_for_a_byte(server: HostileServer, access: Access, head: Mode) -> None:
+def test_a_server_without_head_is_asked_for_one_byte(server: HostileServer, access: Access, head: Mode) -> None:
     server.heads["/a"] = head
     (remote,) = describe([server.url + "/a"], access)
-    assert remote == Remote(server.url + "/a", len(BODY), f"etag:{server.etags['/a'][1:-1]}")
+    assert remote == FileInfo(server.url + "/a", len(BODY), f"etag:{server.etags['/a'][1:-1]}")
     assert server.ranges("/a") == ["bytes=0-0"] and server.sent["/a"] <= 1
 
 
-def test_a_server_that_ignores_the_range_is_not_read_for_its_size(server: HostileServer, access: Access) -> None:
+def test_describing_does_not_read_the_body_if_range_is_ignored(server: HostileServer, access: Access) -> None:
     server.heads["/a"] = Mode(status=405)
     server.standing["/a"] = Mode(ignore_range=True, pace_s=0.01)
     assert describe([server.url + "/a"], access)[0].size == len(BODY)
     server.over.wait(0.1)
     assert server.sent["/a"] < len(BODY)
     server.heads["/a"] = server.standing["/a"] = Mode(no_length=True, ignore_range=True, pace_s=0.01)
-    with pytest.raises(CorpusError, match="does not say how large"):
+    with pytest.raises(CorpusError, match="does not state the file's size"):
         describe([server.url + "/a"], access)
 
 
-def test_one_error_ends_the_describing(server: HostileServer, tmp_path: Path) -> None:
+def test_one_error_cancels_the_remaining_requests(server: HostileServer, tmp_path: Path) -> None:
     urls = [f"{server.url}/nothing/{number}" for number in range(200)]
     with pytest.raises(AbsentError):
         describe(urls, Access(tmp_path, connections=1))
     assert len(server.asked) < 100
 
 
-def test_small_files_are_read_whole_or_not(server: HostileServer, access: Access, tmp_path: Path) -> None:
+def test_small_files_are_read_completely_or_refused(server: HostileServer, access: Access, tmp_path: Path) -> None:
     server.add("/s", b"small")
     assert read_small(server.url + "/s", access, 5) == b"small"
     server.script["/s"] = [Mode(truncate=2), Mode(status=500), Mode(reset=0), Mode(chunked=True, truncate=3)]
@@ -113,7 +113,7 @@ def test_small_files_are_read_whole_or_not(server: HostileServer, access: Access
         list(read_ranges(str(tmp_path / "nothing"), [(0, 1)], access))
 
 
-def test_near_ranges_are_asked_for_together(server: HostileServer, access: Access, tmp_path: Path) -> None:
+def test_nearby_ranges_share_a_request(server: HostileServer, access: Access, tmp_path: Path) -> None:
     ranges = [(0, 10), (10, 10), (20, 90_000), (89_000, 89_500), (90_001, 90_002), (2_000_000, 2_900_000), (5, 6)]
     wanted = [BODY[start:end] for start, end in ranges]
     assert list(read_ranges(server.url + "/a", ranges, access)) == wanted
@@ -124,20 +124,20 @@ def test_near_ranges_are_asked_for_together(server: HostileServer, access: Acces
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**8), st.integers(0, 10**7)), max_size=30))
-def test_ranges_are_merged_in_order_and_within_bounds(spans: list[tuple[int, int]]) -> None:
+def test_ranges_are_grouped_in_order_and_within_limits(spans: list[tuple[int, int]]) -> None:
     ranges = [(start, start + size) for start, size in spans]
-    groups = list(merged(ranges))
+    groups = list(group_ranges(ranges))
     assert [each for group in groups for each in group] == ranges
     for group in groups:
         starts = [start for start, _ in group]
         assert starts == sorted(starts)
         covered = max(end for _, end in group) - group[0][0]
         assert len(group) == 1 or covered <= REQUEST_BYTES
-        asked_in_vain = covered - sum(max(0, end - start) for start, end in group)
-        assert asked_in_vain <= GAP_BYTES * (len(group) - 1)
+        unused_bytes = covered - sum(max(0, end - start) for start, end in group)
+        assert unused_bytes <= GAP_BYTES * (len(group) - 1)
 
 
-def test_a_range_larger_than_a_request_comes_in_several(server: HostileServer, access: Access) -> None:
+def test_a_large_range_takes_several_requests(server: HostileServer, access: Access) -> None:
     body = BODY * 6
     server.add("/large", body)
     assert list(read_ranges(server.url + "/large", [(1, len(body))], access)) == [body[1:]]
@@ -145,42 +145,42 @@ def test_a_range_larger_than_a_request_comes_in_several(server: HostileServer, a
 
 
 @pytest.mark.parametrize("fault", [Mode(truncate=10), Mode(stall=10), Mode(reset=10), Mode(status=503)])
-def test_ranges_are_tried_again(server: HostileServer, access: Access, fault: Mode) -> None:
+def test_ranges_are_retried(server: HostileServer, access: Access, fault: Mode) -> None:
     server.script["/a"] = [fault]
     assert list(read_ranges(server.url + "/a", [(100, 900), (950, 1000)], access)) == [BODY[100:900], BODY[950:1000]]
     assert server.ranges("/a") == ["bytes=100-999"] * 2
 
 
-def test_ranges_that_lie_are_refused(
+def test_wrong_ranges_are_errors(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(retry, "ATTEMPTS", 3)
+    monkeypatch.setattr(politeness, "ATTEMPTS", 3)
     server.standing["/a"] = Mode(content_range="bytes 0-99/3000000")
-    with pytest.raises(UnreachableError, match="other bytes"):
+    with pytest.raises(UnreachableError, match="ignored the requested byte range"):
         list(read_ranges(server.url + "/a", [(100, 200)], access))
     assert server.count("/a") == 3
     server.standing.clear()
     for start, end in ((len(BODY) - 10, len(BODY) + 1), (len(BODY) + 5, len(BODY) + 9)):
-        with pytest.raises(CorpusError, match="shorter than what points into it"):
+        with pytest.raises(CorpusError, match="shorter than its index says"):
             list(read_ranges(server.url + "/a", [(start, end)], access))
     (tmp_path / "here").write_bytes(b"abc")
-    with pytest.raises(CorpusError, match="shorter than what points into it"):
+    with pytest.raises(CorpusError, match="shorter than its index says"):
         list(read_ranges(str(tmp_path / "here"), [(2, 4)], access))
     server.flapping.add("/a")
-    with pytest.raises(CorpusError, match="changed on the server while"):
+    with pytest.raises(CorpusError, match="or while it was read"):
         list(read_ranges(server.url + "/a", [(0, 10), (1_000_000, 1_000_010)], access))
 
 
 @pytest.mark.parametrize("status", [412, 416])
-def test_an_odd_refusal_is_told(server: HostileServer, access: Access, status: int) -> None:
+def test_an_unexpected_412_or_416_is_an_error(server: HostileServer, access: Access, status: int) -> None:
     server.standing["/a"] = server.heads["/a"] = Mode(status=status)
-    with pytest.raises(CorpusError, match=f"/a: .*status {status}.*Build again"):
+    with pytest.raises(CorpusError, match=f"/a: .*HTTP {status}.*build again"):
         read_small(server.url + "/a", access, len(BODY))
-    with pytest.raises(CorpusError, match=f"/a: .*status {status}.*Build again"):
+    with pytest.raises(CorpusError, match=f"/a: .*HTTP {status}.*build again"):
         describe([server.url + "/a"], access)
 
 
-def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server: HostileServer, access: Access) -> None:
+def test_a_large_file_is_not_read_for_a_range_if_range_is_ignored(server: HostileServer, access: Access) -> None:
     server.standing["*"] = Mode(ignore_range=True, pace_s=0.005)
     large = server.add("/large", bytes(REQUEST_BYTES + 1))
     with pytest.raises(CorpusError, match="ignores Range"):
@@ -191,7 +191,7 @@ def test_a_server_that_ignores_ranges_is_not_read_to_its_end(server: HostileServ
     assert list(read_ranges(server.url + "/a", [(100, 200)], access)) == [BODY[100:200]]  # small enough to be whole
 
 
-def test_local_addresses_are_read_where_they_lie(access: Access, tmp_path: Path) -> None:
+def test_local_files_are_read_in_place(access: Access, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("b c.txt", "a%41.txt", "sub/d.txt"):
         (tmp_path / name).write_text(name)
@@ -201,7 +201,7 @@ def test_local_addresses_are_read_where_they_lie(access: Access, tmp_path: Path)
     assert [each.size for each in remotes] == [8, 7, 9] and all(each.version.startswith("etag:") for each in remotes)
     assert fetch(remotes[0], access, lambda _: None) == tmp_path / "a%41.txt"
     assert not access.cache.exists()
-    with open_remote(remotes[1], access) as file:
+    with remote_path(remotes[1], access).open() as file:
         assert file.read() == b"b c.txt"
     (tmp_path / "b c.txt").write_text("other")
     with pytest.raises(CorpusError, match="changed since the plan"):
@@ -215,5 +215,5 @@ def test_local_addresses_are_read_where_they_lie(access: Access, tmp_path: Path)
             describe([odd], access)
 
 
-def test_an_address_of_http_is_itself(access: Access) -> None:
+def test_http_addresses_are_not_expanded(access: Access) -> None:
     assert expand("HTTPS://h/a?b=*", access) == ["https://h/a?b=*"]

@@ -1,4 +1,4 @@
-"""Whole files from a server that does its worst: right in the end or one clear message, and few requests."""
+"""Whole files from a faulty server: the right bytes or one clear error, with few requests."""
 
 import base64
 import hashlib
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import CorpusError
-from corpus.fetch import cache, hosts, pace, retry
+from corpus.fetch import cache, politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import Remote, UnreachableError, describe, fetch
+from corpus.fetch.client import FileInfo, UnreachableError, describe, fetch
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(4).randbytes(600_000)
@@ -22,8 +22,8 @@ BODY = random.Random(4).randbytes(600_000)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(pace, "STALL_S", 0.3)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "STALL_S", 0.3)
     with hostile_server() as running:
         running.add("/a.gz", BODY)
         yield running
@@ -35,11 +35,11 @@ def access(tmp_path: Path) -> Access:
 
 
 def fetched(server: HostileServer, access: Access, path: str = "/a.gz") -> Path:
-    """The file; what progress heard must add up to it."""
+    """Download a file; the reported progress must add up to its size."""
     (remote,) = describe([server.url + path], access)
-    heard: list[int] = []
-    found = fetch(remote, access, heard.append)
-    assert sum(heard) == remote.size
+    progress: list[int] = []
+    found = fetch(remote, access, progress.append)
+    assert sum(progress) == remote.size
     return found
 
 
@@ -47,7 +47,7 @@ def left(access: Access) -> list[str]:
     return sorted(each.name for each in access.cache.rglob("*.part*"))
 
 
-def test_a_file_is_fetched_once_under_its_name(server: HostileServer, access: Access) -> None:
+def test_a_file_is_downloaded_once_under_its_name(server: HostileServer, access: Access) -> None:
     found = fetched(server, access)
     assert found.read_bytes() == BODY and found.name == "a.gz" and left(access) == []
     (remote,) = describe([server.url + "/a.gz"], access)
@@ -55,10 +55,10 @@ def test_a_file_is_fetched_once_under_its_name(server: HostileServer, access: Ac
     assert (server.count("/a.gz"), server.count("/a.gz", "HEAD")) == (1, 2)
     agents = {each.headers["User-Agent"] for each in server.asked}
     assert all(each.startswith("gristmill/") and each.endswith(" (+me@example.org)") for each in agents)
-    assert remote == Remote(server.url + "/a.gz", len(BODY), f"etag:{server.etags['/a.gz'][1:-1]}")
+    assert remote == FileInfo(server.url + "/a.gz", len(BODY), f"etag:{server.etags['/a.gz'][1:-1]}")
 
 
-def test_versions_and_hostile_names_lie_apart(server: HostileServer, access: Access) -> None:
+def test_versions_and_hostile_names_get_separate_paths(server: HostileServer, access: Access) -> None:
     for path in ("/x/..%2F..%2Fetc", "/x/%00", "/x/", "/x/" + "n" * 300, "/x/.hidden"):
         server.add(path, path.encode())
         found = fetched(server, access, path)
@@ -68,7 +68,7 @@ def test_versions_and_hostile_names_lie_apart(server: HostileServer, access: Acc
     assert fetched(server, access).read_bytes() == BODY[::-1]
 
 
-def test_an_empty_file_is_a_file(server: HostileServer, access: Access) -> None:
+def test_an_empty_file_is_downloaded(server: HostileServer, access: Access) -> None:
     server.add("/empty", b"")
     assert fetched(server, access, "/empty").read_bytes() == b""
 
@@ -76,7 +76,7 @@ def test_an_empty_file_is_a_file(server: HostileServer, access: Access) -> None:
 @pytest.mark.parametrize(
     "fault", [Mode(truncate=200_000), Mode(reset=200_000), Mode(stall=200_000), Mode(chunked=True, truncate=200_000)]
 )
-def test_what_breaks_off_is_gone_on_from(server: HostileServer, access: Access, fault: Mode) -> None:
+def test_an_interrupted_download_is_resumed(server: HostileServer, access: Access, fault: Mode) -> None:
     server.script["/a.gz"] = [fault]
     assert fetched(server, access).read_bytes() == BODY
     assert server.ranges("/a.gz") == [None, "bytes=200000-"]
@@ -84,16 +84,16 @@ def test_what_breaks_off_is_gone_on_from(server: HostileServer, access: Access, 
     assert server.sent["/a.gz"] == len(BODY) and left(access) == []
 
 
-def test_progress_is_not_held_against_a_server_but_bounded(
+def test_attempts_with_progress_start_the_count_anew_up_to_a_limit(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.script["/a.gz"] = [Mode(truncate=50_000)] * (retry.ATTEMPTS + 3)
+    server.script["/a.gz"] = [Mode(truncate=50_000)] * (politeness.ATTEMPTS + 3)
     assert fetched(server, access).read_bytes() == BODY
-    assert server.count("/a.gz") == retry.ATTEMPTS + 4
-    monkeypatch.setattr(retry, "ATTEMPTS_IN_ALL", 8)
+    assert server.count("/a.gz") == politeness.ATTEMPTS + 4
+    monkeypatch.setattr(politeness, "ATTEMPTS_IN_ALL", 8)
     server.add("/slow", BODY)
     server.standing["/slow"] = Mode(truncate=1)
-    with pytest.raises(UnreachableError, match=r"ended after 1 of .* bytes"):
+    with pytest.raises(UnreachableError, match=r"closed after 1 of .* bytes"):
         fetched(server, access, "/slow")
     assert server.count("/slow") == 8
     assert left(access) == ["slow.part", "slow.part.json"]
@@ -105,28 +105,28 @@ def test_progress_is_not_held_against_a_server_but_bounded(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Mode(truncate=0), "ended after 0 of"),
+        (Mode(truncate=0), "closed after 0 of"),
         (Mode(stall=0), "timed out"),
-        (Mode(status=500), "status 500"),
-        (Mode(status=502), "status 502"),
-        (Mode(status=503), "status 503"),
-        (Mode(status=504), "status 504"),
-        (Mode(status=429), "status 429"),
+        (Mode(status=500), "HTTP 500"),
+        (Mode(status=502), "HTTP 502"),
+        (Mode(status=503), "HTTP 503"),
+        (Mode(status=504), "HTTP 504"),
+        (Mode(status=429), "HTTP 429"),
     ],
 )
 def test_attempts_without_progress_are_bounded(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch, fault: Mode, says: str
 ) -> None:
-    monkeypatch.setattr(retry, "ATTEMPTS", 3)
-    monkeypatch.setattr(pace, "STALL_S", 0.1)
+    monkeypatch.setattr(politeness, "ATTEMPTS", 3)
+    monkeypatch.setattr(politeness, "STALL_S", 0.1)
     server.standing["/a.gz"] = fault
     with pytest.raises(UnreachableError, match=says):
         fetched(server, access)
     assert server.count("/a.gz") == 3
 
 
-def test_a_damaged_copy_of_a_published_digest_is_fetched_again(server: HostileServer, access: Access) -> None:
-    """By acquire, which reads it all anyway. Fails if its size is enough."""
+def test_a_damaged_copy_with_a_published_digest_is_downloaded_again(server: HostileServer, access: Access) -> None:
+    """With `verify`. Fails if only the size is compared."""
     digest = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
     server.heads["/a.gz"] = Mode(headers={"Repr-Digest": f"sha-256=:{digest}:"})
     (remote,) = describe([server.url + "/a.gz"], access)
@@ -136,8 +136,8 @@ def test_a_damaged_copy_of_a_published_digest_is_fetched_again(server: HostileSe
 
 
 def test_a_trickle_is_a_stall(server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "SLOWEST", 100_000_000)  # bytes a second: this one is slower
-    monkeypatch.setattr(pace, "STALL_S", 0.1)
+    monkeypatch.setattr(politeness, "SLOWEST", 100_000_000)  # bytes a second: this one is slower
+    monkeypatch.setattr(politeness, "STALL_S", 0.1)
     server.script["/a.gz"] = [Mode(pace_s=0.05)]
     assert fetched(server, access).read_bytes() == BODY
     assert server.count("/a.gz") > 1
@@ -151,14 +151,14 @@ def test_a_trickle_is_a_stall(server: HostileServer, access: Access, monkeypatch
         (Mode(no_length=True, extra=b"more"), "longer than the 600000 published", 1),
     ],
 )
-def test_lies_about_length_are_told(server: HostileServer, access: Access, lie: Mode, says: str, requests: int) -> None:
+def test_a_wrong_length_is_an_error(server: HostileServer, access: Access, lie: Mode, says: str, requests: int) -> None:
     server.standing["/a.gz"] = lie
     with pytest.raises(CorpusError, match=says):
         fetched(server, access)
     assert server.count("/a.gz") == requests and left(access) == []
 
 
-def test_what_follows_a_body_is_not_taken_for_the_next_answer(server: HostileServer, access: Access) -> None:
+def test_bytes_after_a_body_are_not_read_as_the_next_response(server: HostileServer, access: Access) -> None:
     server.script["/a.gz"] = [Mode(extra=b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", length=len(BODY))]
     assert fetched(server, access).read_bytes() == BODY
     server.add("/b", b"good")
@@ -201,11 +201,11 @@ def test_a_file_that_changes_is_not_mixed(server: HostileServer, access: Access)
     assert server.count("/a.gz") == asked + 1
 
 
-def test_parts_of_two_versions_are_not_mixed(server: HostileServer, access: Access) -> None:
-    """By servers that send a part of what they have now, whatever If-Range says."""
+def test_parts_of_two_versions_are_not_joined(server: HostileServer, access: Access) -> None:
+    """From servers that ignore If-Range and send a part of the current version."""
     old, new = (Mode(headers={"Last-Modified": f"Mon, 0{day} Jun 2026 00:00:00 GMT"}) for day in (1, 8))
     (remote,) = describe([server.add("/dated", BODY, etag=None)], access)
-    server.script["/dated"] = [replace(old, truncate=200_000)] + [Mode(status=500)] * (retry.ATTEMPTS - 1)
+    server.script["/dated"] = [replace(old, truncate=200_000)] + [Mode(status=500)] * (politeness.ATTEMPTS - 1)
     with pytest.raises(UnreachableError):
         fetch(remote, access, lambda _: None)
     asked = server.count()
@@ -215,7 +215,7 @@ def test_parts_of_two_versions_are_not_mixed(server: HostileServer, access: Acce
     assert server.ranges("/dated")[asked:] == ["bytes=200000-", None]
 
 
-def test_a_date_will_do_where_there_is_no_tag(server: HostileServer, access: Access) -> None:
+def test_a_date_is_the_validator_without_an_etag(server: HostileServer, access: Access) -> None:
     server.add("/dated", BODY, etag=None)
     dated = Mode(headers={"Last-Modified": "Mon, 01 Jun 2026 00:00:00 GMT"})
     server.standing["/dated"] = dated
@@ -235,24 +235,24 @@ def test_without_a_validator_it_starts_over(server: HostileServer, access: Acces
     assert server.ranges("/weak") == [None, None]
 
 
-def test_bytes_are_kept_as_they_lie_there(server: HostileServer, access: Access) -> None:
+def test_a_content_encoding_is_not_decoded(server: HostileServer, access: Access) -> None:
     server.standing["/a.gz"] = server.heads["/a.gz"] = Mode(headers={"Content-Encoding": "gzip"})
     assert fetched(server, access).read_bytes() == BODY
     assert {each.headers["Accept-Encoding"] for each in server.asked} == {"identity"}
 
 
-def test_a_part_from_before_a_crash_of_the_machine_is_not_trusted(
+def test_a_partial_file_from_before_a_reboot_is_not_resumed(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.script["/a.gz"] = [Mode(truncate=200_000)] + [Mode(status=500)] * (retry.ATTEMPTS - 1)
+    server.script["/a.gz"] = [Mode(truncate=200_000)] + [Mode(status=500)] * (politeness.ATTEMPTS - 1)
     with pytest.raises(UnreachableError):
         fetched(server, access)
-    monkeypatch.setattr(cache, "_boot", lambda: "another")
+    monkeypatch.setattr(cache, "_boot_id", lambda: "another")
     assert fetched(server, access).read_bytes() == BODY
     assert server.ranges("/a.gz")[-1] is None
 
 
-def test_a_disk_that_is_too_small_is_told_before(
+def test_a_full_disk_is_an_error_before_the_download(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "SPARE_BYTES", 1 << 60)
@@ -275,17 +275,17 @@ def test_threads_share_one_download(server: HostileServer, access: Access) -> No
     assert found == [BODY] * 6 and server.count("/a.gz") == 1
 
 
-def test_a_host_that_asks_to_wait_is_waited_for_by_all(
+def test_retry_after_makes_all_requests_to_the_host_wait(
     server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", waits.append)
-    monkeypatch.setattr(hosts.Host, "cool", lambda self, seconds: waits.append(seconds))
+    monkeypatch.setattr(politeness.time, "sleep", waits.append)
+    monkeypatch.setattr(politeness.Host, "cool", lambda self, seconds: waits.append(seconds))
     server.script["/a.gz"] = [Mode(status=429, retry_after="7"), Mode(status=503, retry_after="nonsense")]
     assert fetched(server, access).read_bytes() == BODY
     assert waits[0] == waits[1] >= 7 > waits[2] == waits[3]
     server.add("/b", b"b")
     server.script["/b"] = [Mode(status=503, retry_after=formatdate(2**31, usegmt=True))]
-    with pytest.raises(CorpusError, match="asks to be left alone"):
+    with pytest.raises(CorpusError, match="asks to wait"):
         fetched(server, access, "/b")
     assert server.count("/b") == 1

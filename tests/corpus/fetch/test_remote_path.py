@@ -1,4 +1,4 @@
-"""Files that are read where they lie, by range: file objects, and the readers over them."""
+"""Remote files read by range: file objects, and the readers on top of them."""
 
 import base64
 import bz2
@@ -17,11 +17,10 @@ import pyarrow.parquet
 import pytest
 
 from corpus.errors import CorpusError
-from corpus.fetch import retry
+from corpus.fetch import politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import describe, fetch, open_remote
-from corpus.fetch.remote_file import FIRST_BYTES
-from corpus.fetch.remote_path import RemotePath
+from corpus.fetch.client import describe, fetch, remote_path
+from corpus.fetch.remote_path import FIRST_BYTES
 from corpus.sources.base import SourceSettings, catalog
 from tests.hostile_server import GOOD, HostileServer, Mode, hostile_server
 
@@ -30,7 +29,7 @@ BODY = random.Random(9).randbytes(3_000_000)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(politeness, "BACKOFF_S", 0.001)
     with hostile_server() as running:
         running.add("/a", BODY)
         yield running
@@ -44,7 +43,7 @@ def access(tmp_path: Path) -> Access:
 def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.url + "/a"], access)
     choice, here = random.Random(6), io.BytesIO(BODY)
-    with open_remote(remote, access) as there:
+    with remote_path(remote, access).open() as there:
         for _ in range(60):
             whence = choice.choice([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END])
             base = {io.SEEK_SET: 0, io.SEEK_CUR: here.tell(), io.SEEK_END: len(BODY)}[whence]
@@ -55,9 +54,9 @@ def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Acc
         assert there.seek(0) == 0 and there.read() == BODY
 
 
-def test_reading_in_order_reads_ahead_ever_farther(server: HostileServer, access: Access) -> None:
+def test_read_ahead_doubles_while_reading_in_order(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.url + "/a"], access)
-    with open_remote(remote, access) as file:
+    with remote_path(remote, access).open() as file:
         assert b"".join(iter(lambda: file.read(10_000), b"")) == BODY
     sizes = [int(end) - int(start) + 1 for start, end in
              (str(each).removeprefix("bytes=").split("-") for each in server.ranges("/a"))]  # fmt: skip
@@ -67,7 +66,7 @@ def test_reading_in_order_reads_ahead_ever_farther(server: HostileServer, access
 def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.url + "/a"], access)
     server.add("/a", BODY[::-1])
-    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
         file.read(1)
 
 
@@ -76,7 +75,7 @@ def digest(body: bytes) -> Mode:
 
 
 @pytest.mark.parametrize("beside_parts", [True, False])
-def test_a_published_digest_holds_for_parts(server: HostileServer, access: Access, beside_parts: bool) -> None:
+def test_a_published_digest_holds_for_byte_ranges(server: HostileServer, access: Access, beside_parts: bool) -> None:
     url = server.add("/b", BODY, etag=None)
 
     def publish(body: bytes) -> None:
@@ -87,11 +86,11 @@ def test_a_published_digest_holds_for_parts(server: HostileServer, access: Acces
     publish(BODY)
     (remote,) = describe([url], access)
     assert remote.version.startswith("sha256:")
-    with open_remote(remote, access) as file:
+    with remote_path(remote, access).open() as file:
         assert file.read() == BODY
-    assert server.count("/b", "HEAD") == (1 if beside_parts else 2)  # asked again but once
+    assert server.count("/b", "HEAD") == (1 if beside_parts else 2)  # a second look, once
     publish(BODY[::-1])
-    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
         file.read(1)
 
 
@@ -101,25 +100,25 @@ def test_a_remote_file_of_another_size_is_not_read(server: HostileServer, access
     (remote,) = describe([url], access)
     assert remote.version == "size"
     server.files["/b"] = body
-    with open_remote(remote, access) as file, pytest.raises(CorpusError, match=r"changed on the server.*Build again"):
+    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match=r"changed since the plan was made.*Build again"):
         file.seek(100)
         file.read(1)
 
 
 def test_a_dated_file_of_the_same_size_and_another_date_is_not_read(server: HostileServer, access: Access) -> None:
-    """As plain web servers have them: no tag. Fails if only the size is looked at, in the plan or while it is read."""
+    """As on plain web servers, without an ETag. Fails if only the size is compared, when planning or when reading."""
     old, new = ({"Last-Modified": f"Mon, 0{day} Jun 2026 00:00:00 GMT"} for day in (1, 8))
     url = server.add("/b", BODY, etag=None)
     server.standing["/b"] = server.heads["/b"] = Mode(headers=old)
     (remote,) = describe([url], access)
-    with open_remote(remote, access) as file:
+    with remote_path(remote, access).open() as file:
         assert file.read(10) == BODY[:10]
     server.add("/b", BODY[::-1], etag=None)
     server.standing["/b"] = server.heads["/b"] = Mode(headers=new)
     assert describe([url], access) != [remote]
-    with open_remote(remote, access) as file, pytest.raises(CorpusError, match="changed on the server"):
+    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
         file.read(10)
-    with pytest.raises(CorpusError, match="changed on the server"):
+    with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetch(remote, access, lambda _: None)
 
 
@@ -127,15 +126,15 @@ def test_a_local_file_that_changed_is_not_read(access: Access, tmp_path: Path) -
     path = tmp_path / "a"
     path.write_bytes(BODY)
     (remote,) = describe([f"file://{path}"], access)
-    with open_remote(remote, access) as file:
+    with remote_path(remote, access).open() as file:
         assert file.read(10) == BODY[:10]
         path.write_bytes(BODY[::-1])
         os.utime(path, ns=(1, 1))
-        with pytest.raises(CorpusError, match=r"changed since the plan was made\. Build again"):
+        with pytest.raises(CorpusError, match=r"changed since the plan was made.*Build again"):
             file.seek(-10, io.SEEK_END)
             file.read(1)
         path.write_bytes(b"")
-        with pytest.raises(CorpusError, match=r"changed since the plan was made\. Build again"):
+        with pytest.raises(CorpusError, match=r"changed since the plan was made.*Build again"):
             file.read(1)
 
 
@@ -162,14 +161,14 @@ LINES = b"".join(json.dumps({"text": f"line {number} " + "x" * 50}).encode() + b
         ("empty.jsonl", b""),
     ],
 )
-def test_records_are_read_where_they_lie(
+def test_records_read_by_range_equal_those_of_a_local_copy(
     server: HostileServer, access: Access, tmp_path: Path, name: str, content: bytes
 ) -> None:
     settings = {"name": "a", "reader": "records", "paths": ["x"], "share": 1.0, "license": "unknown"}
     assert_same_records("records", settings, server, access, tmp_path, name, content)
 
 
-def test_warc_and_wikipedia_are_read_where_they_lie(
+def test_warc_and_wikipedia_read_by_range_equal_a_local_copy(
     server: HostileServer, access: Access, tmp_path: Path, data: Path
 ) -> None:
     for reader, pattern in (("common_crawl", "**/*.warc.gz"), ("wikipedia", "**/*pages-articles*.bz2")):
@@ -182,12 +181,12 @@ def test_warc_and_wikipedia_are_read_where_they_lie(
 def assert_same_records(
     reader: str, told: object, server: HostileServer, access: Access, folder: Path, name: str, content: bytes
 ) -> None:
-    """Cuts and records are those of a local copy, and no copy is made."""
+    """Compare cuts and records with those of a local copy; the cache must stay empty."""
     source = catalog()[reader]
     settings = cast(SourceSettings, source.settings.model_validate_json(json.dumps(told)))
     (folder / name).write_bytes(content)
     (remote,) = describe([server.add(f"/{name}", content)], access)
-    path = RemotePath(remote, access)
+    path = remote_path(remote, access)
     assert (path.name, path.suffix, path.stat().st_size) == (name, Path(name).suffix, len(content))
     assert path.read_bytes() == content and str(path) == remote.url
     wanted = [len(content) * part // 3 for part in range(1, 3)]
