@@ -52,7 +52,7 @@ class InputFile:
         status = path.stat()
         if _sha256(path, status.st_size, status.st_mtime_ns) != self.sha256:
             raise CorpusError(
-                f"{path}: not the bytes fetched from {display_url(self.item.remote.url)} before: the source changed, or "
+                f"{path}: not the bytes fetched from {display_url(self.item.remote.url)} before: they changed, or "
                 f"this copy is damaged; delete it and {self.done.folder}, and build again"
             )
         return path

@@ -34,7 +34,7 @@ def wheel(files: dict[str, bytes]) -> bytes:
 
 
 class PackageIndex:
-    """Files and pages of the index. `faults` are statuses, or numbers of bytes to cut off, for the next answers of a path."""
+    """Files and pages of the index. `faults` of a path are statuses, or numbers of bytes to cut off, one per answer."""
 
     def __init__(self) -> None:
         self.url = ""

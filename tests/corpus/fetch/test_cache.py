@@ -191,12 +191,12 @@ def test_a_file_that_changes_is_not_mixed(server: HostileServer, access: Access)
         fetch(remote, access, lambda _: None)
     server.standing.clear()
     server.add("/a.gz", BODY[::-1])
-    with pytest.raises(CorpusError, match="changed on the server"):
+    with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetch(remote, access, lambda _: None)
     assert left(access) == []
     asked = server.count("/a.gz")
     server.flapping.add("/a.gz")
-    with pytest.raises(CorpusError, match="changed on the server"):
+    with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetched(server, access)
     assert server.count("/a.gz") == asked + 1
 

@@ -95,9 +95,7 @@ def test_a_wheel_for_all_platforms_is_preferred(index: PackageIndex, tmp_path: P
         ("2004d", "2004d"),  # from before PEP 440
     ],
 )
-def test_spellings_of_one_version_are_found(
-    index: PackageIndex, tmp_path: Path, written: str, published: str
-) -> None:
+def test_spellings_of_one_version_are_found(index: PackageIndex, tmp_path: Path, written: str, published: str) -> None:
     """Source: PEP 440, normalization. An address may have either spelling."""
     index.add("demo", f"demo-{published}.tar.gz", SDIST)
     index.add("demo", "demo-1.1.tar.gz", b"another version")
@@ -105,10 +103,10 @@ def test_spellings_of_one_version_are_found(
         assert filename(f"pypi:demo=={version}/**/*.txt", tmp_path / str(number)) == f"demo-{published}.tar.gz"
 
 
-@pytest.mark.parametrize(("written", "published"), [("1.0", "1.0rc1"), ("1.0", "1.0.post1"), ("1.0", "1.0+x"), ("1", "1!1")])
-def test_different_versions_are_not_confused(
-    index: PackageIndex, tmp_path: Path, written: str, published: str
-) -> None:
+@pytest.mark.parametrize(
+    ("written", "published"), [("1.0", "1.0rc1"), ("1.0", "1.0.post1"), ("1.0", "1.0+x"), ("1", "1!1")]
+)
+def test_different_versions_are_not_confused(index: PackageIndex, tmp_path: Path, written: str, published: str) -> None:
     index.add("demo", f"demo-{published}.tar.gz", SDIST)
     with pytest.raises(InputError, match=f"no version {written}"):
         archive_of(f"pypi:demo=={written}/*", tmp_path)

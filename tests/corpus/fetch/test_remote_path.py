@@ -66,7 +66,10 @@ def test_read_ahead_doubles_while_reading_in_order(server: HostileServer, access
 def test_a_remote_file_that_changed_is_not_read(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.url + "/a"], access)
     server.add("/a", BODY[::-1])
-    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
+    with (
+        remote_path(remote, access).open() as file,
+        pytest.raises(CorpusError, match="changed since the plan was made"),
+    ):
         file.read(1)
 
 
@@ -90,7 +93,10 @@ def test_a_published_digest_holds_for_byte_ranges(server: HostileServer, access:
         assert file.read() == BODY
     assert server.count("/b", "HEAD") == (1 if beside_parts else 2)  # a second look, once
     publish(BODY[::-1])
-    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
+    with (
+        remote_path(remote, access).open() as file,
+        pytest.raises(CorpusError, match="changed since the plan was made"),
+    ):
         file.read(1)
 
 
@@ -100,7 +106,10 @@ def test_a_remote_file_of_another_size_is_not_read(server: HostileServer, access
     (remote,) = describe([url], access)
     assert remote.version == "size"
     server.files["/b"] = body
-    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match=r"changed since the plan was made.*Build again"):
+    with (
+        remote_path(remote, access).open() as file,
+        pytest.raises(CorpusError, match=r"changed since the plan was made.*Build again"),
+    ):
         file.seek(100)
         file.read(1)
 
@@ -116,7 +125,10 @@ def test_a_dated_file_of_the_same_size_and_another_date_is_not_read(server: Host
     server.add("/b", BODY[::-1], etag=None)
     server.standing["/b"] = server.heads["/b"] = Mode(headers=new)
     assert describe([url], access) != [remote]
-    with remote_path(remote, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
+    with (
+        remote_path(remote, access).open() as file,
+        pytest.raises(CorpusError, match="changed since the plan was made"),
+    ):
         file.read(10)
     with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetch(remote, access, lambda _: None)

@@ -72,7 +72,9 @@ def test_published_digests_are_checked(
     assert server.count("/a.gz") == 1
 
 
-def test_a_damaged_partial_file_fails_its_digest_and_is_downloaded_from_scratch(server: HostileServer, access: Access) -> None:
+def test_a_damaged_partial_file_fails_its_digest_and_is_downloaded_from_scratch(
+    server: HostileServer, access: Access
+) -> None:
     headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(SHA256.digest()).decode()}:"}
     server.heads["/a.gz"] = Mode(headers=headers)
     server.script["/a.gz"] = [Mode(truncate=200_000)] + [Mode(status=500)] * (politeness.ATTEMPTS - 1)

@@ -14,8 +14,8 @@ from corpus.fetch import politeness, s3
 from corpus.fetch.access import S3, Access
 from corpus.fetch.client import (
     AbsentError,
-    RefusedError,
     FileInfo,
+    RefusedError,
     UnreachableError,
     describe,
     expand,
@@ -218,7 +218,10 @@ def test_a_download_is_resumed_unless_the_object_changed(
     server.put("changes", BODY[::-1])
     with pytest.raises(CorpusError, match="changed since the plan was made"):
         fetch(changed, access, lambda _: None)
-    with remote_path(changed, access).open() as file, pytest.raises(CorpusError, match="changed since the plan was made"):
+    with (
+        remote_path(changed, access).open() as file,
+        pytest.raises(CorpusError, match="changed since the plan was made"),
+    ):
         file.read(1)
 
 
