@@ -1,23 +1,23 @@
 """Wikitext to text: prose, headings and lists as lines; no templates, tables, references, images or categories.
 
-Tables are dropped, cells and all: nearly all of them hold figures or layout, and cells in a row are not prose.
-Templates are dropped but for a few that stand for running text; what they leave behind (empty brackets, doubled
-spaces, headings with nothing below) is tidied away.
+Tables are dropped with their cells: nearly all of them hold figures or layout, and a row of cells is not prose.
+Templates are dropped except for a few that stand for running text. The traces that they leave (empty brackets, doubled
+spaces, headings with nothing below) are removed.
 """
 
 import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any
 
 from corpus.document import UnreadableError
 
-# The parser looks for the end of each opened construct up to the end of the text, and takes up to 0.1 ms for each mark.
-# A page of the whole 2 MiB that MediaWiki saves may leave 5 constructs open; at the bound, parsing takes 1 to 5 s.
+# The parser searches the end of each opened construct up to the end of the text, and takes up to 0.1 ms a mark.
+# A page of 2 MiB, the most that MediaWiki saves, may leave 5 constructs open; at the bound, parsing takes 1 to 5 s.
 MAX_WORK = 10_000_000
-WORK_A_MARK = 200
-WORK_A_PART = 100  # a bar, quotes or a rule: up to 0.05 ms
+WORK_PER_MARK = 200
+WORK_PER_SEPARATOR = 100  # a bar, quotes or a rule: up to 0.05 ms
 
 # The namespaces of files and categories in the larger Wikipedias, in lower case. Source: MediaWiki, languages/messages.
 _FILE = (
@@ -33,56 +33,61 @@ _CATEGORY = (
     "kategorio kategooria kategória"
 )
 _DROPPED_LINKS = frozenset(f"{_FILE} {_CATEGORY}".split())
-_QUOTES = re.compile(r"''+(?!s\b)|''(?='s\b)")  # italics never closed; of Hamlet'''s the apostrophe stays
 _INTERLANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z-]{2,12})?|simple")
-_DROPPED_TAGS = frozenset(
-    {"ref", "references", "table", "gallery", "timeline", "imagemap", "score", "graph", "section"}
+_NOT_PROSE = (
+    "ref references table gallery timeline imagemap score graph section templatestyles hiero mapframe maplink "
+    "categorytree inputbox indicator includeonly noinclude"
 )
-_DROPPED_TAGS |= {"templatestyles", "hiero", "mapframe", "maplink", "categorytree", "inputbox", "indicator"}
-_DROPPED_TAGS |= {"includeonly", "noinclude"}
+_DROPPED_TAGS = frozenset(_NOT_PROSE.split())
 _CODE_TAGS = frozenset({"pre", "syntaxhighlight", "source"})
 _VERBATIM_TAGS = frozenset({"math", "chem", "nowiki", "code"})
 _LINE_TAGS = frozenset(
     {"p", "div", "blockquote", "center", "poem", "ul", "ol", "dl", "tr", "th", "td", "h1", "h2", "h3", "h4", "h5", "h6"}
 )
-# Templates that stand for running text, and which parameters they show.
-_SHOWN: dict[str, Callable[[list[str]], str]] = {
+# Templates that stand for running text: their text as a function of their unnamed parameters.
+_TEMPLATES: dict[str, Callable[[list[str]], str]] = {
     **dict.fromkeys(("nowrap", "nobr", "nobold", "small", "quote", "blockquote", "centre", "center"), lambda p: p[0]),
     **dict.fromkeys(("lang", "lang-x", "langx", "transl", "transliteration"), lambda p: p[-1]),
     **dict.fromkeys(("convert", "cvt"), lambda p: " ".join(p[:2])),
     **dict.fromkeys(("ndash", "–", "en dash"), lambda p: "–"),
     **dict.fromkeys(("snd", "spaced ndash", "spnd", "dash", "mdash", "—", "em dash"), lambda p: " – "),
     **dict.fromkeys(("'", "`s", "'s"), lambda p: "'"),
-    **dict.fromkeys(("!",), lambda p: "|"),
+    "!": lambda p: "|",
     "frac": lambda p: "/".join(p),
     "abbr": lambda p: p[0],
 }
 
-
-# Marks for what `tidy` must still tell apart; XML allows none of these characters in a page.
+# Marks at the start of rendered lines, for `_tidied`; XML allows none of these characters in a page.
 HEADING, BULLET, INDENT, LITERAL = "\x01", "\x02", "\x03", "\x04"
 _NO_MARKS = dict.fromkeys(range(5))
 
 
-class _Wikicode(Protocol):
-    nodes: Iterable[object]
-
-
 def wikitext_text(wikitext: str) -> str:
-    """The text of a page. Raises UnreadableError("wikitext") where parsing could take more than some seconds."""
+    """Return the text of a page. Raises UnreadableError("wikitext") if parsing might take more than some seconds."""
     import mwparserfromhell
 
-    if work(wikitext) > MAX_WORK:
+    if _parser_work(wikitext) > MAX_WORK:
         raise UnreadableError("wikitext")
     try:
-        code = mwparserfromhell.parse(_marked(wikitext))
+        code = mwparserfromhell.parse(_with_marked_headings(wikitext))
     except (mwparserfromhell.parser.ParserError, RecursionError):
         raise UnreadableError("wikitext") from None
-    return tidy("".join(_shown(code)))
+    return _tidied("".join(_rendered(code)))
 
 
-def _marked(wikitext: str) -> str:
-    """Headings marked and comments gone: of many `=` on one line the parser would recurse until the stack is full."""
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_CONSTRUCT = re.compile(
+    r"(?P<open>\{\{|\[\[|\{\||<!--|\[(?=//|[a-zA-Z]+:))|(?P<close>\}\}|\]\]|\|\}(?!\})|-->|\])"
+    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?P<rest>[^<>]*)(?P<end>>?)|(?P<separator>''+|\||!!|^-{4})",
+    re.MULTILINE,
+)
+_OPEN_QUOTE = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")  # of an attribute
+_OPENING = {"}}": "{{", "]]": "[[", "|}": "{|", "-->": "<!--", "]": "["}
+_VOID = frozenset({"br", "hr", "wbr", "li", "dt", "dd", "td", "th", "tr", "img", "meta", "link"})
+
+
+def _with_marked_headings(wikitext: str) -> str:
+    """Mark headings and remove comments: on many `=` in one line the parser would recurse until the stack is full."""
     lines = _COMMENT.sub("", wikitext.translate(_NO_MARKS)).split("\n")
     for index, line in enumerate(lines):
         if line.startswith("="):
@@ -92,31 +97,20 @@ def _marked(wikitext: str) -> str:
     return "\n".join(lines)
 
 
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_TOKEN = re.compile(
-    r"(?P<open>\{\{|\[\[|\{\||<!--|\[(?=//|[a-zA-Z]+:))|(?P<shut>\}\}|\]\]|\|\}(?!\})|-->|\])"
-    r"|(?P<list>^[*#:;]+)|<(?P<slash>/?)(?P<tag>[a-zA-Z]+)(?P<rest>[^<>]*)(?P<end>>?)|(?P<part>''+|\||!!|^-{4})",
-    re.MULTILINE,
-)
-_OPEN_QUOTE = re.compile(r"=\s*(?:\"[^\"]*|'[^']*)\Z")  # of an attribute
-_PARTNER = {"}}": "{{", "]]": "[[", "|}": "{|", "-->": "<!--", "]": "["}
-_VOID = frozenset({"br", "hr", "wbr", "li", "dt", "dd", "td", "th", "tr", "img", "meta", "link"})
+def _parser_work(wikitext: str) -> int:
+    """Estimate the parser's work: a pass for each construct left open or nested unusually deep, and the marks.
 
-
-def work(wikitext: str) -> int:
-    """An estimate of the parser's work: its length for each construct left open or nested unusually deep, and marks.
-
-    A construct is left open, too, where one around it is closed first.
+    A construct is also left open if one around it is closed first.
     """
     opened: list[str] = []
-    depth: Counter[str] = Counter()  # of the opened
-    left = deepest = marks = parts = 0
-    for match in _TOKEN.finditer(wikitext):
+    depth: Counter[str] = Counter()  # open constructs of each kind
+    unclosed = deepest = marks = separators = 0
+    for match in _CONSTRUCT.finditer(wikitext):
         if match["list"]:
             marks += match.end() - match.start()
             continue
-        if match["part"]:
-            parts += 1
+        if match["separator"]:
+            separators += 1
             continue
         marks += 1
         name, step = _step(match)
@@ -127,26 +121,30 @@ def work(wikitext: str) -> int:
         elif step < 0 and depth[name]:
             while (last := opened.pop()) != name:
                 depth[last] -= 1
-                left += 1
+                unclosed += 1
             depth[name] -= 1
-    passes = 1 + left + len(opened) + max(deepest - 20, 0)
-    return len(wikitext) * passes + WORK_A_MARK * marks + WORK_A_PART * parts
+    passes = 1 + unclosed + len(opened) + max(deepest - 20, 0)
+    return len(wikitext) * passes + WORK_PER_MARK * marks + WORK_PER_SEPARATOR * separators
 
 
 def _step(match: re.Match[str]) -> tuple[str, int]:
-    """What a mark opens (1) or closes (-1)."""
+    """Return the construct that a mark opens (1) or closes (-1)."""
     if match["open"]:
         return match["open"], 1
-    if match["shut"]:
-        return _PARTNER[match["shut"]], -1
+    if match["close"]:
+        return _OPENING[match["close"]], -1
     if not match["end"] or _OPEN_QUOTE.search(match["rest"]):
         return "<", 1
     name = match["tag"].lower()
     return ("", 0) if name in _VOID or match["rest"].endswith("/") else (name, -1 if match["slash"] else 1)
 
 
-def _shown(code: _Wikicode) -> Iterator[str]:
-    """What a reader of the page would see, node by node; the parser bounds the depth (its MAX_DEPTH)."""
+# Italics that were never closed; the apostrophe of Hamlet'''s stays.
+_QUOTES = re.compile(r"''+(?!s\b)|''(?='s\b)")
+
+
+def _rendered(code: Any) -> Iterator[str]:
+    """Yield the visible text of parsed wikitext, node by node; the parser bounds the depth (its MAX_DEPTH)."""
     from mwparserfromhell import nodes
 
     for node in code.nodes:
@@ -157,73 +155,63 @@ def _shown(code: _Wikicode) -> Iterator[str]:
         elif isinstance(node, nodes.Tag):
             yield _tag(node)
         elif isinstance(node, nodes.ExternalLink):
-            yield _external(node)
+            if node.title is not None:
+                yield from _rendered(node.title)
+            elif not node.brackets:
+                yield str(node.url)
         elif isinstance(node, nodes.HTMLEntity):
             yield html.unescape(str(node))  # the node's own `normalize` gives control characters and half surrogates
         elif isinstance(node, nodes.Template):
             yield _template(node)
         elif isinstance(node, nodes.Argument) and node.default is not None:
-            yield "".join(_shown(node.default))
+            yield from _rendered(node.default)
 
 
-def _link(node: object) -> str:
-    title, text = str(node.title).strip(), node.text  # type: ignore[attr-defined]
+def _link(node: Any) -> str:
+    title, text = str(node.title).strip(), node.text
     prefix, colon, _ = title.partition(":")
     if colon and prefix:
-        space = prefix.strip().lower().replace(" ", "_")
-        if space in _DROPPED_LINKS or (text is None and _INTERLANGUAGE.fullmatch(space)):
+        namespace = prefix.strip().lower().replace(" ", "_")
+        if namespace in _DROPPED_LINKS or (text is None and _INTERLANGUAGE.fullmatch(namespace)):
             return ""
     if text is not None and str(text).strip():
-        return "".join(_shown(text))
+        return "".join(_rendered(text))
     shown = html.unescape(title.removeprefix(":"))
     if text is not None and shown.endswith(")"):  # the pipe trick: [[Mercury (planet)|]]
         shown = shown.rpartition("(")[0].rstrip()
     return shown
 
 
-def _external(node: object) -> str:
-    title = node.title  # type: ignore[attr-defined]
-    if title is not None:
-        return "".join(_shown(title))
-    return "" if node.brackets else str(node.url)  # type: ignore[attr-defined]
-
-
-def _tag(node: object) -> str:
-    name = str(node.tag).strip().lower()  # type: ignore[attr-defined]
+def _tag(node: Any) -> str:
+    name = str(node.tag).strip().lower()
     if name in _DROPPED_TAGS:
         return ""
-    if node.wiki_markup and name in ("li", "dt", "dd"):  # type: ignore[attr-defined]
+    if node.wiki_markup and name in ("li", "dt", "dd"):
         return BULLET if name == "li" else INDENT
     if name in ("br", "hr"):
         return "\n"
-    contents = node.contents  # type: ignore[attr-defined]
-    if name in _CODE_TAGS:
-        code = html.unescape("" if contents is None else str(contents))
-        return "".join(f"\n{LITERAL}{line}" for line in code.split("\n")) + "\n"
-    if name in _VERBATIM_TAGS:
-        return html.unescape("" if contents is None else str(contents))
-    inner = "" if contents is None else "".join(_shown(contents))
+    if name in _CODE_TAGS | _VERBATIM_TAGS:
+        source = html.unescape("" if node.contents is None else str(node.contents))
+        if name in _VERBATIM_TAGS:
+            return source
+        return "".join(f"\n{LITERAL}{line}" for line in source.split("\n")) + "\n"
+    contents = "" if node.contents is None else "".join(_rendered(node.contents))
     if name == "li":
-        return f"\n{BULLET}{inner.strip()}\n"
-    return f"\n{inner}\n" if name in _LINE_TAGS else inner
+        return f"\n{BULLET}{contents.strip()}\n"
+    return f"\n{contents}\n" if name in _LINE_TAGS else contents
 
 
-def _template(node: object) -> str:
-    name = str(node.name).strip().lower().replace("_", " ")  # type: ignore[attr-defined]
-    show = _SHOWN.get("lang-x" if re.fullmatch(r"lang-[a-z-]{2,8}", name) else name)
+def _template(node: Any) -> str:
+    name = str(node.name).strip().lower().replace("_", " ")
+    show = _TEMPLATES.get("lang-x" if re.fullmatch(r"lang-[a-z-]{2,8}", name) else name)
     if show is None:
         return ""
-    params = node.params  # type: ignore[attr-defined]
-    values = [
-        "".join(_shown(each.value)).strip() for each in params if not each.showkey or str(each.name).strip() == "1"
-    ]
-    return show(values or [""])
+    unnamed = (param for param in node.params if not param.showkey or str(param.name).strip() == "1")
+    return show(["".join(_rendered(param.value)).strip() for param in unnamed] or [""])
 
 
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,25}__")
-_LEFTOVER = re.compile(
-    r"\||\{\||\}\}|!.*!!|\[\[[^\[\]|:]+:"
-)  # a line of a table, template or image that was never closed
+_LEFTOVER = re.compile(r"\||\{\||\}\}|!.*!!|\[\[[^\[\]|:]+:")  # of a table, template or image that was never closed
 _REF = re.compile(r"<ref\b[^<>]*>", re.IGNORECASE)
 _REF_END = re.compile(r"</ref>", re.IGNORECASE)
 _STRAY_TAG = re.compile(r"</?(?:ref|references|span|div|small|center|nowiki)\b[^<>]*>", re.IGNORECASE)
@@ -232,18 +220,18 @@ _EMPTY_BRACKETS = re.compile(r" ?\((?:[ ,;:/–-]|\bor\b)*\)| ?\[[ ,;]*\](?!\()"
 _BRACKET_START = re.compile(r"\([ ,;:]+(?=[^ ,;:])")
 _BRACKET_END = re.compile(r"(?<![ ,;:])[ ,;:]+\)")
 _BEFORE_STOP = re.compile(r" ([,.])(?= |$)")
-_MARKS = re.compile(f"[ {BULLET}{INDENT}]*")
-_DEFINED = re.compile(f" ?{INDENT} ?")  # of `; term : meaning` the colon
+_LIST_MARKS = re.compile(f"[ {BULLET}{INDENT}]*")
+_DEFINITION = re.compile(f" ?{INDENT} ?")  # the colon of `; term : meaning`
 _ANY_MARK = re.compile(f"[{HEADING}{BULLET}{INDENT}{LITERAL}]")
 
 
-def tidy(shown: str) -> str:
-    """Blank lines between paragraphs, headings with something below them, lists as `- ` lines."""
+def _tidied(rendered: str) -> str:
+    """Put headings between blank lines, drop those with nothing below, keep one of several blank lines."""
     blocks: list[tuple[int, str]] = []  # level (0: text) and line
-    for raw in shown.split("\n"):
+    for raw in rendered.split("\n"):
         level, line = _line(raw)
         while level and blocks and (not blocks[-1][1] or blocks[-1][0] >= level):
-            blocks.pop()  # blank lines, and headings that turned out to stand over nothing
+            blocks.pop()  # blank lines, and headings with nothing below
         if line or not level:
             blocks.append((level, line))
     while blocks and (blocks[-1][0] or not blocks[-1][1]):
@@ -252,34 +240,31 @@ def tidy(shown: str) -> str:
 
 
 def _line(raw: str) -> tuple[int, str]:
+    """Return the heading level (0: text) and the text of a rendered line; list items begin with `- `."""
     if raw.startswith(LITERAL):
         return 0, _ANY_MARK.sub("", raw).rstrip()
     level = int(raw[1]) if raw.startswith(HEADING) else 0
     raw = raw[2:] if level else raw
-    marks = _MARKS.match(raw)
+    marks = _LIST_MARKS.match(raw)
     assert marks is not None
-    line = _cleaned(_ANY_MARK.sub("", _DEFINED.sub(": ", raw[marks.end() :])))
+    line = _cleaned(_ANY_MARK.sub("", _DEFINITION.sub(": ", raw[marks.end() :])))
     return level, f"- {line}" if line and BULLET in marks[0] and not level else line
 
 
 def _cleaned(line: str) -> str:
-    """A line less what the parser could not place, and less the gaps that dropped templates leave."""
+    """Remove markup that the parser could not place, and the gaps that dropped templates leave."""
     line = line.strip()
     if _LEFTOVER.match(line):
         return ""
-    line = _SPACES.sub(" ", _without_tags(_MAGIC_WORD.sub("", line)))
-    line = _BRACKET_START.sub("(", _BRACKET_END.sub(")", _EMPTY_BRACKETS.sub("", line)))
+    line = _MAGIC_WORD.sub("", line)
+    # References and tags that were text to the parser. Split at their ends, many unclosed ones take linear time.
+    *closed, last = _REF_END.split(line)
+    line = _STRAY_TAG.sub("", "".join(_REF.split(piece, 1)[0] for piece in closed) + last)
+    line = _BRACKET_START.sub("(", _BRACKET_END.sub(")", _EMPTY_BRACKETS.sub("", _SPACES.sub(" ", line))))
     return _BEFORE_STOP.sub(r"\1", line).strip()
 
 
-def _without_tags(line: str) -> str:
-    """Less references and tags that were text to the parser. Of many references never closed, each is seen once."""
-    *closed, last = _REF_END.split(line)
-    return _STRAY_TAG.sub("", "".join(_REF.split(part, 1)[0] for part in closed) + last)
-
-
 def _joined(blocks: Iterable[tuple[int, str]]) -> str:
-    """Headings stand between blank lines; of several blank lines one stays."""
     lines: list[str] = []
     for level, line in blocks:
         if (level or not line) and lines and lines[-1]:
