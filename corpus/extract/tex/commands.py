@@ -1,14 +1,16 @@
-r"""What LaTeX's commands and environments mean for the text: which arguments are no text.
+r"""Tables of LaTeX's commands and environments: which of their arguments are text.
 
-An argument is written `s` (a star), `o` (in brackets, no text), `m` (in braces, no text), `k` (in braces, text) or `=`
-(a length or number, as in `\hsize=3in` and `\vskip 3pt`). A command that stands nowhere here gives its name up and
-keeps what is in its braces.
+An argument is `s` (a star), `o` (in brackets, not text), `m` (in braces, not text), `k` (in braces, text) or `=` (a
+length or number, as in `\hsize=3in` and `\vskip 3pt`). Of a command in no table only the name is dropped; the content
+of its braces is text.
 """
+
+import re
 
 SECTIONS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
 SECTIONS |= {"subparagraph": 6, "addchap": 1, "addsec": 2, "subsubsubsection": 5}
 
-MATHS_ENVIRONMENTS = {  # and whether the environment is one formula: then it is kept between $$, else by its name
+MATHS_ENVIRONMENTS = {  # True for a single formula, which is written between $$; others keep their name
     **dict.fromkeys(("equation", "displaymath", "dmath", "math"), True),
     **dict.fromkeys(("align", "alignat", "flalign", "xalignat", "xxalignat", "aligned"), False),
     **dict.fromkeys(("gather", "multline", "eqnarray", "dgroup", "split", "empheq", "IEEEeqnarray"), False),
@@ -23,7 +25,7 @@ DROPPED_ENVIRONMENTS = frozenset(f"{_FLOATS} {_PICTURES_AND_TABLES}".split())
 _THEOREMS = """theorem lemma proposition corollary definition remark remarks example examples conjecture claim
     observation assumption exercise problem question fact notation situation axiom hypothesis proof solution"""
 THEOREMS = {name: name.capitalize() for name in _THEOREMS.split()}
-ENVIRONMENTS = {  # the arguments that follow \\begin{…}
+ENVIRONMENTS = {  # arguments behind \\begin{…}
     **dict.fromkeys(("minipage", "adjustwidth"), "oom"),
     **dict.fromkeys(("multicols", "multicols*", "spacing", "adjustbox", "otherlanguage", "otherlanguage*"), "m"),
     **dict.fromkeys(("list", "CJK", "CJK*", "textblock"), "mm"),
@@ -98,9 +100,22 @@ _STRUCTURE = """begin end par documentclass documentstyle usepackage RequirePack
     pageref label newif csname endcsname fi else or ( ) [ ] \\ verb makeatletter makeatother footnotemark author date
     thanks xspace includegraphics expandafter"""
 _ENVIRONMENT_STRUCTURE = ("document", "abstract", "itemize", "enumerate")
-STRUCTURE = frozenset(  # what a paper may redefine, but not for this reading of it; environments in braces
+STRUCTURE = frozenset(  # names whose redefinitions in a paper are ignored; environments in braces
     (
         *(f"\\{name}" for name in (*SECTIONS, *_STRUCTURE.split())),
         *(f"{{{name}}}" for name in (*MATHS_ENVIRONMENTS, *DROPPED_ENVIRONMENTS, *_ENVIRONMENT_STRUCTURE)),
     )
 )
+_CITATION = re.compile(r"\\[a-zA-Z]*[cC]ite[a-zA-Z]*")
+_REFERENCE = re.compile(
+    r"\\(?:eq|page|auto|Auto|[cC]|[vV]|v?page|name|sub|[fF]|labelc|namec|full|sec|fig|tab|pretty|z)?ref"
+)
+
+
+def reference_arguments(name: str) -> str | None:
+    """Return the arguments of a command that refers or cites; None for any other command."""
+    if _REFERENCE.fullmatch(name):
+        return "sm"
+    if name in ("\\crefrange", "\\Crefrange", "\\vrefrange"):
+        return "smm"
+    return "soom" if _CITATION.fullmatch(name) else None

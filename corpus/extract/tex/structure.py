@@ -1,37 +1,169 @@
-r"""What a document consists of: preamble, title, abstract, headings, notes, and where it ends."""
+r"""Structure of a document: groups, environments, preamble, title, abstract, sections and notes."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from corpus.extract.tex.commands import SECTIONS
-from corpus.extract.tex.groups import Groups
-from corpus.extract.tex.tokens import Tokens
-from corpus.extract.tex.writer import TOP, Writer
+from corpus.document import UnreadableError
+from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATHS_ENVIRONMENTS, SECTIONS, THEOREMS
+from corpus.extract.tex.expand import Expander
+from corpus.extract.tex.formulas import FormulaReader
+from corpus.extract.tex.writer import LINE, TOP, Writer
 
+MAX_OPEN = 1000  # environments within each other
+REACH = 20  # environments left open within one that ends; an \end further out is ignored
 _ABSTRACT_LEVEL = SECTIONS["section"]
+_LISTS = ("itemize", "compactitem", "enumerate", "compactenum", "description", "list", "trivlist", "inparaenum")
 
 
-class Document:
-    r"""The parts of the text that have a place of their own. A preamble is everything before \begin{document}."""
+class _OpenEnvironment(NamedTuple):
+    name: str
+    end: list[str]  # replacement text of the paper for its end
+    capture: int | None  # depth of the writer's capture, if its text is not written in place
 
-    def __init__(self, tokens: Tokens, writer: Writer, groups: Groups, preamble: bool) -> None:
-        self._tokens, self._writer, self._groups = tokens, writer, groups
-        self._preamble = writer.open() if preamble else None
-        self._standalone: list[int] = []  # how deep the files lie that are documents of their own (\subfile)
+
+class Structure:
+    r"""Handlers of the commands that structure the text. The preamble is all before \begin{document}."""
+
+    def __init__(self, expander: Expander, writer: Writer, formulas: FormulaReader, preamble: bool) -> None:
+        self._tokens, self._definitions = expander.tokens, expander.definitions
+        self._writer, self._formulas = writer, formulas
+        self._groups: list[Callable[[], None] | None] = []  # open groups, with what to do at their end
+        self._environments: list[_OpenEnvironment] = []
+        self._items: list[int] = []  # the last number of each open list; -1 if its items are not numbered
+        self._preamble = writer.open() if preamble else None  # the capture that holds it
+        self._subfiles: list[int] = []  # depth in the input stack of documents within the document (\subfile)
         self._begun = False
         self._title = self._abstract = ""
         self.handlers: dict[str, Callable[[], object]] = {
-            **dict.fromkeys(("\\documentclass", "\\documentstyle"), self._class),
-            "\\title": self._titled,
+            "{": lambda: self._groups.append(None),
+            "}": self._end_group,
+            "\\begin": self._begin,
+            "\\end": self._end,
+            "\\item": self._item,
+            **dict.fromkeys(("\\documentclass", "\\documentstyle"), self._documentclass),
+            "\\title": self._title_command,
             "\\abstract": self._abstract_command,
             **dict.fromkeys(("\\footnote", "\\footnotetext", "\\endnote", "\\marginpar"), self._note),
             **dict.fromkeys(("\\caption", "\\subcaption", "\\tablecaption", "\\figcaption"), self._note),
-            "\\captionof": self._caption_of,
+            "\\captionof": self._captionof,
+            **{f"\\{name}": lambda level=level: self._section(level) for name, level in SECTIONS.items()},  # type: ignore[misc]
         }
-        for name, level in SECTIONS.items():
-            self.handlers[f"\\{name}"] = self._section(level)
 
-    def begin(self) -> None:
-        """The preamble ends, and leaves a title and perhaps an abstract."""
+    # Groups. An argument that is text is read in place, as a group with an action at its end.
+
+    def finish(self) -> None:
+        """End the groups that were never closed."""
+        while self._groups:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        if self._groups and (action := self._groups.pop()) is not None:
+            action()
+
+    def _read_argument(self, action: Callable[[], None]) -> None:
+        self._tokens.skip_space()
+        if (token := self._tokens.unit()) != "{":
+            self._tokens.push([token, "}"] if token and token != "}" else ["}"])
+        self._groups.append(action)
+
+    def _capture_argument(self, use: Callable[[str], None]) -> None:
+        depth = self._writer.open()
+        self._read_argument(lambda: use(self._writer.close(depth)))
+
+    # Environments.
+
+    def _begin(self) -> None:
+        name, definitions, capture = self._tokens.word(), self._definitions, None
+        end: list[str] = []
+        if len(self._environments) >= MAX_OPEN:
+            raise UnreadableError("too_complex")
+        if name == "document":
+            self._begin_document()
+            return
+        if name in definitions.environments:
+            begin_macro, end_macro = definitions.environments[name]
+            end = end_macro.body
+            self._tokens.push(begin_macro.expand(self._tokens))
+        elif name.rstrip("*") in MATHS_ENVIRONMENTS:
+            self._formula(name)
+            return
+        elif name == "abstract":
+            capture = self._begin_abstract()
+        elif name in DROPPED_ENVIRONMENTS:
+            capture = self._writer.open()
+        elif f"\\{name}" in definitions.macros and name not in definitions.theorems:
+            end = [f"\\end{name}"]
+            self._tokens.push([f"\\{name}"])
+        elif name in definitions.theorems or name.rstrip("*") in THEOREMS:
+            self._theorem(name)
+        else:
+            self._boundary()
+            if name.rstrip("*") in _LISTS:
+                self._items.append(0 if "enum" in name else -1)
+            self._tokens.optional()
+            self._tokens.skip(ENVIRONMENTS.get(name, ""))
+        self._environments.append(_OpenEnvironment(name, end, capture))
+
+    def _boundary(self) -> None:
+        """Begin a new paragraph or, within a list, a new line."""
+        if self._items:
+            self._writer.write(LINE)
+        else:
+            self._writer.paragraph()
+
+    def _theorem(self, name: str) -> None:
+        title = self._definitions.theorems.get(name) or THEOREMS.get(name.rstrip("*"), "")
+        self._writer.paragraph()
+        note = self._tokens.optional()
+        if note and name == "proof":  # Proof of Theorem 1
+            self._tokens.push(["{", *note, "}", ".", " "])
+        else:
+            self._tokens.push([title, *([" (", "{", *note, "}", ")"] if note else []), ". "])
+
+    def _formula(self, name: str) -> None:
+        source = self._formulas.display("", name)
+        single = MATHS_ENVIRONMENTS[name.rstrip("*")]
+        shown = f"$${source}$$" if single else f"\\begin{{{name}}}\n{source}\n\\end{{{name}}}"
+        self._writer.literal(shown if source else "")
+
+    def _end(self) -> None:
+        name = self._tokens.word()
+        if name == "document":
+            self._end_document()
+        elif any(environment.name == name for environment in self._environments[-REACH:]):
+            while self._close(self._environments.pop()) != name:
+                pass
+
+    def _close(self, ended: _OpenEnvironment) -> str:
+        if ended.name == "abstract":
+            self._end_abstract(ended.capture)
+        elif ended.capture is not None:
+            self._writer.close(ended.capture)
+        elif ended.end:
+            self._tokens.push(ended.end)
+        if ended.name.rstrip("*") in _LISTS and self._items:
+            self._items.pop()
+        if ended.capture is None and not ended.end:
+            self._boundary()
+        return ended.name
+
+    def _item(self) -> None:
+        label = self._tokens.optional()
+        self._writer.write(LINE)
+        if label is not None:
+            self._tokens.push(["{", *label, "}", " "])
+        if not self._items or (label is not None and self._items[-1] >= 0):
+            return
+        if self._items[-1] < 0:
+            self._writer.write("- ")
+        else:
+            self._items[-1] += 1
+            self._writer.write(f"{self._items[-1]}. ")
+
+    # Preamble, title, abstract, sections and notes.
+
+    def _begin_document(self) -> None:
+        """End the preamble, and write the title and the abstract that it holds."""
         if self._preamble is None:
             return
         self._begun = True
@@ -46,70 +178,62 @@ class Document:
             self._writer.paragraph()
         self._title = self._abstract = ""
 
-    def end(self) -> None:
-        r"""\end{document}: nothing behind it counts, but in the files around a document within a document."""
-        if self._standalone and self._standalone[-1] == len(self._tokens.frames):
-            self._standalone.pop()
+    def _end_document(self) -> None:
+        """Skip all that follows; behind a document within the document, only the rest of its file."""
+        if self._subfiles and self._subfiles[-1] == len(self._tokens.files):
+            self._subfiles.pop()
             self._tokens.close()
             return
-        while self._tokens.frames:
+        while self._tokens.files:
             self._tokens.close()
 
-    def begin_abstract(self) -> int | None:
-        """Its heading; in a preamble, which keeps it for later, the writer's depth to close at its end."""
+    def _begin_abstract(self) -> int | None:
+        """Write the heading; in a preamble, which keeps the abstract for later, return the depth of its capture."""
         if self._preamble is not None:
             return self._writer.open()
         self._writer.paragraph()
         self._writer.heading(_ABSTRACT_LEVEL, "Abstract")
         return None
 
-    def end_abstract(self, depth: int | None) -> None:
-        """What `begin_abstract` began ends."""
+    def _end_abstract(self, depth: int | None) -> None:
         if depth is not None:
             self._abstract = self._writer.close(depth)
 
     def _abstract_command(self) -> None:
         if self._tokens.peek() == "{":
-            depth = self.begin_abstract()
-            self._groups.argument(lambda: self.end_abstract(depth))
+            depth = self._begin_abstract()
+            self._read_argument(lambda: self._end_abstract(depth))
 
-    def _class(self) -> None:
-        for skip in (self._tokens.optional, self._tokens.skip_argument, self._tokens.optional):
-            skip()
-        depth = len(self._tokens.frames)
-        if depth > 1 and "\\begin{document}" in self._tokens.frames[-1].scanner.text:
-            self._standalone.append(depth)
-        elif self._begun:  # the text speaks of it
+    def _documentclass(self) -> None:
+        self._tokens.skip("omo")
+        depth = len(self._tokens.files)
+        if depth > 1 and "\\begin{document}" in self._tokens.files[-1].lexer.text:
+            self._subfiles.append(depth)
+        elif self._begun:  # the text is about the command
             return
         if self._preamble is None:
             self._preamble = self._writer.open()
 
-    def _titled(self) -> None:
+    def _title_command(self) -> None:
         self._tokens.optional()
         self._writer.paragraph()
-        self._groups.captured(self._title_found)
+        self._capture_argument(self._set_title)
 
-    def _title_found(self, title: str) -> None:
+    def _set_title(self, title: str) -> None:
         if self._preamble is None:
             self._writer.heading(TOP, title)
         else:
             self._title = title
 
-    def _section(self, level: int) -> Callable[[], None]:
-        def read() -> None:
-            self._tokens.star()
-            self._tokens.optional()
-            self._writer.paragraph()
-            self._groups.captured(lambda title: self._writer.heading(level, title))
-
-        return read
+    def _section(self, level: int) -> None:
+        self._tokens.skip("so")
+        self._writer.paragraph()
+        self._capture_argument(lambda title: self._writer.heading(level, title))
 
     def _note(self) -> None:
-        self._tokens.star()
-        self._tokens.optional()
-        self._groups.captured(self._writer.note)
+        self._tokens.skip("so")
+        self._capture_argument(self._writer.note)
 
-    def _caption_of(self) -> None:
-        self._tokens.star()
-        self._tokens.skip_argument()
+    def _captionof(self) -> None:
+        self._tokens.skip("sm")
         self._note()

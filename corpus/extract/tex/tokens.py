@@ -1,59 +1,66 @@
-"""The stream of tokens that TeX would see: files within files, and what macros put back in front."""
+"""Input stack of TeX: the tokens of files within files, and those that macros push back."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from corpus.document import UnreadableError
-from corpus.extract.tex.scan import PAR, VERBATIM, Scanner
+from corpus.extract.tex.lexer import PAR, VERBATIM, Lexer
 
-MAX_PUSHED = 1_000_000  # tokens that macros may make, beside one for each character of the files
-MAX_WAITING = 1_000_000  # tokens in front of a file, or in one argument: some 60 MB
+MAX_PUSHED = 1_000_000  # tokens that macros may push, besides one for each character of the main file
+MAX_WAITING = 1_000_000  # pushed tokens that wait to be read, or tokens of one argument: some 60 MB
 MAX_FILES = 40  # within each other
-FROZEN = "\x02"  # before a control sequence: its first meaning, whatever it was defined as since
+FROZEN = "\x02"  # before a control sequence: its primitive meaning, even if it is redefined
+_NOT_CHARACTERS = "\\\x01\x02"  # first characters of tokens that are not runs of text
 
 
-class _Frame(NamedTuple):
+class _OpenFile(NamedTuple):
     name: str
-    scanner: Scanner
+    lexer: Lexer
     tokens: Iterator[str]
-    waiting: list[str]  # in front of the file's own tokens, last first
+    waiting: list[str]  # pushed back in front of the file's tokens, last first
 
 
-class Tokens:
-    """What is read next. Raises UnreadableError("too_complex") where macros make more than a paper's macros do."""
+class TokenStream:
+    """Tokens in the order in which TeX reads them, before expansion.
+
+    Raises UnreadableError("too_complex") if macros push more tokens than those of a paper ever do.
+    """
 
     def __init__(self) -> None:
-        self.frames: list[_Frame] = []
-        self.verbatim = set(VERBATIM)  # the environments that are read letter by letter
-        self._left = MAX_PUSHED
+        self.files: list[_OpenFile] = []  # the innermost last
+        self.verbatim = set(VERBATIM)
+        self._budget = MAX_PUSHED
 
     def open(self, name: str, text: str, at_letter: bool = False) -> None:
-        """The file's tokens come next, before what is left."""
-        self._charge(0 if not self.frames else len(text) // 4)  # a file may be named a million times
-        self._left += 0 if self.frames else len(text)
-        if len(self.frames) >= MAX_FILES:
+        """Read a file's tokens before the rest of the current file."""
+        if self.files:
+            self._charge(len(text) // 4)  # a file may be input a million times
+        else:
+            self._budget += len(text)
+        if len(self.files) >= MAX_FILES:
             raise UnreadableError("too_complex")
-        scanner = Scanner(text, at_letter, self.verbatim)
-        self.frames.append(_Frame(name, scanner, iter(scanner), []))
+        lexer = Lexer(text, at_letter, self.verbatim)
+        self.files.append(_OpenFile(name, lexer, iter(lexer), []))
 
     def close(self) -> None:
-        """Leaves the rest of the innermost file."""
-        if self.frames:
-            self.frames.pop()
+        """Skip the rest of the innermost file."""
+        if self.files:
+            self.files.pop()
 
     def next(self) -> str:
-        """The next token; "" behind the last."""
-        while self.frames:
-            frame = self.frames[-1]
-            if frame.waiting:
-                return frame.waiting.pop()
-            if token := next(frame.tokens, ""):
+        """Return the next token; "" at the end."""
+        while self.files:
+            file = self.files[-1]
+            if file.waiting:
+                return file.waiting.pop()
+            if token := next(file.tokens, ""):
                 return token
-            self.frames.pop()
+            self.files.pop()
         return ""
 
     def push(self, tokens: list[str]) -> None:
-        """These come next."""
+        """Put tokens in front of the stream, at the cost of the budget."""
         self._charge(len(tokens) + 1)
         waiting = self._waiting()
         if len(waiting) + len(tokens) > MAX_WAITING:
@@ -61,114 +68,102 @@ class Tokens:
         waiting.extend(reversed(tokens))
 
     def back(self, token: str) -> None:
-        """Undoes `next`."""
+        """Put back a token that `next` returned, or the rest of it."""
         if token:
             self._waiting().append(token)
 
     def _waiting(self) -> list[str]:
-        if not self.frames:  # what follows the last file's last token
-            self.frames.append(_Frame("", Scanner(""), iter(()), []))
-        return self.frames[-1].waiting
+        if not self.files:  # behind the last token of the last file
+            self.files.append(_OpenFile("", Lexer(""), iter(()), []))
+        return self.files[-1].waiting
 
     def _charge(self, count: int) -> None:
-        self._left -= count
-        if self._left < 0:
+        self._budget -= count
+        if self._budget < 0:
             raise UnreadableError("too_complex")
 
     def peek(self) -> str:
-        """The next token, left where it is."""
+        """Return the next token without reading it."""
         token = self.next()
         self.back(token)
         return token
 
-    def skip_space(self) -> bool:
-        """Passes over spaces, not over a blank line; tells whether there were any."""
-        found = False
+    def skip_space(self) -> None:
+        """Skip spaces and single line ends, but no blank line."""
         while (token := self.next()) and token[0].isspace():
-            found = True
             if rest := token.lstrip():
                 token = rest
                 break
         self.back(token)
-        return found
 
-    def take(self, character: str) -> bool:
-        """Passes over this character, if it comes next."""
+    def take(self, characters: str) -> bool:
+        """Read these characters if they come next; return True if they did."""
         token = self.next()
-        if token.startswith(character) and token[0] not in "\\\x01\x02":
-            self.back(token[len(character) :])
-            return True
-        self.back(token)
-        return False
+        taken = token.startswith(characters) and token[0] not in _NOT_CHARACTERS
+        self.back(token[len(characters) :] if taken else token)
+        return taken
+
+    def star(self) -> bool:
+        """Read the star of a command if there is one; return True if there was."""
+        return self.take("*")
 
     def unit(self) -> str:
-        """The next token, or the next single character of a run."""
+        """Return the next token, or the next single character of a run."""
         token = self.next()
-        if len(token) > 1 and token[0] not in "\\#\x01\x02":
+        if len(token) > 1 and token[0] != "#" and token[0] not in _NOT_CHARACTERS:
             self.back(token[1:])
             return token[0]
         return token
 
     def argument(self) -> list[str]:
-        """A group without its braces, or a single token; nothing where a group ends instead."""
-        self.skip_space()
-        token = self.unit()
-        if token == "{":
-            return self._group()
-        if token == "}" or token == PAR:
-            self.back(token)
-            return []
-        return [token] if token else []
-
-    def _group(self) -> list[str]:
-        found: list[str] = []
-        depth = 1
-        while token := self.next():
-            if token == "{":
-                depth += 1
-            elif token == "}":
-                depth -= 1
-                if not depth:
-                    break
-            found.append(token)
-            if len(found) > MAX_WAITING:
-                raise UnreadableError("too_complex")
-        return found
+        """Return an argument: a group without its braces, or a single token; empty at the end of a group."""
+        tokens = list(islice(self._argument(), MAX_WAITING + 1))
+        if len(tokens) > MAX_WAITING:
+            raise UnreadableError("too_complex")
+        return tokens
 
     def skip_argument(self) -> None:
-        """The same, without keeping it."""
+        """Read an argument without keeping it."""
+        for _ in self._argument():
+            pass
+
+    def _argument(self) -> Iterator[str]:
         self.skip_space()
-        if (token := self.unit()) in ("}", PAR):
+        token = self.unit()
+        if token in ("}", PAR):
             self.back(token)
+        elif token and token != "{":
+            yield token
         depth = 1 if token == "{" else 0
         while depth and (token := self.next()):
             depth += (token == "{") - (token == "}")
+            if depth:
+                yield token
 
     def optional(self, opening: str = "[", closing: str = "]") -> list[str] | None:
-        """What stands in brackets, if they come next; a bracket that is not closed near by is text."""
+        """Return an argument in brackets; None if there is none, or if its bracket is not closed near by."""
         if not self.take(opening):
             return None
-        found: list[str] = []
-        depth = nested = 0
-        while (token := self.next()) and len(found) < 2000 and token != PAR:
+        tokens: list[str] = []
+        depth = nested = 0  # open braces, and open brackets within the argument
+        while (token := self.next()) and len(tokens) < 2000 and token != PAR:
             depth += (token == "{") - (token == "}")
             if depth < 0:
                 break
-            if depth or token[0] in "\\\x01\x02":
-                found.append(token)
-                continue
-            for place, character in enumerate(token):
-                nested += (character == opening) - (character == closing)
-                if nested < 0:
-                    self.back(token[place + 1 :])
-                    return [*found, *([token[:place]] if place else [])]
-            found.append(token)
+            if not depth and token[0] not in _NOT_CHARACTERS:
+                for index, character in enumerate(token):
+                    nested += (character == opening) - (character == closing)
+                    if nested < 0:
+                        self.back(token[index + 1 :])
+                        return [*tokens, *([token[:index]] if index else [])]
+            tokens.append(token)
+        # The bracket is text: everything goes back.
         self.back(token)
-        self.push([opening, *found])
+        self.push([opening, *tokens])
         return None
 
     def skip(self, spec: str) -> None:
-        """Passes over arguments: `s` a star, `o` one in brackets, `m` one in braces."""
+        """Skip arguments: `s` a star, `o` one in brackets, `m` one in braces."""
         for kind in spec:
             if kind == "s":
                 self.star()
@@ -177,10 +172,13 @@ class Tokens:
             else:
                 self.skip_argument()
 
-    def star(self) -> bool:
-        """Whether the command was written with a star."""
-        return self.take("*")
-
     def word(self) -> str:
-        """An argument as plain letters: a file's, an environment's name."""
+        """Return an argument as a string: the name of a file or an environment."""
         return "".join(token.removeprefix("\x01i") for token in self.argument()).strip()
+
+    def csname(self, limit: int = MAX_WAITING) -> str:
+        r"""Return the control sequence that stands between `\csname`, which is read already, and `\endcsname`."""
+        parts: list[str] = []
+        while (token := self.next()) and token != "\\endcsname" and len(parts) < limit:
+            parts.append(token)
+        return "\\" + "".join(parts)

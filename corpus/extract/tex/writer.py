@@ -1,21 +1,23 @@
-"""What has been read, piece by piece, and how it becomes lines: paragraphs, headings, lists, formulas, notes."""
+"""Output text: paragraphs, headings, lists, formulas and notes, collected piece by piece and joined into lines."""
 
 import re
 from io import StringIO
 
 from corpus.document import UnreadableError
 
-PAR, LINE, HEADING, REFERENCE, LITERAL = "\x01", "\x02", "\x03", "\x04", "\x05"  # a scanner lets none of them through
-TOP = 9  # the level of what is never left out, whatever follows
+# Marks within the collected text; the lexer removes such characters from the source.
+PAR, LINE, HEADING, REFERENCE, LITERAL = "\x01", "\x02", "\x03", "\x04", "\x05"
+TOP = 9  # heading level of a title, which stays even if nothing follows
 MAX_CAPTURES = 100  # within each other
 
+# Words that are removed with a reference in brackets: "(see Section \ref{x})".
 _WORDS = (
     "see also e.g. i.e. cf. and or in of the by from to section figure table equation Sections? Sects? Secs? Figures? "
     "Figs? Tables? Tabs? Equations? Eqs? Eqns? Lemmas? Theorems? Thms? Appendix Appendices Apps? Chapters? Chaps? "
     "References? Refs? Propositions? Props? Algorithms? Algs? Parts? Definitions? Defs? Corollary Remark Examples?"
 )
 _WORD = "|".join(sorted((word.replace(".", r"\.") for word in _WORDS.split(" ")), key=len, reverse=True))
-# Bounded, each: what repeats without end takes memory without end.
+# All repeats are bounded: unbounded ones would take unbounded memory.
 _BRACKETS = re.compile(rf"([(\[])((?:(?:{_WORD})(?![a-zA-Z])|[ .,;:&§–{REFERENCE}-]){{0,400}})[)\]]")
 _AT_BRACKET = re.compile(
     rf"(?<=[(\[])(?:{REFERENCE}[ ,;]*){{1,99}}|(?<![ ,;{REFERENCE}])(?:[ ,;]*{REFERENCE}){{1,99}}(?=[)\]])"
@@ -29,88 +31,85 @@ _LITERAL = re.compile(f"{LITERAL}(\\d+){LITERAL}")
 
 
 class Writer:
-    """Collects the text. What is captured (a heading, a note, what is dropped) does not go to where it stands."""
+    """Collects the text. Captured text (a heading, a note, a dropped environment) is not written in place."""
 
     def __init__(self) -> None:
-        self._written = StringIO()
-        self._outer: list[StringIO] = []  # what is being written while something is captured
+        self._current = StringIO()
+        self._outer: list[StringIO] = []  # texts around the capture
         self._notes: list[str] = []  # footnotes and captions, which follow the paragraph
         self._literals: list[str] = []
 
     def write(self, text: str) -> None:
-        """Text, or marks."""
-        self._written.write(text)
+        """Append text or marks."""
+        self._current.write(text)
 
     def literal(self, text: str, inline: bool = False) -> None:
-        """What keeps its letters and line ends: code, and formulas that stand by themselves."""
+        """Append text whose characters and line ends are kept: code and displayed formulas."""
         if text.strip():
             self._literals.append(text.strip("\n"))
             mark = f"{LITERAL}{len(self._literals) - 1}{LITERAL}"
             self.write(mark if inline else f"{LINE}{mark}{LINE}")
 
     def heading(self, level: int, text: str) -> None:
-        """A line of its own between blank lines; it goes if nothing stands below it, unless the level is TOP.
+        """Append a heading, which is dropped if nothing follows below it, unless its level is TOP.
 
-        The paragraph before is to have ended already: a heading's own notes follow it.
+        End the paragraph before reading the heading, or its notes would precede it.
         """
         line = text.replace(PAR, " ").replace(LINE, " ").replace(HEADING, "")
         self.write(f"{PAR}{HEADING}{level}{line}{PAR}")
 
     def note(self, text: str) -> None:
-        """A paragraph of its own behind this one."""
+        """Add a note as a paragraph behind this one."""
         self._notes.append(text)
 
     def forget_notes(self) -> None:
-        """Those of a preamble belong to no paragraph."""
+        """Drop the notes of a preamble, which belong to no paragraph."""
         self._notes.clear()
 
     def paragraph(self) -> None:
-        """The paragraph ends here."""
+        """End the paragraph."""
         if not self._outer and self._notes:
-            for note in self._notes:
-                self.write(f"{PAR}{note}")
+            self.write("".join(f"{PAR}{note}" for note in self._notes))
             self._notes.clear()
         self.write(PAR)
 
     def open(self) -> int:
-        """What is written from here on is captured; gives the depth to return to."""
+        """Begin a capture and return its depth."""
         if len(self._outer) >= MAX_CAPTURES:
             raise UnreadableError("too_complex")
-        self._outer.append(self._written)
-        self._written = StringIO()
+        self._outer.append(self._current)
+        self._current = StringIO()
         return len(self._outer) - 1
 
     def close(self, depth: int) -> str:
-        """What has been captured since `open` gave this depth; captures left open within it are part of it."""
+        """End the capture of this depth and those left open within it; return the captured text."""
         captured = ""
         while len(self._outer) > depth:
-            captured = self._written.getvalue() + captured
-            self._written = self._outer.pop()
+            captured = self._current.getvalue() + captured
+            self._current = self._outer.pop()
         return captured
 
     def text(self) -> str:
-        """All of it as lines, once nothing more is to come."""
+        """Return all of the text, with blank lines between paragraphs."""
         self.close(0)
         self.paragraph()
-        shown, headings = StringIO(), list[tuple[int, str]]()  # the headings that wait for what stands below them
-        for found in _BLOCK.finditer(self._written.getvalue()):
-            raw = found[0]
-            level, paragraph = (int(raw[1]), raw[2:]) if raw.startswith(HEADING) else (0, raw)
-            block = "\n".join(line for each in paragraph.split(LINE) if (line := self._line(each)))
-            if not block:
+        output, headings = StringIO(), list[tuple[int, str]]()  # headings wait until text follows below them
+        for match in _BLOCK.finditer(self._current.getvalue()):
+            block = match[0]
+            level, block = (int(block[1]), block[2:]) if block.startswith(HEADING) else (0, block)
+            lines = [line for raw in block.split(LINE) if (line := self._line(raw))]
+            if not lines:
                 continue
             while level and headings and headings[-1][0] >= level:
                 headings.pop()
-            if level and level < TOP:
-                headings.append((level, block))
-                continue
-            for line in (*(heading for _, heading in headings), block):
-                shown.write(f"\n\n{line}")
-            headings.clear()
-        return shown.getvalue().lstrip("\n")
+            headings.append((level, "\n".join(lines)))
+            if not 0 < level < TOP:
+                output.write("".join(f"\n\n{line}" for _, line in headings))
+                headings.clear()
+        return output.getvalue().lstrip("\n")
 
     def _line(self, line: str) -> str:
-        """A line less the gaps where references and citations stood, and less the brackets that held nothing else."""
+        """Return a line without references, and without brackets that held nothing else."""
         line = _GAP.sub(" ", line.replace(HEADING, ""))
         if REFERENCE in line:
             line = _BRACKETS.sub(lambda match: REFERENCE if REFERENCE in match[2] else match[0], line)

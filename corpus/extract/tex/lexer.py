@@ -1,19 +1,22 @@
-r"""TeX source as tokens, one at a time.
+r"""TeX source to tokens.
 
 A token is a string: a control sequence (`\alpha`, `\%`), one of `{ } $ & ~ #`, a parameter (`#1`, `##1`), or a run of
-other characters, of bounded length, with the spaces and single line ends in it. Comments are gone; a blank line is
-`\par`. What TeX reads letter by letter (`\verb`, verbatim environments, `\url`) is one token: LITERAL, INLINE or
-BLOCK, and the letters.
+other characters, of bounded length, with the spaces and single line ends in it. Comments are removed; a blank line is
+`\par`. Verbatim text (`\verb`, verbatim environments, `\url`) is one token: LITERAL, INLINE or BLOCK, and the text.
 """
 
 import re
 from collections.abc import Container, Iterator
 
-LITERAL = "\x01"  # before a token: its letters are text as they stand
+LITERAL = "\x01"  # first character of a verbatim token
 INLINE, BLOCK = f"{LITERAL}i", f"{LITERAL}b"
 PAR = "\\par"
 
-_RUN = r"[^\\{}$&#%~\n]"
+_ENVIRONMENTS = "verbatim Verbatim BVerbatim lstlisting minted verbatimtab Code CodeInput CodeOutput"
+VERBATIM = frozenset(_ENVIRONMENTS.split())
+_HIDDEN = ("comment", "filecontents", "CCSXML", "luacode")  # environments whose content is no text
+
+# All repeats are bounded or exclude what follows them, so that lexing takes linear time on any source.
 _PATTERN = r"""
     (?P<run>RUN{1,999}(?:\n[ \t]{0,99}[^ \t\n\\{}$&#%~]RUN{0,999}){0,9} | \n[ \t]{0,99}(?![ \t\n])RUN{0,999})
   | (?P<par>\n[ \t\n]*\n[ \t]*)
@@ -22,39 +25,18 @@ _PATTERN = r"""
   | (?P<href>\\href[ ]*\{[^{}]{0,2000}\})
   | (?P<begin>\\begin[ ]*\{(?P<name>[a-zA-Z]{1,40}\*?)\})
   | (?P<token>\\(?:[LETTERS]+|[^LETTERS]|\Z) | \#{1,2}[1-9] | . | \n)
-"""
-VERBATIM = (
-    "verbatim",
-    "Verbatim",
-    "BVerbatim",
-    "lstlisting",
-    "minted",
-    "verbatimtab",
-    "Code",
-    "CodeInput",
-    "CodeOutput",
-)
-_HIDDEN = ("comment", "filecontents", "CCSXML", "luacode")
+""".replace("RUN", r"[^\\{}$&#%~\n]")
+_IN_DOCUMENT = re.compile(_PATTERN.replace("LETTERS", "a-zA-Z"), re.VERBOSE)
+_IN_PACKAGE = re.compile(_PATTERN.replace("LETTERS", "a-zA-Z@"), re.VERBOSE)  # where @ is a letter
 _COMMENT = re.compile(r"%[^\n]*(?:\n[ \t]*(?P<blank>\n[ \t\n]*)?)?")
-_OPTIONS = re.compile(r"[ \t]*(?:\[[^\]]{0,2000}\])?(?:[ \t]*\{[^{}]{0,200}\})?[ \t]*(?:\n|\Z)")  # what follows \begin
-
-
-def _pattern(letters: str) -> re.Pattern[str]:
-    parts = (("RUN", _RUN), ("LETTERS", letters))
-    spelt = _PATTERN
-    for name, part in parts:
-        spelt = spelt.replace(name, part)
-    return re.compile(spelt, re.VERBOSE)
-
-
-_OUTSIDE, _INSIDE = _pattern("a-zA-Z"), _pattern("a-zA-Z@")  # of a package, where @ is a letter
+_OPTIONS = re.compile(r"[ \t]*(?:\[[^\]]{0,2000}\])?(?:[ \t]*\{[^{}]{0,200}\})?[ \t]*(?:\n|\Z)")  # behind \begin{…}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufeff]")
 
 
-class Scanner:
-    """The tokens of one file; `verbatim` are the environments that are read letter by letter.
+class Lexer:
+    """Iterator over the tokens of one file; `verbatim` names the environments that are not tokenized.
 
-    Both it and `at_letter` may change between any two tokens. Time is linear in the text.
+    `at_letter` (True if @ is a letter) and `verbatim` may change between any two tokens. Time is linear in the text.
     """
 
     def __init__(self, text: str, at_letter: bool = False, verbatim: Container[str] = VERBATIM) -> None:
@@ -63,7 +45,7 @@ class Scanner:
 
     def __iter__(self) -> Iterator[str]:
         text, position, size = self.text, 0, len(self.text)
-        never_closed: set[str] = set()  # else each \begin of them would look through the rest again
+        never_closed: set[str] = set()  # environments without an end: else each \begin would search for it again
         while position < size:
             if text[position] == "%":
                 match = _COMMENT.match(text, position)
@@ -72,28 +54,28 @@ class Scanner:
                 if match["blank"]:
                     yield PAR
                 continue
-            match = (_INSIDE if self.at_letter else _OUTSIDE).match(text, position)
+            match = (_IN_PACKAGE if self.at_letter else _IN_DOCUMENT).match(text, position)
             assert match is not None, text[position : position + 20]
             kind, position = match.lastgroup, match.end()
             if kind in ("run", "token"):
                 yield match[0]
             elif kind == "par":
                 yield PAR
-            elif kind == "verb":
-                yield INLINE + match["code"]
-            elif kind == "url":
-                yield INLINE + match["address"]
+            elif kind in ("verb", "url"):
+                yield INLINE + match["code" if kind == "verb" else "address"]
             elif kind == "begin":
+                # A verbatim or hidden environment is one token up to its end; any other begins with `\begin`.
                 name = match["name"]
-                shown, hidden = name.rstrip("*") in self._verbatim, name.rstrip("*") in _HIDDEN
-                end = text.find(f"\\end{{{name}}}", position) if (shown or hidden) and name not in never_closed else -1
+                verbatim, hidden = name.rstrip("*") in self._verbatim, name.rstrip("*") in _HIDDEN
+                special = (verbatim or hidden) and name not in never_closed
+                end = text.find(f"\\end{{{name}}}", position) if special else -1
                 if end < 0:
-                    if shown or hidden:
+                    if special:
                         never_closed.add(name)
                     position = match.start() + len("\\begin")
                     yield "\\begin"
                     continue
-                if shown:
+                if verbatim:
                     options = _OPTIONS.match(text, position, end)
                     yield BLOCK + text[options.end() if options else position : end]
                 position = end + len(name) + len("\\end{}")

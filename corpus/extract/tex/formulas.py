@@ -1,11 +1,11 @@
-r"""Formulas: LaTeX source with the paper's own macros expanded, less labels, numbers and citations."""
+r"""Formulas as LaTeX source: macros of the paper are expanded; labels, numbers and citations are removed."""
 
 import re
 
 from corpus.extract.tex.expand import Expander
-from corpus.extract.tex.scan import LITERAL, PAR
+from corpus.extract.tex.lexer import LITERAL, PAR
 
-_LEFT_OUT = {  # and how their arguments are written: see commands.py
+_DROPPED = {  # with the form of their arguments, see commands.py
     **dict.fromkeys(("\\label", "\\ref", "\\eqref", "\\cref", "\\Cref", "\\index", "\\bibliography"), "m"),
     **dict.fromkeys(("\\cite", "\\citep", "\\citet", "\\citealt", "\\citeauthor", "\\citeyear"), "oom"),
     **dict.fromkeys(("\\footnote", "\\footnotetext", "\\color"), "om"),
@@ -16,30 +16,30 @@ _LEFT_OUT = {  # and how their arguments are written: see commands.py
 _BLANK_LINES = re.compile(r"[ \t]*\n\s*")
 
 
-class Maths:
-    """Reads formulas from where they have been opened to where they close."""
+class FormulaReader:
+    """Reads formulas whose opening is already read."""
 
     def __init__(self, expander: Expander) -> None:
         self._expander, self._tokens = expander, expander.tokens
 
     def inline(self, closing: str) -> str:
-        r"""Up to `$` or `\)`, or to the end of the paragraph: TeX would not read on."""
+        r"""Read up to `$` or `\)`, or to the end of the paragraph, where TeX would stop too."""
         return " ".join(self._source(closing, "").split())
 
     def display(self, closing: str, environment: str = "") -> str:
-        r"""Up to `$$`, `\]` or the environment's \end, line by line as in the source."""
+        r"""Read up to `$$`, `\]` or the \end of the environment; the lines of the source are kept."""
         return _BLANK_LINES.sub("\n", self._source(closing, environment)).strip()
 
     def _source(self, closing: str, environment: str) -> str:
-        self._expander.conditionals.maths(True)
-        found: list[str] = []
-        opened: list[str] = []  # environments within the formula
+        self._expander.conditionals.set_maths(True)
+        pieces: list[str] = []
+        opened: list[str] = []  # environments within the formula; "" for those that the paper defines
         depth, last = 0, ""
         while token := self._expander.next():
             if token == "{":
                 depth += 1
             elif token == "}":
-                if not depth and not environment:  # of a group around the formula: it was never closed
+                if not depth and not environment:  # the formula was never closed: this ends a group around it
                     self._tokens.back(token)
                     break
                 depth = max(depth - 1, 0)
@@ -53,47 +53,40 @@ class Maths:
                     self._tokens.push(["\\end", "{", name, "}"])
                 break
             else:
-                token = self._shown(token, opened)
+                token = self._written(token, opened)
+            # Expansion may join a control word and a letter that were apart in the source.
             if len(last) > 1 and last[0] == "\\" and last[-1].isalpha() and token[:1].isalpha():
-                found.append(" ")
-            found.append(token)
+                pieces.append(" ")
+            pieces.append(token)
             last = token or last
-        self._expander.conditionals.maths(False)
-        return "".join(found)
+        self._expander.conditionals.set_maths(False)
+        return "".join(pieces)
 
     def _closes(self, token: str, closing: str) -> bool:
         if token == "$" and closing in ("$$", "\\]"):
             return self._tokens.take("$")
         return token == closing
 
-    def _shown(self, token: str, opened: list[str]) -> str:
-        """What stands for the token in the source; it may be nothing."""
-        if token == "\\begin":
-            name = self._begin()
-            opened.append(name or "")
-            return f"\\begin{{{name}}}" if name else ""
-        if token == "\\end":
-            return self._end(self._tokens.word(), opened)
+    def _written(self, token: str, opened: list[str]) -> str:
+        """Return the source of a token, which may be empty."""
+        if token in ("\\begin", "\\end"):
+            return self._environment(token, self._tokens.word(), opened)
         if token == PAR:
             return "\n"
-        if (spec := _LEFT_OUT.get(token)) is not None:
-            self._tokens.skip(spec)
+        if (arguments := _DROPPED.get(token)) is not None:
+            self._tokens.skip(arguments)
             return ""
         return token[2:] if token[0] == LITERAL else token
 
-    def _begin(self) -> str:
-        """The environment's name; "" for one that the paper defined, whose own code comes next."""
-        name = self._tokens.word()
+    def _environment(self, command: str, name: str, opened: list[str]) -> str:
+        r"""Return the source of a \begin or \end; empty for an environment of the paper, which is expanded."""
         defined = self._expander.definitions.environments.get(name)
+        if command == "\\end":
+            opened.pop()
+        else:
+            opened.append(name if defined is None else "")
         if defined is None:
-            return name
-        self._tokens.push(defined[0].expand(self._tokens))
-        return ""
-
-    def _end(self, name: str, opened: list[str]) -> str:
-        defined = self._expander.definitions.environments.get(name)
-        opened.pop()
-        if defined is None:
-            return f"\\end{{{name}}}"
-        self._tokens.push(defined[1].body)
+            return f"{command}{{{name}}}" if name or command == "\\end" else ""
+        begin, end = defined
+        self._tokens.push(begin.expand(self._tokens) if command == "\\begin" else end.body)
         return ""

@@ -1,9 +1,9 @@
-"""Characters that LaTeX spells with commands: accents, letters of other alphabets, punctuation."""
+"""Characters that LaTeX writes as commands or ligatures: accents, letters, punctuation."""
 
 import re
 import unicodedata
 
-ACCENTS = {  # the command, and the combining character. Source: The LaTeX Companion, 3rd ed., table 9.6 (encoding T1)
+ACCENTS = {  # combining characters by command. Source: The LaTeX Companion, 3rd ed., table 9.6 (encoding T1)
     "\\`": "\u0300",
     "\\'": "\u0301",
     "\\^": "\u0302",
@@ -22,7 +22,7 @@ ACCENTS = {  # the command, and the combining character. Source: The LaTeX Compa
     "\\t": "\u0361",
     "\\textcommabelow": "\u0326",
 }
-_ALONE = {"\u0300": "`", "\u0301": "´", "\u0302": "^", "\u0303": "~", "\u0308": "¨"}
+_WITHOUT_LETTER = {"\u0300": "`", "\u0301": "´", "\u0302": "^", "\u0303": "~", "\u0308": "¨"}
 _DOTLESS = {"\\i": "i", "\\j": "j", "\\imath": "i", "\\jmath": "j", "ı": "i", "ȷ": "j"}
 
 _SPACES = "quad qquad space enspace thinspace enskip nobreakspace medspace thickspace hfill hfil hss dotfill hrulefill"
@@ -61,19 +61,19 @@ _LIGATURE = re.compile(r"[-`']")
 
 
 def accented(accent: str, letter: str) -> str:
-    """The letter with its accent, or the accent by itself where there is no letter."""
+    """Return a letter with its accent, or the accent alone if there is no letter."""
     combining = ACCENTS[accent]
     letter = _DOTLESS.get(letter, SYMBOLS.get(letter, letter))
     if letter.startswith("\\") and len(letter) > 1:
         return ""
     if not letter.strip():
-        return _ALONE.get(combining, "")
+        return _WITHOUT_LETTER.get(combining, "")
     return unicodedata.normalize("NFC", letter[0] + combining + letter[1:])
 
 
-def ligated(run: str) -> str:
-    """A run of text with the quotes and dashes that TeX sets for it."""
+def with_ligatures(run: str) -> str:
+    """Return text with the quotes and dashes that TeX prints for it."""
     if _LIGATURE.search(run):
-        for spelt, character in _LIGATURES:
-            run = run.replace(spelt, character)
+        for ligature, character in _LIGATURES:
+            run = run.replace(ligature, character)
     return run
