@@ -1,6 +1,6 @@
-"""What a curriculum draws on: the sources of one or more corpora, which share a tokenizer.
+"""The corpora of a training run: their sources, token shards and tokenizer.
 
-Nothing but manifests is read here; token shards are mapped when their tokens are asked for.
+Only manifests are read here. Token shards are mapped when their tokens are needed.
 """
 
 import hashlib
@@ -11,26 +11,25 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from corpus.store.corpus_manifest import Manifest, locate, open_manifest
-from corpus.store.corpus_manifest import Source as ManifestSource
+from corpus.store.token_shards import Split
 
 
 @dataclass(frozen=True, slots=True)
 class TokenShardFile:
-    """A token shard of one source and split."""
+    """A token shard, as described by the manifest."""
 
     path: Path
     tokens: int
     documents: int
-    bytes: int  # of the documents' UTF-8 text
+    tokenizer: str  # SHA-256
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
-    """One source: `books`, or `corpus/books` where there are several corpora. Shards in the manifest's order."""
+    """A source with its shards in the manifest's order. With several corpora it is named `corpus/source`."""
 
     name: str
     chunk_tokens: int
-    tokenizer: str  # SHA-256
     train: tuple[TokenShardFile, ...]
     holdout: tuple[TokenShardFile, ...]
     holdout_thin: bool
@@ -40,25 +39,10 @@ class TokenSource:
         """Tokens of one epoch."""
         return sum(shard.tokens for shard in self.train)
 
-    @property
-    def holdout_tokens(self) -> int:
-        """Tokens held out."""
-        return sum(shard.tokens for shard in self.holdout)
-
-    @property
-    def holdout_bytes(self) -> int:
-        """Bytes of text held out."""
-        return sum(shard.bytes for shard in self.holdout)
-
-    @property
-    def holdout_documents(self) -> int:
-        """Documents held out."""
-        return sum(shard.documents for shard in self.holdout)
-
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFile:
-    """The tokenizer of all corpora."""
+    """The tokenizer that all corpora share."""
 
     path: Path
     sha256: str
@@ -69,88 +53,85 @@ class TokenizerFile:
 
 @dataclass(frozen=True, slots=True)
 class OpenCorpus:
-    """A corpus, and what of it decides the batches."""
+    """A build's manifest, with the hashes by which a resumed run recognizes the corpus."""
 
     path: Path
     manifest: Manifest
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 over all that batches are made of: the training shards' hashes, in order, and the chunk size."""
+        """Hash of everything that batches consist of: chunk size, tokenizer, and the training shards' hashes."""
         return self._digest(contents=True)
 
     @property
     def layout_sha256(self) -> str:
-        """SHA-256 over what decides where each token stands; a takedown leaves it as it is."""
+        """Hash of everything that determines the position of each token. A takedown does not change it."""
         return self._digest(contents=False)
 
     def _digest(self, contents: bool) -> str:
-        manifest = self.manifest
         shards = [
             [source.name, shard.tokens, shard.sha256 if contents else shard.file]
-            for source in manifest.sources
+            for source in self.manifest.sources
             for shard in source.shards
             if shard.split == "train"
         ]
-        told = json.dumps([manifest.chunk_tokens, manifest.tokenizer.sha256, shards])
-        return hashlib.sha256(told.encode()).hexdigest()
+        hashed = json.dumps([self.manifest.chunk_tokens, self.manifest.tokenizer.sha256, shards])
+        return hashlib.sha256(hashed.encode()).hexdigest()
+
+    def shards(self, source: str, split: Split) -> tuple[TokenShardFile, ...]:
+        """Return the shards of a source and split that hold tokens."""
+        return tuple(
+            TokenShardFile(self.path.parent / shard.file, shard.tokens, shard.documents, self.manifest.tokenizer.sha256)
+            for each in self.manifest.sources
+            for shard in each.shards
+            if each.name == source and shard.split == split and shard.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Corpora:
-    """All that a curriculum may draw on, by name."""
+    """All sources that a curriculum can read, by name."""
 
     sources: Mapping[str, TokenSource]
     tokenizer: TokenizerFile
     manifests: Mapping[str, OpenCorpus]
 
 
-def open_corpora(written: Mapping[str, str]) -> Corpora:
-    """Opens the manifests of the folders (or files) named. Raises InputError with all that is wrong."""
-    manifests, problems = {}, []
-    for name, path in sorted(written.items()):
+def open_corpora(folders: Mapping[str, str]) -> Corpora:
+    """Open the corpora in the folders (or manifest files) given by name.
+
+    Raises InputError that lists every manifest that cannot be read, and corpora whose tokenizers differ.
+    """
+    corpora: dict[str, OpenCorpus] = {}
+    problems = []
+    for name, path in sorted(folders.items()):
         try:
-            manifests[name] = OpenCorpus(locate(Path(path)), open_manifest(Path(path)))
+            corpora[name] = OpenCorpus(locate(Path(path)), open_manifest(Path(path)))
         except InputError as error:
             problems.append(f"corpus `{name}`: {error}; build it with `corpus build`, or name another in `corpora`")
     if problems:
         raise InputError("\n".join(problems))
-    first_name, first = next(iter(manifests.items()))
+    first_name, first = next(iter(corpora.items()))
     expected = first.manifest.tokenizer
-    for name, opened in manifests.items():
-        found = opened.manifest.tokenizer
-        if (found.sha256, found.eos.id) != (expected.sha256, expected.eos.id):
+    for name, opened in corpora.items():
+        tokenizer = opened.manifest.tokenizer
+        if (tokenizer.sha256, tokenizer.eos.id) != (expected.sha256, expected.eos.id):
             problems.append(
                 f"corpora `{first_name}` and `{name}` were made with different tokenizers ({expected.sha256[:12]} and "
-                f"{found.sha256[:12]}); rebuild one with the other's tokenizer.json (`tokenizer: {{file: …}}`)"
+                f"{tokenizer.sha256[:12]}); rebuild one with the other's tokenizer.json (`tokenizer: {{file: …}}`)"
             )
     if problems:
         raise InputError("\n".join(problems))
-    several = len(manifests) > 1
     sources = {}
-    for name, opened in manifests.items():
+    for corpus_name, opened in corpora.items():
         for source in opened.manifest.sources:
-            full = f"{name}/{source.name}" if several else source.name
-            sources[full] = _source(full, source, opened)
-    file = first.path.parent / expected.file
-    tokenizer = TokenizerFile(file, expected.sha256, expected.vocabulary, expected.eos.id, expected.eos.token)
-    return Corpora(sources, tokenizer, manifests)
-
-
-def _source(name: str, source: ManifestSource, opened: OpenCorpus) -> TokenSource:
-    def shards(split: str) -> tuple[TokenShardFile, ...]:
-        return tuple(
-            TokenShardFile(opened.path.parent / shard.file, shard.tokens, shard.documents, shard.bytes)
-            for shard in source.shards
-            if shard.split == split and shard.tokens
-        )
-
-    manifest = opened.manifest
-    return TokenSource(
-        name=name,
-        chunk_tokens=manifest.chunk_tokens,
-        tokenizer=manifest.tokenizer.sha256,
-        train=shards("train"),
-        holdout=shards("holdout"),
-        holdout_thin=source.holdout_thin,
-    )
+            name = f"{corpus_name}/{source.name}" if len(corpora) > 1 else source.name
+            sources[name] = TokenSource(
+                name=name,
+                chunk_tokens=opened.manifest.chunk_tokens,
+                train=opened.shards(source.name, "train"),
+                holdout=opened.shards(source.name, "holdout"),
+                holdout_thin=source.holdout_thin,
+            )
+    file, eos = first.path.parent / expected.file, expected.eos
+    return Corpora(sources, TokenizerFile(file, expected.sha256, expected.vocabulary, eos.id, eos.token), corpora)

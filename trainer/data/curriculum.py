@@ -1,7 +1,7 @@
-"""The curriculum: phases checked against the corpora, and resolved to steps, integer shares and cursors.
+"""The curriculum: phases checked against the corpora and resolved to steps, integer shares and cursors.
 
-`batch(step) = f(manifests, phase, start cursors, seed, step)`; a PhasePlan is all of the right-hand side but the
-manifests. A cursor is how many tokens of a source's stream have been read since the curriculum began.
+`batch(step) = f(manifests, phase, start cursors, seed, step)`: a PhasePlan holds all of these but the manifests. A
+cursor is the number of tokens of a source's stream that have been read since the curriculum began.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from corpus.settings import nearest
 from corpus.units import human_count
 from trainer.config import LearningRateSettings, PhaseSettings, Training, skipped_steps
 from trainer.data.corpora import Corpora
-from trainer.data.learning_rate import RateSchedule, schedule
-from trainer.data.mixture import MAX_PERIOD, integer_shares, order
+from trainer.data.learning_rate import RateSchedule, rate_schedule
+from trainer.data.mixture import MAX_PERIOD, integer_shares, source_order
 
 
 @dataclass(frozen=True, slots=True)
 class PhasePlan:
-    """A phase, resolved. Steps are counted over the whole curriculum, from 1; after step N, N have been done."""
+    """A resolved phase. Steps are counted over the whole curriculum, from 1."""
 
     index: int
     name: str
@@ -26,15 +26,15 @@ class PhasePlan:
     steps: int
     sequence_tokens: int
     batch_sequences: int
-    shares: Mapping[str, int]  # of the sources that it reads, in the order of their names
-    start: Mapping[str, int]  # cursors of all sources when it begins
+    shares: Mapping[str, int]  # of the sources that it reads, sorted by name
+    start: Mapping[str, int]  # cursors of all sources at the start of the phase
     seed: int
     skip: tuple[range, ...]
     schedule: RateSchedule = field(compare=False)
 
     @property
     def last_step(self) -> int:
-        """Its last step, which is in it."""
+        """The last step, inclusive."""
         return self.first_step + self.steps - 1
 
     @property
@@ -43,15 +43,15 @@ class PhasePlan:
         return self.batch_sequences * self.sequence_tokens
 
     def cursors(self, step: int) -> dict[str, int]:
-        """The cursors after `step` (first_step − 1: at the phase's start). Skipped steps count as read."""
-        done = step - self.first_step + 1
-        assert 0 <= done <= self.steps
-        taken = order(tuple(self.shares.values())).taken(done * self.batch_sequences)
-        read = dict(zip(self.shares, (taken * self.sequence_tokens).tolist(), strict=True))
-        return {name: cursor + read.get(name, 0) for name, cursor in self.start.items()}
+        """Return the cursors after `step`; first_step − 1 gives those at the start. Skipped steps count as read."""
+        steps_done = step - self.first_step + 1
+        assert 0 <= steps_done <= self.steps
+        sequences = source_order(tuple(self.shares.values())).taken(steps_done * self.batch_sequences)
+        tokens = dict(zip(self.shares, (sequences * self.sequence_tokens).tolist(), strict=True))
+        return {name: cursor + tokens.get(name, 0) for name, cursor in self.start.items()}
 
     def skips(self, step: int) -> bool:
-        """Whether the step is passed over, without reading or learning anything."""
+        """True if the step is skipped: nothing is read or trained."""
         return any(step in steps for steps in self.skip)
 
 
@@ -63,58 +63,52 @@ class Curriculum:
 
     @property
     def steps(self) -> int:
-        """Of all phases."""
+        """Steps of all phases."""
         return self.phases[-1].last_step
 
     def tokens(self, step: int) -> int:
-        """Tokens of all batches up to `step`, skipped ones with them."""
+        """Return the tokens of all batches up to `step`, including skipped ones."""
         return sum(phase.batch_tokens * min(phase.steps, max(0, step - phase.first_step + 1)) for phase in self.phases)
 
     def phase_of(self, step: int) -> PhasePlan:
-        """The phase in which the step lies. Raises InputError beyond the last."""
+        """Return the phase of a step. Raises InputError for steps outside the curriculum."""
         for phase in self.phases:
             if phase.first_step <= step <= phase.last_step:
                 return phase
         raise InputError(f"step {step}: the curriculum has steps 1 to {self.steps}")
 
-    def named(self, written: str) -> PhasePlan:
-        """The phase of that name, or number counted from 1. Raises InputError if there is none."""
+    def named(self, text: str) -> PhasePlan:
+        """Return the phase with this name, or this number counted from 1. Raises InputError if there is none."""
         names = [phase.name for phase in self.phases]
-        if written in names:
-            return self.phases[names.index(written)]
-        if written.isdecimal() and 1 <= int(written) <= len(names):
-            return self.phases[int(written) - 1]
+        if text in names:
+            return self.phases[names.index(text)]
+        if text.isdecimal() and 1 <= int(text) <= len(names):
+            return self.phases[int(text) - 1]
         numbered = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
-        raise InputError(f"--phase {written}: no such phase; the curriculum has {numbered}")
-
-
-def steps_of(phase: PhaseSettings) -> int:
-    """Whole batches that fit in the phase's tokens."""
-    return phase.tokens // phase.batch_tokens
+        raise InputError(f"--phase {text}: no such phase; the curriculum has {numbered}")
 
 
 def resolve(training: Training, corpora: Corpora) -> Curriculum:
-    """Checks the phases against the corpora. Raises InputError with all that the corpora cannot feed."""
+    """Resolve the phases. Raises InputError that lists everything that does not fit the corpora."""
     cursors = dict.fromkeys(sorted(corpora.sources), 0)
     phases: list[PhasePlan] = []
     problems: list[str] = []
     rate: float | None = None
-    done = 0
+    first_step = 1
     for index, phase in enumerate(training.curriculum):
-        shares, unknown = _shares(phase, corpora)
-        problems += [f"phase `{phase.name}`: {text}" for text in unknown]
-        steps = steps_of(phase)
+        steps = phase.tokens // phase.batch_tokens
+        shares, found = _shares(phase, corpora)
         try:
-            planned = schedule(phase.learning_rate, steps, rate)
-            rate = planned.rate(steps - 1)
+            schedule = rate_schedule(phase.learning_rate, steps, rate)
+            rate = schedule.rate(steps - 1)
         except ValueError as error:
-            problems.append(f"phase `{phase.name}`: learning_rate: {error}")
-            planned = _flat(phase.learning_rate, steps, rate)
-            rate = planned.end or None
+            found.append(f"learning_rate: {error}")
+            schedule = _fallback(phase.learning_rate, steps, rate)
+            rate = schedule.end or None
         plan = PhasePlan(
             index=index,
             name=phase.name,
-            first_step=done + 1,
+            first_step=first_step,
             steps=steps,
             sequence_tokens=phase.sequence_tokens,
             batch_sequences=phase.batch_tokens // phase.sequence_tokens,
@@ -122,45 +116,46 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
             start=cursors,
             seed=training.seed,
             skip=skipped_steps(phase.skip),
-            schedule=planned,
+            schedule=schedule,
         )
-        problems += [f"phase `{phase.name}`: {text}" for text in _skip_problems(plan)]
         phases.append(plan)
-        done += steps
+        first_step += steps
+        found += _skip_problems(plan)
         if shares:
             cursors = plan.cursors(plan.last_step)
-            problems += _overdrawn(phase, plan, corpora, cursors)
+            found += _epoch_problems(phase, plan, corpora, cursors)
+        problems += [f"phase `{phase.name}`: {text}" for text in found]
     if problems:
         raise InputError(f"the curriculum of `{training.name}` does not fit its corpora\n  " + "\n  ".join(problems))
     return Curriculum(tuple(phases))
 
 
-def _flat(written: LearningRateSettings, steps: int, before: float | None) -> RateSchedule:
-    """In place of a schedule that cannot be, so that what follows is checked as well."""
-    rate = written.peak or before or 0.0
-    end = rate if written.end is None else written.end
-    return RateSchedule(rate, rate, end, steps, 0, 1, written.shape)
+def _fallback(settings: LearningRateSettings, steps: int, previous: float | None) -> RateSchedule:
+    """Return a schedule in place of an invalid one, so that later phases are still checked."""
+    rate = settings.peak or previous or 0.0
+    end = rate if settings.end is None else settings.end
+    return RateSchedule(rate, rate, end, steps, 0, 1, settings.shape)
 
 
 def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
-    """Integer shares, and what is wrong with those written."""
-    there = {name: source.train_tokens for name, source in corpora.sources.items()}
-    if not any(there.values()):
+    """Return the integer shares of a phase, and the problems of its shares."""
+    tokens = {name: source.train_tokens for name, source in corpora.sources.items()}
+    if not any(tokens.values()):
         return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
-    shares = {name: tokens / sum(there.values()) for name, tokens in there.items()}
-    shares = shares if phase.shares is None else phase.shares
-    problems = [f"shares: no source `{name}`{nearest(name, sorted(there))}" for name in shares if name not in there]
-    problems += [
-        f"shares: source `{name}` holds no training tokens"
-        for name, share in shares.items()
-        if share and there.get(name) == 0
-    ]
-    problems += [
-        f"shares: source `{name}` has {share:.3g} of all tokens, and less than 1/{MAX_PERIOD:,} cannot be kept; state "
-        "`shares`, and leave it away there or give it more"
-        for name, share in shares.items()
-        if 0 < share < 1 / MAX_PERIOD
-    ]
+    shares = phase.shares
+    if shares is None:
+        shares = {name: count / sum(tokens.values()) for name, count in tokens.items()}
+    problems = []
+    for name, share in shares.items():
+        if name not in tokens:
+            problems.append(f"shares: no source `{name}`{nearest(name, sorted(tokens))}")
+        elif share and not tokens[name]:
+            problems.append(f"shares: source `{name}` holds no training tokens")
+        if 0 < share < 1 / MAX_PERIOD:
+            problems.append(
+                f"shares: source `{name}` has {share:.3g} of all tokens, and shares below 1/{MAX_PERIOD:,} are not "
+                "supported; state `shares`, and omit the source or increase its share"
+            )
     return integer_shares(shares), problems
 
 
@@ -168,26 +163,24 @@ def _skip_problems(plan: PhasePlan) -> list[str]:
     inside, problems = range(plan.first_step, plan.last_step + 1), []
     for steps in plan.skip:
         if steps.start not in inside or steps.stop - 1 not in inside:
-            found = f"step {steps.start}" if len(steps) == 1 else f"steps {steps.start}-{steps.stop - 1}"
-            problems.append(f"skip: {found}: this phase has steps {inside.start} to {inside.stop - 1}")
+            text = f"step {steps.start}" if len(steps) == 1 else f"steps {steps.start}-{steps.stop - 1}"
+            problems.append(f"skip: {text}: this phase has steps {inside.start} to {inside.stop - 1}")
     return problems
 
 
-def _overdrawn(phase: PhaseSettings, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
-    """Sources of which more is asked, up to the end of this phase, than max_epochs allows."""
+def _epoch_problems(phase: PhaseSettings, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
+    """Return the sources that would exceed max_epochs by the end of this phase."""
     problems = []
     for name in plan.shares:
-        holds = corpora.sources[name].train_tokens if name in corpora.sources else 0
-        if not holds:
-            continue  # told with the shares
-        most = int(holds * phase.max_epochs)
-        if cursors[name] > most:
-            before = plan.start[name]
-            fits = max(0, most - before) / max(1, cursors[name] - before)
+        held = corpora.sources[name].train_tokens if name in corpora.sources else 0
+        allowed = int(held * phase.max_epochs)
+        if held and cursors[name] > allowed:  # a source that holds nothing is reported with the shares
+            start = plan.start[name]
+            fitting = max(0, allowed - start) / max(1, cursors[name] - start)
             problems.append(
-                f"phase `{phase.name}`: source `{name}` holds {human_count(holds)} training tokens; by the end of this "
-                f"phase {human_count(cursors[name])} would be read, {cursors[name] / holds:.4g} epochs, and max_epochs "
-                f"is {phase.max_epochs:g}; build a larger corpus, raise max_epochs, or take {fits:.1%} of this phase's "
-                "tokens or of the source's share"
+                f"source `{name}` holds {human_count(held)} training tokens; by the end of this phase "
+                f"{human_count(cursors[name])} would be read, {cursors[name] / held:.4g} epochs, and max_epochs is "
+                f"{phase.max_epochs:g}; build a larger corpus, raise max_epochs, or reduce this phase's tokens or the "
+                f"source's share to {fitting:.1%}"
             )
     return problems

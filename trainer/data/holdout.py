@@ -1,19 +1,18 @@
-"""A source's holdout as one stream of tokens: what evaluation and the yardsticks read, both the same documents.
+"""A source's holdout as one stream of tokens, which evaluation and baselines share.
 
 The stream is EOS, then the documents in the manifest's order. Window i of T targets has the inputs `stream[iT:iT + T]`
-and the targets `stream[iT + 1:iT + T + 1]`: each token but the first EOS is a target once, and a document's first token
-is predicted from the EOS before it.
+and the targets `stream[iT + 1:iT + T + 1]`: each token but the first EOS is a target once, and the first token of a
+document is predicted from the EOS before it.
 
-A takedown overwrites a document by EOS, so that no other moves. Such a document is in the stream, but EOS is no target
-behind EOS, and its bytes do not count. Where it stood, all others are scored as before.
+A takedown overwrites a document with EOS, so that no other document moves. An overwritten document stays in the stream,
+but an EOS after an EOS is no target and the document's bytes do not count. Scores of other documents do not change.
 
-Legend: D documents of a shard, D1 = D + 1, N tokens of a stretch, B windows, T targets of a window.
+Legend: D documents of a shard, D1 = D + 1, N tokens, B windows, T targets of a window.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -29,144 +28,124 @@ Longs = NDArray[np.int64]
 
 
 class HoldoutWindows(NamedTuple):
-    """Rows for the model. Tokens of one segment belong to one document, less its EOS and with the EOS before it."""
+    """Rows for the model. A segment is the EOS before a document and the document without its own EOS."""
 
     inputs_BT: Longs
-    targets_BT: Longs  # IGNORED behind the stream's end and in overwritten documents
+    targets_BT: Longs  # IGNORED after the end of the stream and in overwritten documents
     segments_BT: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class HoldoutStream:
-    """The documents chosen from a source's holdout: the first so many, whole."""
+    """The first documents of a source's holdout."""
 
     name: str
     thin: bool
     eos_id: int
-    documents: int  # that are scored: chosen, and not overwritten
-    overwritten: int  # by takedowns, of those chosen
-    holdout_documents: int  # chosen or not
-    tokens: int  # of the scored documents
-    bytes: int  # of their text
+    documents: int  # selected and not overwritten
+    overwritten: int  # selected, but overwritten by takedowns
+    holdout_documents: int  # selected or not
+    tokens: int  # of `documents`
+    bytes: int  # of the text of `documents`
     shards: tuple[TokenShard, ...]
-    ends: tuple[int, ...]  # where each shard's part ends in the stream without its first EOS
+    ends: tuple[int, ...]  # end of each shard's part of the stream, not counting the first EOS
 
-    def count(self, sequence_tokens: int) -> int:
-        """How many windows there are; the last may be shorter."""
+    def window_count(self, sequence_tokens: int) -> int:
+        """Return the number of windows; the last may be shorter."""
         return -(-self.ends[-1] // sequence_tokens)
 
-    def stretch(self, start: int, stop: int) -> Longs:
-        """`stream[start:stop]`, cut off at the stream's end."""
+    def slice(self, start: int, stop: int) -> Longs:
+        """Return `stream[start:stop]`, which ends at the end of the stream."""
         stop = min(stop, self.ends[-1] + 1)
         parts = [np.array([self.eos_id] if start == 0 < stop else [], np.int64)]
-        at = max(0, start - 1)  # in the stream without its first EOS
+        at = max(0, start - 1)  # not counting the first EOS, as in `ends`
         while at < stop - 1:
             shard = bisect_right(self.ends, at)
-            begin = self.ends[shard - 1] if shard else 0
+            shard_start = self.ends[shard - 1] if shard else 0
             end = min(stop - 1, self.ends[shard])
-            parts.append(self.shards[shard].tokens_N[at - begin : end - begin].astype(np.int64))
+            parts.append(self.shards[shard].tokens_N[at - shard_start : end - shard_start].astype(np.int64))
             at = end
         return np.concatenate(parts)
 
     def texts(self) -> Iterator[tuple[Tokens, int]]:
-        """The tokens of each scored document, less its EOS, and the bytes that its text has."""
-        begin = 0
+        """Yield the tokens of each document without its EOS, and the bytes of its text. Skips overwritten documents."""
+        shard_start = 0
         for shard, end in zip(self.shards, self.ends, strict=True):
-            last = int(np.searchsorted(shard.offsets_D1, end - begin))
-            for document in range(last):
+            selected = int(np.searchsorted(shard.offsets_D1, end - shard_start))
+            for document in range(selected):
                 tokens_N = shard.tokens_N[shard.offsets_D1[document] : shard.offsets_D1[document + 1]]
                 if tokens_N[0] != self.eos_id:
                     yield tokens_N[:-1], int(shard.bytes_D[document])
-            begin = end
+            shard_start = end
 
 
-def windows(chosen: Sequence[tuple[HoldoutStream, int] | None], sequence_tokens: int, eos_id: int) -> HoldoutWindows:
-    """These windows of these holdouts as rows; None is a row without targets."""
-    inputs_BT = np.full((len(chosen), sequence_tokens), eos_id, np.int64)
+def windows(selected: Sequence[tuple[HoldoutStream, int] | None], sequence_tokens: int, eos_id: int) -> HoldoutWindows:
+    """Return windows, given by stream and number, as rows. None is a row without targets."""
+    inputs_BT = np.full((len(selected), sequence_tokens), eos_id, np.int64)
     targets_BT = np.full_like(inputs_BT, IGNORED)
-    for row, window in enumerate(chosen):
+    for row, window in enumerate(selected):
         if window is None:
             continue
-        held, start = window[0], window[1] * sequence_tokens
-        stream_N = held.stretch(start, start + sequence_tokens + 1)
-        count = len(stream_N) - 1
-        inputs_BT[row, :count] = stream_N[:-1]
-        targets_BT[row, :count] = stream_N[1:]
+        holdout, start = window[0], window[1] * sequence_tokens
+        stream_N = holdout.slice(start, start + sequence_tokens + 1)
+        inputs_BT[row, : len(stream_N) - 1] = stream_N[:-1]
+        targets_BT[row, : len(stream_N) - 1] = stream_N[1:]
     targets_BT[(inputs_BT == eos_id) & (targets_BT == eos_id)] = IGNORED
     segments_BT = np.cumsum(inputs_BT == eos_id, axis=1, dtype=np.int32)
     return HoldoutWindows(inputs_BT, targets_BT, segments_BT)
 
 
 def open_holdouts(corpora: Corpora, tokens_per_source: int | None) -> tuple[HoldoutStream, ...]:
-    """Of each source, documents from its holdout's start up to at most so many tokens, and at least one.
+    """Open each source's holdout: its first documents, up to a number of tokens (None: all), but at least one.
 
-    None takes all. Sources of whose holdout nothing can be scored are left out.
+    Leaves out sources without a document to evaluate.
     """
     maps, eos_id = ShardMaps(), corpora.tokenizer.eos_id
-    found = (_choose(source, maps, eos_id, tokens_per_source) for source in corpora.sources.values())
-    return tuple(held for held in found if held.bytes)
+    holdouts = (_select(source, maps, eos_id, tokens_per_source) for source in corpora.sources.values())
+    return tuple(holdout for holdout in holdouts if holdout.bytes)
 
 
 def overwritten(shard: TokenShard, eos_id: int) -> NDArray[np.bool_]:
-    """Which documents begin with EOS, and so are nothing else."""
+    """Return a flag for each document [D]: True if a takedown overwrote it, so that it starts with EOS."""
     flags_D: NDArray[np.bool_] = shard.tokens_N[shard.offsets_D1[:-1]] == eos_id
     return flags_D
 
 
-class _Part(NamedTuple):
-    """What is chosen of one shard."""
-
-    shard: TokenShard
-    documents: int
-    overwritten: int
-    tokens: int  # of the stream
-    scored_tokens: int
-    bytes: int
-
-
-def _choose(source: TokenSource, maps: ShardMaps, eos_id: int, limit: int | None) -> HoldoutStream:
-    parts: list[_Part] = []
-    room = limit
-    for written in source.holdout:
-        shard = maps.open(written, source)
+def _select(source: TokenSource, maps: ShardMaps, eos_id: int, limit: int | None) -> HoldoutStream:
+    shards: list[TokenShard] = []
+    ends: list[int] = []
+    documents = removed = tokens = text_bytes = 0
+    for file in source.holdout:
+        shard = maps.open(file)
         if int(shard.tokens_N[-1]) != eos_id:
-            raise TrainerError(
-                f"{written.path}: does not end in EOS (token {eos_id}): run `corpus verify` on the build"
-            )
-        part = _part(shard, eos_id, room, any(each.bytes for each in parts))
-        parts += [part] if part.documents else []
-        if part.documents < len(shard):
+            raise TrainerError(f"{file.path}: does not end in EOS (token {eos_id}): run `corpus verify` on the build")
+        overwritten_D = overwritten(shard, eos_id)
+        count = len(shard)
+        if limit is not None:
+            room = max(0, limit - (ends[-1] if ends else 0))
+            count = int(np.searchsorted(shard.offsets_D1[1:], room, side="right"))
+            if not text_bytes and overwritten_D[:count].all():
+                # Nothing to evaluate so far: include the next document with text, even beyond the limit.
+                count = len(shard) if overwritten_D.all() else int(np.argmin(overwritten_D)) + 1
+        if count:
+            lengths_D, keep_D = np.diff(shard.offsets_D1[: count + 1]), ~overwritten_D[:count]
+            shards.append(shard)
+            ends.append((ends[-1] if ends else 0) + int(lengths_D.sum()))
+            documents += int(keep_D.sum())
+            removed += int((~keep_D).sum())
+            tokens += int(lengths_D[keep_D].sum())
+            text_bytes += int(shard.bytes_D[:count][keep_D].sum())
+        if count < len(shard):
             break
-        room = None if room is None else max(0, room - part.tokens)
     return HoldoutStream(
         name=source.name,
         thin=source.holdout_thin,
         eos_id=eos_id,
-        documents=sum(part.documents - part.overwritten for part in parts),
-        overwritten=sum(part.overwritten for part in parts),
-        holdout_documents=source.holdout_documents,
-        tokens=sum(part.scored_tokens for part in parts),
-        bytes=sum(part.bytes for part in parts),
-        shards=tuple(part.shard for part in parts),
-        ends=tuple(accumulate(part.tokens for part in parts)),
-    )
-
-
-def _part(shard: TokenShard, eos_id: int, room: int | None, has_one: bool) -> _Part:
-    """The first documents of a shard that fit; unless `has_one`, the first to be scored even where it does not."""
-    gone_D = overwritten(shard, eos_id)
-    documents = len(shard)
-    if room is not None:
-        documents = int(np.searchsorted(shard.offsets_D1[1:], room, side="right"))
-        if not has_one and gone_D[:documents].all():
-            documents = len(shard) if gone_D.all() else int(np.argmin(gone_D)) + 1
-    gone_D = gone_D[:documents]
-    lengths_D = np.diff(shard.offsets_D1[: documents + 1])
-    return _Part(
-        shard=shard,
         documents=documents,
-        overwritten=int(gone_D.sum()),
-        tokens=int(lengths_D.sum()),
-        scored_tokens=int(lengths_D[~gone_D].sum()),
-        bytes=int(shard.bytes_D[:documents][~gone_D].sum()),
+        overwritten=removed,
+        holdout_documents=sum(file.documents for file in source.holdout),
+        tokens=tokens,
+        bytes=text_bytes,
+        shards=tuple(shards),
+        ends=tuple(ends),
     )

@@ -1,18 +1,19 @@
-"""Batches as arithmetic: `Batches(corpora, phase)[step]` is the same for every process, restart and prefetch setting.
+"""Batches as arithmetic: `Batches(corpora, phase)[step]` is the same for any process, restart and prefetch setting.
 
-A phase's sequences are numbered from 0, and each of its steps holds the next B of them. The mixture says which
-source a sequence comes from and how many of that source came before it; so many strides of T behind the source's start
-cursor its T + 1 tokens begin. There is no state to save beyond the start cursors.
+The sequences of a phase are numbered from 0, and each step takes the next `batch_sequences`. The mixture gives the
+source of a sequence and the number n of earlier sequences of that source. Its T + 1 tokens begin n·T tokens after the
+source's start cursor. The start cursors are all the state there is.
 
-Legend: B sequences of this process, T sequence_tokens, W = T + 1, R rows of a block of steps.
+Legend: B sequences of this process, T sequence_tokens, W = T + 1, R rows of a block of steps, N tokens read at once,
+S seams, I ignored targets, E tokens that are EOS, F first tokens of segments.
 """
 
 import hashlib
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from queue import Full, Queue
 from typing import NamedTuple
 
 import numpy as np
@@ -23,21 +24,22 @@ from corpus.errors import InputError
 from corpus.store.token_shards import Tokens, token_dtype
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
-from trainer.data.mixture import order
+from trainer.data.mixture import source_order
 from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
-IGNORED = -100  # a target that is not learned: as torch's cross-entropy has it
-BLOCK_SEQUENCES = 256  # that are read at once, ahead of the caller or not
+IGNORED = -100  # target without loss; the default of torch's cross-entropy
+BLOCK_SEQUENCES = 256  # read together
+PREFETCHED_BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One process's rows of the batch of a step.
+    """The rows of a step's batch that one process trains on.
 
-    A token attends to those of its own segment alone. An EOS begins the segment of the document behind it, whose first
-    token is predicted from it; so does a seam, where one chunk ends and another begins. Targets behind a seam are
-    IGNORED, and so are those of a document that a takedown has replaced by EOS.
+    A token attends only to its own segment. A segment starts at an EOS, which predicts the first token of the document
+    after it, and at a seam, where one chunk ends and another begins. Targets are IGNORED across a seam, and in a
+    document that a takedown replaced by EOS.
     """
 
     step: int
@@ -45,170 +47,146 @@ class Batch:
     sources: tuple[str, ...]  # of each row
     inputs_BT: NDArray[np.int64]
     targets_BT: NDArray[np.int64]
-    segments_BT: NDArray[np.int32]  # counted from 0 in each row
+    segments_BT: NDArray[np.int32]  # numbered from 0 in each row
 
     def digest(self) -> int:
-        """A sum over rows, modulo 2^64: the sum over all processes says what the whole batch held."""
+        """Return the sum of the rows' hashes modulo 2^64, so that sums over processes identify the whole batch."""
         total = 0
-        for row, parts in enumerate(zip(self.inputs_BT, self.targets_BT, self.segments_BT, strict=True)):
-            told = hashlib.blake2b((self.first_row + row).to_bytes(8, "little"), digest_size=8)
-            for part in parts:
-                told.update(part.tobytes())
-            total += int.from_bytes(told.digest(), "little")
+        for row, arrays in enumerate(zip(self.inputs_BT, self.targets_BT, self.segments_BT, strict=True)):
+            row_hash = hashlib.blake2b((self.first_row + row).to_bytes(8, "little"), digest_size=8)
+            for array in arrays:
+                row_hash.update(array.tobytes())
+            total += int.from_bytes(row_hash.digest(), "little")
         return total % 2**64
 
 
-class _Block(NamedTuple):
-    """Rows of consecutive steps."""
+class _StepBlock(NamedTuple):
+    """The rows of several steps, read together."""
 
     steps: Sequence[int]
     sources: tuple[str, ...]  # of each row
     tokens_RW: Tokens
     segments_RT: NDArray[np.int32]
-    ignored_I: NDArray[np.int64]  # places in the targets of all rows, flat and ascending
+    ignored_I: NDArray[np.int64]  # flat indices in the targets of all rows, ascending
 
 
 class Batches:
-    """The batches of one phase: process `rank` of `world` gets its part of each, rows in order."""
+    """The batches of one phase, divided by rows among the data-parallel ranks."""
 
     def __init__(
-        self, corpora: Corpora, phase: PhasePlan, rank: int = 0, world: int = 1, maps: ShardMaps | None = None
-    ):
-        if phase.batch_sequences % world:
+        self, corpora: Corpora, phase: PhasePlan, dp_rank: int = 0, dp_world: int = 1, maps: ShardMaps | None = None
+    ) -> None:
+        if phase.batch_sequences % dp_world:
             raise InputError(
-                f"phase `{phase.name}`: a batch of {phase.batch_sequences} sequences cannot be shared evenly by {world}"
-                " processes; change batch_tokens, or the number of processes"
+                f"phase `{phase.name}`: a batch of {phase.batch_sequences} sequences is not divisible by {dp_world} "
+                "processes; change batch_tokens, or the number of processes"
             )
         self.phase, self._names = phase, tuple(phase.shares)
-        self._rows = phase.batch_sequences // world
-        self._first_row = rank * self._rows
-        self._order = order(tuple(phase.shares.values()))
+        self._rows = phase.batch_sequences // dp_world
+        self._first_row = dp_rank * self._rows
+        self._order = source_order(tuple(phase.shares.values()))
         self._eos, self._vocabulary = corpora.tokenizer.eos_id, corpora.tokenizer.vocabulary
         self._dtype = token_dtype(self._vocabulary)
         maps = maps or ShardMaps()
         self.streams = {
-            name: SourceStream(corpora.sources[name], phase.seed, corpora.tokenizer.vocabulary, maps)
-            for name in self._names
+            name: SourceStream(corpora.sources[name], phase.seed, self._vocabulary, maps) for name in self._names
         }
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, counted over the whole curriculum from 1. Raises IndexError outside the phase."""
+        """Return the batch of a step, counted over the whole curriculum from 1. Raises IndexError for other phases."""
         if not self.phase.first_step <= step <= self.phase.last_step:
-            raise IndexError(f"step {step} lies outside {self.phase.first_step} … {self.phase.last_step}")
+            raise IndexError(f"step {step} is outside this phase, {self.phase.first_step} … {self.phase.last_step}")
         return next(self._batches(self._read([step])))
 
     def iterate(self, first: int, last: int | None = None, *, prefetch: bool = True) -> Iterator[Batch]:
-        """The batches of steps first … last, less skipped ones; read ahead by one thread if `prefetch`."""
-        behind = (self.phase.last_step if last is None else last) + 1
-        steps = (step for step in range(first, behind) if not self.phase.skips(step))  # of any number: none is listed
-        at_once = max(1, BLOCK_SEQUENCES // self._rows)
-        groups = iter(lambda: list(islice(steps, at_once)), [])
-        blocks = (self._read(group) for group in groups)
-        for block in _ahead(blocks) if prefetch else blocks:
+        """Yield the batches of steps first … last without skipped ones. With `prefetch` a thread reads ahead."""
+        stop = (self.phase.last_step if last is None else last) + 1
+        steps = (step for step in range(first, stop) if not self.phase.skips(step))  # lazy: there may be billions
+        block_steps = max(1, BLOCK_SEQUENCES // self._rows)
+        blocks = (self._read(group) for group in iter(lambda: list(islice(steps, block_steps)), []))
+        for block in _prefetched(blocks) if prefetch else blocks:
             yield from self._batches(block)
 
     def rows(self, step: int) -> Iterator[tuple[int, str, int]]:
-        """(row in the whole batch, source, position of its first token in the source's stream) of this process."""
-        sequences = self._sequences([step])
-        source_R, turn_R = self._order.turns(sequences)
+        """Yield (row in the whole batch, source, position in the source's stream) of this process's rows."""
+        source_R, turn_R = self._order.turns(self._sequences([step]))
         for row, (source, turn) in enumerate(zip(source_R.tolist(), turn_R.tolist(), strict=True)):
             name = self._names[source]
             yield self._first_row + row, name, self.phase.start[name] + turn * self.phase.sequence_tokens
 
     def _sequences(self, steps: Sequence[int]) -> NDArray[np.int64]:
+        """Return the numbers [R] of this process's sequences in the steps."""
         first = (np.asarray(steps, np.int64) - self.phase.first_step) * self.phase.batch_sequences + self._first_row
-        found: NDArray[np.int64] = (first[:, None] + np.arange(self._rows)).ravel()
-        return found
+        sequences_R: NDArray[np.int64] = (first[:, None] + np.arange(self._rows)).ravel()
+        return sequences_R
 
-    def _read(self, steps: Sequence[int]) -> _Block:
+    def _read(self, steps: Sequence[int]) -> _StepBlock:
         width = self.phase.sequence_tokens
         source_R, turn_R = self._order.turns(self._sequences(steps))
         tokens_RW = np.empty((len(source_R), width + 1), self._dtype)
-        cut = [np.empty(0, np.int64)]  # places in the inputs of all rows behind which a seam comes
+        before_seams = [np.empty(0, np.int64)]  # flat indices of the inputs before a seam
         for number, name in enumerate(self._names):
             rows = np.flatnonzero(source_R == number)
-            breaks = np.flatnonzero(np.diff(turn_R[rows]) != 1) + 1
-            for mine in np.split(rows, breaks) if len(rows) else []:  # rows that follow on each other in the stream
-                start = self.phase.start[name] + int(turn_R[mine[0]]) * width
-                read_N, seams_S = self.streams[name].read(start, len(mine) * width + 1)
-                size = read_N.itemsize
-                tokens_RW[mine] = as_strided(read_N, (len(mine), width + 1), (width * size, size))
+            # Rows whose turns are consecutive are adjacent in the stream: read each such run at once.
+            run_ends = np.flatnonzero(np.diff(turn_R[rows]) != 1) + 1
+            for run in np.split(rows, run_ends) if len(rows) else []:
+                start = self.phase.start[name] + int(turn_R[run[0]]) * width
+                read_N, seams_S = self.streams[name].read(start, len(run) * width + 1)
+                # Adjacent rows share a token: the last target of one is the first input of the next.
+                tokens_RW[run] = as_strided(read_N, (len(run), width + 1), (width * read_N.itemsize, read_N.itemsize))
                 before_S = seams_S - 1
-                cut.append(mine[before_S // width] * width + before_S % width)
+                before_seams.append(run[before_S // width] * width + before_S % width)
         if (highest := int(tokens_RW.max())) >= self._vocabulary:
             raise TrainerError(
-                f"steps {steps[0]} to {steps[-1]} hold token {highest}, where the vocabulary ends at "
-                f"{self._vocabulary - 1}: a shard is damaged; run `corpus verify` on the build"
+                f"steps {steps[0]} to {steps[-1]}: found token {highest}, expected less than the vocabulary of "
+                f"{self._vocabulary}: a shard is damaged; run `corpus verify` on the build"
             )
-        segments_RT, ignored_I = segments(tokens_RW, np.concatenate(cut), self._eos)
+        segments_RT, ignored_I = segments(tokens_RW, np.concatenate(before_seams), self._eos)
         sources = tuple(self._names[source] for source in source_R.tolist())
-        return _Block(steps, sources, tokens_RW, segments_RT, ignored_I)
+        return _StepBlock(steps, sources, tokens_RW, segments_RT, ignored_I)
 
-    def _batches(self, block: _Block) -> Iterator[Batch]:
+    def _batches(self, block: _StepBlock) -> Iterator[Batch]:
+        """Divide a block into the batches of its steps."""
         rows, width = self._rows, self.phase.sequence_tokens
-        cuts = np.searchsorted(block.ignored_I, np.arange(len(block.steps) + 1) * (rows * width)).tolist()
-        for number, (step, first, last) in enumerate(zip(block.steps, cuts, cuts[1:], strict=False)):
-            mine = slice(number * rows, (number + 1) * rows)
-            tokens_BW = block.tokens_RW[mine]
+        bounds = np.searchsorted(block.ignored_I, np.arange(len(block.steps) + 1) * (rows * width)).tolist()
+        for number, (step, first, last) in enumerate(zip(block.steps, bounds, bounds[1:], strict=False)):
+            own_rows = slice(number * rows, (number + 1) * rows)
+            tokens_BW = block.tokens_RW[own_rows]
             inputs_BT, targets_BT = tokens_BW[:, :-1].astype(np.int64), tokens_BW[:, 1:].astype(np.int64)
-            targets_BT.reshape(-1)[block.ignored_I[first:last] - mine.start * width] = IGNORED
-            yield Batch(step, self._first_row, block.sources[mine], inputs_BT, targets_BT, block.segments_RT[mine])
+            targets_BT.reshape(-1)[block.ignored_I[first:last] - own_rows.start * width] = IGNORED
+            segments_BT = block.segments_RT[own_rows]
+            yield Batch(step, self._first_row, block.sources[own_rows], inputs_BT, targets_BT, segments_BT)
 
 
-def segments(tokens_RW: Tokens, cut_M: NDArray[np.int64], eos: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Segments of rows of tokens, and the places of ignored targets; `cut_M` are those behind which a seam comes.
+def segments(tokens_RW: Tokens, before_S: NDArray[np.int64], eos: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the segments [R, T] of rows of tokens, and the flat indices of ignored targets.
 
-    Places are flat: row · T + column. A segment begins with its row, at an EOS, and behind a seam. Ignored are targets
-    behind a seam, and an EOS behind an EOS.
+    `before_S` are the flat indices (row·T + column) of the inputs before a seam. A segment starts with its row, at an
+    EOS and after a seam. Targets are ignored across a seam, and where an EOS follows an EOS.
     """
     rows, width = tokens_RW.shape[0], tokens_RW.shape[1] - 1
+    # Flat indices of EOS in rows of W tokens, then in rows of T. An EOS in the last column is a target alone.
     eos_E = np.flatnonzero(tokens_RW == eos)
     row_E, column_E = np.divmod(eos_E, width + 1)
-    place_E = eos_E - row_E  # in rows of T
-    twice_E = (eos_E[1:] == eos_E[:-1] + 1) & (row_E[1:] == row_E[:-1])
-    starts_R, behind_M = np.arange(rows) * width, cut_M + 1
-    first_S = np.unique(np.concatenate([starts_R, place_E[column_E < width], behind_M[behind_M % width != 0]]))
-    before_R = np.searchsorted(first_S, starts_R)  # segments of the rows before
-    number_S = np.arange(len(first_S)) - np.repeat(before_R, np.diff(before_R, append=len(first_S)))
-    lengths_S = np.diff(first_S, append=rows * width)
-    segments_RT = np.repeat(number_S.astype(np.int32), lengths_S).reshape(rows, width)
-    return segments_RT, np.sort(np.concatenate([cut_M, place_E[:-1][twice_E]]))
+    index_E = eos_E - row_E
+    followed_E = (eos_E[1:] == eos_E[:-1] + 1) & (row_E[1:] == row_E[:-1])
+    # Starts of segments, and the number of each within its row.
+    row_starts_R, after_S = np.arange(rows) * width, before_S + 1
+    first_F = np.unique(np.concatenate([row_starts_R, index_E[column_E < width], after_S[after_S % width != 0]]))
+    earlier_R = np.searchsorted(first_F, row_starts_R)  # segments of earlier rows
+    number_F = np.arange(len(first_F)) - np.repeat(earlier_R, np.diff(earlier_R, append=len(first_F)))
+    lengths_F = np.diff(first_F, append=rows * width)
+    segments_RT = np.repeat(number_F.astype(np.int32), lengths_F).reshape(rows, width)
+    return segments_RT, np.sort(np.concatenate([before_S, index_E[:-1][followed_E]]))
 
 
-def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
-    """The same blocks, read by a thread while the caller works on those before."""
-    queue: Queue[_Block | BaseException | None] = Queue(maxsize=2)
-    stopped = threading.Event()
-
-    def read() -> None:
-        last: BaseException | None = None
-        try:
-            for block in blocks:
-                if not _put(queue, block, stopped):
-                    return
-        except BaseException as error:
-            last = error
-        _put(queue, last, stopped)
-
-    thread = threading.Thread(target=read, name="prefetch", daemon=True)
-    thread.start()
+def _prefetched(blocks: Iterator[_StepBlock]) -> Iterator[_StepBlock]:
+    """Yield the same blocks, read by a thread while the caller uses earlier ones. An error is raised in its place."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        while (found := queue.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            yield found
+        pending = deque(pool.submit(next, blocks, None) for _ in range(PREFETCHED_BLOCKS))
+        while (block := pending.popleft().result()) is not None:
+            pending.append(pool.submit(next, blocks, None))
+            yield block
     finally:
-        stopped.set()
-        thread.join()
-
-
-def _put(
-    queue: "Queue[_Block | BaseException | None]", item: _Block | BaseException | None, stopped: threading.Event
-) -> bool:
-    while not stopped.is_set():
-        try:
-            queue.put(item, timeout=0.1)
-            return True
-        except Full:
-            continue
-    return False
+        pool.shutdown(cancel_futures=True)

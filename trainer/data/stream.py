@@ -1,19 +1,16 @@
-"""The endless stream of one source's training tokens: epoch after epoch, each its chunks in an order of its own.
+"""The endless stream of a source's training tokens: epoch after epoch, each with its chunks in another order.
 
-An epoch holds each token of the source once. Its whole chunks come in a keyed permutation, and what is left behind the
-last whole chunk comes at its end. A position is a number of tokens since the first epoch began, so any place in any
-epoch is found by arithmetic, and a phase can go on where the last one left off, whatever its sequence length.
+An epoch holds each token of the source once: its full chunks in the order of a keyed permutation, then the remainder
+after the last full chunk. A position is the number of tokens since the start of the first epoch. Any position is found
+by arithmetic, so that a phase can continue where the previous one ended, with any sequence length.
 
-Legend: N tokens asked for, S seams.
+Legend: N tokens, S seams.
 """
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +22,11 @@ from trainer.data.permutation import key_of, permute
 from trainer.errors import TrainerError
 
 MAX_MAPS = 512
-WINDOW = 256  # chunks
+WINDOW = 256  # chunks that are permuted together, because many cost no more than one
 
 
 class ShardSlice(NamedTuple):
-    """Tokens that lie beside each other in one shard: `shard.tokens_N[first:last]`."""
+    """Contiguous tokens of one shard: `shard.tokens_N[first:last]`."""
 
     shard: TokenShardFile
     first: int
@@ -37,101 +34,96 @@ class ShardSlice(NamedTuple):
 
 
 class ShardMaps:
-    """Mapped shards; opened when first asked for, the least recently used closed when there are too many."""
+    """Memory-mapped shards, of which the least recently used is closed first.
 
-    def __init__(self, most: int = MAX_MAPS) -> None:
-        self._most, self._open, self._lock = most, OrderedDict[Path, TokenShard](), Lock()
+    `open(file)` returns a shard's columns. It raises TrainerError if the file contradicts the manifest.
+    """
 
-    def open(self, shard: TokenShardFile, source: TokenSource) -> TokenShard:
-        """The shard's columns. Raises TrainerError where the file is not what the manifest says."""
-        with self._lock:
-            found = self._open.get(shard.path)
-            if found is None:
-                found = self._open[shard.path] = _checked(open_token_shard(shard.path), shard, source)
-                if len(self._open) > self._most:
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(shard.path)
-            return found
+    def __init__(self, limit: int = MAX_MAPS) -> None:
+        self.open = lru_cache(limit)(_open_checked)
 
 
 class SourceStream:
-    """One source's training tokens under a curriculum's seed."""
+    """The training tokens of one source in the order of a seed."""
 
     def __init__(self, source: TokenSource, seed: int, vocabulary: int, maps: ShardMaps) -> None:
         assert source.train, f"{source.name} holds no training tokens"
         self.source, self.epoch_tokens = source, source.train_tokens
         self._seed, self._maps, self._dtype = seed, maps, token_dtype(vocabulary)
-        self._starts = [0, *accumulate(shard.tokens for shard in source.train)]  # of shards in the source
-        self._chunks = lru_cache(maxsize=4)(self._permuted)
+        self._shard_starts = [0, *accumulate(shard.tokens for shard in source.train)]
+        self._permuted_window = lru_cache(maxsize=4)(self._permute_window)
 
     def read(self, start: int, count: int) -> tuple[Tokens, NDArray[np.int64]]:
-        """Tokens start … start + count − 1 as a copy, and the seams: where one does not follow on the one before it."""
+        """Copy `count` tokens from position `start`. Returns them and the seams: indices of tokens that do not
+        follow their predecessor in the source, because another chunk begins.
+        """
         tokens_N = np.empty(count, self._dtype)
         seams, at, expected = [], 0, -1
-        opened, opened_N = None, tokens_N
-        for address, length in self._runs(start, count):
-            if address != expected and at:
+        shard, shard_tokens_N = None, tokens_N
+        for offset, length in self._runs(start, count):
+            if offset != expected and at:
                 seams.append(at)
-            for shard, first, last in self._shards(address, length):
-                if shard is not opened:
-                    opened, opened_N = shard, self._open(shard)
-                tokens_N[at : at + last - first] = opened_N[first:last]
+            for file, first, last in self._slices(offset, length):
+                if file is not shard:
+                    shard, shard_tokens_N = file, self._tokens(file)
+                tokens_N[at : at + last - first] = shard_tokens_N[first:last]
                 at += last - first
-            expected = address + length
+            expected = offset + length
         assert at == count
         return tokens_N, np.array(seams, np.int64)
 
-    def pieces(self, start: int, count: int) -> Iterator[ShardSlice]:
-        """Where the same tokens lie, in the same order."""
-        for address, length in self._runs(start, count):
-            yield from self._shards(address, length)
+    def slices(self, start: int, count: int) -> Iterator[ShardSlice]:
+        """Locate the same tokens in the shards, in the same order."""
+        for offset, length in self._runs(start, count):
+            yield from self._slices(offset, length)
 
-    def _open(self, shard: TokenShardFile) -> Tokens:
-        tokens_N = self._maps.open(shard, self.source).tokens_N
-        if tokens_N.dtype != self._dtype:  # numpy would cut uint32 to uint16 without a word
+    def _tokens(self, file: TokenShardFile) -> Tokens:
+        tokens_N = self._maps.open(file).tokens_N
+        if tokens_N.dtype != self._dtype:  # numpy would truncate uint32 to uint16 silently
             raise TrainerError(
-                f"{shard.path}: {tokens_N.dtype} tokens; the manifest's vocabulary means {self._dtype}: "
+                f"{file.path}: found {tokens_N.dtype} tokens, expected {self._dtype} for the manifest's vocabulary: "
                 "run `corpus verify` on the build"
             )
         return tokens_N
 
     def _runs(self, start: int, count: int) -> Iterator[tuple[int, int]]:
-        """(address in the source, length) of chunks, or of the parts of them that are asked for."""
-        chunk = self.source.chunk_tokens
-        whole = self.epoch_tokens // chunk
+        """Yield (offset in the source, length) of each chunk, or part of a chunk, in the range."""
+        chunk_tokens = self.source.chunk_tokens
+        full_chunks = self.epoch_tokens // chunk_tokens
         while count:
-            epoch, first = divmod(start, self.epoch_tokens)
-            number, inside = divmod(first, chunk)
-            if number < whole:
-                length = min(count, chunk - inside)
-                yield self._chunks(epoch, number // WINDOW)[number % WINDOW] * chunk + inside, length
-            else:
-                length = min(count, self.epoch_tokens - first)
-                yield first, length
+            epoch, epoch_offset = divmod(start, self.epoch_tokens)
+            number, chunk_offset = divmod(epoch_offset, chunk_tokens)
+            if number < full_chunks:
+                chunk = self._permuted_window(epoch, number // WINDOW)[number % WINDOW]
+                offset, length = chunk * chunk_tokens + chunk_offset, min(count, chunk_tokens - chunk_offset)
+            else:  # the remainder, which is not permuted
+                offset, length = epoch_offset, min(count, self.epoch_tokens - epoch_offset)
+            yield offset, length
             start, count = start + length, count - length
 
-    def _permuted(self, epoch: int, window: int) -> list[int]:
-        """Which chunks stand at places window · WINDOW and on: permuting many at once costs no more than one."""
-        whole = self.epoch_tokens // self.source.chunk_tokens
-        places = np.arange(window * WINDOW, min(whole, (window + 1) * WINDOW))
-        found: list[int] = permute(places, whole, key_of(self._seed, self.source.name, epoch)).tolist()
-        return found
+    def _permute_window(self, epoch: int, window: int) -> list[int]:
+        """Return the chunks at WINDOW consecutive places of an epoch."""
+        full_chunks = self.epoch_tokens // self.source.chunk_tokens
+        places_N = np.arange(window * WINDOW, min(full_chunks, (window + 1) * WINDOW))
+        chunks: list[int] = permute(places_N, full_chunks, key_of(self._seed, self.source.name, epoch)).tolist()
+        return chunks
 
-    def _shards(self, address: int, length: int) -> Iterator[ShardSlice]:
-        number = bisect_right(self._starts, address) - 1
+    def _slices(self, offset: int, length: int) -> Iterator[ShardSlice]:
+        """Divide a range of the source at the ends of shards."""
+        number = bisect_right(self._shard_starts, offset) - 1
         while length:
-            first = address - self._starts[number]
             shard = self.source.train[number]
+            first = offset - self._shard_starts[number]
             last = min(shard.tokens, first + length)
             yield ShardSlice(shard, first, last)
-            address, length, number = address + last - first, length - (last - first), number + 1
+            offset, length, number = offset + last - first, length - (last - first), number + 1
 
 
-def _checked(opened: TokenShard, shard: TokenShardFile, source: TokenSource) -> TokenShard:
-    if len(opened.tokens_N) != shard.tokens or opened.header.tokenizer != source.tokenizer:
+def _open_checked(file: TokenShardFile) -> TokenShard:
+    shard = open_token_shard(file.path)
+    if len(shard.tokens_N) != file.tokens or shard.header.tokenizer != file.tokenizer:
         raise TrainerError(
-            f"{shard.path}: holds {len(opened.tokens_N)} tokens of tokenizer {opened.header.tokenizer[:12]}; the "
-            f"manifest says {shard.tokens} of {source.tokenizer[:12]}: run `corpus verify` on the build"
+            f"{file.path}: holds {len(shard.tokens_N)} tokens of tokenizer {shard.header.tokenizer[:12]}; the "
+            f"manifest says {file.tokens} of {file.tokenizer[:12]}: run `corpus verify` on the build"
         )
-    return opened
+    return shard

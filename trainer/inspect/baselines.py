@@ -126,7 +126,7 @@ def training_counts(source: TokenSource, vocabulary: int, eos_id: int, progress:
     """How often each token stands in the training split. Documents overwritten by a takedown do not count."""
     maps, counts_V = ShardMaps(), np.zeros(vocabulary, np.int64)
     for written in source.train:
-        shard = maps.open(written, source)
+        shard = maps.open(written)
         for at in range(0, len(shard.tokens_N), AT_ONCE_TOKENS):
             part_N = shard.tokens_N[at : at + AT_ONCE_TOKENS]
             counts_V += _counts(part_N, vocabulary, source.name)
@@ -139,7 +139,7 @@ def held_out_counts(held: HoldoutStream, vocabulary: int) -> Counts:
     """How often each token is a target."""
     counts_V = np.zeros(vocabulary, np.int64)
     for at in range(1, held.ends[-1] + 1, AT_ONCE_TOKENS):
-        part_N = held.stretch(at, at + AT_ONCE_TOKENS)
+        part_N = held.slice(at, at + AT_ONCE_TOKENS)
         counts_V += _counts(part_N, vocabulary, held.name)
     counts_V[held.eos_id] -= held.ends[-1] - held.tokens  # what overwritten documents hold
     return counts_V

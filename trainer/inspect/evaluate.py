@@ -85,7 +85,7 @@ def _share_out(
 
     So processes that gather weights from each other stay in step, and what was compiled serves every batch.
     """
-    ends = list(accumulate(held.count(sequence_tokens) for held in holdouts))
+    ends = list(accumulate(held.window_count(sequence_tokens) for held in holdouts))
     total = ends[-1] if ends else 0
     of_process = -(-total // distributed.dp_world)
     batches = -(-of_process // batch_sequences)

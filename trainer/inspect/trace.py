@@ -33,8 +33,8 @@ def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[Span]:
     batches = Batches(corpora, phase, maps=maps)
     for row, source, start in batches.rows(step):
         at = 0
-        for shard, first, last in batches.streams[source].pieces(start, phase.sequence_tokens + 1):
-            opened = maps.open(shard, corpora.sources[source])
+        for shard, first, last in batches.streams[source].slices(start, phase.sequence_tokens + 1):
+            opened = maps.open(shard)
             offsets = opened.offsets_D1
             number = int(np.searchsorted(offsets, first, side="right")) - 1
             while first < last:

@@ -272,9 +272,9 @@ def _thought_of(training: Training, vocabulary: int) -> Corpora:
     if vocabulary < 1:
         raise InputError(f"--vocabulary {vocabulary}: expected the number of tokens of the tokenizer, such as 32768")
     names = {name for phase in training.curriculum for name in phase.shares or {}}
-    shards = (TokenShardFile(Path(), tokens=10**12 * ENDLESS, documents=0, bytes=0),)
+    shards = (TokenShardFile(Path(), tokens=10**12 * ENDLESS, documents=0, tokenizer=""),)
     sources = {
-        name: TokenSource(name=name, chunk_tokens=1, tokenizer="", train=shards, holdout=(), holdout_thin=False)
+        name: TokenSource(name=name, chunk_tokens=1, train=shards, holdout=(), holdout_thin=False)
         for name in sorted(names)
     }
     return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {})

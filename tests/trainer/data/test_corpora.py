@@ -32,11 +32,8 @@ def test_the_golden_corpus() -> None:
     for told in manifest["sources"]:
         found = corpora.sources[told["name"]]
         assert found.train_tokens == told["train"]["tokens"]
-        assert (found.holdout_tokens, found.holdout_bytes, found.holdout_documents) == (
-            told["holdout"]["tokens"],
-            told["holdout"]["bytes"],
-            told["holdout"]["documents"],
-        )
+        assert sum(shard.tokens for shard in found.holdout) == told["holdout"]["tokens"]
+        assert sum(shard.documents for shard in found.holdout) == told["holdout"]["documents"]
         assert found.holdout_thin == told["holdout_thin"]
         files = [shard["file"] for shard in told["shards"] if shard["split"] == "train"]
         assert [shard.path for shard in found.train] == [GOLDEN / file for file in files]
@@ -62,7 +59,7 @@ def test_the_sources_of_several_corpora_carry_their_corpus_in_the_name(web: Path
         "web/books": (7, 4),
         "web/pages": (12, 4),
     }
-    assert corpora.sources["web/pages"].holdout_tokens == 8
+    assert [shard.tokens for shard in corpora.sources["web/pages"].holdout] == [8]
     assert (corpora.tokenizer.sha256, corpora.tokenizer.vocabulary, corpora.tokenizer.eos_id) == (
         TOKENIZER,
         VOCABULARY,
@@ -146,4 +143,4 @@ def test_an_empty_split_is_no_source_of_shards(tmp_path: Path) -> None:
     folder = write(tmp_path / "web", {"pages": WEB, "off": Made([], WEB.holdout)}, chunk_tokens=4)
     corpora: Corpora = open_corpora({"main": str(folder)})
     assert (corpora.sources["off"].train, corpora.sources["off"].train_tokens) == ((), 0)
-    assert corpora.sources["off"].holdout_documents == 2
+    assert [shard.documents for shard in corpora.sources["off"].holdout] == [2]

@@ -192,10 +192,10 @@ def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) ->
         "phase `two`: skip: step 3: this phase has steps 11 to 20",
         "phase `two`: skip: steps 20-21: this phase has steps 11 to 20",
         "phase `two`: source `books` holds 1,000 training tokens; by the end of this phase 1,200 would be read, 1.2 "
-        "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or take 83.3% of this phase's tokens or "
-        "of the source's share",
-        "phase `three`: learning_rate: the phase before it ends at a rate of 0.001, and this one would begin at 0.002; "
-        "leave `peak` away to join them, add a `warmup`, or say `jump: true`",
+        "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or reduce this phase's tokens or "
+        "the source's share to 83.3%",
+        "phase `three`: learning_rate: the previous phase ends at a rate of 0.001, and this one starts at 0.002; remove "
+        "`peak` to join them, add a `warmup`, or set `jump: true`",
     ]
 
 
@@ -208,7 +208,7 @@ def test_a_learning_rate_that_cannot_be_hides_nothing_behind_it(corpora: Corpora
         phase_of_steps(15, 10, 2, "two", max_epochs=1, shares=shares, skip=["41-55"]),
     )
     assert [line.split(";")[0] for line in lines] == [
-        "phase `one`: learning_rate: `peak` is required: no phase before it ends at a rate above 0",
+        "phase `one`: learning_rate: `peak` is required: no earlier phase ends at a rate above 0",
         "phase `two`: source `books` holds 1,000 training tokens",
     ]
 

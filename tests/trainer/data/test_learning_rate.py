@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trainer.config import LearningRateSettings
-from trainer.data.learning_rate import schedule
+from trainer.data.learning_rate import rate_schedule
 
 RATES = st.floats(1e-6, 1.0)
 SHARES = st.sampled_from([0.0, 0.001, 0.1, 0.25, 0.5])
@@ -31,7 +31,7 @@ def test_the_warm_up_reaches_the_peak_and_the_last_step_the_end(
 ) -> None:
     """Fails if the decay ends a step behind the last (`done = 1 - (left + 1) / decay_steps`), or the warm-up does."""
     decaying = written.model_copy(update={"end": end if written.decay else None, "jump": True})
-    plan = schedule(decaying, steps, before)
+    plan = rate_schedule(decaying, steps, before)
     assert plan.warmup_steps + plan.decay_steps <= steps
     assert bool(plan.warmup_steps) == bool(written.warmup) and bool(plan.decay_steps) == bool(written.decay)
     if plan.warmup_steps:
@@ -58,7 +58,7 @@ def test_phases_join(phases: list[tuple[LearningRateSettings, int]]) -> None:
                 "end": written.peak / 3 if written.decay else None,
             }
         )
-        plan = schedule(joined, steps, before)
+        plan = rate_schedule(joined, steps, before)
         if before is not None:
             assert near(plan.start, before)
             first = plan.rate(0)
@@ -73,42 +73,42 @@ def test_phases_join(phases: list[tuple[LearningRateSettings, int]]) -> None:
 def test_a_jump_is_refused_unless_asked_for(before: float, peak: float, steps: int) -> None:
     """Fails if any peak is taken as it stands."""
     assume(abs(before - peak) > 1e-8 * before)
-    with pytest.raises(ValueError, match=r"ends at a rate of .* would begin at .*leave `peak` away .*`jump: true`"):
-        schedule(LearningRateSettings(peak=peak), steps, before)
-    assert schedule(LearningRateSettings(peak=peak, jump=True), steps, before).rate(0) == peak
-    assert near(schedule(LearningRateSettings(peak=peak, warmup=0.5), steps, before).start, before)
-    assert schedule(LearningRateSettings(peak=before), steps, before).rate(0) == before
+    with pytest.raises(ValueError, match=r"ends at a rate of .* this one starts at .*remove `peak` .*`jump: true`"):
+        rate_schedule(LearningRateSettings(peak=peak), steps, before)
+    assert rate_schedule(LearningRateSettings(peak=peak, jump=True), steps, before).rate(0) == peak
+    assert near(rate_schedule(LearningRateSettings(peak=peak, warmup=0.5), steps, before).start, before)
+    assert rate_schedule(LearningRateSettings(peak=before), steps, before).rate(0) == before
 
 
 def test_in_numbers() -> None:
     """Fails if the cosine is taken for the straight line, or steps are counted from 1."""
-    warm = schedule(LearningRateSettings(peak=1.0, warmup=0.4, decay=0.4, end=0.0, shape="linear"), 10, None)
+    warm = rate_schedule(LearningRateSettings(peak=1.0, warmup=0.4, decay=0.4, end=0.0, shape="linear"), 10, None)
     assert [round(warm.rate(step), 12) for step in range(10)] == [0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25, 0]
-    wave = schedule(LearningRateSettings(decay=1.0, end=0.1), 4, 0.5)
+    wave = rate_schedule(LearningRateSettings(decay=1.0, end=0.1), 4, 0.5)
     assert [wave.rate(step) for step in range(4)] == pytest.approx(
         [0.1 + 0.4 * (1 + cos(pi * done)) / 2 for done in (0.25, 0.5, 0.75, 1)], abs=1e-15
     )
 
 
 def test_the_first_phase_needs_a_peak_and_begins_at_it_or_warms_up_from_0() -> None:
-    with pytest.raises(ValueError, match="`peak` is required: no phase before it ends at a rate above 0"):
-        schedule(LearningRateSettings(), 10, None)
+    with pytest.raises(ValueError, match="`peak` is required: no earlier phase ends at a rate above 0"):
+        rate_schedule(LearningRateSettings(), 10, None)
     with pytest.raises(ValueError, match="`peak` is required"):
-        schedule(LearningRateSettings(), 10, 0.0)
-    assert schedule(LearningRateSettings(peak=0.5), 10, None).rate(0) == 0.5
-    assert schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, None).rate(0) == 0.1
-    assert schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, 0.0).rate(0) == 0.1
+        rate_schedule(LearningRateSettings(), 10, 0.0)
+    assert rate_schedule(LearningRateSettings(peak=0.5), 10, None).rate(0) == 0.5
+    assert rate_schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, None).rate(0) == 0.1
+    assert rate_schedule(LearningRateSettings(peak=0.5, warmup=0.5), 10, 0.0).rate(0) == 0.1
 
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.96, 0.04), (0.04, 0.96), (0.5, 0.5), (1.0, 0.0), (0.0, 1.0)])
 def test_a_warm_up_and_a_decay_are_left_a_step_each(warmup: float, decay: float) -> None:
     """Fails if the warm-up is rounded up to the whole phase where a decay is asked for as well."""
     for steps in range(2, 40):
-        plan = schedule(LearningRateSettings(peak=1.0, warmup=warmup, decay=decay), steps, None)
+        plan = rate_schedule(LearningRateSettings(peak=1.0, warmup=warmup, decay=decay), steps, None)
         assert (plan.warmup_steps >= 1, plan.decay_steps >= 1) == (warmup > 0, decay > 0)
         assert plan.warmup_steps + plan.decay_steps <= steps
 
 
 def test_one_step_has_no_room_for_both() -> None:
-    with pytest.raises(ValueError, match="1 steps leave no room for a warm-up and a decay"):
-        schedule(LearningRateSettings(peak=1.0, warmup=0.5, decay=0.5), 1, None)
+    with pytest.raises(ValueError, match="1 step cannot hold both a warm-up and a decay"):
+        rate_schedule(LearningRateSettings(peak=1.0, warmup=0.5, decay=0.5), 1, None)

@@ -34,7 +34,7 @@ from trainer.data import loader
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import IGNORED, Batch, Batches
-from trainer.data.mixture import order
+from trainer.data.mixture import source_order
 from trainer.data.permutation import key_of, permute
 
 LARGE = 70_000  # a vocabulary of uint32
@@ -77,7 +77,7 @@ def slow_batches(sources: Mapping[str, Made], chunk: int, plans: tuple[PhasePlan
     streams = {name: slow_stream(made, name, plans[0].seed, chunk) for name, made in sources.items()}
     last = {name: next(stream) for name, stream in streams.items()}
     for plan in plans:
-        names, turns = list(plan.shares), order(tuple(plan.shares.values())).source_P.tolist()
+        names, turns = list(plan.shares), source_order(tuple(plan.shares.values())).source_P.tolist()
         for step in range(plan.steps):
             rows = []
             for sequence in range(step * plan.batch_sequences, (step + 1) * plan.batch_sequences):
@@ -123,7 +123,7 @@ def test_batches_are_those_of_a_slow_reckoning(
 
 def test_a_batch_says_what_it_is() -> None:
     with one_phase({"books": documents([[5, 4, -3, 8]])}, 3, 10, 2) as (corpora, plan):
-        batch = Batches(corpora, plan, rank=1, world=2)[3]
+        batch = Batches(corpora, plan, dp_rank=1, dp_world=2)[3]
     assert (batch.step, batch.first_row, batch.sources) == (3, 1, ("books",))
     assert [each.dtype for each in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)] == [np.int64] * 2 + [
         np.int32
@@ -226,7 +226,7 @@ def test_skipped_steps_are_left_out_and_shift_nothing(skip: set[int], first: int
 def calls_of(work: Callable[[], object]) -> int:
     """How many functions, of Python and of C, are called by it."""
     counts: Counter[str] = Counter()
-    order.cache_clear()
+    source_order.cache_clear()
     sys.setprofile(lambda frame, event, argument: counts.update((event,)))
     try:
         work()
@@ -258,7 +258,7 @@ def test_seeking_to_a_far_step_costs_as_much_as_to_the_first(skip: tuple[str, ..
 
 
 def prefetching() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_the_prefetch_thread_ends_with_its_consumer() -> None:
@@ -283,7 +283,7 @@ def test_an_error_in_the_thread_reaches_the_consumer_in_its_place() -> None:
     made = {"books": counted([40] * 10)}  # a chunk is a shard, and lasts two steps
     with one_phase(made, 20, 10, 2, chunk_tokens=40) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", 2):
         stream = Batches(corpora, plan).streams["books"]
-        gone = next(stream.pieces(200, 1)).shard.path  # of steps 11 and 12; step 10 ends on its first token
+        gone = next(stream.slices(200, 1)).shard.path  # of steps 11 and 12; step 10 ends on its first token
         gone.unlink()
         for prefetch in (False, True):
             steps: list[int] = []
@@ -296,7 +296,7 @@ def test_an_error_in_the_thread_reaches_the_consumer_in_its_place() -> None:
 def test_what_cannot_be_asked() -> None:
     with mixed(3, 8, 6, 10) as (corpora, plan):
         for step in (0, 4):
-            with pytest.raises(IndexError, match=f"step {step} lies outside 1 … 3"):
+            with pytest.raises(IndexError, match=f"step {step} is outside this phase, 1 … 3"):
                 Batches(corpora, plan)[step]
-        with pytest.raises(InputError, match="a batch of 6 sequences cannot be shared evenly by 4 processes; change"):
-            Batches(corpora, plan, rank=0, world=4)
+        with pytest.raises(InputError, match="a batch of 6 sequences is not divisible by 4 processes; change"):
+            Batches(corpora, plan, dp_rank=0, dp_world=4)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.mixture import MAX_PERIOD, integer_shares, order
+from trainer.data.mixture import MAX_PERIOD, integer_shares, source_order
 
 SMALL = st.lists(st.integers(1, 60), min_size=2, max_size=12)
 LOPSIDED = st.lists(st.sampled_from([1, 1, 1, 2, 3, 97, 500, 999]), min_size=2, max_size=9)
@@ -36,7 +36,7 @@ WORST = [
 
 def deviation(shares: tuple[int, ...]) -> Fraction:
     """The furthest that any source ever is from its share, in sequences."""
-    source_P = order(shares).source_P
+    source_P = source_order(shares).source_P
     period, shares_K = sum(shares), np.array(shares)
     assert len(source_P) == period
     taken_PK = np.cumsum(source_P[:, None] == np.arange(len(shares)), axis=0)
@@ -63,7 +63,7 @@ def test_the_bound_is_reached() -> None:
 
 
 def test_one_source_takes_every_turn() -> None:
-    found = order((1,))
+    found = source_order((1,))
     source_N, turn_N = found.turns(np.arange(5))
     assert (source_N.tolist(), turn_N.tolist(), found.taken(5).tolist()) == ([0] * 5, list(range(5)), [5])
 
@@ -71,7 +71,7 @@ def test_one_source_takes_every_turn() -> None:
 @given(VECTORS, st.data())
 def test_turns_and_takings_are_those_of_counting(shares: tuple[int, ...], data: st.DataObject) -> None:
     """Fails if `taken` counts from 1 (includes the sequence asked for), or if `turns` forgets the periods before."""
-    found, period = order(shares), sum(shares)
+    found, period = source_order(shares), sum(shares)
     count = data.draw(st.integers(0, 3 * period), label="sequences")
     counted: Counter[int] = Counter()
     expected = []
@@ -87,7 +87,7 @@ def test_turns_and_takings_are_those_of_counting(shares: tuple[int, ...], data: 
 @given(VECTORS, st.integers(0, 10**12))
 def test_far_out_it_is_the_same_arithmetic(shares: tuple[int, ...], sequence: int) -> None:
     """Fails if turns are counted in 32 bits."""
-    found = order(shares)
+    found = source_order(shares)
     source_N, turn_N = found.turns(np.array([sequence]))
     source = int(source_N[0])
     assert int(found.taken(sequence)[source]) == int(turn_N[0])
@@ -97,8 +97,8 @@ def test_far_out_it_is_the_same_arithmetic(shares: tuple[int, ...], sequence: in
 
 def test_the_order_is_the_promise_of_every_run_that_can_be_resumed() -> None:
     """Fails if ties are broken otherwise: old runs would see other data."""
-    assert order((1, 2, 4)).source_P.tolist() == [2, 1, 2, 2, 0, 1, 2]
-    assert order((2, 2, 2, 1)).source_P.tolist() == [0, 1, 2, 3, 0, 1, 2]
+    assert source_order((1, 2, 4)).source_P.tolist() == [2, 1, 2, 2, 0, 1, 2]
+    assert source_order((2, 2, 2, 1)).source_P.tolist() == [0, 1, 2, 3, 0, 1, 2]
 
 
 @given(st.lists(st.integers(0, 2_000), min_size=1, max_size=12).filter(any), st.sampled_from([100, 1_000, 10_000]))

@@ -85,7 +85,7 @@ def test_any_part_is_that_part_of_the_whole(cuts: list[int], chunk: int, start: 
     with opened(cuts, chunk) as stream:
         whole_N, seams = stream.read(0, start + count)
         part_N, part_seams = stream.read(start, count)
-        pieces = list(stream.pieces(start, count))
+        pieces = list(stream.slices(start, count))
     assert np.array_equal(part_N, whole_N[start:])
     assert part_seams.tolist() == [seam - start for seam in seams.tolist() if seam > start]
     breaks = [at for at, (a, b) in enumerate(pairwise(whole_N.tolist()), 1) if b != a + 1]
@@ -101,7 +101,7 @@ def test_pieces_say_where_the_tokens_lie(cuts: list[int], chunk: int, start: int
     with opened(cuts, chunk) as stream:
         told = [
             starts[piece.shard.path.name] + place
-            for piece in stream.pieces(start, count)
+            for piece in stream.slices(start, count)
             for place in range(piece.first, piece.last)
         ]
         assert told == stream.read(start, count)[0].tolist()
@@ -140,13 +140,13 @@ def test_few_maps_are_enough() -> None:
     """Fails if the newest map is closed in place of the one that was not used for longest."""
     with corpora_of({"books": counted([10] * 6)}, chunk_tokens=3) as corpora:
         source = corpora.sources["books"]
-        maps = ShardMaps(most=2)
+        maps = ShardMaps(limit=2)
         narrow, wide = stream_of(corpora, maps=maps).read(0, 130), stream_of(corpora).read(0, 130)
-        kept, newer = maps.open(source.train[0], source), maps.open(source.train[1], source)
-        assert maps.open(source.train[0], source) is kept
-        assert maps.open(source.train[2], source) is not newer  # number 1 is closed for it
-        assert maps.open(source.train[0], source) is kept
-        assert maps.open(source.train[1], source) is not newer
+        kept, newer = maps.open(source.train[0]), maps.open(source.train[1])
+        assert maps.open(source.train[0]) is kept
+        assert maps.open(source.train[2]) is not newer  # number 1 is closed for it
+        assert maps.open(source.train[0]) is kept
+        assert maps.open(source.train[1]) is not newer
     assert np.array_equal(narrow[0], wide[0])
 
 
@@ -184,7 +184,9 @@ def test_a_shard_of_wider_tokens_is_refused() -> None:
     """Fails without a look at the type: numpy cuts uint32 to uint16 without a word."""
     with (
         two_builds(documents([[64]]), vocabulary=LARGE) as (stream, _),
-        pytest.raises(TrainerError, match=r"uint32 tokens; the manifest's vocabulary means uint16: .*corpus verify"),
+        pytest.raises(
+            TrainerError, match=r"found uint32 tokens, expected uint16 for the manifest's vocabulary: .*corpus verify"
+        ),
     ):
         stream.read(0, 5)
 

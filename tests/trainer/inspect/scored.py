@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from corpus.store.corpus_manifest import Totals
 from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.engine.parallel import Distributed
@@ -18,6 +19,11 @@ EOS, VOCABULARY = 0, 11
 Documents = Sequence[Sequence[int]]  # their tokens, without EOS; None of them is EOS
 TEXT_BYTES = 3  # that a token of a made document stands for
 ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
+
+
+def holdout_of(golden: Corpora, name: str) -> Totals:
+    """The totals of a source's holdout, as the golden corpus' manifest states them."""
+    return next(source.holdout for source in golden.manifests["golden"].manifest.sources if source.name == name)
 
 
 def tokens_of(documents: Documents) -> list[list[int]]:
@@ -36,7 +42,7 @@ def written(path: Path, documents: Documents, split: str = "holdout") -> TokenSh
         np.array([TEXT_BYTES * (length - 1) for length in lengths], np.int64),
     )
     write_token_shard(path, shard)
-    return TokenShardFile(path, sum(lengths), len(documents), int(shard.bytes_D.sum()))
+    return TokenShardFile(path, sum(lengths), len(documents), "t" * 64)
 
 
 def made(
@@ -51,7 +57,7 @@ def made(
     for name, shards in holdouts.items():
         held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
         trained = (written(folder / f"{name}-train.arrow", train, "train"),)
-        sources[name] = TokenSource(name, 64, "t" * 64, trained, held, holdout_thin=False)
+        sources[name] = TokenSource(name, 64, trained, held, holdout_thin=False)
     return Corpora(sources, TokenizerFile(tokenizer, "t" * 64, vocabulary, EOS, "<|endoftext|>"), {})
 
 

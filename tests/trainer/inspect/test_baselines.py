@@ -21,6 +21,7 @@ from tests.trainer.inspect.scored import (
     VOCABULARY,
     Uniform,
     evaluation_row,
+    holdout_of,
     made,
     read_back,
     score,
@@ -76,7 +77,7 @@ def test_unigram_reads_its_own_source_a_part_at_a_time(
         train = read_back(replace(source, holdout=source.train))
         expected = by_hand(tokens_of(train), tokens_of(read_back(source)), 384)
         assert yardsticks.sources[name].unigram_bits == pytest.approx(expected, rel=1e-12)
-        assert yardsticks.levels([name]).unigram == pytest.approx(expected / source.holdout_bytes, rel=1e-12)
+        assert yardsticks.levels([name]).unigram == pytest.approx(expected / holdout_of(golden, name).bytes, rel=1e-12)
     monkeypatch.setattr(trainer.inspect.baselines, "AT_ONCE_TOKENS", 7)
     assert measure(golden, None) == yardsticks
 
@@ -97,7 +98,7 @@ def test_both_read_the_documents_that_are_scored(golden: Corpora) -> None:
         found = limited.sources[name]
         assert (found.documents, found.holdout_documents, found.bytes) == (
             score.documents,
-            source.holdout_documents,
+            holdout_of(golden, name).documents,
             score.bytes,
         )
         text = "".join(held_out_texts(golden, name)[: score.documents]).encode()
@@ -132,7 +133,9 @@ def test_progress_reaches_its_end(golden: Corpora) -> None:
     told: list[tuple[int, int]] = []
     measure(golden, None, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told) and told[-1][0] == told[-1][1]
-    assert told[-1][1] == sum(each.train_tokens + each.holdout_tokens for each in golden.sources.values())
+    assert told[-1][1] == sum(
+        source.train_tokens + holdout_of(golden, name).tokens for name, source in golden.sources.items()
+    )
 
 
 def test_yardsticks_survive_json(yardsticks: Yardsticks) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.trainer.inspect.scored import (
     VOCABULARY,
     Documents,
     Uniform,
+    holdout_of,
     made,
     read_back,
     scored,
@@ -69,9 +71,9 @@ def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token(golden: Cor
     evaluation = scored(Uniform(), golden, sequence_tokens=100)
     assert list(evaluation.sources) == ["books", "code", "web"]
     for name, score in evaluation.sources.items():
-        source = golden.sources[name]
-        assert (score.tokens, score.bytes) == (source.holdout_tokens, source.holdout_bytes)
-        assert (score.documents, score.holdout_documents, score.overwritten) == (source.holdout_documents,) * 2 + (0,)
+        held = holdout_of(golden, name)
+        assert (score.tokens, score.bytes) == (held.tokens, held.bytes)
+        assert (score.documents, score.holdout_documents, score.overwritten) == (held.documents, held.documents, 0)
         assert score.bits_per_byte == pytest.approx(math.log2(384) * score.tokens / score.bytes, rel=1e-6)
         assert score.bits_per_token == pytest.approx(math.log2(384), rel=1e-6)
     assert {name: score.thin for name, score in evaluation.sources.items()} == {
@@ -107,7 +109,7 @@ def test_every_token_is_a_target_once_and_sees_its_own_document_alone(
         assert holdouts == ()
         return
     (held,) = holdouts
-    rows = windows([(held, at) for at in range(held.count(sequence_tokens))], sequence_tokens, EOS)
+    rows = windows([(held, at) for at in range(held.window_count(sequence_tokens))], sequence_tokens, EOS)
     targets = rows.targets_BT.flatten()
     assert targets[targets != IGNORED].tolist() == expected
     assert (held.tokens, held.bytes) == (len(expected), TEXT_BYTES * sum(map(len, documents)))
@@ -245,6 +247,7 @@ def test_a_damaged_shard_is_an_error(tmp_path: Path) -> None:
         scored(Uniform(), made(tmp_path, {"made": [[[1, EOS, EOS, 2]]]}))
     corpora = made(tmp_path, {"made": [[[1, 2]]]})
     source = corpora.sources["made"]
-    other = TokenSource("made", 64, "u" * 64, source.train, source.holdout, holdout_thin=False)
+    files = tuple(replace(file, tokenizer="u" * 64) for file in source.holdout)
+    other = TokenSource("made", 64, source.train, files, holdout_thin=False)
     with pytest.raises(TrainerError, match="corpus verify"):
         scored(Uniform(), Corpora({"made": other}, corpora.tokenizer, {}))

@@ -186,7 +186,7 @@ def test_without_a_corpus_the_vocabulary_can_be_given(capsys: pytest.CaptureFixt
     [
         ("cluster.accelerator=H1000", "no peak is known of `H1000`; did you mean `H100`"),
         ("cluster.devices=7", "phase `broad`: a batch of 512 sequences cannot be shared evenly by 7 devices"),
-        ("curriculum.refine.learning_rate.peak=1", "phase `refine`: learning_rate: the phase before it ends"),
+        ("curriculum.refine.learning_rate.peak=1", "phase `refine`: learning_rate: the previous phase ends"),
     ],
 )
 def test_what_is_written_wrongly_is_refused(assignment: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,8 +200,7 @@ def _made(held: Mapping[str, int]) -> Corpora:
         name: TokenSource(
             name=name,
             chunk_tokens=64,
-            tokenizer="",
-            train=(TokenShardFile(Path(), tokens, 1, 1),),
+            train=(TokenShardFile(Path(), tokens, 1, ""),),
             holdout=(),
             holdout_thin=False,
         )

@@ -131,7 +131,7 @@ def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int)
         batches, spans = Batches(corpora, plan), by_row(trace(corpora, plan, step), 3)
         shards = {shard.path.name: shard for shard in corpora.sources["books"].train}
         for (row, source, start), mine in zip(batches.rows(step), spans, strict=True):
-            pieces = batches.streams[source].pieces(start, width + 1)
+            pieces = batches.streams[source].slices(start, width + 1)
             expected = [
                 (name_at(piece.shard, place), piece.shard.path.name)
                 for piece in pieces
