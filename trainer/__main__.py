@@ -1,4 +1,4 @@
-"""`python -m trainer`, which is what torchrun starts: `torchrun --nproc-per-node 8 -m trainer fit`."""
+"""Entry point of `python -m trainer`, for torchrun: `torchrun --nproc-per-node 8 -m trainer fit`."""
 
 from trainer.cli import main
 

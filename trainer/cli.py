@@ -9,24 +9,50 @@ import typer
 
 from corpus.errors import CorpusError
 
+START = """\
+trainer trains a language model on the token shards of `corpus build`, in the phases of a training file.
+
+Start with the small model that comes with the source; it trains in minutes on a CPU:
+
+  corpus build recipes/quickstart.yaml                     build its corpus
+  trainer plan --config recipes/train_quickstart.yaml      check the training file; show time, memory and cost
+  trainer fit --config recipes/train_quickstart.yaml       train, or resume training
+  trainer eval --config recipes/train_quickstart.yaml      show bits per byte on each source's holdout
+
+`trainer --help` lists all commands. docs/training.md describes the training file."""
+
 app = typer.Typer(
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Trains a transformer on the token shards of a corpus, through a curriculum.",
+    help="Train a language model on the token shards of `corpus build`.",
 )
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="A training file. (default: ./train.yaml, else recipes/train.yaml)", metavar="FILE"),
+    typer.Option("--config", help="Training file. (default: ./train.yaml, else recipes/train.yaml)", metavar="FILE"),
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Overrides a setting: key.path=value.", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: key.path=value. Can be repeated.", metavar="KEY=VALUE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AtStep = Annotated[
-    int | None, typer.Option("--checkpoint", min=1, help="The step of a checkpoint. (default: the last)", metavar="N")
+    int | None, typer.Option("--checkpoint", min=1, help="Step of the checkpoint. (default: the last)", metavar="N")
 ]
+
+
+@app.callback()
+def start(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"gristmill {version_of('gristmill')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(START)
 
 
 @app.command()
@@ -34,10 +60,10 @@ def plan(
     config: Config = None,
     assignments: Set = None,
     without_corpus: Annotated[bool, typer.Option(help="Plan before the corpus is built.")] = False,
-    vocabulary: Annotated[int, typer.Option(help="Of the tokenizer, without a corpus.")] = 32_768,
+    vocabulary: Annotated[int, typer.Option(help="Tokens in the vocabulary, with --without-corpus.")] = 32_768,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a curriculum reads, needs and costs; refuse it if the corpora cannot feed it."""
+    """Check the training file against its corpora, and show time, memory and cost."""
     from trainer.inspect.training_plan import show_plan
 
     show_plan(config, assignments or [], without_corpus=without_corpus, as_json=as_json, vocabulary=vocabulary)
@@ -45,12 +71,14 @@ def plan(
 
 @app.command()
 def fit(
-    phase: Annotated[str | None, typer.Option("--phase", help="One phase.", metavar="NUMBER|NAME")] = None,
+    phase: Annotated[str | None, typer.Option("--phase", help="Train only this phase.", metavar="NUMBER|NAME")] = None,
     config: Config = None,
     assignments: Set = None,
-    other_corpus: Annotated[bool, typer.Option(help="Go on although a corpus is not the checkpoint's.")] = False,
+    other_corpus: Annotated[
+        bool, typer.Option(help="Resume even if a corpus differs from the one that the checkpoint was trained on.")
+    ] = False,
 ) -> None:
-    """Train a phase, or all that is left; go on from the last checkpoint."""
+    """Train all remaining phases, or one; resume from the last checkpoint."""
     from trainer.fit import fit as train
 
     train(config, phase, assignments or [], other_corpus)
@@ -58,7 +86,7 @@ def fit(
 
 @app.command("eval")
 def eval_(config: Config = None, assignments: Set = None, as_json: AsJson = False) -> None:
-    """Show held-out bits per byte by source, beside what a unigram and xz reach."""
+    """Show bits per byte on each source's holdout, next to the baselines."""
     from trainer.inspect.load_model import show_scores
 
     show_scores(config, assignments or [], as_json)
@@ -66,16 +94,16 @@ def eval_(config: Config = None, assignments: Set = None, as_json: AsJson = Fals
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The beginning of a document.")] = "",
-    tokens: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest.")] = 50,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    prompt: Annotated[str, typer.Argument(help="Beginning of a document.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="Limit on the number of tokens.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0, help="0: always the most likely token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=1, help="Sample from this many of the most likely tokens.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 1,
     checkpoint: AtStep = None,
     config: Config = None,
     assignments: Set = None,
 ) -> None:
-    """Write on from a prompt with the last checkpoint's model."""
+    """Continue a prompt with the model of a checkpoint."""
     from trainer.inspect.load_model import write_on
 
     write_on(config, assignments or [], prompt, tokens, temperature, top_k, seed, checkpoint)
@@ -83,25 +111,26 @@ def generate(
 
 @app.command()
 def trace(
-    step: Annotated[int, typer.Option("--step", min=1, help="A step of the curriculum, from 1.", metavar="N")],
+    step: Annotated[int, typer.Option("--step", min=1, help="Step of the curriculum, from 1.", metavar="N")],
     config: Config = None,
     assignments: Set = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a span.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line and span.")] = False,
 ) -> None:
-    """Name the documents in the batch of a step."""
+    """List the documents in the batch of a step."""
     from trainer.inspect.trace import show_trace
 
     show_trace(config, assignments or [], step, as_json)
 
 
 def main() -> None:
-    """Runs the command; an error that a person can act on is printed without a traceback."""
+    """Run the command. Errors that the user can act on are printed without a traceback."""
     try:
         app()
     except CorpusError as error:
+        # Of an error that all processes raise together, only rank 0 prints it.
         rank = os.environ.get("RANK", "0")
         if rank == "0" or not getattr(error, "by_all", False):
-            print(f"trainer: {'' if rank == '0' else f'process {rank}: '}{error}", file=sys.stderr)
+            print(f"trainer: {'' if rank == '0' else f'rank {rank}: '}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("trainer: stopped", file=sys.stderr)

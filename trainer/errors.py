@@ -1,19 +1,19 @@
-"""Errors of a training run that a person can act on."""
+"""Errors of a training run that the user can act on."""
 
 from corpus.errors import CorpusError
 
 
 class TrainerError(CorpusError):
-    """A failed run (exit 1). What the user wrote wrongly is a `corpus.errors.InputError` (exit 2)."""
+    """A failed run (exit 1). Mistakes in the user's input are `corpus.errors.InputError` (exit 2)."""
 
-    by_all = False  # all processes of the run find it together, so one of them tells it
+    by_all = False  # True if all ranks raise the error together, so that one of them prints it
 
 
 class Stopped(TrainerError):
-    """Somebody asked the run to stop; it saved a checkpoint and can go on from there."""
+    """The run was asked to stop. It saved a checkpoint to resume from."""
 
     by_all = True
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal  # what a shell reports of a process that the signal ended
+        self.exit_code = 128 + signal  # as shells report a process ended by the signal

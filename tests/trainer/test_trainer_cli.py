@@ -1,8 +1,10 @@
 """The command as a user meets it: what it says of a bad configuration, and what its other verbs print."""
 
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,7 @@ BAD = {
         "source `books` holds 2,163 training tokens; by the end of this phase 1 M would be read",
     ),
     "missing manifest": ({"corpora": {"golden": "nowhere"}}, "corpus `golden`: nowhere: cannot read a manifest here"),
-    "rates that do not join": ({"curriculum": phases(second={"learning_rate": {"peak": 1e-3}})}, "say `jump: true`"),
+    "rates that do not join": ({"curriculum": phases(second={"learning_rate": {"peak": 1e-3}})}, "set `jump: true`"),
     "unknown setting": ({"optimiser": {}}, "`optimiser` is not a setting; did you mean `optimizer`?"),
 }
 
@@ -166,6 +168,19 @@ def test_trace_names_the_documents_of_a_step(
     assert code == 0 and spans[0]["id"] in out
     code, _, err = trainer(capfd, monkeypatch, "trace", "--step", "99", "--config", str(run))
     assert code == 2 and "the curriculum has steps 1 to 22" in err
+
+
+def test_without_arguments_the_first_steps_are_shown(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = trainer(capfd, monkeypatch)
+    assert (code, out, err) == (0, cli.START + "\n", "")
+    for path in set(re.findall(r"recipes/\S+", out)):
+        assert (Path(__file__).parents[2] / path).is_file()
+
+
+def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trainer(capfd, monkeypatch, "--version") == (0, f"gristmill {version('gristmill')}\n", "")
 
 
 def test_help_loads_no_heavy_package() -> None:

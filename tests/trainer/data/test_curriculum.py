@@ -194,8 +194,8 @@ def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) ->
         "phase `two`: source `books` holds 1,000 training tokens; by the end of this phase 1,200 would be read, 1.2 "
         "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or reduce this phase's tokens or "
         "the source's share to 83.3%",
-        "phase `three`: learning_rate: the previous phase ends at a rate of 0.001, and this one starts at 0.002; remove "
-        "`peak` to join them, add a `warmup`, or set `jump: true`",
+        "phase `three`: learning_rate: the previous phase ends at a rate of 0.001, and this one starts at 0.002; "
+        "remove `peak` to join them, add a `warmup`, or set `jump: true`",
     ]
 
 
