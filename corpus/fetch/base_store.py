@@ -2,11 +2,11 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 from corpus.errors import CorpusError
@@ -18,6 +18,7 @@ REDIRECTS = 10
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 _MESSAGE_BYTES = 4096  # of an error's body
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+T = TypeVar("T")
 
 
 class FileInfo(NamedTuple):
@@ -36,34 +37,18 @@ class ChangedError(CorpusError):
     """The server no longer has the requested version or byte range."""
 
 
-class Response(Protocol):
-    """Answer to one request. Header names are lower-case, and the body can be read once."""
+class Response:
+    """Answer to one request: status, headers by their lower-case names, and a body that can be read once."""
 
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+        self.url, self.status = url, status
+        self.headers = {name.lower(): value for name, value in headers.items()}
+        self._body = body
 
     def read(self, count: int) -> bytes:
         """Return 1 to `count` bytes of the body as sent, b"" at its end. Raises TransientError."""
-
-
-class ErrorResponse:
-    """Response made from a client library's error; its body is the error's message."""
-
-    def __init__(self, url: str, status: int, headers: Mapping[str, str], message: str) -> None:
-        self.url, self.status = url, status
-        self.headers = {name.lower(): value for name, value in headers.items()}
-        self._body = message.encode()
-
-    def read(self, count: int) -> bytes:
-        """See Response.read."""
-        body, self._body = self._body, b""
-        return body
+        block, self._body = self._body[:count], self._body[count:]
+        return block
 
 
 class Store(ABC):
@@ -118,6 +103,24 @@ class NetworkStore(Store):
     def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> AbstractContextManager[Response]:
         """See Store.get. Raises as `request` does."""
         return self.request("GET", url, headers)
+
+    def query(self, url: str, call: Callable[[], T]) -> T:
+        """Run a client library's call like a request: in the host's turn, with retries and a status check."""
+
+        def attempt() -> T:
+            host = Host(self.access, self.host(url))
+            with host.slot():
+                try:
+                    return call()
+                except Exception as error:
+                    check_status(self.error_response(error, url), display_url(url), host, self.advice)
+                    raise
+
+        return retry(display_url(url), attempt)
+
+    def error_response(self, error: Exception, url: str) -> Response:
+        """Return the response behind a client library's error; raise our error if there was none."""
+        raise error
 
     @contextmanager
     def request(

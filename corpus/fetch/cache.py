@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from corpus.errors import CorpusError
 from corpus.fetch import response_headers
@@ -22,6 +23,8 @@ from corpus.units import human_bytes
 SPARE_BYTES = 200_000_000  # kept free on the cache's disk
 BLOCK_BYTES = 1 << 18
 _SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=!")
+
+E = TypeVar("E", bound=Exception)
 
 
 def cache_path(info: FileInfo, cache: Path) -> Path:
@@ -110,29 +113,20 @@ class _Download:
         info, headers = self._info, response.headers
         if response.status == 206:
             span = response_headers.content_range(headers)
-            if (
-                span is None
-                or span.start != self._received
-                or span.size not in (None, info.size)
-                or self._is_other_version(headers)
-            ):
-                self._discard()
-                raise TransientError("the server ignored the requested byte range")
+            same_file = span is not None and span.size in (None, info.size) and not self._is_other_version(headers)
+            if span is None or span.start != self._received or not same_file:
+                raise self._rejected(TransientError("the server ignored the requested byte range"))
             size: int | None = span.end
         else:
             self._discard()
             size = response_headers.length(headers)
         kind, _, value = info.version.partition(":")
         if kind in ("etag", "date") and response_headers.versions(headers).get(kind, value) != value:
-            self._discard()
-            raise changed_error(info.url)
+            raise self._rejected(changed_error(info.url))
         if size is not None and size != info.size and (response.status == 200 or size > info.size):
-            self._discard()
-            comparison = "longer" if size > info.size else "shorter"
-            raise CorpusError(
-                f"{self._name}: {size} bytes, {comparison} than the {info.size} published; nothing was kept. Build "
-                "again, and if that does not help, use a mirror"
-            )
+            problem = f"{size} bytes, {'longer' if size > info.size else 'shorter'} than the {info.size} published"
+            advice = "nothing was kept. Build again, and if that does not help, use a mirror"
+            raise self._rejected(CorpusError(f"{self._name}: {problem}; {advice}"))
         if not self._received:
             resumable = headers.get("accept-ranges", "bytes") != "none"
             self._validator = response_headers.validator(headers) if resumable else None
@@ -161,14 +155,12 @@ class _Download:
                 digest = hashlib.file_digest(file, partial(hashlib.new, algorithm, usedforsecurity=False)).hexdigest()
             if digest == expected:
                 continue
-            self._discard()
             if self._resumed:
                 self._resumed = False
-                raise TransientError(f"resumed download failed its {algorithm.upper()} check")
-            raise CorpusError(
-                f"{self._name}: not the file that was published: expected {algorithm.upper()} {expected}, found "
-                f"{digest}; nothing was kept. Try again; if it fails again, do not trust this server"
-            )
+                raise self._rejected(TransientError(f"resumed download failed its {algorithm.upper()} check"))
+            problem = f"not the file that was published: expected {algorithm.upper()} {expected}, found {digest}"
+            advice = "nothing was kept. Try again; if it fails again, do not trust this server"
+            raise self._rejected(CorpusError(f"{self._name}: {problem}; {advice}"))
 
     def _is_other_version(self, headers: response_headers.Headers) -> bool:
         """True if the response is of another version than the partial file."""
@@ -178,6 +170,10 @@ class _Download:
         by_tag = (self._validator or "").startswith('"')
         current = (f'"{tag}"' if tag else None) if by_tag else headers.get("last-modified")
         return current not in (None, self._validator)
+
+    def _rejected(self, error: E) -> E:
+        self._discard()
+        return error
 
     def _discard(self) -> None:
         """Delete the partial file."""

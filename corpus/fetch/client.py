@@ -11,33 +11,17 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from corpus.fetch.access import Access
-from corpus.fetch.base_store import AbsentError, FileInfo, Store, changed_error, display_url
+from corpus.fetch.base_store import FileInfo, Store, changed_error, display_url
 from corpus.fetch.cache import cache_path, download
 from corpus.fetch.http import HttpStore
 from corpus.fetch.hub import HubStore
 from corpus.fetch.local import LocalStore, local_path
 from corpus.fetch.package_index import PackageStore, parse_address
-from corpus.fetch.politeness import RefusedError, UnreachableError, retry
+from corpus.fetch.politeness import retry
 from corpus.fetch.ranges import RangeReader
 from corpus.fetch.remote_path import RemotePath
 from corpus.fetch.s3 import S3Store
 
-__all__ = [
-    "SCHEMES",
-    "AbsentError",
-    "FileInfo",
-    "RefusedError",
-    "UnreachableError",
-    "describe",
-    "expand",
-    "fetch",
-    "is_address",
-    "is_remote",
-    "parallel_requests",
-    "read_ranges",
-    "read_small",
-    "remote_path",
-]
 _STORES: Mapping[str, type[Store]] = {
     "http": HttpStore,
     "https": HttpStore,
@@ -89,7 +73,7 @@ def describe(urls: Sequence[str], access: Access) -> list[FileInfo]:
     bars = Progress(console=console, disable=not console.is_terminal, transient=True)
     bar = bars.add_task("asking for sizes", total=len(urls))
     try:
-        with parallel_requests() as threads:
+        with _request_threads() as threads:
             pending = [threads.submit(_describe, stores[_scheme(url)], url) for url in urls]
             for done in as_completed(pending):
                 done.result()
@@ -102,7 +86,7 @@ def describe(urls: Sequence[str], access: Access) -> list[FileInfo]:
 
 
 @contextmanager
-def parallel_requests() -> Iterator[ThreadPoolExecutor]:
+def _request_threads() -> Iterator[ThreadPoolExecutor]:
     """Threads for requests: an error cancels the pending ones, and Ctrl-C does not wait for the running ones."""
     threads = ThreadPoolExecutor(_THREADS)
     interrupted = False

@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness, response_headers
-from corpus.fetch.base_store import FileInfo, NetworkStore, display_url, error_line
+from corpus.fetch.base_store import FileInfo, NetworkStore, Response, display_url, error_line
 from corpus.fetch.politeness import StallTimer, TransientError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class HttpStore(NetworkStore):
         return f"{host}:{port}" if port else host
 
     @contextmanager
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator["HttpResponse"]:
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
         """See NetworkStore.send. A Content-Encoding is not decoded: files are kept as the server has them."""
         import urllib3
 
@@ -90,14 +90,12 @@ class HttpStore(NetworkStore):
             return FileInfo(url, size, response_headers.version(response.headers))
 
 
-class HttpResponse:
-    """Response of a web server; see Response."""
+class HttpResponse(Response):
+    """Response of a web server."""
 
     def __init__(self, response: "BaseHTTPResponse", url: str) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._response, self.url = response, url
-        self._timer = StallTimer()
+        super().__init__(url, response.status, response.headers)
+        self._response, self._timer = response, StallTimer()
 
     def read(self, count: int) -> bytes:
         """See Response.read."""

@@ -1,18 +1,17 @@
 """hf:// addresses: listed and described with huggingface_hub, downloaded over HTTPS."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import Access
-from corpus.fetch.base_store import AbsentError, ErrorResponse, FileInfo, check_status, display_url, error_line
-from corpus.fetch.http import HttpResponse, HttpStore
-from corpus.fetch.politeness import Host, TransientError, retry
+from corpus.fetch.base_store import AbsentError, FileInfo, Response, display_url, error_line
+from corpus.fetch.http import HttpStore
+from corpus.fetch.politeness import TransientError
 
-T = TypeVar("T")
 _FILE = re.compile(
     r"hf://(?P<kind>datasets/|spaces/|(?!datasets/|spaces/))(?P<name>[^/@]+/[^/@]+)(?:@(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?/(?P<path>.+)"
 )
@@ -40,7 +39,7 @@ class HubStore(HttpStore):
         return super().host(self._endpoint if url.startswith("hf://") else url)
 
     @contextmanager
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[HttpResponse]:
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
         """See NetworkStore.send. The token is sent to the hub only, not to hosts that it redirects to."""
         target = self._web_address(url) if url.startswith("hf://") else url
         if self._token and urlsplit(target)[:2] == urlsplit(self._endpoint)[:2]:
@@ -51,7 +50,7 @@ class HubStore(HttpStore):
     def describe(self, url: str) -> FileInfo:
         """See Store.describe. The hub publishes the SHA-256 of large files."""
         self._web_address(url)
-        info = retry(display_url(url), lambda: self._query(url, lambda: self._system.info(url)))
+        info = self.query(url, lambda: self._system.info(url))
         if info["type"] != "file":
             raise InputError(f"{display_url(url)}: a folder; name its files, with a pattern such as **/*.parquet")
         lfs = info.get("lfs")
@@ -62,8 +61,7 @@ class HubStore(HttpStore):
     def expand(self, pattern: str) -> list[str]:
         """See Store.expand."""
         self._web_address(pattern)
-        name = display_url(pattern)
-        files = retry(name, lambda: self._query(pattern, lambda: self._system.glob(pattern, detail=True)))
+        files = self.query(pattern, lambda: self._system.glob(pattern, detail=True))
         return sorted(f"hf://{path}" for path, info in files.items() if info["type"] == "file")
 
     def _web_address(self, url: str) -> str:
@@ -74,23 +72,18 @@ class HubStore(HttpStore):
         revision = quote(unquote(match["revision"] or "main"), safe="")
         return f"{self._endpoint}/{match['kind']}{match['name']}/resolve/{revision}/{quote(match['path'])}"
 
-    def _query(self, url: str, query: Callable[[], T]) -> T:
-        """Run a query of the file system in the host's turn, and convert its errors."""
-        host, name = Host(self.access, self.host(url)), display_url(url)
-        with host.slot():
-            try:
-                return query()
-            except FileNotFoundError as error:
-                raise AbsentError(f"{name}: not found on the hub: {error_line(error)}") from None
-            except (ValueError, NotImplementedError) as error:
-                raise InputError(f"{name}: {error_line(error)}") from None
-            except Exception as error:  # the class depends on the HTTP client of the installed version
-                response = getattr(error, "response", None)
-                if response is not None:
-                    status, headers = response.status_code, response.headers
-                    check_status(ErrorResponse(url, status, headers, error_line(error)), name, host, self.advice)
-                if type(error).__name__ == "OfflineModeIsEnabled":
-                    raise CorpusError(f"{name}: {error_line(error)}") from None
-                if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):
-                    raise TransientError(error_line(error)) from None
-                raise
+    def error_response(self, error: Exception, url: str) -> Response:
+        """See NetworkStore.error_response. The classes depend on the hub client's version of its HTTP library."""
+        message = f"{display_url(url)}: {error_line(error)}"
+        if isinstance(error, FileNotFoundError):
+            raise AbsentError(f"{message} (not found on the hub)") from None
+        if isinstance(error, ValueError | NotImplementedError):
+            raise InputError(message) from None
+        response = getattr(error, "response", None)
+        if response is not None:
+            return Response(url, response.status_code, response.headers, error_line(error).encode())
+        if type(error).__name__ == "OfflineModeIsEnabled":
+            raise CorpusError(message) from None
+        if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):
+            raise TransientError(error_line(error)) from None
+        raise error

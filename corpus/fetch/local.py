@@ -9,7 +9,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import InputError
-from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Store
+from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Response, Store
 
 
 def local_path(address: str) -> Path | None:
@@ -45,7 +45,7 @@ class LocalStore(Store):
         return sorted(f"file://{quote(str(path))}" for path in paths if path.is_file())
 
     @contextmanager
-    def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Iterator["LocalResponse"]:
+    def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Iterator[Response]:
         """See Store.get."""
         try:
             file = _path(url).open("rb")
@@ -57,20 +57,20 @@ class LocalStore(Store):
             yield LocalResponse(url, file, headers.get("Range", ""))
 
 
-class LocalResponse:
-    """Response of a local file to a request, with the headers that a web server would send."""
+class LocalResponse(Response):
+    """Response with the headers that a web server would send for the file."""
 
     def __init__(self, url: str, file: BinaryIO, requested: str) -> None:
-        self.url, self._file = url, file
+        self._file = file
         self._modified_ns, size = self._modified(), os.fstat(file.fileno()).st_size
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", requested)
         start, end = (int(match[1]), min(int(match[2]) + 1, size)) if match else (0, size)
         if match and start >= end:
             raise ChangedError(f"{url}: has no bytes from {start} on")
-        self.status = 206 if match else 200
-        self.headers = {"content-length": str(end - start), "etag": f'"{self._modified_ns}"'}
+        headers = {"content-length": str(end - start), "etag": f'"{self._modified_ns}"'}
         if match:
-            self.headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+            headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+        super().__init__(url, 206 if match else 200, headers)
         file.seek(start)
         self._remaining = end - start
 

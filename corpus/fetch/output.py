@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from corpus.errors import CorpusError, InputError
 from corpus.fetch import s3
 from corpus.fetch.access import S3
 from corpus.fetch.base_store import AbsentError
+from corpus.fetch.politeness import CACHE_ADVICE
 from corpus.settings import Json, Strict
 from corpus.store.products import canonical, read_json, write_text
 
@@ -38,32 +38,29 @@ _PARTIAL = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.pull", re.DOTALL)
 T = TypeVar("T")
 
 
-class Output(ABC):
-    """Output of a build. Paths are local; for a bucket they lie in its working copy."""
+class FolderOutput:
+    """Output in a folder of this machine. The other kind, in a bucket, has the same methods."""
 
-    poll_s: float  # seconds between two checks for finished tasks
+    poll_s = 0.5  # seconds between two checks for finished tasks
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """The path or address that the user knows it by."""
+        return str(self.folder)
 
-    @abstractmethod
     def require_local(self, command: str) -> None:
-        """Raise InputError unless the output is a folder of this machine."""
+        """Raise InputError if the output is in a bucket."""
 
-    @abstractmethod
     def pull(self, path: Path) -> bool:
         """Download the file if only the bucket has it; return True if it exists. Raises CorpusError."""
+        return path.is_file()
 
-    @abstractmethod
     def pull_all(self) -> None:
         """Make the working copy equal to the bucket, except for files that are never pushed. Raises CorpusError."""
 
-    @abstractmethod
     def push(self, paths: Iterable[Path]) -> None:
         """Upload finished files. Raises CorpusError."""
 
@@ -72,50 +69,22 @@ class Output(ABC):
         if not path.is_file() or path.read_bytes() != text.encode():
             write_text(path, text, scratch)
 
-    @abstractmethod
     def sizes(self, folder: Path) -> dict[str, int]:
-        """Sizes in bytes of all files below a folder, by their paths relative to it."""
+        """Return the sizes in bytes of all files below a folder, by their paths relative to it."""
+        files = {}
+        for parent, _, names in os.walk(folder, followlinks=True):
+            for path in (Path(parent, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):  # a temporary file of a running task
+                    files[path.relative_to(folder).as_posix()] = path.stat().st_size
+        return files
 
     def remove(self, path: Path) -> None:
         """Delete a file, in the working copy as well; a missing one is no error."""
         path.unlink(missing_ok=True)
 
 
-class FolderOutput(Output):
-    """Output in a folder of this machine."""
-
-    poll_s = 0.5
-
-    @property
-    def name(self) -> str:
-        """See Output.name."""
-        return str(self.folder)
-
-    def require_local(self, command: str) -> None:
-        """See Output.require_local."""
-
-    def pull(self, path: Path) -> bool:
-        """See Output.pull."""
-        return path.is_file()
-
-    def pull_all(self) -> None:
-        """See Output.pull_all."""
-
-    def push(self, paths: Iterable[Path]) -> None:
-        """See Output.push."""
-
-    def sizes(self, folder: Path) -> dict[str, int]:
-        """See Output.sizes."""
-        found = {}
-        for parent, _, names in os.walk(folder, followlinks=True):
-            for path in (Path(parent, name) for name in names):
-                with contextlib.suppress(FileNotFoundError):  # a temporary file of a running task
-                    found[path.relative_to(folder).as_posix()] = path.stat().st_size
-        return found
-
-
-class BucketOutput(Output):
-    """Output in an S3 bucket, at `url` (s3://bucket/prefix without a trailing slash)."""
+class BucketOutput(FolderOutput):
+    """Output in an S3 bucket, at `url` (s3://bucket/prefix without a trailing slash). Paths lie in the working copy."""
 
     poll_s = 10.0  # each check is a request per job
 
@@ -125,19 +94,19 @@ class BucketOutput(Output):
 
     @property
     def name(self) -> str:
-        """See Output.name."""
+        """See FolderOutput.name."""
         return self._url
 
     def require_local(self, command: str) -> None:
-        """See Output.require_local."""
+        """See FolderOutput.require_local."""
         raise InputError(f"{self.folder}: this is a local copy of {self._url}; {command} supports local outputs only")
 
     def pull(self, path: Path) -> bool:
-        """See Output.pull."""
-        return path.is_file() or self._download(path)
+        """See FolderOutput.pull."""
+        return super().pull(path) or self._download(path)
 
     def pull_all(self) -> None:
-        """See Output.pull_all."""
+        """See FolderOutput.pull_all."""
         remote = {name: entry for name, entry in self._list(self.folder).items() if _is_pushed(name)}
         # Delete local files that the bucket does not have.
         for path in [*self.folder.iterdir(), *self.folder.glob("jobs/**/*")]:
@@ -154,23 +123,23 @@ class BucketOutput(Output):
         write_text(self.folder / COMPARED, canonical(states), self.folder / "logs")
 
     def push(self, paths: Iterable[Path]) -> None:
-        """See Output.push."""
+        """See FolderOutput.push."""
         local = [str(path) for path in paths]
         keys = [self._key(Path(path)) for path in local]
         if local:
             self._call(lambda system: system.put(local, keys, batch_size=PARALLEL_UPLOADS, chunksize=PART_BYTES))
 
     def write(self, path: Path, text: str, scratch: Path) -> None:
-        """See Output.write. The bucket gets it in any case: another machine may have written there since."""
+        """See FolderOutput.write. The bucket gets it in any case: another machine may have written there since."""
         self._call(lambda system: system.pipe_file(self._key(path), text.encode()))
         super().write(path, text, scratch)
 
     def sizes(self, folder: Path) -> dict[str, int]:
-        """See Output.sizes."""
+        """See FolderOutput.sizes."""
         return {name: size for name, (size, _) in self._list(folder).items()}
 
     def remove(self, path: Path) -> None:
-        """See Output.remove."""
+        """See FolderOutput.remove."""
         super().remove(path)
         with contextlib.suppress(AbsentError):
             self._call(lambda system: system.rm_file(self._key(path)))
@@ -222,7 +191,7 @@ class BucketOutput(Output):
             ) from None
 
 
-def open_output(folder: Path) -> Output:
+def open_output(folder: Path) -> FolderOutput:
     """Open the output that a folder is, or is the working copy of."""
     return _open_bucket(folder) if (folder / MARKER).is_file() else FolderOutput(folder)
 
@@ -240,9 +209,7 @@ def working_copy(url: str, cache: Path, settings: S3) -> Path:
         try:
             write_text(folder / MARKER, marker, folder / "logs")
         except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be written: {error.strerror}; set `cache` in the profile to another folder"
-            ) from None
+            raise InputError(f"{folder}: cannot be written: {error.strerror}; {CACHE_ADVICE}") from None
         _open_bucket.cache_clear()
     return folder
 

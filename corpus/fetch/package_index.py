@@ -165,12 +165,8 @@ def _choose(address: PackageAddress, listings: list[PackageListing]) -> PackageL
         if version is not None:
             versions.setdefault(version, []).append(listing)
     wanted = _version_key(address.version)
-    release = {
-        str(listing["filename"]): listing
-        for version in versions
-        if _version_key(version) == wanted
-        for listing in versions[version]
-    }
+    same = [listing for version in versions if _version_key(version) == wanted for listing in versions[version]]
+    release = {str(listing["filename"]): listing for listing in same}
     if not release:
         near = difflib.get_close_matches(address.version, versions, n=5, cutoff=0.3) or list(versions)[-5:]
         hint = f"; the nearest: {', '.join(near)}" if near else ""

@@ -11,18 +11,9 @@ from urllib.parse import urlsplit
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness, response_headers
 from corpus.fetch.access import S3
-from corpus.fetch.base_store import (
-    AbsentError,
-    ErrorResponse,
-    FileInfo,
-    NetworkStore,
-    Response,
-    check_status,
-    display_url,
-    error_line,
-)
+from corpus.fetch.base_store import AbsentError, FileInfo, NetworkStore, Response, display_url, error_line
 from corpus.fetch.http import CONNECT_S, agent
-from corpus.fetch.politeness import Host, StallTimer, TransientError, retry
+from corpus.fetch.politeness import StallTimer, TransientError
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -53,11 +44,11 @@ class S3Store(NetworkStore):
             if "If-Range" in headers:
                 arguments["IfMatch"] = condition  # a changed object is refused with status 412
         system, operation = self._client(), "get_object" if method == "GET" else "head_object"
-        response: S3Response | ErrorResponse
+        response: Response
         try:
             response = S3Response(url, system, system.call_s3(operation, **arguments))
         except Exception as error:
-            response = _error_response(error, url)
+            response = self.error_response(error, url)
         try:
             yield response
         finally:
@@ -74,42 +65,34 @@ class S3Store(NetworkStore):
 
     def expand(self, pattern: str) -> list[str]:
         """See Store.expand."""
-        objects = retry(display_url(pattern), lambda: self._glob(pattern))
+        objects = self.query(pattern, lambda: self._client().glob(pattern.removeprefix("s3://"), detail=True))
         return sorted(f"s3://{name}" for name, info in objects.items() if info["type"] == "file")
 
-    def _glob(self, pattern: str) -> dict[str, dict[str, object]]:
-        host = Host(self.access, self.host(pattern))
-        with host.slot():
-            try:
-                objects: dict[str, dict[str, object]] = self._client().glob(pattern.removeprefix("s3://"), detail=True)
-            except Exception as error:
-                check_status(_error_response(error, pattern), display_url(pattern), host, self.advice)
-                raise
-        return objects
+    def error_response(self, error: Exception, url: str) -> Response:
+        """See NetworkStore.error_response."""
+        return _error_response(error, url)
 
     def _client(self) -> "S3FileSystem":
         return client(self.access.s3, self.access.contact, retries=False)  # retries are ours
 
 
-class S3Response:
-    """Response of S3; see Response."""
+class S3Response(Response):
+    """Response of S3; HEAD has no stream."""
 
     def __init__(self, url: str, system: "S3FileSystem", answer: dict[str, Any]) -> None:
-        self.url = url
-        metadata = answer.get("ResponseMetadata", {})
-        self.status = int(metadata.get("HTTPStatusCode", 0))
-        self.headers: Mapping[str, str] = metadata.get("HTTPHeaders", {})
-        self._system, self._body, self._timer = system, answer.get("Body"), StallTimer()
+        metadata = answer["ResponseMetadata"]
+        super().__init__(url, metadata["HTTPStatusCode"], metadata["HTTPHeaders"])
+        self._system, self._stream, self._timer = system, answer.get("Body"), StallTimer()
 
     def read(self, count: int) -> bytes:
         """See Response.read."""
         from fsspec.asyn import sync
 
-        if self._body is None:
+        if self._stream is None:
             return b""
         began = time.monotonic()
         try:
-            block: bytes = sync(self._system.loop, self._body.read, count)
+            block: bytes = sync(self._system.loop, self._stream.read, count)
         except Exception as error:
             raise TransientError(error_line(error)) from None
         self._timer.add(time.monotonic() - began, len(block))
@@ -117,8 +100,8 @@ class S3Response:
 
     def close(self) -> None:
         """Return the connection, or close it if the body was not read to its end."""
-        if self._body is not None:
-            self._body.close()
+        if self._stream is not None:
+            self._stream.close()
 
 
 def client(s3: S3, contact: str | None, *, retries: bool) -> "S3FileSystem":
@@ -165,7 +148,7 @@ def convert_error(error: Exception, url: str) -> CorpusError:
     return CorpusError(f"{display_url(url)}: HTTP {response.status}: {response.read(200).decode()}")
 
 
-def _error_response(error: Exception, url: str) -> ErrorResponse:
+def _error_response(error: Exception, url: str) -> Response:
     """Return the response behind an error. Raises TransientError if there was none, InputError if nothing was sent."""
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 
@@ -173,7 +156,7 @@ def _error_response(error: Exception, url: str) -> ErrorResponse:
     if isinstance(cause, ClientError):
         metadata, detail = cause.response.get("ResponseMetadata", {}), cause.response.get("Error", {})
         message = f"{detail.get('Code', '')}: {detail.get('Message', '')}" if detail else ""
-        return ErrorResponse(url, metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), message)
+        return Response(url, metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), message.encode())
     if isinstance(error, NoCredentialsError):
         raise InputError(
             f"{display_url(url)}: no keys to sign with; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "

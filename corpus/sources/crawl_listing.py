@@ -11,6 +11,7 @@ from typing import Literal
 from corpus.errors import InputError
 from corpus.fetch import client
 from corpus.fetch.access import Access
+from corpus.fetch.base_store import AbsentError
 from corpus.formats.compressed import StreamDamage, container_of, pieces_of
 
 Listed = Literal["warc", "wet", "cc-index-table"]
@@ -62,7 +63,7 @@ def _names(at: str, crawl: str, kind: Listed, access: Access) -> list[str]:
     address = f"{at}/crawl-data/{crawl}/{kind}.paths.gz"
     try:
         data = client.read_small(address, access, _LIST_BYTES)
-    except client.AbsentError:
+    except AbsentError:
         raise InputError(
             f"{address}: not found; either {crawl} is no crawl (https://index.commoncrawl.org/collinfo.json lists the "
             f"ids), or it has no {kind} files, or `at` is wrong"

@@ -14,7 +14,9 @@ import pytest
 from corpus.errors import CorpusError
 from corpus.fetch import cache, politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import FileInfo, UnreachableError, describe, fetch
+from corpus.fetch.base_store import FileInfo
+from corpus.fetch.client import describe, fetch
+from corpus.fetch.politeness import UnreachableError
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(4).randbytes(600_000)

@@ -11,18 +11,9 @@ from hypothesis import strategies as st
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import (
-    AbsentError,
-    FileInfo,
-    UnreachableError,
-    describe,
-    expand,
-    fetch,
-    is_remote,
-    read_ranges,
-    read_small,
-    remote_path,
-)
+from corpus.fetch.base_store import AbsentError, FileInfo
+from corpus.fetch.client import describe, expand, fetch, is_remote, read_ranges, read_small, remote_path
+from corpus.fetch.politeness import UnreachableError
 from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, group_ranges
 from tests.hostile_server import HostileServer, Mode, hostile_server
 

@@ -10,7 +10,9 @@ import pytest
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import AbsentError, RefusedError, describe, expand, fetch, read_ranges, remote_path
+from corpus.fetch.base_store import AbsentError
+from corpus.fetch.client import describe, expand, fetch, read_ranges, remote_path
+from corpus.fetch.politeness import RefusedError
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 SMALL, LARGE = b'{"text": "small"}\n', bytes(range(256)) * 400

@@ -12,7 +12,8 @@ import pytest
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import FileInfo, describe, fetch
+from corpus.fetch.base_store import FileInfo
+from corpus.fetch.client import describe, fetch
 from corpus.fetch.package_index import PackageAddress, known_archive, member_of, parse_address
 from tests.corpus.fetch.fake_package_index import PackageIndex, serving, tar_gz, wheel
 

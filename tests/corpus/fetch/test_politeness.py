@@ -12,7 +12,9 @@ import pytest
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import http, politeness
 from corpus.fetch.access import Access
-from corpus.fetch.client import AbsentError, RefusedError, UnreachableError, describe, fetch, read_small
+from corpus.fetch.base_store import AbsentError
+from corpus.fetch.client import describe, fetch, read_small
+from corpus.fetch.politeness import RefusedError, UnreachableError
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 _CHILD = """

@@ -11,7 +11,8 @@ import pytest
 from corpus.errors import CorpusError
 from corpus.fetch import politeness, response_headers
 from corpus.fetch.access import Access
-from corpus.fetch.client import UnreachableError, describe, fetch
+from corpus.fetch.client import describe, fetch
+from corpus.fetch.politeness import UnreachableError
 from tests.hostile_server import HostileServer, Mode, hostile_server
 
 BODY = random.Random(8).randbytes(600_000)

@@ -12,18 +12,9 @@ import pytest
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness, s3
 from corpus.fetch.access import S3, Access
-from corpus.fetch.client import (
-    AbsentError,
-    FileInfo,
-    RefusedError,
-    UnreachableError,
-    describe,
-    expand,
-    fetch,
-    read_ranges,
-    read_small,
-    remote_path,
-)
+from corpus.fetch.base_store import AbsentError, FileInfo
+from corpus.fetch.client import describe, expand, fetch, read_ranges, read_small, remote_path
+from corpus.fetch.politeness import RefusedError, UnreachableError
 from tests.hostile_server import Mode, hostile_server
 
 BODY = random.Random(7).randbytes(700_000)
