@@ -12,7 +12,7 @@ _NOT_TEXT = re.compile(r"[\x01-\x1f\x7f\ud800-\udfff]")
 
 
 class ArchiveLimits(NamedTuple):
-    """How far an archive is read: `unpacked_bytes` in all, and `ratio` more for each byte of the file read so far."""
+    """Limits on reading an archive: `unpacked_bytes` in all, and `ratio` more for each byte of the file read so far."""
 
     unpacked_bytes: int
     ratio: int

@@ -1,16 +1,15 @@
 """Web pages: the crawls of Common Crawl by their ids, or any WARC, WET and ARC files.
 
-Documents are `response` records of status 200 whose Content-Type is HTML, and `resource` records whose own is; with
-`files: wet`, `conversion` records of plain text.
+Documents are `response` records of status 200 with HTML content, and `resource` records of HTML; with `files: wet`,
+`conversion` records of plain text.
 
-Skipped: padding (a member that holds no record), the record types warcinfo request metadata revisit conversion
-response resource continuation other_type, then not_http redirect not_200 not_html not_text opt_out truncated_payload
-(so says the crawler) empty too_large content_encoding (one that is not known).
+Reasons of skipped records: padding (a member without a record), the record types warcinfo request metadata revisit
+conversion response resource continuation other_type, then not_http redirect not_200 not_html not_text opt_out
+truncated_payload (marked so by the crawler) empty too_large content_encoding (an unknown one).
 
-Failed, one row for each record of sound extent: bad_http (a head that is not HTTP), bad_content_encoding, no_uri.
-Failed, one row for each contiguous span: not_warc (what a file begins with), bad_header, bad_length (what follows the
-content is neither a record nor its end), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times its
-compressed size).
+Reasons of failures, one span per record: bad_http (its head is not HTTP), bad_content_encoding, no_uri. One span per
+damaged stretch: not_warc (at the begin of a file), bad_header, bad_length (neither a record nor its end follows the
+content), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times its compressed size).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,13 +33,13 @@ from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.languages import single_language
 
 _TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation", b"response", b"resource"}
-_HEAD_BYTES = (1 << 12, 1 << 16)  # looked at for an HTTP head, the second where the first does not hold one
+_HEAD_BYTES = (1 << 12, 1 << 16)  # searched for an HTTP head, the second if the first do not hold it
 
 CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
 
 
 def _number_or_share(value: object) -> object:
-    """`100` as 100 files, `1%` and `0.01` as a hundredth of them."""
+    """Return a number of files (`100`) or a share of them (`1%` or `0.01`)."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, str | float):
@@ -59,7 +58,7 @@ def _address(at: str) -> str:
 
 
 class CommonCrawlSettings(SourceSettings):
-    """Web pages: a crawl by its id, or files, compressed by record or not."""
+    """Web pages, of crawls by id or of files."""
 
     reader: Literal["common_crawl"]
     paths: tuple[str, ...] = ()
@@ -71,23 +70,23 @@ class CommonCrawlSettings(SourceSettings):
     select: crawl_index.Select | None = None
     opt_out: tuple[str, ...] = ()
     extract: Literal["main_content", "full_text"] = "main_content"
-    list_files: Annotated[tuple[Path, ...], Field(exclude=True, repr=False)] = ()  # of `opt_out`, once they are there
+    list_files: Annotated[tuple[Path, ...], Field(exclude=True, repr=False)] = ()  # local copies of `opt_out`
 
     @model_validator(mode="after")
     def _paths_or_crawl(self) -> "CommonCrawlSettings":
         if bool(self.paths) == bool(self.crawl):
             raise ValueError("expected either `paths` or `crawl`, such as CC-MAIN-2024-22")
         if self.paths and (given := {"segments", "segments_seed", "select", "at"} & self.model_fields_set):
-            raise ValueError(f"`{min(given)}` is said of a crawl; name it as `crawl`, in place of `paths`")
+            raise ValueError(f"`{min(given)}` needs `crawl:`, not `paths:`")
         if self.list_files:
-            raise ValueError("`list_files` is filled by the build; name lists under `opt_out`")
+            raise ValueError("`list_files` is set by the build; name lists under `opt_out`")
         if self.select is not None and self.files != "warc":
-            raise ValueError("`select` finds records of WARC files; leave out `files: wet`")
+            raise ValueError("`select` works on WARC files only; leave out `files: wet`")
         return self
 
     @property
     def crawls(self) -> tuple[str, ...]:
-        """The ids of the crawls, sorted."""
+        """Ids of the crawls, sorted."""
         return (self.crawl,) if isinstance(self.crawl, str) else tuple(sorted(set(self.crawl)))
 
     @property
@@ -107,7 +106,7 @@ class CommonCrawlSettings(SourceSettings):
 
 
 def listing(settings: SourceSettings, access: Access) -> list[str]:
-    """See Reader.listing: the chosen files of the crawls, or, to select from, of their indexes."""
+    """Return the chosen files of the crawls, or with `select` those of their indexes. See Reader.listing."""
     assert isinstance(settings, CommonCrawlSettings)
     if not settings.crawls:
         return []
@@ -126,7 +125,7 @@ def select(index: Path, settings: SourceSettings, access: Access, target: Path) 
 
 
 class _Selection(NamedTuple):
-    """Which records to accept, and limits."""
+    """Conditions on the records to read, and limits."""
 
     text: bool  # the texts of WET, not the pages of WARC
     limit: int  # the most bytes of a document

@@ -1,4 +1,4 @@
-"""Language codes: Common Crawl names languages by ISO 639-3, lid.176 by ISO 639-1 wherever that has a code."""
+"""Language codes of ISO 639-3, which Common Crawl uses, as those of ISO 639-1, which lid.176 uses if there is one."""
 
 import re
 

@@ -93,7 +93,9 @@ def _as_dns(name: str) -> str | None:
     except idna.IDNAError:
         return None
     labels = mapped.split(".")
-    return ".".join(each if each.isascii() else "xn--" + each.encode("punycode").decode() for each in labels) or None
+    return (
+        ".".join(label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels) or None
+    )
 
 
 def _domains(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Archives of repositories, honest and not, as tests make them."""
+"""Archives of repositories, made for tests."""
 
 import bz2
 import gzip
@@ -28,7 +28,7 @@ Files = Mapping[str, bytes]
 
 
 def tar(files: Files, *infos: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT) -> bytes:
-    """A plain tar of the files, then of members without data."""
+    """Make a plain tar of the files, then of members without data."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form, errors="surrogateescape") as archive:
         for name, content in files.items():

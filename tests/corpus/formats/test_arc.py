@@ -1,4 +1,4 @@
-"""ARC files: what warcio reads of them, and what stands around damage.
+"""ARC files: agreement with warcio, and records around damage.
 
 Planted once: a content's length taken one too short (every record behind it was lost, and the oracle test failed).
 """
@@ -52,7 +52,7 @@ def written(folder: Path, container: str, records: list[bytes], opening: bytes =
 
 
 @pytest.mark.parametrize("name", ["warcio-example.arc", "warcio-example.arc.gz"])
-def test_real_files_give_what_warcio_makes_of_them(data: Path, name: str) -> None:
+def test_real_files_match_warcio(data: Path, name: str) -> None:
     from warcio.archiveiterator import ArchiveIterator
 
     path = data / "warc-edge-cases" / name
@@ -75,14 +75,14 @@ def test_every_container_gives_every_page(tmp_path: Path, container: str, openin
 
 
 @given(st.text("0123456789", min_size=12, max_size=20))
-def test_any_digits_are_the_date_that_warcio_makes_of_them(date: str) -> None:
+def test_dates_match_warcio(date: str) -> None:
     from warcio.timeutils import timestamp_to_iso_date
 
     parsed = parse_arc_header(record(b"", date=date))
     assert parsed is not None and parsed.fields[b"warc-date"].decode() == timestamp_to_iso_date(date)
 
 
-def test_a_url_with_spaces_is_one() -> None:
+def test_urls_with_spaces_are_quoted() -> None:
     parsed = parse_arc_header(record(b"", "http://a.example/?t=From The Web&x=1"))
     assert parsed is not None and parsed.fields[b"warc-target-uri"] == b"http://a.example/?t=From%20The%20Web&x=1"
 
@@ -110,7 +110,7 @@ BAD = {
 
 @pytest.mark.parametrize("container", ["gz", "plain", "gz_whole", "lz4"])
 @pytest.mark.parametrize("bad", BAD)
-def test_what_stands_around_damage_comes_out(tmp_path: Path, container: str, bad: str) -> None:
+def test_records_around_damage_are_read(tmp_path: Path, container: str, bad: str) -> None:
     spans = found(written(tmp_path, container, [*GOOD[:30], BAD[bad], *GOOD[30:]]))
     lost = set(GOOD_URLS) - set(urls(spans))
     if "length too" in bad and container != "gz":  # it reaches into its neighbours, or ends before its end
@@ -119,7 +119,7 @@ def test_what_stands_around_damage_comes_out(tmp_path: Path, container: str, bad
         assert not lost and len(failures(spans)) == 1
 
 
-def test_records_that_are_no_page_are_skipped(tmp_path: Path) -> None:
+def test_records_that_are_not_pages_are_skipped(tmp_path: Path) -> None:
     others = [
         record(b"20140216050221\n127.0.0.1\n", "dns:a.example"),
         record(http(b"", status="302 Found")),
@@ -134,7 +134,7 @@ def test_records_that_are_no_page_are_skipped(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
+def test_bombs_take_little_memory(tmp_path: Path) -> None:
     import zlib
 
     packer = zlib.compressobj(wbits=31)
@@ -151,7 +151,7 @@ def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.one_of(st.sampled_from([*GOOD[:3], *BAD.values(), OPENING]), st.binary(max_size=200)), max_size=8))
-def test_any_bytes_behind_an_opening_are_told_apart(
+def test_any_bytes_behind_an_arc_opening_give_spans(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.arc"

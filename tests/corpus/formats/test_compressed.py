@@ -1,4 +1,4 @@
-"""Pieces of plain and compressed files: whole, bounded, and going on behind damage."""
+"""Pieces of plain and compressed files: complete, bounded, and resumed after damage."""
 
 import bz2
 import gzip
@@ -22,8 +22,8 @@ COMPRESS = {
 NOISE = b"".join(index.to_bytes(4, "little") * (1 + index % 3) for index in range(0, 2**32, 2**32 // 60_000 + 977))
 
 
-def told(path: Path, kind: Container, start: int = 0) -> list[StreamPiece | StreamDamage]:
-    """All pieces, known to tile the file."""
+def all_pieces(path: Path, kind: Container, start: int = 0) -> list[StreamPiece | StreamDamage]:
+    """Return all pieces, after checking that they tile the file."""
     found = list(pieces(path, start, path.stat().st_size, kind))
     at = start
     for each in found:
@@ -38,29 +38,29 @@ def data(found: list[StreamPiece | StreamDamage]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
-def test_streams_follow_one_another_and_can_be_begun_at(tmp_path: Path, kind: Container) -> None:
+def test_reading_can_begin_at_any_stream(tmp_path: Path, kind: Container) -> None:
     path, parts = tmp_path / "file", [NOISE, b"", b"x", NOISE[::-1]]
     streams = [COMPRESS[kind](part) for part in parts]
     path.write_bytes(b"".join(streams))
     assert container(path) == kind
-    found = told(path, kind)
+    found = all_pieces(path, kind)
     assert data(found) == b"".join(parts)
     starts = [sum(map(len, streams[:n])) for n in range(4)]
     assert [each.start for each in found if isinstance(each, StreamPiece) and each.first] == starts
     for start in (starts[0], starts[3]):
-        assert told(path, kind, start) == [each for each in found if each.start >= start]
+        assert all_pieces(path, kind, start) == [each for each in found if each.start >= start]
     with path.open("rb") as file:
         assert next_stream(file, kind, 1, len(path.read_bytes())) == starts[2 if kind == "bz2" else 1]
 
 
-def test_plain_files_are_told_by_their_bytes_and_not_their_names(tmp_path: Path) -> None:
+def test_the_container_is_recognised_by_bytes_not_by_name(tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
     path.write_bytes(NOISE)
     assert container(path) == "plain"
-    assert data(told(path, "plain")) == NOISE
+    assert data(all_pieces(path, "plain")) == NOISE
     assert head(path, "plain", 10) == NOISE[:10]
     path.write_bytes(b"")
-    assert container(path) == "plain" and told(path, "plain") == []
+    assert container(path) == "plain" and all_pieces(path, "plain") == []
 
 
 def test_offsets_within_a_piece_are_linear_and_end_at_its_end() -> None:
@@ -70,19 +70,19 @@ def test_offsets_within_a_piece_are_linear_and_end_at_its_end() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
-def test_reading_goes_on_behind_damage_at_the_next_stream(tmp_path: Path, kind: Container) -> None:
+def test_reading_resumes_at_the_next_stream_after_damage(tmp_path: Path, kind: Container) -> None:
     path, streams = tmp_path / "file", [COMPRESS[kind](part) for part in (NOISE, NOISE[::-1], b"the last one")]
     ends = [len(streams[0]), len(streams[0]) + len(streams[1])]
     for broken in (streams[1][: len(streams[1]) // 2], streams[1][:20] + bytes(200) + streams[1][220:], b"garbage" * 9):
         path.write_bytes(streams[0] + broken + streams[2])
-        found = told(path, kind)
+        found = all_pieces(path, kind)
         damage = [each for each in found if isinstance(each, StreamDamage)]
         assert data(found).startswith(NOISE) and data(found).endswith(b"the last one")
         assert len(damage) == 1
         assert ends[0] <= damage[0].start and damage[0].end == ends[0] + len(broken)
         assert damage[0].reason == f"bad_{kind}"
     path.write_bytes(streams[0] + streams[1][:-1])
-    assert [each.reason for each in told(path, kind) if isinstance(each, StreamDamage)] == ["truncated"]
+    assert [each.reason for each in all_pieces(path, kind) if isinstance(each, StreamDamage)] == ["truncated"]
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
@@ -107,11 +107,11 @@ def test_memory_is_bounded_whatever_the_bytes_expand_to(
     junk=st.binary(max_size=40),
     keep=st.booleans(),
 )
-def test_hostile_bytes_only_ever_make_damage(
+def test_hostile_bytes_are_reported_as_damage(
     tmp_path_factory: pytest.TempPathFactory, kind: Container, at: float, junk: bytes, keep: bool
 ) -> None:
     path = tmp_path_factory.mktemp("hostile") / "file"
     whole = COMPRESS[kind](NOISE[:5000]) * 3
     place = int(at * len(whole))
     path.write_bytes(whole[:place] + junk + whole[place + (0 if keep else len(junk)) :])
-    told(path, kind)
+    all_pieces(path, kind)

@@ -48,7 +48,7 @@ def packed_by(writer_name: str, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\n"])
-def test_a_head_is_read_to_its_blank_line(newline: str) -> None:
+def test_a_head_ends_at_its_blank_line(newline: str) -> None:
     data = newline.join(["HTTP/1.1 200 OK", "Content-Type: text/html", "content-type: text/plain", "no colon", "", "x"])
     head = parse_head(data.encode(), complete=False)
     assert head is not None and data[head.size :] == "x"
@@ -97,7 +97,7 @@ def test_content_types(value: str, html: bool, name: str | None) -> None:
     ],
 )
 @pytest.mark.parametrize("in_chunks", [False, True])
-def test_codings_are_undone(coding: str, body: bytes, in_chunks: bool) -> None:
+def test_content_codings_are_decoded(coding: str, body: bytes, in_chunks: bool) -> None:
     headers = {"content-encoding": coding, "transfer-encoding": "Chunked" if in_chunks else ""}
     assert decoded(chunked(body, 7) if in_chunks else body, headers, LIMIT) == BODY
 
@@ -105,16 +105,16 @@ def test_codings_are_undone(coding: str, body: bytes, in_chunks: bool) -> None:
 @pytest.mark.parametrize(
     "body", [BODY, b"", b"12 monkeys and a page", b"add\r\nthe salt", b"fade\r\n" + b"x" * 0xFADE + b"!"]
 )
-def test_a_body_that_only_claims_chunks_is_taken_as_it_is(body: bytes) -> None:
+def test_a_body_without_its_stated_chunks_is_unchanged(body: bytes) -> None:
     assert decoded(body, {"transfer-encoding": "chunked"}, LIMIT) == (body if b"salt" not in body else b"the salt")
 
 
-def test_chunks_that_are_cut_off_give_what_is_there() -> None:
+def test_truncated_chunks_give_the_bytes_present() -> None:
     cut = chunked(BODY, 50)[: 5 * 60 + 10]  # each chunk takes 60 bytes, its size 8 of them
     assert decoded(cut, {"transfer-encoding": "chunked"}, LIMIT) == BODY[: 5 * 50 + 2]
 
 
-def test_what_cannot_be_undone_is_told_apart() -> None:
+def test_unknown_and_bad_codings_raise_different_errors() -> None:
     with pytest.raises(UnknownCodingError):
         decoded(BODY, {"content-encoding": "sdch"}, LIMIT)
     for coding, body in (("gzip", gzip.compress(BODY)[:-9]), ("deflate", b"\xff" * 9), ("br", b"\xff" * 9)):

@@ -1,4 +1,4 @@
-"""Members of packages' archives: honest ones, and ones made to do harm."""
+"""Extraction from packages' archives, honest and hostile."""
 
 import bz2
 import gzip
@@ -53,7 +53,7 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
         ("a+txt", []),
     ],
 )
-def test_patterns_stay_within_folders_unless_they_say_so(pattern: str, matches: list[str]) -> None:
+def test_patterns_match_within_folders_unless_doubled(pattern: str, matches: list[str]) -> None:
     assert [n for n in ("a.txt", "docs/b.txt", "docs/deep/c.txt") if glob(pattern).fullmatch(n)] == matches
 
 
@@ -78,7 +78,7 @@ def test_a_wheel_keeps_its_paths(tmp_path: Path) -> None:
     assert names(archive) == ["pkg-1.0.dist-info/x", "pkg/y"]
 
 
-def test_what_matches_is_extracted_with_sizes_and_hashes(tmp_path: Path) -> None:
+def test_matching_files_are_extracted_with_sizes_and_hashes(tmp_path: Path) -> None:
     archive = written(tmp_path, "pkg-1.0.tar.gz", tar_gz(dict(reversed(FILES.items()))))
     folder = tmp_path / "out" / "pkg==1.0"
     expected = [
@@ -94,7 +94,7 @@ def test_what_matches_is_extracted_with_sizes_and_hashes(tmp_path: Path) -> None
         (folder / "docs/b.txt").write_bytes(b"else")
 
 
-def test_no_match_names_what_there_is(tmp_path: Path) -> None:
+def test_the_error_for_no_match_lists_similar_files(tmp_path: Path) -> None:
     archive = written(tmp_path, "pkg-1.0.tar.gz", tar_gz(FILES))
     with pytest.raises(InputError, match=r"pkg-1\.0\.tar\.gz: no file matches `docs/\*\.text`.*docs/b\.txt"):
         extract(archive, "docs/*.text", tmp_path / "out")
@@ -102,7 +102,7 @@ def test_no_match_names_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "pkg-1.0/../../x", "/etc/x", "a/..", "..\\x"])
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_names_that_lead_out_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+def test_names_outside_the_folder_are_refused(tmp_path: Path, name: str, kind: str) -> None:
     content = {"pkg-1.0/ok.txt": b"ok", name: b"bad"}
     archive = (
         written(tmp_path, "pkg-1.0.tar.gz", tar_gz(content))
@@ -134,7 +134,7 @@ def test_links_devices_and_names_that_are_not_text_are_passed_over(tmp_path: Pat
     assert names(written(tmp_path, "pkg-1.0-py3-none-any.whl", buffer.getvalue())) == ["a.txt"]
 
 
-def test_a_link_that_stands_in_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_links_in_the_target_folder_are_not_followed(tmp_path: Path) -> None:
     archive = written(tmp_path, "pkg-1.0.tar.gz", tar_gz(FILES))
     (tmp_path / "outside").mkdir()
     for name, target in (("a.txt", tmp_path / "outside" / "a.txt"), ("docs", tmp_path / "outside")):
@@ -149,7 +149,7 @@ def test_a_link_that_stands_in_the_folder_is_not_followed(tmp_path: Path) -> Non
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_of_two_members_of_one_name_the_first_counts(tmp_path: Path) -> None:
+def test_the_first_of_two_members_of_one_name_is_used(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for content in (b"first", b"second"):
@@ -194,7 +194,7 @@ def test_a_sparse_file_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pkg-1.0.tar.gz", "pkg-1.0.tar.bz2", "pkg-1.0.tar.xz", "pkg-1.0-py3-none-any.whl"])
-def test_damage_is_told(tmp_path: Path, name: str) -> None:
+def test_damaged_archives_are_errors(tmp_path: Path, name: str) -> None:
     content = wheel(FILES) if name.endswith("whl") else tar_gz({"pkg-1.0/a": hashlib.sha512(b"").digest() * 2000})
     cut = content[: len(content) // 2]
     for body in (b"", b"nothing of the kind" * 40, cut):
@@ -202,7 +202,7 @@ def test_damage_is_told(tmp_path: Path, name: str) -> None:
             extract(written(tmp_path, name, body), "**", tmp_path / "out")
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
     archive = written(tmp_path, "pkg-1.0.tar.gz", tar_gz({"pkg-1.0/a": b"", "pkg-1.0/a/b": b""}))
     with pytest.raises(CorpusError, match="cannot write"):
         extract(archive, "**", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""What every reader promises of its spans, whatever the bytes."""
+"""Checks of the spans that every reader must give."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from corpus.sources.base import Reader, SourceSettings
 
 
 def read_whole(source: Reader, path: Path, settings: SourceSettings) -> list[Span]:
-    """One read of the whole file, its spans checked."""
+    """Read the whole file and check its spans."""
     size = path.stat().st_size
     return checked(list(source.read(path, 0, size, settings)), 0, size)
 
 
 def read_cut(source: Reader, path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[Span]:
-    """The union of the reads between the cuts for the offsets wanted; each read tiles its range."""
+    """Read between the cuts for the wanted offsets, checking that each read tiles its range; return the union."""
     size = path.stat().st_size
     places = sorted({0, *source.cuts(path, wanted, settings), size})
     found: list[Span] = []
@@ -26,7 +26,7 @@ def read_cut(source: Reader, path: Path, wanted: Sequence[int], settings: Source
 
 
 def checked(found: list[Span], start: int, end: int) -> list[Span]:
-    """The same, once its spans are known to tile [start, end)."""
+    """Return the spans after checking that they tile [start, end)."""
     at = start
     for each in found:
         assert each.start == at <= each.end
@@ -36,10 +36,10 @@ def checked(found: list[Span], start: int, end: int) -> list[Span]:
 
 
 def outcomes(found: Sequence[Span]) -> Counter[str]:
-    """How many of each reason; records count as `record`."""
+    """Count spans by reason; records count as `record`."""
     return Counter("record" if isinstance(each, Record) else each.reason for each in found)
 
 
 def records(found: Sequence[Span]) -> list[Record]:
-    """The records alone."""
+    """Return only the records."""
     return [each for each in found if isinstance(each, Record)]

@@ -17,7 +17,7 @@ EVERYTHING = 1 << 60
 
 
 def found(path: Path, settings: CommonCrawlSettings = SETTINGS) -> list[Span]:
-    """All of a file, once its spans are seen to tile it."""
+    """Read a file and check that its spans tile it."""
     spans = list(read(path, 0, EVERYTHING, settings))
     assert_tiled(spans, 0, path.stat().st_size)
     return spans
@@ -32,7 +32,7 @@ def assert_tiled(spans: Sequence[Span], start: int, end: int) -> None:
 
 
 def outcomes(spans: Sequence[Span]) -> dict[str, int]:
-    """How many records, and how many skips and failures of each reason."""
+    """Count records, and skips and failures by reason."""
     counts: dict[str, int] = {}
     for span in spans:
         name = "record" if isinstance(span, Record) else f"{type(span).__name__.lower()}({span.reason})"
@@ -67,7 +67,7 @@ def record(
     length: str | int | None = "",
     headers: Sequence[str] = (),
 ) -> bytes:
-    """A WARC record; `length` in place of the true one, or None for a header without."""
+    """Make a WARC record; `length` replaces the true one, None leaves it out."""
     lines = ["WARC/1.0", f"WARC-Type: {kind}", "WARC-Date: 2024-05-06T07:08:09Z", *headers]
     lines += [f"WARC-Target-URI: {url}"] if url is not None else []
     lines += [f"Content-Length: {len(content) if length == '' else length}"] if length is not None else []
@@ -95,14 +95,14 @@ class _KeptOpen(io.BytesIO):
 
 
 def packed(container: str, records: Sequence[bytes]) -> bytes:
-    """Records in a container: `gz` and `lz4` hold one a member, `gz_whole` and `lz4_whole` all in one."""
+    """Put records into a container: `gz` and `lz4` hold one per member, `gz_whole` and `lz4_whole` all in one."""
     each = {"gz": lambda data: gzip.compress(data, mtime=0), "lz4": lz4, "plain": lambda data: data}
     name, _, whole = container.partition("_")
     return b"".join(each[name](data) for data in ([b"".join(records)] if whole else records))
 
 
 def scan_gzip(data: bytes) -> list[tuple[int, int, bytes]]:
-    """Start, end and inflated bytes of each member of a sound file."""
+    """Return start, end and decompressed bytes of each member of a sound file."""
     members, at = [], 0
     while at < len(data):
         inflater = zlib.decompressobj(wbits=31)
@@ -114,7 +114,7 @@ def scan_gzip(data: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def scan_lz4(data: bytes) -> list[tuple[int, int]]:
-    """Start and end of each frame of a sound file."""
+    """Return start and end of each frame of a sound file."""
     frames, at = [], 0
     while at < len(data):
         start = at
@@ -129,7 +129,7 @@ def scan_lz4(data: bytes) -> list[tuple[int, int]]:
 
 
 def scan_plain(data: bytes) -> list[tuple[int, int]]:
-    """Start and end of each record of a file in which no content holds a version line."""
+    """Return start and end of each record of a file whose contents hold no version line."""
     starts = [match.start() for match in re.finditer(rb"(?m)^WARC/1\.[01]\r\n", data)]
     return list(zip(starts, [*starts[1:], len(data)], strict=True))
 

@@ -1,4 +1,4 @@
-"""What a person reading the TeX of two papers expects to find in their text, in this order, and not to find."""
+"""Passages that a reader of the TeX of two papers expects in their text, in this order, and others to be absent."""
 
 # Lo et al. 2020 (CC BY 4.0): passages from every section, its footnotes, captions and lists.
 S2ORC_PASSAGES = """S2ORC: The Semantic Scholar Open Research Corpus

@@ -1,4 +1,4 @@
-"""arXiv's files as a test makes them: submissions, and the bulk tars that hold them."""
+"""Submissions and bulk tars of arXiv, made for tests."""
 
 import gzip
 import io

@@ -38,7 +38,7 @@ def text_of(path: Path) -> str:
     return made(found).text
 
 
-def test_a_bulk_tar_is_its_papers(data: Path) -> None:
+def test_bulk_tar_gives_its_papers(data: Path) -> None:
     path = data / BULK
     found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == {"record": 9, "pdf_only": 1, "padding": 1}
@@ -76,7 +76,7 @@ def test_every_paper_becomes_text_and_missing_files_are_counted(data: Path) -> N
     assert all(each == {"missing_inputs": 2} for each in signals.values())
 
 
-def test_a_single_submission_is_the_same_paper(data: Path, tmp_path: Path) -> None:
+def test_single_submission_gives_the_same_paper(data: Path, tmp_path: Path) -> None:
     bulk_papers = {each.identity: each for each in records(read_whole(READER, data / BULK, SETTINGS))}
     for identity, name in {S2ORC: "1911.02782v3.tar.gz", STACKS[1]: "1911.90001.gz"}.items():
         path = tmp_path / name
@@ -149,14 +149,14 @@ PAPER = gzip.compress(paper("Words."), mtime=0)
         (gzip.compress(gzip.decompress(submitted({"a.tex": paper("x" * 999)}))[:700]), "truncated"),
     ],
 )
-def test_what_is_no_paper_is_told(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_files_that_are_no_papers_are_skipped(tmp_path: Path, content: bytes, expected: str) -> None:
     members = {"1911/1911.00001.gz": PAPER, "1911/1911.00002.gz": content, "1911/1911.00003.gz": PAPER}
     found = read_whole(READER, bulk(tmp_path / "a.tar", members), SETTINGS)
     assert outcomes(found) == Counter(["record", expected, "record", "padding"])
     assert isinstance(found[1], Failed) == (expected in ("truncated", "bad_gzip"))
 
 
-def test_a_paper_is_bounded(tmp_path: Path) -> None:
+def test_papers_over_the_limit_are_skipped(tmp_path: Path) -> None:
     small = SETTINGS.model_copy(update={"max_record_bytes": len(PAPER)})
     path = bulk(tmp_path / "a.tar", {"1911/1911.00001.gz": PAPER, "1911/1911.00002.gz": PAPER + b"\0"})
     assert outcomes(read_whole(READER, path, small)) == {"record": 1, "too_large": 1, "padding": 1}
@@ -165,14 +165,14 @@ def test_a_paper_is_bounded(tmp_path: Path) -> None:
     assert read_whole(READER, single, small) == [Skipped(0, len(PAPER) + 1, "too_large")]
 
 
-def test_no_archive_at_all_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     for content, expected in ((b"", Skipped(0, 0, "empty")), (b"words" * 200, Failed(0, 1000, "not_an_archive"))):
         path.write_bytes(content)
         assert read_whole(READER, path, SETTINGS) == [expected]
 
 
-def test_a_paper_that_turns_out_unreadable_says_so() -> None:
+def test_an_unreadable_paper_raises_its_reason() -> None:
     for content, reason in ((PAPER[:-9], "truncated"), (gzip.compress(b"words"), "not_tex")):
         with pytest.raises(UnreadableError, match=reason):
             READER.document(Record(0, 1, "1911.00001", content), SETTINGS)
@@ -184,7 +184,7 @@ with tarfile.open(fileobj=io.BytesIO(TAR)) as _opened:
 
 
 @pytest.mark.parametrize("length", [1, 511, 512, 513, 600, 1024, 1536, 2047, 4000, len(TAR) - 1, len(TAR)])
-def test_half_a_tar_is_accounted_for(tmp_path: Path, length: int) -> None:
+def test_spans_cover_half_a_tar(tmp_path: Path, length: int) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(TAR[:length])
     whole = read_whole(READER, path, SETTINGS)
@@ -193,7 +193,7 @@ def test_half_a_tar_is_accounted_for(tmp_path: Path, length: int) -> None:
     assert len(records(whole)) == sum(end <= length for end in ends)
 
 
-def test_behind_a_damaged_header_reading_resumes(tmp_path: Path) -> None:
+def test_reading_resumes_after_a_damaged_header(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     place = MEMBERS[2].offset
     path.write_bytes(TAR[:place] + b"?" + TAR[place + 1 :])
@@ -204,7 +204,7 @@ def test_behind_a_damaged_header_reading_resumes(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(TAR) - 1), st.integers(0, 255)), max_size=8), st.integers(1, len(TAR)))
-def test_whatever_is_damaged_every_byte_is_accounted_for(changes: list[tuple[int, int]], length: int) -> None:
+def test_spans_cover_every_byte_of_damaged_files(changes: list[tuple[int, int]], length: int) -> None:
     damaged = bytearray(TAR)
     for place, byte in changes:
         damaged[place] = byte

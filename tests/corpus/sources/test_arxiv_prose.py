@@ -1,4 +1,4 @@
-"""Real papers as text, against what a person reading their TeX expects: short passages, in their order."""
+"""Text of real papers, compared with passages that a reader of their TeX expects, in their order."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ def made(data: Path, identity: str) -> str:
 
 
 @pytest.mark.parametrize(("identity", "first", "last", "passages", "absent"), PAPERS, ids=[S2ORC, STACKS[1]])
-def test_the_prose_is_there_in_order_and_nothing_else(
+def test_the_text_is_the_prose_in_order(
     data: Path, identity: str, first: str, last: str, passages: str, absent: str
 ) -> None:
     text = made(data, identity)
@@ -59,7 +59,7 @@ REFERRED = set(_REFERRED.split())  # in brackets with a reference they go with i
 
 @pytest.mark.parametrize("identity", [S2ORC, *STACKS])
 def test_no_word_of_the_prose_is_lost(data: Path, identity: str) -> None:
-    """Against words taken from the source by crude means: what stands outside formulas, commands and tables."""
+    """Compare with words taken from the source by simple means: all outside formulas, commands and tables."""
     source = unpacked(data, identity)["main.tex"].decode()
     source = re.sub(r"(?<!\\)%.*", "", source[source.index("\\begin{document}") :])
     for gone in (r"\\begin\{(tabular|equation\*?|align\*?)\}.*?\\end\{\1\}", r"\$\$.*?\$\$", r"\$[^$]*\$", ARGUMENTS):

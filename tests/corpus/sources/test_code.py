@@ -1,4 +1,4 @@
-"""Archives of repositories as documents: which files, under which license, and where in the archive."""
+"""Documents of repository archives: their files, licenses and byte spans."""
 
 import io
 import posixpath
@@ -64,7 +64,7 @@ def test_each_source_file_is_a_document_under_its_own_license(tmp_path: Path, ki
 
 
 @pytest.mark.parametrize("kind", [".tar", ".zip"])
-def test_a_span_is_where_the_file_lies(tmp_path: Path, kind: str) -> None:
+def test_spans_are_the_bytes_of_the_files(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"mill{kind}"
     if kind == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
@@ -91,7 +91,7 @@ def test_an_archive_is_one_task_and_its_spans_tile_it(tmp_path: Path, kind: str)
     assert len(starts) == 40 and len(set(starts)) > 2 and starts == sorted(starts)
 
 
-def test_names_of_every_format_and_folders_of_none(tmp_path: Path) -> None:
+def test_every_name_format_is_read_and_folders_are_not_members(tmp_path: Path) -> None:
     long = f"a/{'deep/' * 60}x.py"
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         path = tmp_path / "a.tar"
@@ -104,7 +104,7 @@ def test_names_of_every_format_and_folders_of_none(tmp_path: Path) -> None:
         assert records(read_whole(READER, path, SETTINGS))[0].identity == identity
 
 
-def test_an_archive_may_hold_nothing(tmp_path: Path) -> None:
+def test_empty_archives_are_skipped(tmp_path: Path) -> None:
     folder = tarfile.TarInfo("a/")
     folder.type = tarfile.DIRTYPE
     for content in (tar({}), tar({}, folder), packed(".zip", {})):
@@ -115,7 +115,7 @@ def test_an_archive_may_hold_nothing(tmp_path: Path) -> None:
     assert read_whole(READER, path, SETTINGS) == []
 
 
-def test_zips_of_64_bits_and_with_a_comment(tmp_path: Path) -> None:
+def test_zip64_and_zip_comments_are_read(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.comment = b"a comment"
@@ -141,19 +141,19 @@ def test_languages_are_chosen_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("licenses", "kept"), [("all", 5), ("permissive", 3), (("GPL-2.0", "GPL-3.0"), 2), (("mit", "gpl-3.0"), 4)]
 )
-def test_licenses_are_chosen(tmp_path: Path, licenses: object, kept: int) -> None:
+def test_licenses_can_be_selected(tmp_path: Path, licenses: object, kept: int) -> None:
     found = only(tmp_path, FILES, licenses=licenses)
     assert outcomes(found)["record"] == kept and outcomes(found)["license"] == 5 - kept
 
 
-def test_the_sources_license_stands_in_for_one_that_is_not_stated(tmp_path: Path) -> None:
+def test_the_license_of_the_source_is_the_default(tmp_path: Path) -> None:
     for license, outcome in (("mit", "record"), ("unknown", "license"), ("gpl-3.0", "license")):
         found = only(tmp_path, {"a/x.py": b"x = 1\n"}, license=license, licenses="permissive")
         assert outcomes(found) == {outcome: 1}
     assert records(only(tmp_path, {"a/x.py": b"x = 1\n"}))[0].license is None
 
 
-def test_the_nearest_statement_rules_and_texts_rule_over_metadata(tmp_path: Path) -> None:
+def test_the_nearest_statement_wins_and_texts_win_over_metadata(tmp_path: Path) -> None:
     files = {
         "a/one.py": b"1",
         "a/pyproject.toml": b'[project]\nlicense = "Apache-2.0"\n',
@@ -305,7 +305,7 @@ def test_a_file_over_the_limit_is_passed_over(tmp_path: Path) -> None:
     assert outcomes(found) == {"too_large": 1, "record": 1}
 
 
-def test_what_nobody_wrote_there_is_told(tmp_path: Path) -> None:
+def test_generated_minified_and_vendored_files_are_marked(tmp_path: Path) -> None:
     files = {"a/x.py": b"x = 1\n", "a/vendor/y_pb2.py": b"y = 1\n", "a/z.min.js": b"z()\n"}
     said = {
         each.identity.partition(" ")[2]: READER.document(each, SETTINGS).signals

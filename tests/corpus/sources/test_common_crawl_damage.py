@@ -1,4 +1,4 @@
-"""Damaged and hostile WARC files: whatever stands before and behind a defect comes out, and the spans tile the file."""
+"""Damaged and hostile WARC files: records before and behind a defect are read, and spans tile the file."""
 
 import gzip
 from collections.abc import Callable
@@ -97,7 +97,7 @@ MEMBER_CASES = [(container, name) for container, names in BAD_MEMBERS.items() fo
 
 @pytest.mark.parametrize("name", BAD_RECORDS)
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_all_records_around_a_bad_one_come_out(tmp_path: Path, container: str, name: str) -> None:
+def test_all_records_around_a_bad_one_are_read(tmp_path: Path, container: str, name: str) -> None:
     path = tmp_path / "x"
     for before in (0, 2):
         path.write_bytes(packed(container, [*GOOD[:before], BAD_RECORDS[name], *GOOD]))
@@ -111,7 +111,7 @@ def test_all_records_around_a_bad_one_come_out(tmp_path: Path, container: str, n
 
 
 @pytest.mark.parametrize(("container", "name"), MEMBER_CASES)
-def test_all_records_around_a_bad_member_come_out(tmp_path: Path, container: str, name: str) -> None:
+def test_all_records_around_a_bad_member_are_read(tmp_path: Path, container: str, name: str) -> None:
     path, bad = tmp_path / "x", BAD_MEMBERS[container][name]()
     for before in (0, 2):
         start = packed(container, GOOD[:before])
@@ -124,7 +124,7 @@ def test_all_records_around_a_bad_member_come_out(tmp_path: Path, container: str
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_each_real_defect_lets_through_what_is_behind_it(data: Path, tmp_path: Path, container: str) -> None:
+def test_records_behind_each_real_defect_are_read(data: Path, tmp_path: Path, container: str) -> None:
     suffix = {"gz": ".gz", "lz4": ".lz4"}.get(container.partition("_")[0], ".warc")
     names = [path for path in sorted((data / "warc-edge-cases").iterdir()) if path.suffix in (suffix, ".bad")]
     for case in names:
@@ -172,7 +172,7 @@ def test_other_records_are_skipped_by_type(tmp_path: Path, kind: str) -> None:
     assert [skip.reason for skip in skips(found(path))] == ["other_type" if kind == "x-made-up" else kind]
 
 
-def test_a_range_takes_all_records_of_a_member_that_begins_in_it(tmp_path: Path) -> None:
+def test_a_range_includes_all_records_of_a_member_that_begins_in_it(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for container in ("gz_whole", "lz4_whole"):
         path.write_bytes(packed(container, GOOD[:50]) + packed(container, GOOD[50:]))
@@ -181,7 +181,7 @@ def test_a_range_takes_all_records_of_a_member_that_begins_in_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("container", ["gz_whole", "lz4_whole", "plain"])
-def test_records_far_behind_a_wrong_length_come_out(tmp_path: Path, container: str) -> None:
+def test_records_far_behind_a_wrong_length_are_read(tmp_path: Path, container: str) -> None:
     path = tmp_path / "x"
     large = record(http(NOISE * 1000), kind="request")
     path.write_bytes(packed(container, [record(b"", length=2_000_000), *GOOD, large, *GOOD]))
@@ -189,7 +189,7 @@ def test_records_far_behind_a_wrong_length_come_out(tmp_path: Path, container: s
 
 
 @pytest.mark.parametrize("container", ["gz_whole", "plain"])
-def test_a_header_is_found_wherever_the_search_stops_to_read_on(tmp_path: Path, container: str) -> None:
+def test_headers_across_search_windows_are_found(tmp_path: Path, container: str) -> None:
     path = tmp_path / "x"
     for before in range((1 << 18) - 700, (1 << 18) + 50, 50):
         junk = b"x" * before
@@ -204,7 +204,7 @@ def test_a_member_inside_a_bad_record_of_a_sound_member_is_not_read(tmp_path: Pa
     assert urls(found(path)) == GOOD_URLS[5:7]
 
 
-def test_how_an_lz4_frame_begins_is_read_from_its_first_literals(tmp_path: Path) -> None:
+def test_the_head_of_an_lz4_frame_is_its_first_literals(tmp_path: Path) -> None:
     path = tmp_path / "x"
     varied = bytes(range(33, 127)) + bytes(range(160, 255))
     for length in (5, 14, 15, 16, 100, 189):
@@ -223,7 +223,7 @@ def test_a_file_without_records_is_one_failure_or_nothing(tmp_path: Path, conten
     assert found(path) == ([Failed(0, len(content), "not_warc")] if content else [])
 
 
-def test_members_that_hold_no_record_are_padding(tmp_path: Path) -> None:
+def test_members_without_records_are_padding(tmp_path: Path) -> None:
     path, empty = tmp_path / "x", gzip.compress(b"", mtime=0)
     skippable = b"\x50\x2a\x4d\x18\x05\x00\x00\x00hello"
     for padding, container in ((empty, "gz"), (gzip.compress(b"\r\n\r\n"), "gz"), (skippable, "lz4")):
@@ -237,9 +237,7 @@ ARCHIVES = {container: packed(container, GOOD[:12]) for container in CONTAINERS}
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.data(), container=st.sampled_from(CONTAINERS))
-def test_whatever_happens_to_a_file_its_spans_tile_it_from_any_cuts(
-    tmp_path: Path, drawn: st.DataObject, container: str
-) -> None:
+def test_spans_tile_damaged_files_from_any_cuts(tmp_path: Path, drawn: st.DataObject, container: str) -> None:
     whole = ARCHIVES[container]
     at = drawn.draw(st.integers(0, len(whole) - 1))
     upto = drawn.draw(st.integers(at, min(len(whole), at + 400)))

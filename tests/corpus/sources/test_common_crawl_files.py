@@ -1,4 +1,4 @@
-"""Real WARC files: what comes out of each, told file by file.
+"""Outcomes of real WARC files, file by file.
 
 The numbers were worked out from the files themselves (members inflated one by one, headers listed), and agree with
 what fastwarc's own iterator counts in those that it can read.
@@ -63,12 +63,12 @@ def expected(words: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", [f"warc-edge-cases/{name}" for name in EDGE_CASES] + list(OTHERS))
-def test_each_real_file_gives_what_it_holds(data: Path, name: str) -> None:
+def test_outcomes_of_each_real_file(data: Path, name: str) -> None:
     words = OTHERS.get(name) or EDGE_CASES[Path(name).name]
     assert outcomes(found(data / name)) == expected(words)  # `found` checks that the spans tile the file
 
 
-def test_no_edge_case_is_left_out(data: Path) -> None:
+def test_every_edge_case_file_is_tested(data: Path) -> None:
     assert {path.name for path in (data / "warc-edge-cases").iterdir()} == set(EDGE_CASES)
 
 
@@ -77,7 +77,7 @@ def test_no_edge_case_is_left_out(data: Path) -> None:
     [f"warc-edge-cases/{name}" for name in EDGE_CASES if name.endswith(".warc.gz") and name not in NOT_A_MEMBER_EACH]
     + [name for name in OTHERS if "paths" not in name],
 )
-def test_each_gzip_span_is_a_member_that_inflates_alone_to_one_record(data: Path, name: str) -> None:
+def test_each_gzip_span_decompresses_alone_to_one_record(data: Path, name: str) -> None:
     members = scan_gzip((data / name).read_bytes())
     spans = found(data / name)
     assert [(span.start, span.end) for span in spans] == [(start, end) for start, end, _ in members]
@@ -99,7 +99,7 @@ def test_each_plain_or_lz4_span_is_a_record_or_a_frame(data: Path, name: str) ->
     assert [(span.start, span.end) for span in found(path)] == scan(path.read_bytes())
 
 
-def test_the_records_of_one_member_share_it_out(data: Path) -> None:
+def test_records_of_one_member_share_its_bytes(data: Path) -> None:
     spans = found(data / "warc-edge-cases/warcio-example-bad-non-chunked.warc.gz")
     assert all(span.end - span.start > 100 for span in spans)
 
@@ -113,7 +113,7 @@ def test_the_containers_of_one_archive_give_the_same_documents(data: Path) -> No
     assert len(plain) == 16 and others == [plain, plain]
 
 
-def test_the_document_of_the_example_comes_out_of_every_container(data: Path) -> None:
+def test_every_container_gives_the_document_of_the_example(data: Path) -> None:
     names = [
         "example.warc",
         "example.warc.gz",
@@ -129,7 +129,7 @@ def test_the_document_of_the_example_comes_out_of_every_container(data: Path) ->
     assert len(set(contents)) == 1 and contents[0].startswith(b"<!doctype html>") and contents[0].endswith(b"</html>")
 
 
-def test_what_a_record_is_told_by(data: Path) -> None:
+def test_identity_date_and_charset_of_records(data: Path) -> None:
     folder = data / "warc-edge-cases"
     assert urls(found(folder / "warcio-example-wget-bad-target-uri.warc.gz")) == ["http://example.com/"]  # not <…>
     (document,) = (span for span in found(folder / "warcio-example.warc") if isinstance(span, Record))

@@ -1,4 +1,4 @@
-"""WARC files made to take memory or time, or to be mistaken for others."""
+"""Hostile WARC files: memory and time are bounded, and payloads are not taken for records."""
 
 import gzip
 import random
@@ -29,7 +29,7 @@ from tests.corpus.formats.warc_files import (
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_an_archive_inside_a_payload_is_not_taken_for_records(tmp_path: Path, container: str) -> None:
+def test_an_archive_inside_a_payload_gives_no_records(tmp_path: Path, container: str) -> None:
     inner = b"".join(gzip.compress(each, 0, mtime=0) for each in GOOD[:5]) + b"\n" + b"".join(GOOD[:5]) + lz4(GOOD[0])
     outer = [record(http(inner), url=f"http://outer.example/{number}") for number in range(8)]
     path = tmp_path / "x"
@@ -41,7 +41,7 @@ def test_an_archive_inside_a_payload_is_not_taken_for_records(tmp_path: Path, co
     assert set(cuts(path, list(range(0, size, 97)), SETTINGS)) <= {*starts, size}
 
 
-def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
+def test_bombs_take_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(packed("gz", GOOD[:1]) + bomb() + packed("gz", GOOD[1:3]))
     body = gzip.compress(b"<p>" + bytes(200_000_000))
@@ -58,7 +58,7 @@ def test_a_bomb_is_given_up_in_little_memory(tmp_path: Path) -> None:
     assert peak < 8_000_000 + len(coded)
 
 
-def test_a_record_over_the_limit_is_passed_over_in_little_memory(tmp_path: Path) -> None:
+def test_records_over_the_limit_take_little_memory(tmp_path: Path) -> None:
     large = record(http(random.Random(1).randbytes(20_000_000)))
     path = tmp_path / "x"
     for container in CONTAINERS:
@@ -81,7 +81,7 @@ STORED = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00" + struct.pack("<HH", 65
         (packed("gz_whole", [record(NOISE, length=4_000_000 + number) for number in range(2000)]), 0),
     ],
 )
-def test_hostile_members_are_not_inflated_again_and_again(
+def test_hostile_members_are_not_decompressed_repeatedly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, good: int
 ) -> None:
     path, inflated = tmp_path / "x", 0
@@ -99,7 +99,7 @@ def test_hostile_members_are_not_inflated_again_and_again(
     assert inflated < 60 * len(data) + 20_000_000
 
 
-def test_reads_from_cuts_add_up_where_going_back_was_given_up(tmp_path: Path) -> None:
+def test_reads_from_cuts_add_up_after_hostile_members(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"".join(STORED * 60 + packed("gz", [each]) for each in GOOD) + NOISE * 30 + packed("gz", GOOD))
     size, spans = path.stat().st_size, found(path)

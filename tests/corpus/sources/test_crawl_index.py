@@ -1,4 +1,4 @@
-"""Selection by the columnar index: the right records, those alone, and no more read than they need.
+"""Selection by the columnar index: exactly the matching records, without reading more than needed.
 
 Planted once: the bound of a domain's URL keys put before its subdomains (their row groups were passed over).
 """
@@ -44,7 +44,7 @@ def settings(at: str, **select: object) -> CommonCrawlSettings:
 
 
 def selected(at: str, folder: Path, crawl: Path, **select: object) -> bytes:
-    """The files made of all the indexes, one behind the other."""
+    """Return the selections of all indexes, concatenated."""
     folder.mkdir(exist_ok=True)
     given, data = settings(at, **select), b""
     for index in common_crawl.listing(settings(str(crawl), **select), Access(folder)):
@@ -54,7 +54,7 @@ def selected(at: str, folder: Path, crawl: Path, **select: object) -> bytes:
 
 
 def languages(members: Sequence[Member], files: int = 4) -> dict[str, str | None]:
-    """What language the fake crawl says that each page is in."""
+    """Return the language that the fake crawl states for each page."""
     return {
         member.url: LANGUAGES[(number % files + number // files) % len(LANGUAGES)]
         for number, member in enumerate(members)
@@ -62,7 +62,7 @@ def languages(members: Sequence[Member], files: int = 4) -> dict[str, str | None
 
 
 def expected(members: Sequence[Member], select: Mapping[str, Sequence[object]]) -> set[str]:
-    """The same by the plainest code."""
+    """Return the URLs that match, by the simplest code."""
     said = languages(members)
     found = set()
     for member in members:
@@ -94,7 +94,7 @@ def expected(members: Sequence[Member], select: Mapping[str, Sequence[object]]) 
         {"domains": ("au",), "languages": ("eng", "deu"), "mime": ("application/xhtml+xml",)},
     ],
 )
-def test_what_is_selected_is_what_was_asked_for(
+def test_selection_gives_the_records_that_match(
     select: dict[str, tuple[object, ...]], members: list[Member], crawl: Path, server: Served, tmp_path: Path
 ) -> None:
     data = selected(str(crawl), tmp_path / "a", crawl, **select)
@@ -107,7 +107,7 @@ def test_what_is_selected_is_what_was_asked_for(
     assert sum(len(packed[str(url)]) for url in urls(pages)) == len(data)  # and nothing else
 
 
-def test_only_those_records_are_fetched(members: list[Member], crawl: Path, server: Served, tmp_path: Path) -> None:
+def test_only_selected_records_are_fetched(members: list[Member], crawl: Path, server: Served, tmp_path: Path) -> None:
     server.asked.clear()
     server.sent_bytes = 0
     data = selected(server.url, tmp_path / "a", crawl, domains=("chefkoch.de", "kochbar.de"))
@@ -132,13 +132,13 @@ def test_row_groups_without_the_domain_are_not_read(
     assert groups == 8 and len(read) == 1
 
 
-def test_nothing_selected_is_an_empty_file_that_is_read(crawl: Path, tmp_path: Path) -> None:
+def test_an_empty_selection_is_an_empty_file(crawl: Path, tmp_path: Path) -> None:
     assert selected(str(crawl), tmp_path / "a", crawl, languages=("zul",)) == b""
     assert found(tmp_path / "a/selected") == []
     assert common_crawl.cuts(tmp_path / "a/selected", [0, 5], settings("s3://x", status=(200,))) == [0, 0]
 
 
-def test_keys_of_urls_are_those_that_the_index_has() -> None:
+def test_url_keys_follow_the_schema() -> None:
     assert surt("https://www.Example.org/Path?q=1") == "org,example)/path?q=1"  # Source: the schema's own example
 
 
@@ -158,7 +158,7 @@ def index(*rows: Mapping[str, object], schema: pa.Schema = SCHEMA) -> BytesIO:
     return target
 
 
-def test_one_place_comes_once_and_in_order() -> None:
+def test_places_are_sorted_and_unique() -> None:
     rows = index(
         {"warc_record_offset": 900}, {}, {"warc_filename": "crawl-data/b.warc.gz"}, {"warc_record_offset": 150}, {}
     )
@@ -208,13 +208,13 @@ def test_columns_of_other_types_are_refused(row: dict[str, object], kinds: dict[
         list(places_of(index(row, schema=retyped(**kinds)), "x", wanted))
 
 
-def test_columns_of_like_types_are_read() -> None:
+def test_columns_of_similar_types_are_read() -> None:
     kinds = {"warc_record_offset": pa.uint64(), "warc_filename": pa.dictionary(pa.int32(), pa.string())}
     places = list(places_of(index({}, schema=retyped(**kinds)), "x", Select(status=(200,), domains=("mill.org",))))
     assert [tuple(place)[1:] for place in places] == [(100, 150)]
 
 
-def test_columns_behind_the_key_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_column_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crawl_index, "_CHUNK_BYTES", 10_000)
     large = index({"warc_segment": "".join(map(str, range(5000)))})
     with pytest.raises(InputError, match="bytes in one column"):
@@ -232,6 +232,6 @@ def test_columns_behind_the_key_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         index({}, schema=pa.schema([field for field in SCHEMA if field.name != "fetch_status"])).getvalue(),
     ],
 )  # fmt: skip
-def test_what_is_no_index_is_refused(content: bytes) -> None:
+def test_malformed_indexes_are_refused(content: bytes) -> None:
     with pytest.raises(InputError, match="not a columnar index of a crawl"):
         list(places_of(BytesIO(content), "x", Select(status=(200,))))

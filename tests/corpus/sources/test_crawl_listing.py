@@ -1,4 +1,4 @@
-"""A crawl by its id: its lists of files, real and hostile, and the choice among them.
+"""Lists of a crawl's files, real and hostile, and the choice among them.
 
 Planted once: names with `..` let through (the list was believed, and a file outside the folder was read).
 """
@@ -38,7 +38,7 @@ def listed(folder: Path, lines: bytes, *, packed: bool = True) -> list[str]:
 
 @pytest.fixture
 def real(data: Path, tmp_path: Path) -> Path:
-    """A folder with the beginnings of a real crawl's lists."""
+    """Make a folder with the first lines of a real crawl's lists."""
     folder = tmp_path / f"crawl-data/{REAL}"
     folder.mkdir(parents=True)
     for kind in ("warc", "wet"):
@@ -88,7 +88,7 @@ def test_the_same_choice_wherever_the_crawl_lies(data: Path, tmp_path: Path) -> 
     assert common_crawl.listing(settings(crawl=(), paths=("x",)), access(tmp_path)) == []
 
 
-def test_a_crawl_that_is_not_there_is_told(real: Path, data: Path) -> None:
+def test_an_unknown_crawl_is_an_error(real: Path, data: Path) -> None:
     with pytest.raises(
         InputError, match=r"CC-MAIN-2024-22 is no crawl \(https://index\.commoncrawl\.org/collinfo\.json"
     ):
@@ -134,10 +134,10 @@ def test_names_that_no_crawl_has_are_refused(tmp_path: Path, name: str) -> None:
     ],
     ids=["empty", "blank", "cut", "not gzip", "a page", "too many", "bomb"],
 )
-def test_lists_that_are_none_are_refused(tmp_path: Path, content: bytes, packed: bool, told: str) -> None:
+def test_malformed_lists_are_refused(tmp_path: Path, content: bytes, packed: bool, told: str) -> None:
     with pytest.raises(InputError, match=told):
         listed(tmp_path, content, packed=packed)
 
 
-def test_a_list_that_is_not_packed_is_read(tmp_path: Path) -> None:
+def test_uncompressed_lists_are_read(tmp_path: Path) -> None:
     assert listed(tmp_path, b"b/x.gz\r\na/x.gz\nb/x.gz", packed=False) == ["a/x.gz", "b/x.gz"]

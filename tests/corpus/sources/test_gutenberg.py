@@ -1,4 +1,4 @@
-"""Books of Project Gutenberg, from real files: whole, and without their frame."""
+"""Books of Project Gutenberg from real files: complete, and without header and license text."""
 
 import zipfile
 from pathlib import Path
@@ -29,7 +29,7 @@ def only(path: Path, content: bytes, settings: GutenbergSettings = SETTINGS) -> 
         ("old/alice30.txt", "ETEXTS*Ver.04.29.93*END*", "\x1a", "1994-03", None),
     ],
 )  # fmt: skip
-def test_a_real_book_is_whole_and_alone(
+def test_a_real_book_is_complete_and_without_its_frame(
     data: Path, name: str, begins: str, ends: str, date: str, language: str | None
 ) -> None:
     path = data / "gutenberg" / name
@@ -44,7 +44,7 @@ def test_a_real_book_is_whole_and_alone(
     assert "Gutenberg" not in book and "etext" not in book.lower().split() and len(book) > 140_000
 
 
-def test_what_is_no_book_is_told(data: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_books_are_skipped(data: Path, tmp_path: Path) -> None:
     path = data / "gutenberg" / "pg11.rdf"
     assert read_whole(READER, path, SETTINGS) == [Skipped(0, path.stat().st_size, "not_text")]
     small = SETTINGS.model_copy(update={"max_record_bytes": 9})
@@ -61,7 +61,7 @@ def test_what_is_no_book_is_told(data: Path, tmp_path: Path) -> None:
     [("utf-8", "ASCII"), ("utf-8-sig", ""), ("utf-16", ""), ("latin-1", "ISO Latin-1"), ("latin-1", ""),
      ("cp1252", "zip"), ("cp1251", "Windows-1251"), ("cp850", "CP850")],
 )  # fmt: skip
-def test_encodings_are_those_of_the_bytes_and_then_of_the_header(tmp_path: Path, encoding: str, claimed: str) -> None:
+def test_the_bytes_decide_the_encoding_before_the_header(tmp_path: Path, encoding: str, claimed: str) -> None:
     book = "Le café est là" if encoding != "cp1251" else "Мельница"
     claim = f"Character set encoding: {claimed}\n\n" if claimed else ""
     found = only(tmp_path / "a.txt", (HEADER.format(claim) + book).encode(encoding))
@@ -110,7 +110,7 @@ def test_a_book_is_never_cut(tmp_path: Path) -> None:
 
 
 def test_books_in_the_rows_of_a_data_set_are_those_of_its_files(data: Path, tmp_path: Path) -> None:
-    """Fails if a row is not freed of its frame, or a cut loses one."""
+    """Fails if a row keeps its header, or a cut loses a row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Opt-out lists: how they are written, what they cover, and how little they take.
+"""Opt-out lists: their syntax, the hosts they cover, and their memory use.
 
 Planted once: parents not looked at (what lies below a listed domain was read).
 """
@@ -70,12 +70,12 @@ def domains(folder: Path, text: str | bytes = LIST, name: str = "list.txt") -> O
         ("", False),
     ],
 )
-def test_what_a_list_covers(tmp_path: Path, url: str, covered: bool) -> None:
+def test_hosts_that_a_list_covers(tmp_path: Path, url: str, covered: bool) -> None:
     assert domains(tmp_path).covers(url) is covered
 
 
-def test_letters_that_idna_2008_has_are_kept(tmp_path: Path) -> None:
-    """Python's codec has IDNA 2003, by which faß.de is fass.de: another's."""
+def test_letters_of_idna_2008_are_not_mapped_away(tmp_path: Path) -> None:
+    """By IDNA 2003 faß.de would become fass.de, which belongs to someone else."""
     both = domains(tmp_path, "faß.example\nΣΟΦΟΣ.example\nσοφός.example")
     for url, covered in {
         "https://xn--fa-hia.example/": True,
@@ -90,8 +90,8 @@ def test_letters_that_idna_2008_has_are_kept(tmp_path: Path) -> None:
     assert host_of("http://نامه\u200cای.example/") == "xn--mgba3gch31f060k.example"  # Source: UTS 46, 1.1
 
 
-def test_no_name_is_longer_than_the_dns_has(tmp_path: Path) -> None:
-    """Fails by taking minutes: punycode is quadratic."""
+def test_names_longer_than_the_dns_allows_have_no_host(tmp_path: Path) -> None:
+    """A failure takes minutes: punycode is quadratic."""
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
     assert host_of(f"http://{letters}.example/") is None and host_of(f"http://ß{letters * 3}.example/") is None
     assert host_of(f"http://{'a.' * 126}b/") == "a." * 126 + "b"
@@ -117,7 +117,7 @@ def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
         b"x" * 10**6,
     ],
 )
-def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_malformed_lists_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(
         InputError, match=r"list\.txt: (no domain in it|lines not recognised: line 1|this opt-out list cannot)"
     ):
@@ -132,17 +132,17 @@ ODD = [
 
 
 @pytest.mark.parametrize("line", ODD)
-def test_a_line_that_is_not_understood_is_told(tmp_path: Path, line: str) -> None:
+def test_an_unrecognised_line_is_an_error(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError, match=r"list\.txt: lines not recognised: line 3: [^;]*\. An opt-out list"):
         domains(tmp_path, f"# list\nmill.example\n{line}\nstars.example\n")
 
 
-def test_five_such_lines_are_told(tmp_path: Path) -> None:
+def test_at_most_five_unrecognised_lines_are_listed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 1: 'com'; line 2: .*line 5: 'com'; and more\. An opt"):
         domains(tmp_path, "com\n" * 9)
 
 
-def test_many_domains_take_few_bytes(tmp_path: Path) -> None:
+def test_many_domains_take_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "list.gz"
     path.write_bytes(gzip.compress("".join(f"d{number}.example\n" for number in range(50_000)).encode()))
     tracemalloc.start()
@@ -153,7 +153,7 @@ def test_many_domains_take_few_bytes(tmp_path: Path) -> None:
     assert held < 500_000 and peak < 6_000_000  # 400,000 bytes of them; and its list as it is unpacked
 
 
-def test_records_of_a_listed_domain_are_skipped_unread(tmp_path: Path) -> None:
+def test_records_of_a_listed_domain_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("good.example\n")
     path = tmp_path / "x"
     path.write_bytes(packed("gz", GOOD[:20]) + b"damaged")

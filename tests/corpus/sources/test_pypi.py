@@ -20,7 +20,7 @@ def only(path: Path, content: bytes, settings: PypiSettings = TEXT) -> Span:
     return found
 
 
-def test_a_file_is_a_record_known_by_its_package(tmp_path: Path) -> None:
+def test_the_identity_of_a_file_is_its_package_and_path(tmp_path: Path) -> None:
     folders = [tmp_path / "here" / "some-pkg==1.0" / "docs", tmp_path / "there" / "x==2" / "some-pkg==1.0" / "docs"]
     for folder in folders:
         found = only(folder / "a.txt", "mill жито\n".encode())
@@ -42,12 +42,12 @@ def test_a_file_is_a_record_known_by_its_package(tmp_path: Path) -> None:
         (b"\xff\xfea\0b", Failed(0, 5, "not_utf8")),
     ],
 )
-def test_what_is_no_text_is_told(tmp_path: Path, content: bytes, expected: Span) -> None:
+def test_files_that_are_no_text_are_skipped(tmp_path: Path, content: bytes, expected: Span) -> None:
     assert only(tmp_path / "a.txt", content) == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_byte_order_marks_are_believed_and_dropped(tmp_path: Path, encoding: str) -> None:
+def test_byte_order_marks_decide_the_encoding_and_are_dropped(tmp_path: Path, encoding: str) -> None:
     found = only(tmp_path / "a.txt", "жито".encode(encoding))
     assert isinstance(found, Record) and READER.document(found, TEXT).text == "жито"
 

@@ -1,4 +1,4 @@
-"""Data sets as they are published: JSON lines and Parquet; bad lines fail alone."""
+"""Published data sets in JSON lines and Parquet; bad lines fail alone."""
 
 import bz2
 import gzip
@@ -75,7 +75,7 @@ def test_every_row_of_real_files_is_read(data: Path, name: str, field: str, expe
     assert read_cut(READER, path, range(0, size, max(size // 40, 1)), fields(text_field=field)) == found
 
 
-def test_what_is_known_of_a_record_comes_from_its_fields(data: Path) -> None:
+def test_metadata_comes_from_the_named_fields(data: Path) -> None:
     nested = fields(
         id_field="meta.arxiv_id", url_field="meta.url", date_field="meta.timestamp", language_field="meta.language"
     )
@@ -89,14 +89,14 @@ def test_what_is_known_of_a_record_comes_from_its_fields(data: Path) -> None:
     assert (first.license, first.date, first.url) == ("mit", "2023-06-05T05:00:00+00:00", None)
 
 
-def test_an_identity_is_the_id_else_the_url_else_nothing(tmp_path: Path) -> None:
+def test_identity_is_the_id_else_the_url_else_empty(tmp_path: Path) -> None:
     rows = [{"id": 7, "url": "u"}, {"id": None, "url": "u"}, {"id": True}, {"id": {"a": 1}, "url": ""}]
     path = written(tmp_path / "rows", "\n".join(json.dumps({"text": "x", **row}) for row in rows).encode())
     found = records(read_whole(READER, path, fields(id_field="id", url_field="url")))
     assert [each.identity for each in found] == ["7", "u", "", ""]
 
 
-def test_a_date_that_cannot_be_is_none(tmp_path: Path) -> None:
+def test_impossible_dates_are_none(tmp_path: Path) -> None:
     dates = ["9" * 400, "-1", "1e999", "NaN", "true", "253402300800000", "253402300799", "1512465451000", "0"]
     path = written(tmp_path / "rows", "\n".join(f'{{"text": "x", "d": {each}}}' for each in dates).encode())
     found = records(read_whole(READER, path, fields(date_field="d")))
@@ -114,9 +114,7 @@ def test_a_date_that_cannot_be_is_none(tmp_path: Path) -> None:
         (pyarrow.date32(), 2**31 - 1, "1970-01-01"),
     ],
 )
-def test_a_date_of_parquet_that_cannot_be_is_none(
-    tmp_path: Path, kind: pyarrow.DataType, bad: int, good: str | None
-) -> None:
+def test_impossible_parquet_dates_are_none(tmp_path: Path, kind: pyarrow.DataType, bad: int, good: str | None) -> None:
     stored = pyarrow.int32() if kind == pyarrow.date32() else pyarrow.int64()
     dates = pyarrow.array([0, bad, None], stored).view(kind)
     meta = pyarrow.StructArray.from_arrays([dates, pyarrow.array(["a", "b", "c"])], ["date", "url"])
@@ -150,7 +148,7 @@ SMALL = fields(max_record_bytes=10_000)
 
 @pytest.mark.parametrize("kind", COMPRESS)
 @pytest.mark.parametrize("end", [b"\n", b""])
-def test_each_line_has_its_outcome_and_a_bad_one_fails_alone(tmp_path: Path, kind: str, end: bytes) -> None:
+def test_each_line_has_an_outcome_and_a_bad_one_fails_alone(tmp_path: Path, kind: str, end: bytes) -> None:
     path = written(tmp_path / "rows", COMPRESS[kind](b"\xef\xbb\xbf" + b"\n".join(line for line, _ in LINES) + end))
     found = read_whole(READER, path, SMALL)
     assert [each.reason if not isinstance(each, Record) else "record" for each in found] == [why for _, why in LINES]
@@ -182,7 +180,7 @@ def test_a_line_that_breaks_off_is_truncated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd"])
-def test_behind_damage_the_next_stream_is_read(tmp_path: Path, kind: str) -> None:
+def test_the_next_stream_after_damage_is_read(tmp_path: Path, kind: str) -> None:
     parts = [b"".join(b'{"text": "%d %d"}\n' % (part, number) for number in range(100)) for part in range(3)]
     streams = [COMPRESS[kind](part) for part in parts]
     for broken in (streams[1][: len(streams[1]) // 2], b"garbage" * 20):
@@ -258,7 +256,7 @@ def test_parquet_rows_that_are_not_utf8_fail_alone(tmp_path: Path) -> None:
     junk=st.binary(max_size=30),
     step=st.integers(1, 99),
 )
-def test_hostile_bytes_fail_and_spans_still_tile(
+def test_spans_tile_hostile_files(
     tmp_path_factory: pytest.TempPathFactory, table: Path, kind: str, at: float, junk: bytes, step: int
 ) -> None:
     plain = b"\n".join(line for line, _ in LINES) * 3

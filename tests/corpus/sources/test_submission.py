@@ -1,4 +1,4 @@
-"""A submission's files: which are read, and which is the main one."""
+"""Files of a submission, and the choice of the main one."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ def test_the_main_file_is_found(files: dict[str, bytes], main: str | None) -> No
     assert submission(submitted(files)).main == main
 
 
-def test_line_ends_of_old_macs_are_line_ends() -> None:
+def test_carriage_returns_end_lines() -> None:
     content = b"% a comment\r" + paper("x").replace(b"\n", b"\r")
     for packed_ in (gzip.compress(content), submitted({"main.tex": content})):
         found = submission(packed_)
@@ -51,7 +51,7 @@ def test_line_ends_of_old_macs_are_line_ends() -> None:
     assert submission(gzip.compress(b"% a\r\n% b\r")).why_not == "empty"
 
 
-def test_what_the_authors_say_goes_first() -> None:
+def test_the_main_file_stated_by_the_authors_wins() -> None:
     files = {"main.tex": paper("not this"), "b.tex": paper("this")}
     assert main_file(files) == "main.tex"
     assert main_file({**files, "00README.XXX": b"b.tex toplevelfile\nmain.tex ignore\n"}) == "b.tex"
@@ -88,13 +88,13 @@ def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         submission(submitted({f"{n}.tex": b"" for n in range(60)}))
 
 
-def test_more_tex_than_a_book_is_not_read() -> None:
+def test_submissions_with_too_much_tex_are_skipped() -> None:
     assert submission(gzip.compress(b"\\input x " * 1_000_000)).why_not == "too_large"
     parts = {f"{n}.tex": b"words " * 500_000 for n in range(4)}
     assert submission(submitted({"main.tex": paper("x"), **parts})).why_not == "too_large"
 
 
-def test_a_bomb_of_macros_is_told() -> None:
+def test_macro_bombs_are_too_complex() -> None:
     found = submission(gzip.compress(rb"\documentclass{a}\begin{document}\def\a{\a\a}\a\end{document}"))
     assert found.main is not None
     with pytest.raises(UnreadableError, match="too_complex"):

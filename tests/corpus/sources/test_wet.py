@@ -1,4 +1,4 @@
-"""WET files, and what records say of themselves in their headers.
+"""WET files, and metadata in the headers of records.
 
 Planted once: the language of several taken for that of the first (the made records failed).
 """
@@ -22,7 +22,7 @@ def conversion(content: bytes, *headers: str, content_type: str = "text/plain") 
     return record(content, kind="conversion", headers=[f"Content-Type: {content_type}", *headers])
 
 
-def test_a_real_wet_file_gives_its_text_as_it_is(data: Path) -> None:
+def test_a_real_wet_file_gives_its_text_unchanged(data: Path) -> None:
     path = data / "commoncrawl/whirlwind.warc.wet.gz"
     spans = found(path, WET)
     assert outcomes(spans) == {"record": 1, "skipped(warcinfo)": 1}
@@ -39,7 +39,7 @@ def test_a_real_wet_file_gives_its_text_as_it_is(data: Path) -> None:
     assert dict(made.signals) == {} and made.license is None  # nothing is left of the page that could say
 
 
-def test_pages_and_their_texts_are_not_both_taken(data: Path) -> None:
+def test_wet_and_warc_records_are_not_both_read(data: Path) -> None:
     page = data / "commoncrawl/whirlwind.warc.gz"
     assert outcomes(found(page, WET)) == {
         f"skipped({kind})": 1 for kind in ("warcinfo", "request", "response", "metadata")
@@ -50,14 +50,14 @@ def test_pages_and_their_texts_are_not_both_taken(data: Path) -> None:
     ("stated", "language"),
     [("eng", "en"), (" DEU ", "de"), ("ceb", "ceb"), ("fra,eng", None), ("", None), ("en", None), ("x" * 3000, None)],
 )
-def test_one_stated_language_is_taken(tmp_path: Path, stated: str, language: str | None) -> None:
+def test_a_single_stated_language_is_used(tmp_path: Path, stated: str, language: str | None) -> None:
     path = tmp_path / "x"
     path.write_bytes(packed("gz", [conversion(b"words", f"WARC-Identified-Content-Language: {stated}")]))
     (page,) = found(path, WET)
     assert isinstance(page, Record) and page.language == language
 
 
-def test_what_is_no_text_is_skipped(tmp_path: Path) -> None:
+def test_records_without_text_are_skipped(tmp_path: Path) -> None:
     records = [
         conversion(b"<p>x", content_type="text/html"),
         conversion(b" \n"),
@@ -74,7 +74,7 @@ def test_what_is_no_text_is_skipped(tmp_path: Path) -> None:
     assert isinstance(spans[-1], Record) and common_crawl.document(spans[-1], WET).text == "Stra\ufffde \ufffd\0"
 
 
-def test_a_payload_that_the_crawler_cut_is_skipped(tmp_path: Path) -> None:
+def test_truncated_payloads_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "x"
     records = [record(http(b"<p>x"), headers=[f"WARC-Truncated: {why}"]) for why in ("length", "time", "disconnect")]
     records += [record(http(b"x", status="302 Found"), headers=["WARC-Truncated: length"]), record(http(b"<p>x"))]
@@ -82,7 +82,7 @@ def test_a_payload_that_the_crawler_cut_is_skipped(tmp_path: Path) -> None:
     assert outcomes(found(path)) == {"skipped(truncated_payload)": 3, "skipped(redirect)": 1, "record": 1}
 
 
-def test_what_headers_say_of_robots_reaches_the_document(tmp_path: Path) -> None:
+def test_robots_headers_become_signals(tmp_path: Path) -> None:
     path = tmp_path / "x"
     heads = [
         [],
@@ -97,7 +97,7 @@ def test_what_headers_say_of_robots_reaches_the_document(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "pages"), [("resiliparse-warcfile.warc", 16), ("resiliparse-clueweb-quirk.warc.gz", 29)]
 )
-def test_header_meta_and_detection_each_tell_the_encoding_of_real_pages(data: Path, name: str, pages: int) -> None:
+def test_header_meta_and_detection_give_encodings_of_real_pages(data: Path, name: str, pages: int) -> None:
     records = [span for span in found(data / "warc-edge-cases" / name) if isinstance(span, Record)]
     whole = SETTINGS.model_copy(update={"extract": "full_text"})
     for page in records:
@@ -111,7 +111,7 @@ def test_header_meta_and_detection_each_tell_the_encoding_of_real_pages(data: Pa
     assert len(records) == pages
 
 
-def test_meta_is_believed_before_detection_and_a_header_before_meta(data: Path) -> None:
+def test_the_header_wins_over_meta_and_meta_over_detection(data: Path) -> None:
     pages = found(data / "warc-edge-cases/resiliparse-warcfile.warc")
     (page,) = (span for span in pages if isinstance(span, Record) and span.charset == "windows-1251")
     whole = SETTINGS.model_copy(update={"extract": "full_text"})
@@ -159,19 +159,19 @@ def test_settings_of_a_crawl_are_read(tmp_path: Path) -> None:
     [
         ({}, "expected either `paths` or `crawl`"),
         ({"paths": ["recipe.yaml"], "crawl": "CC-MAIN-2024-22"}, "expected either `paths` or `crawl`"),
-        ({"paths": ["recipe.yaml"], "segments": 1}, "`segments` is said of a crawl"),
+        ({"paths": ["recipe.yaml"], "segments": 1}, "`segments` needs `crawl:`, not `paths:`"),
         ({"crawl": "CC-MAIN-2024-22", "segments": 0}, "expected a number of files"),
         ({"crawl": "CC-MAIN-2024-22", "segments": "200%"}, "expected a number of files"),
         ({"crawl": "CC-MAIN-2024-22", "segments": 1.5}, "expected a number of files"),
         ({"crawl": "../2024-22"}, "crawl"),
         ({"crawl": "CC-MAIN-2024-22", "at": "mirror"}, "expected an address such as s3://commoncrawl, or a folder"),
-        ({"crawl": "CC-MAIN-2024-22", "files": "wet", "select": {"languages": ["eng"]}}, "finds records of WARC"),
+        ({"crawl": "CC-MAIN-2024-22", "files": "wet", "select": {"languages": ["eng"]}}, "works on WARC files only"),
         ({"crawl": "CC-MAIN-2024-22", "select": {}}, "at least one of languages"),
         ({"crawl": "CC-MAIN-2024-22", "select": {"languages": ["en"]}}, "languages"),
         ({"crawl": "CC-MAIN-2024-22", "select": {"domains": ["https://a.org/"]}}, "a domain such as example.org"),
         ({"crawl": "CC-MAIN-2024-22", "select": {"status": ["200"]}}, "status"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(tmp_path: Path, written: dict[str, object], told: str) -> None:
+def test_contradictory_settings_are_errors(tmp_path: Path, written: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told):
         settings_of(tmp_path, **written)

@@ -1,4 +1,4 @@
-"""Dumps as they are published, cut anywhere, damaged, and hostile."""
+"""Dumps as published, cut anywhere, damaged, and hostile."""
 
 import bz2
 import random
@@ -48,7 +48,7 @@ def written(path: Path, content: bytes) -> Path:
 
 
 def in_streams(content: bytes, places: list[int]) -> bytes:
-    """Each part between the places as a bzip2 stream of its own, wherever that cuts: as pbzip2 does."""
+    """Compress each part between the places as its own bzip2 stream, as pbzip2 does."""
     ends = [*sorted(places), len(content)]
     return b"".join(bz2.compress(content[one:other], 1) for one, other in zip([0, *ends], ends, strict=False))
 
@@ -66,9 +66,7 @@ def magics(content: bytes) -> list[int]:
         ("enwiktionary-*", "utf-8", {"record": 1331, "redirect": 15, "other_namespace": 43}),
     ],
 )
-def test_real_dumps_give_what_an_xml_parser_gives(
-    data: Path, name: str, encoding: str, expected: dict[str, int]
-) -> None:
+def test_real_dumps_match_an_xml_parser(data: Path, name: str, encoding: str, expected: dict[str, int]) -> None:
     [path] = (data / "wikipedia").glob(name)
     found = read_whole(READER, path, SETTINGS)
     assert outcomes(found) == expected
@@ -81,7 +79,7 @@ def test_real_dumps_give_what_an_xml_parser_gives(
     assert [(each.identity.split()[-1], each.content.decode()) for each in records(found)] == [t[1:] for t in texts]
 
 
-def test_what_is_known_of_a_page(data: Path) -> None:
+def test_metadata_of_a_page(data: Path) -> None:
     [path] = (data / "wikipedia").glob("enwiki-latest*")
     first = records(read_whole(READER, path, SETTINGS))[0]
     assert first.identity == "enwiki 12 716551092"
@@ -125,7 +123,7 @@ def test_each_outcome_has_its_reason(tmp_path: Path, kind: str) -> None:
         )
 
 
-def test_no_entity_is_ever_expanded(tmp_path: Path) -> None:
+def test_entities_are_not_expanded(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;"><!ENTITY f SYSTEM "file:///etc/passwd">]>'
     inside = page(1, "x").replace("<page>", f"<page>{bomb}")
     uses = [page(number, "x").replace(">x<", f">{each}<") for number, each in ((2, "&b;"), (3, "&f;"))]
@@ -138,7 +136,7 @@ def test_no_entity_is_ever_expanded(tmp_path: Path) -> None:
     assert outcomes(read_whole(READER, deep, SETTINGS)) == {"bad_xml": 1, "record": 1}
 
 
-def test_of_several_revisions_the_last_counts(tmp_path: Path) -> None:
+def test_the_last_of_several_revisions_is_used(tmp_path: Path) -> None:
     [revision] = re.findall(r"<revision>.*</revision>", page(1, "new"))
     old = revision.replace("new", "old").replace("1001", "1000")
     path = written(tmp_path / "dump", (HEAD + page(1, "new").replace(revision, old + revision) + TAIL).encode())
@@ -174,7 +172,7 @@ REFERENCE = [
     near=st.lists(st.tuples(st.integers(0, 11), st.integers(-3, 8)), max_size=8),
     wanted=st.lists(st.floats(0, 1), max_size=6),
 )
-def test_any_cuts_of_any_streams_read_alike(
+def test_any_cuts_of_any_streams_give_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     places: list[int],
     near: list[tuple[int, int]],
@@ -200,7 +198,7 @@ def test_a_plain_dump_is_cut_at_its_pages(tmp_path: Path) -> None:
         assert read_cut(READER, path, range(0, len(CONTENT), step), SETTINGS) == found
 
 
-def test_an_end_that_is_no_cut_means_the_next_cut(tmp_path: Path) -> None:
+def test_a_range_end_between_cuts_means_the_next_cut(tmp_path: Path) -> None:
     path = written(tmp_path / "dump.bz2", in_streams(CONTENT, [5000, 9000]))
     places = [*magics(path.read_bytes()), path.stat().st_size]
     assert list(READER.read(path, 0, places[1] - 5, SETTINGS)) == list(READER.read(path, 0, places[1], SETTINGS))
@@ -216,7 +214,7 @@ def test_utf_16_is_read_and_not_cut(tmp_path: Path) -> None:
             assert READER.cuts(path, [0, 1, 5000], SETTINGS) == [0, path.stat().st_size, path.stat().st_size]
 
 
-def test_behind_damage_all_pages_of_further_streams_come_out(tmp_path: Path) -> None:
+def test_pages_of_later_streams_are_read_after_damage(tmp_path: Path) -> None:
     pages = dump()
     good = [bz2.compress((HEAD if not n else "").encode() + "".join(pages[n : n + 3]).encode()) for n in (0, 3, 6, 9)]
     for broken in (good[1][:-30], good[1][:50] + b"?" * 50 + good[1][100:], b"no stream at all" * 10, good[1][:3]):
@@ -252,7 +250,7 @@ def test_a_page_that_runs_into_damage_fails_alone(tmp_path: Path) -> None:
     overwrite=st.booleans(),
     compressed=st.booleans(),
 )
-def test_hostile_bytes_fail_and_spans_still_tile(
+def test_spans_tile_hostile_files(
     tmp_path_factory: pytest.TempPathFactory, at: float, junk: bytes, overwrite: bool, compressed: bool
 ) -> None:
     whole = in_streams(CONTENT, [3000, 6000, 9001]) if compressed else CONTENT
