@@ -59,8 +59,8 @@ def write_ours(tokens: Path, folder: Path) -> None:
     """A build as `corpus build` leaves it: manifest and token shards, chunks of the default size."""
     sys.path.insert(0, str(ROOT))
     from corpus.store import corpus_manifest as store
-    from corpus.store.shard_entry import entry
-    from corpus.store.token_shards import Header, TokenShard, write_token_shard
+    from corpus.store.token_shards import shard_entry
+    from corpus.store.token_shards import ShardHeader, TokenShard, write_token_shard
     from corpus.tokens.token_quotas import Mix
 
     zero, none = hashlib.sha256(b"benchmark").hexdigest(), store.Totals(documents=0, tokens=0, bytes=0)
@@ -68,11 +68,11 @@ def write_ours(tokens: Path, folder: Path) -> None:
     for source, share in SHARES.items():
         data, offsets = np.load(tokens / f"{source}.npy"), np.load(tokens / f"{source}.offsets.npy")
         ids = np.random.default_rng(0).integers(0, 256, (len(offsets) - 1, 16), dtype=np.uint8)
-        shard = TokenShard(Header(zero, zero, source, "train"), ids, data, offsets, 4 * np.diff(offsets))
+        shard = TokenShard(ShardHeader(zero, zero, source, "train"), ids, data, offsets, 4 * np.diff(offsets))
         write_token_shard(folder / f"{source}.arrow", shard)
-        shards = (entry(folder / f"{source}.arrow", f"{source}.arrow", shard, {}),)
+        shards = (shard_entry(folder / f"{source}.arrow", f"{source}.arrow", shard, {}),)
         sources.append(
-            store.Source(
+            store.SourceEntry(
                 name=source,
                 license="none",
                 priority=0,
@@ -92,7 +92,7 @@ def write_ours(tokens: Path, folder: Path) -> None:
         tokens_asked=None,
         tokens_got=sum(source.train.tokens for source in sources),
         shortfall="accept",
-        tokenizer=store.Tokenizer(
+        tokenizer=store.TokenizerEntry(
             file="tokenizer.json",
             sha256=zero,
             vocabulary=VOCABULARY,

@@ -1,6 +1,5 @@
-"""Runs a plan: wave by wave, whatever was finished before staying finished."""
+"""Builds the corpus of a recipe: makes the plan and runs it wave by wave; finished jobs stay finished."""
 
-import hashlib
 import json
 import os
 import platform
@@ -11,187 +10,131 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from corpus.errors import CorpusError, InputError, StoppedError
 from corpus.fetch.output import open_output, working_copy
-from corpus.quality import language
 from corpus.recipe import Recipe, read_recipe
+from corpus.settings import Json
 from corpus.store.lock import locked
 from corpus.store.products import canonical, write_text
-from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.engine.job import Done, Job
-from pipelines.engine.profile import Place, read_place
-from pipelines.engine.progress import Stopwatch, Watch, counts, peak_memory_bytes
-from pipelines.engine.run_wave import Wave, run_wave
+from corpus.units import human_bytes, human_seconds
+from pipelines.engine.job_output import JobOutput
+from pipelines.engine.profile import Profile
+from pipelines.engine.progress import Stopwatch, peak_memory_bytes
+from pipelines.engine.read_profile import read_profile
+from pipelines.engine.run_jobs import run_jobs
 from pipelines.inputs import size_of
 from pipelines.plan import Plan, make_plan
-
-PUBLISHED = {"manifest": ("manifest.json", "recipe.json"), "report": ("report.html", "summary.json")}
+from pipelines.stages.manifest import ManifestStage
+from pipelines.stages.report import ReportStage
 
 
 def build(
     recipe: Path,
     *,
     out: Path | str | None = None,
-    place: Place | None = None,
+    profile: Profile | None = None,
     assignments: Sequence[str] = (),
     console: Console | None = None,
 ) -> Path:
-    """Builds the corpus of a recipe file, or what is left of it; returns the output folder.
+    """Build a corpus; resume if interrupted. Return the output folder.
 
-    Raises InputError (nothing was written) or CorpusError (what was finished is kept; the same call goes on).
+    Raises InputError (nothing was written) or CorpusError (finished work is kept; the same call resumes).
     """
-    place, console = place or read_place(None), console or Console(stderr=True)
+    profile, console = profile or read_profile(None), console or Console(stderr=True)
     checked = read_recipe(recipe, assignments)
-    folder = out_folder(checked, out, place)
-    place.check(folder)
-    plan = make_plan(checked, recipe.parent, place.access(checked.contact))
-    with held(folder), stoppable(), place.opened(folder):
+    folder = out_folder(checked, out, profile)
+    profile.check(folder)
+    plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
+    with build_lock(folder), stoppable(), profile.opened(folder):
         _check_disk(plan, folder)
-        return run_plan(plan, folder, place, console)
+        return run_plan(plan, folder, profile, console)
 
 
-def out_folder(recipe: Recipe, out: Path | str | None, place: Place | None = None) -> Path:
-    """Where a recipe's corpus is built: as asked, as the recipe says, or build/<name>; `~` is one's home.
+def out_folder(recipe: Recipe, out: Path | str | None, profile: Profile | None = None) -> Path:
+    """Return the output folder: the one given, the recipe's, or build/<name>; `~` is the user's home.
 
-    Of an address on object storage, its working copy in the cache. Raises InputError if no folder can have that name.
+    For s3:// it is the local working copy. Raises InputError for a name that no folder can have.
     """
-    asked = str(out or recipe.out or f"build/{recipe.name}")
-    if asked.startswith("s3://"):
-        place = place or read_place(None)
-        return working_copy(asked, place.cache_folder, place.s3)
-    if "://" in asked:
-        raise InputError(f"--out {asked[:300]}: a corpus is built into a folder, or at s3://BUCKET/FOLDER")
+    name = str(out or recipe.out or f"build/{recipe.name}")
+    if name.startswith("s3://"):
+        profile = profile or read_profile(None)
+        return working_copy(name, profile.cache_folder, profile.s3)
+    if "://" in name:
+        raise InputError(f"--out {name[:300]}: expected a folder or s3://BUCKET/FOLDER")
     try:
-        return Path(os.path.expanduser(asked)).resolve()  # noqa: PTH111  (an unknown user's is left as it is)
-    except (ValueError, RuntimeError) as error:  # a NUL or what is not text in it; links in a circle
-        raise InputError(f"the output folder {asked[:300]!a}: {error}; choose another with --out") from None
+        return Path(os.path.expanduser(name)).resolve()  # noqa: PTH111  (keeps the `~` of an unknown user)
+    except (ValueError, RuntimeError) as error:  # a NUL, bytes that are not text, or a circle of links
+        raise InputError(f"the output folder {name[:300]!a}: {error}; choose another with --out") from None
 
 
-def shown(folder: Path) -> str:
-    """An output folder as its user knows it."""
-    return open_output(folder).name
-
-
-def run_plan(plan: Plan, folder: Path, place: Place, console: Console) -> Path:
-    """Runs what is not whole yet, and publishes the manifest and the report at the top of the folder."""
-    watch, ran = Stopwatch(), 0
-    waves: list[dict[str, object]] = []
+def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> Path:
+    """Run the jobs that are not finished, and publish the manifest and the report at the top of the folder."""
+    stopwatch, ran = Stopwatch(), 0
+    waves: list[Json] = []
     for number in range(len(plan.waves)):
         wave = plan.waves[number]
         for job in wave:
-            Done(folder, job).forget_damaged()
-        jobs = [job for job in wave if not Done(folder, job).whole]
+            JobOutput(folder, job).forget_damaged()
+        unfinished = [job for job in wave if not JobOutput(folder, job).is_finished]
         for job in wave:
-            if job not in jobs:
-                job.check(Done(folder, job))
-        if jobs:
-            waves.append(run_jobs(jobs, folder, place, console))
-            ran += len(jobs)
-        if number == 0:
-            plan = plan.settled(folder)  # all acquire jobs are in the first wave
+            if job not in unfinished:
+                job.check(JobOutput(folder, job))
+        if unfinished:
+            waves.append(run_jobs(unfinished, folder, profile, console))
+            ran += len(unfinished)
+        if number == 0:  # all fetch jobs are in the first wave; later folders depend on the content of the files
+            plan = plan.settled(folder)
     _publish(plan, folder)
+    name = open_output(folder).name
     if not waves:
-        console.print(f"All {len(plan.jobs)} jobs are up to date in {shown(folder)}", highlight=False, soft_wrap=True)
+        console.print(f"All {len(plan.jobs)} jobs are up to date in {name}", highlight=False, soft_wrap=True)
         return folder
-    seconds = watch.seconds()
-    console.print(
-        f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {shown(folder)}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    _note_run(folder, place, waves, seconds)
+    seconds = stopwatch.seconds()
+    message = f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {name}"
+    console.print(message, highlight=False, soft_wrap=True)
+    _write_run_json(folder, profile, waves, seconds)
     return folder
 
 
-def run_jobs(jobs: list[Job], folder: Path, place: Place, console: Console) -> dict[str, object]:
-    """Runs jobs that do not wait for each other, and closes them; returns what run.json says of them."""
-    work = []
-    for job in jobs:
-        done = Done(folder, job)
-        shutil.rmtree(done.folder / "tmp", ignore_errors=True)  # of tasks that were killed; we hold the lock
-        work += [(job, index) for index in done.missing()]
-    stopwatch = Stopwatch()
-    if work:
-        say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-        name = hashlib.sha256("".join(sorted(job.fingerprint for job in jobs)).encode()).hexdigest()[:12]
-        watch = Watch(folder, jobs, console, here=place.here)
-        try:
-            with watch:
-                run_wave(place, Wave(folder, folder / "logs" / f"wave-{name}", work, say))
-        except KeyboardInterrupt:
-            if watch.problem:
-                raise CorpusError(watch.problem) from None
-            raise
-    for job in jobs:
-        Done(folder, job).close()
-        if job.name == "acquire.models":
-            console.print(f"              {language.MODEL_LICENSE}", highlight=False)
-        if warning := job.warning(Done(folder, job)):
-            console.print(f"    warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-        shutil.rmtree(folder / job.folder / "tmp", ignore_errors=True)
-    seconds = stopwatch.seconds()
-    _tell(jobs, folder, seconds, console)
-    return {
-        "jobs": [job.name for job in jobs],
-        "tasks": len(work),
-        "seconds": seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-
-
-def _tell(jobs: list[Job], folder: Path, seconds: float, console: Console) -> None:
-    """A line a wave, on a terminal as in a log."""
-    passed = [counts(folder, job) for job in jobs]
-    documents, size = sum(each[0] for each in passed), sum(each[1] for each in passed)
-    names = jobs[0].kind if len(jobs) == 1 else f"{jobs[0].kind} ({', '.join(job.of_source for job in jobs)})"
-    if len({job.kind for job in jobs}) > 1:
-        names = ", ".join(job.name for job in jobs)
-    what = "files" if jobs[0].kind == "acquire" else "records"
-    shown = f" {human_count(documents)} {what}, {human_bytes(size)}" if documents and size else ""
-    console.print(f"  {human_seconds(seconds):>10}  {names}{shown}", highlight=False, markup=False, soft_wrap=True)
-
-
 def _publish(plan: Plan, folder: Path) -> None:
-    """Copies what people and the trainer open to the top of the folder, each file whole or not at all."""
-    index = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
+    """Copy the files that people and the trainer open to the top of the folder, each whole or not at all."""
     texts: dict[str, str] = {}
-    for job_name, files in PUBLISHED.items():
-        done = Done(folder, plan.job(job_name))
-        texts |= {file: done.path(file).read_text(encoding="utf-8") for file in files}
-    texts["build.json"] = index  # last: it names what the others are of
-    output = open_output(folder)
+    for stage in (ManifestStage, ReportStage):
+        output = JobOutput(folder, plan.job(stage))
+        texts |= {name: output.path(name).read_text(encoding="utf-8") for name in stage.published}
+    # build.json comes last, because it names the jobs that the other files belong to
+    texts["build.json"] = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
+    output_folder = open_output(folder)
     for name, text in texts.items():
-        output.write(folder / name, text, folder / "logs")
+        output_folder.write(folder / name, text, folder / "logs")
 
 
-def _note_run(folder: Path, place: Place, waves: list[dict[str, object]], seconds: float) -> None:
-    """run.json: all that may differ from run to run, and so stands in no product."""
-    machine = {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count()}
+def _write_run_json(folder: Path, profile: Profile, waves: list[Json], seconds: float) -> None:
+    """Write run.json: everything that may differ between two runs, and is therefore in no product."""
     body = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(),
-        "executor": place.executor,
-        "workers": place.worker_count,
-        "machine": machine,
+        "executor": profile.executor,
+        "workers": profile.worker_count,
+        "machine": {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count()},
         "waves": waves,
     }
     write_text(folder / "run.json", json.dumps(body, indent=1) + "\n", folder / "logs")
 
 
-def held(folder: Path) -> AbstractContextManager[None]:
-    """Holds an output folder for one build. Raises CorpusError if another is at work in it."""
+def build_lock(folder: Path) -> AbstractContextManager[None]:
+    """Hold an output folder for one build. Raises CorpusError if another build holds it."""
     return locked(folder, "another build", "choose another folder with --out")
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within it SIGTERM ends a build as Ctrl-C does: workers are ended, and what was finished is kept."""
+    """Within this context SIGTERM stops a build as Ctrl-C does. Raises StoppedError in both cases."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -203,15 +146,15 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stopped:
-        told = "; ".join(["stopped", *map(str, stopped.args)])
-        raise StoppedError(f"{told}; what was finished is kept: build again to go on") from None
+        message = "; ".join(["stopped", *map(str, stopped.args)])
+        raise StoppedError(f"{message}; finished work is kept: build again to resume") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _check_disk(plan: Plan, folder: Path) -> None:
-    """A build writes about as much as it reads, three times over: text twice, tokens twice, a little beside."""
-    unread = [job for job in plan.acquires if not Done(folder, job).whole]
+    """Raise CorpusError unless three times the unread input is free: text and tokens are each written twice."""
+    unread = [job for job in plan.fetches if not JobOutput(folder, job).is_finished]
     size = sum(size_of(item) or 0 for job in unread for item in job.items)
     free = shutil.disk_usage(folder).free
     if free < 3 * size:

@@ -1,4 +1,4 @@
-"""Content hashes of local files, kept under path, size and modification time, so that a plan is quick to make again."""
+"""Content hashes of local files, cached by path, size and modification time, so that plans are made quickly."""
 
 import contextlib
 import json
@@ -9,11 +9,11 @@ from rich.progress import Progress
 
 from corpus.store.products import canonical, sha256_file, write_text
 
-BAR_ABOVE_BYTES = 500_000_000  # below that hashing takes well under a second
+BAR_ABOVE_BYTES = 500_000_000  # less is hashed in well under a second
 
 
 class Digests:
-    """A small cache in a file; losing it costs time only."""
+    """A cache in a small file; losing it costs only time."""
 
     def __init__(self, cache: Path) -> None:
         self._path = cache / "digests.json"
@@ -25,20 +25,20 @@ class Digests:
         self._changed = False
 
     def of(self, paths: list[Path]) -> list[str]:
-        """SHA-256 of each file, hashed on several threads where not known yet."""
+        """Return the SHA-256 of each file; new files are hashed on several threads."""
         keys = [_key(path) for path in paths]
         new = [(key, path) for key, path in zip(keys, paths, strict=True) if key not in self._known]
         size = sum(path.stat().st_size for _, path in new)
         with Progress(disable=size < BAR_ABOVE_BYTES, transient=True) as bars, ThreadPoolExecutor() as threads:
             bar = bars.add_task("hashing local files", total=size)
-            digests = threads.map(lambda each: sha256_file(each[1], lambda n: bars.advance(bar, n)), new)
+            digests = threads.map(lambda file: sha256_file(file[1], lambda n: bars.advance(bar, n)), new)
             for (key, _), digest in zip(new, digests, strict=True):
                 self._known[key] = digest
         self._changed |= bool(new)
         return [self._known[key] for key in keys]
 
     def save(self) -> None:
-        """Writes what was learned, if anything."""
+        """Write the cache if it has changed."""
         if self._changed:
             with contextlib.suppress(OSError):
                 write_text(self._path, canonical(dict(self._known)), self._path.parent)

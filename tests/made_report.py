@@ -13,16 +13,16 @@ from corpus.quality.rule import Rule, failing
 from corpus.store.corpus_manifest import (
     Eos,
     Manifest,
-    Shard,
-    Source,
-    Tokenizer,
+    ShardEntry,
+    SourceEntry,
+    TokenizerEntry,
     length_quantiles,
     total,
     write_manifest,
 )
 from corpus.store.ledger import Ledger
 from corpus.store.text_shards import VERDICT_COLUMNS, TableWriter, document_schema
-from corpus.store.token_shards import Header, Split, TokenShard, write_token_shard
+from corpus.store.token_shards import ShardHeader, Split, TokenShard, write_token_shard
 
 SIGNALS = ("characters", "words", "lines", "hashes")
 PROSE = (
@@ -52,7 +52,7 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
         tokens_asked=2 * tokens,
         tokens_got=tokens,
         shortfall="accept",
-        tokenizer=Tokenizer(
+        tokenizer=TokenizerEntry(
             file="tokenizer.json", sha256="cd" * 32, vocabulary=500, eos=Eos(token="<eos>", id=0), dtype="uint16"
         ),
         sources=tuple(each.source(1 / len(names), tokens) for each in sorted(made, key=lambda each: each.name)),
@@ -80,7 +80,7 @@ class _Made:
         self.folder, self.number, self.name, self.merged = folder, number, name, 0
         self.ledgers = {stage: Ledger() for stage in ("clean", "text", "mix")}
         self.random = random.Random(f"{SEED}:{number}")
-        self.shards: list[Shard] = []
+        self.shards: list[ShardEntry] = []
         self.stayed: list[str] = []  # ids
         self.first = first or self
         stay: list[tuple[dict[str, object], str]] = []
@@ -182,7 +182,7 @@ class _Made:
         tokens[offsets[1:] - 1] = 0
         ids = np.frombuffer(bytes.fromhex("".join(str(row["id"]) for row in rows)), np.uint8).reshape(-1, 16)
         sizes = np.array([row["text_bytes"] for row in rows], np.int64)
-        shard = TokenShard(Header("cd" * 32, "ab" * 32, self.name, split), ids, tokens, offsets, sizes)
+        shard = TokenShard(ShardHeader("cd" * 32, "ab" * 32, self.name, split), ids, tokens, offsets, sizes)
         file = f"shards/{self.number}-{split}-00000.arrow"
         path = self.folder / file
         path.parent.mkdir(exist_ok=True)
@@ -192,7 +192,7 @@ class _Made:
             languages[str(row["language"] or "und")] = languages.get(str(row["language"] or "und"), 0) + 1
             self.ledgers["mix"].add(self.name, "kept", split, text_bytes=int(str(row["text_bytes"])))
         self.shards.append(
-            Shard(
+            ShardEntry(
                 file=file,
                 split=split,
                 documents=len(rows),
@@ -210,7 +210,7 @@ class _Made:
         return total([shard for shard in self.shards if shard.split == "train"]).tokens
 
     def source(self, share: float, tokens: int) -> Source:
-        return Source(
+        return SourceEntry(
             name=self.name,
             license="CC-BY-4.0",
             priority=self.number,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from corpus.inspect.recount_counting import Ids, file_of, guarded, hexadecimal, ledger_problems
 from corpus.inspect.recount_text import Texts
-from corpus.store.corpus_manifest import Manifest, Shard, Source, length_quantiles
+from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, length_quantiles
 from corpus.store.finished_build import Build, BuiltJob
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import SPLITS, TokenShard, open_token_shard
@@ -94,7 +94,7 @@ def _run(build: Build, texts: Texts, task: int, rows: slice) -> Iterator[str]:
 
 
 def _shard(
-    build: Build, manifest: Manifest, source: Source, stated: Shard, index: _Index, taken: list[Ids]
+    build: Build, manifest: Manifest, source: SourceEntry, stated: ShardEntry, index: _Index, taken: list[Ids]
 ) -> Iterator[str]:
     """What the manifest says of a shard; `taken` gets the ids of its documents."""
     shard = open_token_shard(build.folder / stated.file)
@@ -117,7 +117,7 @@ def _shard(
         yield f"manifest.json: {stated.file}: languages are not those of its documents"
 
 
-def _counts(shard: TokenShard, stated: Shard) -> Iterator[str]:
+def _counts(shard: TokenShard, stated: ShardEntry) -> Iterator[str]:
     found = (len(shard), len(shard.tokens_N), int(shard.bytes_D.sum()))
     if found != (stated.documents, stated.tokens, stated.bytes):
         said = f"{stated.documents} documents, {stated.tokens} tokens, {stated.bytes} bytes"
@@ -126,7 +126,7 @@ def _counts(shard: TokenShard, stated: Shard) -> Iterator[str]:
         yield "its length quantiles are not those in manifest.json"
 
 
-def _header(build: Build, shard: TokenShard, manifest: Manifest, source: Source, stated: Shard) -> Iterator[str]:
+def _header(build: Build, shard: TokenShard, manifest: Manifest, source: SourceEntry, stated: ShardEntry) -> Iterator[str]:
     said, recipe = shard.header, build.job("mix", source.name).file.fingerprint
     if (said.source, said.split) != (source.name, stated.split):
         yield f"says that it is {said.source} {said.split}; manifest.json has it as {source.name} {stated.split}"

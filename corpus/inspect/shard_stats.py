@@ -7,7 +7,7 @@ from typing import cast
 from corpus.errors import CorpusError, InputError
 from corpus.inspect.report.summary_types import UNKNOWN_LANGUAGE
 from corpus.settings import Json
-from corpus.store.corpus_manifest import FILE_NAME, Manifest, Shard, length_quantiles, open_manifest
+from corpus.store.corpus_manifest import FILE_NAME, Manifest, ShardEntry, length_quantiles, open_manifest
 
 Facts = dict[str, Json]
 PARENTS = 4  # folders above a shard in which a manifest is looked for
@@ -56,7 +56,7 @@ def _token_shard(path: Path) -> Facts:
     return facts
 
 
-def _manifest_entry(path: Path) -> tuple[Manifest, Shard] | None:
+def _manifest_entry(path: Path) -> tuple[Manifest, ShardEntry] | None:
     """The manifest in a folder above that lists this shard; one that cannot be read is passed over."""
     shard = path.resolve()
     for folder in shard.parents[:PARENTS]:

@@ -1,6 +1,6 @@
-"""manifest.json: what a build holds. All that a reader of the corpus needs to know, and nothing of how it was run.
+"""manifest.json: the contents of a corpus, for the trainer and other readers; nothing about the build's run.
 
-Format: docs/formats.md. pydantic alone is imported, so that the trainer and `--help` may.
+Format: docs/formats.md. Only pydantic is imported, so that the trainer and `--help` start fast.
 """
 
 import json
@@ -19,7 +19,7 @@ QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 
 
 def _inside(file: str) -> str:
-    parts = PurePosixPath(file).parts  # of a plain path: its names, and nothing else
+    parts = PurePosixPath(file).parts  # of a plain path: exactly its names
     if "/".join(parts) != file or ".." in parts or file[1:2] == ":" or "\\" in file or not file.isprintable():
         raise ValueError("expected a plain path below the manifest's folder, such as shards/web-train-00000.arrow")
     return file
@@ -32,18 +32,18 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Split = Literal["train", "holdout"]
 
 
-class _Model(BaseModel):
+class _ManifestModel(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Eos(_Model):
+class Eos(_ManifestModel):
     """The token that ends each document."""
 
     token: str
     id: Count
 
 
-class Tokenizer(_Model):
+class TokenizerEntry(_ManifestModel):
     """The tokenizer that all shards were made with."""
 
     file: RelativePath
@@ -53,7 +53,7 @@ class Tokenizer(_Model):
     dtype: Literal["uint16", "uint32"]
 
 
-class Totals(_Model):
+class Totals(_ManifestModel):
     """Counts over documents; `bytes` are those of their UTF-8 text."""
 
     documents: Count
@@ -61,7 +61,7 @@ class Totals(_Model):
     bytes: Count
 
 
-class Quantiles(_Model):
+class Quantiles(_ManifestModel):
     """Lengths of documents in tokens, by nearest rank; all 0 where there is no document."""
 
     p0: Count
@@ -73,7 +73,7 @@ class Quantiles(_Model):
     p100: Count
 
 
-class Shard(Totals):
+class ShardEntry(Totals):
     """One token shard."""
 
     file: RelativePath
@@ -84,8 +84,8 @@ class Shard(Totals):
     languages: dict[str, Count]  # documents by language code
 
 
-class Source(_Model):
-    """What one source gave. Shares are of training tokens."""
+class SourceEntry(_ManifestModel):
+    """Contents from one source. Shares are of training tokens."""
 
     name: str
     license: str
@@ -95,7 +95,7 @@ class Source(_Model):
     train: Totals
     holdout: Totals
     holdout_thin: bool
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardEntry, ...]
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -106,8 +106,8 @@ class Source(_Model):
         return self
 
 
-class Manifest(_Model):
-    """The whole build. Sources stand in the order of their names, whatever the recipe's."""
+class Manifest(_ManifestModel):
+    """The whole corpus. Sources are sorted by name."""
 
     format_version: Literal[1] = 1
     name: str
@@ -118,8 +118,8 @@ class Manifest(_Model):
     tokens_asked: Count | None  # for training; None: all there are
     tokens_got: Count
     shortfall: Literal["accept", "scale", "stop"]
-    tokenizer: Tokenizer
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    tokenizer: TokenizerEntry
+    sources: Annotated[tuple[SourceEntry, ...], Field(min_length=1)]
     fingerprints: dict[str, Hex]  # by job
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ class _Version(BaseModel):
 
 
 def total(parts: Sequence[Totals]) -> Totals:
-    """The sums over several totals or shards."""
+    """Return the sum of several totals or shards."""
     return Totals(
         documents=sum(part.documents for part in parts),
         tokens=sum(part.tokens for part in parts),
@@ -154,28 +154,28 @@ def total(parts: Sequence[Totals]) -> Totals:
 
 
 def length_quantiles(lengths: Sequence[int]) -> Quantiles:
-    """Nearest-rank quantiles: p is the smallest length that at least p % of the documents do not exceed."""
+    """Return nearest-rank quantiles: p is the smallest length that at least p % of the documents do not exceed."""
     ordered = sorted(lengths)
     ranks = {p: max(0, -(-p * len(ordered) // 100) - 1) for p in QUANTILES}
     return Quantiles(**{f"p{p}": ordered[rank] if ordered else 0 for p, rank in ranks.items()})
 
 
 def locate(path: Path) -> Path:
-    """The manifest that `path` means: the file itself, or the one in this build folder."""
+    """Return the manifest's path: `path` itself, or the file in that build folder."""
     return path / FILE_NAME if path.is_dir() else path
 
 
 def open_manifest(path: Path) -> Manifest:
-    """Reads the manifest at `path`, a file or a build folder; paths in it are relative to the file's folder.
+    """Read the manifest at `path`, a file or a build folder; paths in it are relative to the file's folder.
 
-    Raises InputError that says what is wrong: missing, of a newer format, or malformed, with every fault.
+    Raises InputError if it is missing, of a newer format, or malformed; the message lists every fault.
     """
     file = locate(path)
     try:
         raw = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{file}: cannot read a manifest here: {why}; expected a build's folder or file") from None
+        raise InputError(f"{file}: cannot read a manifest: {why}; expected a build folder or its manifest.json") from None
     if raw is None:
         raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
     try:
@@ -190,12 +190,12 @@ def open_manifest(path: Path) -> Manifest:
 
 
 def canonical(manifest: Manifest) -> bytes:
-    """The bytes of the file: sorted keys, two spaces of indentation, a newline at the end."""
+    """Return the bytes of the file: sorted keys, indented by two spaces, newline at the end."""
     return (json.dumps(manifest.model_dump(), sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes the file under exactly this name; temporary names, fsync and renaming are the task's."""
+    """Write the file under exactly this name; the task takes care of fsync and renaming."""
     path.write_bytes(canonical(manifest))
 
 

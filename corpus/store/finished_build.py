@@ -1,6 +1,6 @@
-"""A build as its own files describe it: build.json names the jobs, job.json a job, tasks/NNNNN.json what a task wrote.
+"""A build as its own files describe it: build.json names the jobs, job.json a job, tasks/NNNNN.json a task's products.
 
-Format: docs/formats.md. pydantic alone is imported.
+Format: docs/formats.md. Only pydantic is imported.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from corpus.store import content_identity
 from corpus.store.corpus_manifest import Count, Hex
 
 
-def _inside(name: str) -> str:
+def _plain_path(name: str) -> str:
     """Looser than a manifest's paths: a product may have any name that a member of a package has."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
@@ -24,28 +24,29 @@ def _inside(name: str) -> str:
     return name
 
 
-Inside = Annotated[str, AfterValidator(_inside)]
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
 JobFolder = Annotated[str, Field(pattern=r"^jobs/[a-z0-9_.]+-[0-9a-f]{12}$")]
 
 
-class _File(BaseModel):
+class _BuildModel(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _VersionedFile(_BuildModel):
     format_version: Literal[1]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+class ProductRow(_BuildModel):
+    """A finished file; its name is relative to the job's folder. See corpus.store.products.Product."""
 
-
-class ProductRow(_Row):
-    """A finished file; its name is seen from the job's folder."""
-
-    name: Inside
+    name: PlainPath
     bytes: Count
     sha256: Hex
+    table: str
+    source: str
 
 
-class LedgerRow(_Row):
+class LedgerRow(_BuildModel):
     """An entry of a ledger; see corpus.store.ledger.Entry."""
 
     source: str
@@ -56,7 +57,7 @@ class LedgerRow(_Row):
     text_bytes: int
 
 
-class _Booked(_File):
+class _LedgerFile(_VersionedFile):
     ledger: tuple[LedgerRow, ...]
 
     @property
@@ -65,8 +66,8 @@ class _Booked(_File):
         return [row.model_dump() for row in self.ledger]
 
 
-class TaskFile(_Booked):
-    """tasks/NNNNN.json: written when the task's products lay there whole."""
+class TaskFile(_LedgerFile):
+    """tasks/NNNNN.json: written after the task's products were complete."""
 
     job: Hex
     task: Count
@@ -74,27 +75,28 @@ class TaskFile(_Booked):
     facts: dict[str, JsonValue]
 
 
-class Description(_Row):
-    """What a job's fingerprint is the hash of."""
+class Description(_BuildModel):
+    """The value that a job's fingerprint is the hash of."""
 
     kind: str
     revision: int
     tasks: Count
     settings: JsonValue
-    deciders: dict[str, JsonValue]
-    inputs: dict[str, Hex]  # what stands for them, by the jobs' names
+    versions: dict[str, JsonValue]
+    inputs: dict[str, Hex]  # identities, by the jobs' names
 
 
-class JobFile(_Booked):
-    """job.json: written when the last task had ended."""
+class JobFile(_LedgerFile):
+    """job.json: written after the last task had ended."""
 
     name: str
     fingerprint: Hex
     description: Description
+    step: str | None  # title in the report's funnel, of a stage that decides about documents
     task_manifests: tuple[Hex, ...]
 
 
-class BuildFile(_File):
+class BuildFile(_VersionedFile):
     """build.json: the folders of the jobs of the current plan, in its order."""
 
     jobs: tuple[JobFolder, ...]
@@ -115,33 +117,46 @@ class BuiltJob:
 
     @property
     def kind(self) -> str:
-        """The name less its source."""
+        """The stage."""
         return self.name.partition(".")[0]
 
     @property
     def source(self) -> str:
-        """The source it works on, or nothing."""
+        """The source that it works on; "" for a job over all sources."""
         return self.name.partition(".")[2]
 
     @property
+    def fetched_files(self) -> list[dict[str, Json]] | None:
+        """The files of a source, if this job fetched them: name, size, SHA-256, cuts."""
+        facts = [task.facts.get("files") for task in self.tasks]
+        if not facts or None in facts:
+            return None
+        return [file for files in facts for file in cast(list[dict[str, Json]], files)]
+
+    @property
     def identity(self) -> str:
-        """What stands for it in the fingerprints of the jobs behind it: of acquire what it found."""
-        if self.kind != "acquire":
+        """Identity in downstream fingerprints: the hash of fetched files, else the fingerprint."""
+        files = self.fetched_files
+        if files is None:
             return self.file.fingerprint
         reader = self.setting("reader")
-        listed = [file for task in self.tasks for file in cast(list[dict[str, Json]], task.facts["files"])]
-        return content_identity.identity(reader if isinstance(reader, str) else None, listed)
+        return content_identity.identity(reader if isinstance(reader, str) else None, files)
 
     def setting(self, *keys: str) -> JsonValue:
-        """A value inside its settings; None where there is none."""
+        """Return a value inside its settings; None if there is none."""
         value = self.file.description.settings
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
-    def products(self, task: int, prefix: str = "") -> list[Path]:
-        """The files of a task whose names begin so, in order."""
-        return [self.folder / row.name for row in self.tasks[task].products if row.name.startswith(prefix)]
+    def table(self, name: str, source: str = "") -> list[Path]:
+        """Return the files of one of its tables, in the order of tasks; of one source if the table has several."""
+        return [
+            self.folder / product.name
+            for task in self.tasks
+            for product in task.products
+            if product.table == name and product.source == source
+        ]
 
 
 @dataclass(frozen=True)
@@ -152,27 +167,40 @@ class Build:
     jobs: tuple[BuiltJob, ...]
 
     def of(self, kind: str) -> list[BuiltJob]:
-        """The jobs of one kind."""
+        """Return the jobs of one stage."""
         return [job for job in self.jobs if job.kind == kind]
 
     def job(self, kind: str, source: str = "") -> BuiltJob:
-        """The job of a kind that works on a source. Raises CorpusError if the build has none."""
+        """Return the job of a stage that works on a source. Raises CorpusError if the build has none."""
         for job in self.jobs:
             if (job.kind, job.source) == (kind, source):
                 return job
         raise CorpusError(f"{self.folder}: this build has no job {'.'.join(filter(None, (kind, source)))}")
 
+    def table(self, kind: str, source: str, name: str) -> list[Path]:
+        """Return the files of a stage's table about one source, in the order of tasks.
+
+        Raises CorpusError if the build has no such job.
+        """
+        if any((job.kind, job.source) == (kind, "") for job in self.jobs):  # a stage over all sources
+            return self.job(kind).table(name, source)
+        return self.job(kind, source).table(name)
+
+    def steps(self, source: str) -> list[BuiltJob]:
+        """Return the jobs that decide about a source's documents, in the order of the plan."""
+        return [job for job in self.jobs if job.file.step and job.source == source]
+
     @property
     def sources(self) -> list[str]:
-        """The sources' names, in order."""
-        return [job.source for job in self.of("clean")]
+        """Names of the sources, in the order of the recipe."""
+        return list(dict.fromkeys(job.source for job in self.jobs if job.file.step and job.source))
 
 
 File = TypeVar("File", BuildFile, JobFile, TaskFile)
 
 
 def read_file(kind: type[File], path: Path) -> File:
-    """Reads one of the three files. Raises CorpusError if it is missing or not what was written there."""
+    """Read one of the three files. Raises CorpusError if it is missing or damaged."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -184,12 +212,12 @@ def read_file(kind: type[File], path: Path) -> File:
 
 
 def task_path(job: Path, task: int) -> Path:
-    """Where the manifest of a job's task lies."""
+    """Return the path of a task's manifest."""
     return job / "tasks" / f"{task:05d}.json"
 
 
 def open_build(folder: Path, kinds: Sequence[str] | None = None) -> Build:
-    """Reads what describes a build, of all jobs or of some kinds. Raises CorpusError at the first fault."""
+    """Read the files that describe a build, of all jobs or of some stages. Raises CorpusError at the first fault."""
     if not (folder / "build.json").exists():
         raise InputError(f"{folder}: no finished build (it has no build.json); run `corpus build` to its end")
     jobs = []

@@ -18,6 +18,8 @@ class Product(NamedTuple):
     name: str
     bytes: int
     sha256: str
+    table: str = ""  # the table of its stage that it belongs to
+    source: str = ""  # the source that it is about, where one job writes files for several
 
 
 def canonical(value: Json) -> str:

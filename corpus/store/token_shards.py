@@ -1,11 +1,13 @@
-"""The token shard: documents of one source and split as token ids, in one Arrow IPC file to be memory-mapped.
+"""Token shards: documents of one source and split as token ids, in one Arrow IPC file that is memory-mapped.
 
 Legend: D documents, D1 = D + 1, N tokens of all documents, 16 bytes of an id. Format: docs/formats.md.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +15,19 @@ from numpy.typing import NDArray
 
 from corpus.errors import CorpusError
 from corpus.store.arrow_file import ArrowFile, on_one_line
+from corpus.store.corpus_manifest import ShardEntry, Split, length_quantiles
 
 FORMAT_VERSION = "1"
-MAX_SHARD_BYTES = 512_000_000  # of the one record batch
-ROW_BYTES = 32  # of a row beside its tokens: id 16, offset 8, bytes 8
+MAX_SHARD_BYTES = 512_000_000  # of its one record batch
+ROW_BYTES = 32  # of a row without its tokens: id 16, offset 8, bytes 8
 UINT16_VOCABULARY = 65_536
 
-Split = Literal["train", "holdout"]
 SPLITS: tuple[Split, ...] = ("train", "holdout")
 Tokens = NDArray[np.unsignedinteger]  # uint16 or uint32
 
 
-class Header(NamedTuple):
-    """What a shard says of itself; the schema metadata, less the version."""
+class ShardHeader(NamedTuple):
+    """Schema metadata of a shard, without the format version."""
 
     tokenizer: str  # SHA-256 of tokenizer.json, hex
     recipe: str  # the recipe's fingerprint, hex
@@ -35,12 +37,12 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenShard:
-    """The columns of a shard. Of one that was opened they are read-only views of the file: nothing is copied.
+    """Columns of a shard. Those of an opened file are read-only views of it, without a copy.
 
     Document i is `tokens_N[offsets_D1[i]:offsets_D1[i + 1]]`; its last token is EOS.
     """
 
-    header: Header
+    header: ShardHeader
     ids_D16: NDArray[np.uint8]
     tokens_N: Tokens
     offsets_D1: NDArray[np.int64]
@@ -51,25 +53,25 @@ class TokenShard:
 
 
 def token_dtype(vocabulary: int) -> "np.dtype[np.unsignedinteger]":
-    """The type of a token id where ids lie below `vocabulary`."""
+    """Return the type of token ids below `vocabulary`."""
     return np.dtype(np.uint16) if vocabulary <= UINT16_VOCABULARY else np.dtype(np.uint32)
 
 
 def token_list(dtype: "np.dtype[np.unsignedinteger]") -> pa.DataType:
-    """The Arrow type of the `tokens` column."""
+    """Return the Arrow type of the `tokens` column."""
     return pa.large_list(pa.field("item", pa.from_numpy_dtype(dtype), nullable=False))
 
 
 def schema(dtype: "np.dtype[np.unsignedinteger]") -> pa.Schema:
-    """The columns in order; no nulls anywhere."""
+    """Return the columns in order; none may hold nulls."""
     columns = {"id": pa.binary(16), "tokens": token_list(dtype), "bytes": pa.int64()}
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
 def write_token_shard(path: Path, shard: TokenShard) -> None:
-    """Writes one shard under exactly this name; the same rows give the same bytes.
+    """Write one shard under exactly this name; the same rows give the same bytes.
 
-    Temporary names, fsync and renaming are the task's. Raises CorpusError if the batch is over MAX_SHARD_BYTES.
+    The task takes care of fsync and renaming. Raises CorpusError if the batch is over MAX_SHARD_BYTES.
     """
     documents, tokens = len(shard), shard.tokens_N
     total = tokens.nbytes + documents * ROW_BYTES
@@ -89,15 +91,35 @@ def write_token_shard(path: Path, shard: TokenShard) -> None:
         writer.write_batch(batch)
 
 
+def shard_entry(path: Path, file: str, shard: TokenShard, languages: Mapping[str, int]) -> ShardEntry:
+    """Return the shard's entry for the manifest.
+
+    `path` is where the shard was written, `file` its name in the manifest, `languages` counts documents by code.
+    """
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ShardEntry(
+        file=file,
+        split=shard.header.split,
+        documents=len(shard),
+        tokens=len(shard.tokens_N),
+        bytes=int(shard.bytes_D.sum()),
+        file_bytes=path.stat().st_size,
+        sha256=sha256,
+        length_quantiles=length_quantiles(np.diff(shard.offsets_D1).tolist()),
+        languages=dict(languages),
+    )
+
+
 def list_array(tokens_N: Tokens, offsets_D1: NDArray[np.int64]) -> pa.Array:
-    """Token lists over the buffers of the arrays given."""
+    """Return token lists over the buffers of the given arrays, without a copy."""
     offsets = pa.py_buffer(np.ascontiguousarray(offsets_D1, dtype=np.int64))
     kind = token_list(tokens_N.dtype)
     return pa.Array.from_buffers(kind, len(offsets_D1) - 1, [None, offsets], children=[pa.array(tokens_N)])
 
 
 def open_token_shard(path: Path) -> TokenShard:
-    """Maps a shard. Reads its header, offsets and byte counts, and no tokens.
+    """Map a shard; only its header, offsets and byte counts are read.
 
     Raises CorpusError if the file is missing, damaged, of another format version, or not exactly a token shard.
     """
@@ -117,30 +139,30 @@ def open_token_shard(path: Path) -> TokenShard:
 
 
 def id_views(ids: pa.Array) -> NDArray[np.uint8]:
-    """The bytes of an id column, one row an id, as a view."""
+    """Return the bytes of an id column as a view with one row per id."""
     flat_N = np.frombuffer(ids.buffers()[1], np.uint8) if len(ids) else np.empty(0, np.uint8)
     return flat_N[ids.offset * 16 : (ids.offset + len(ids)) * 16].reshape(-1, 16)
 
 
 def _view(integers: pa.Array) -> Any:  # of whichever type the column has
-    """A column of integers without nulls, as a view; pyarrow's own way imports pandas first, which takes a while."""
+    """Return a column of integers without nulls as a view; `to_numpy` would import pandas, which is slow."""
     dtype, buffer = np.dtype(str(integers.type)), integers.buffers()[1]
     flat_N = np.frombuffer(buffer, dtype) if len(integers) else np.empty(0, dtype)
     return flat_N[integers.offset : integers.offset + len(integers)]
 
 
 def list_views(lists: pa.Array) -> tuple[Tokens, NDArray[np.int64]]:
-    """The flat tokens and the offsets of a token list column, as views."""
+    """Return the flat tokens and the offsets of a token list column as views."""
     return _view(lists.values), _view(lists.offsets)
 
 
-def _header(file: ArrowFile) -> Header:
+def _header(file: ArrowFile) -> ShardHeader:
     stored = file.metadata
     try:
         found = {key: value.decode() for key, value in stored.items() if key != "format_version"}
-        header = Header(**found)  # type: ignore[arg-type]
+        header = ShardHeader(**found)  # type: ignore[arg-type]
     except (UnicodeDecodeError, TypeError):
-        expected = ", ".join(("format_version", *Header._fields))
+        expected = ", ".join(("format_version", *ShardHeader._fields))
         raise CorpusError(f"{file.path}: expected the schema metadata {expected}; found {sorted(stored)}") from None
     if header.split not in SPLITS:
         raise CorpusError(f"{file.path}: split {header.split!r}; expected train or holdout")
@@ -148,7 +170,7 @@ def _header(file: ArrowFile) -> Header:
 
 
 def _fault(shard: TokenShard) -> str | None:
-    """What is wrong with the columns, if anything."""
+    """Return the first fault of the columns, if there is one."""
     offsets, documents = shard.offsets_D1, len(shard)
     if shard.ids_D16.shape != (documents, 16) or len(offsets) != documents + 1:
         return f"{len(shard.ids_D16)} ids, {len(offsets)} offsets and {documents} byte counts"

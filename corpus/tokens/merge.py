@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.errors import CorpusError
-from corpus.store.token_shards import ROW_BYTES, SPLITS, Header, Split, Tokens, TokenShard, token_dtype
+from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Split, Tokens, TokenShard, token_dtype
 from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, Rows, Run, RunHeader
 
 REVISION = 1  # raised whenever the same runs give other shards
@@ -95,7 +95,7 @@ def merge(
     """
     run, bins = _headers(runs)
     languages: list[str] = []
-    filling = _Filling(Header(run.tokenizer, recipe, run.source, split), run.vocabulary, shard_bytes, languages)
+    filling = _Filling(ShardHeader(run.tokenizer, recipe, run.source, split), run.vocabulary, shard_bytes, languages)
     for low, high in _windows(bins.tokens_SB[SPLITS.index(split)], keys[0], min(keys[1], cut.key + 1)):
         window = _window(runs, split, (low, high), cut, languages)
         done, documents = 0, len(window.sizes_D) if window else 0
@@ -214,7 +214,7 @@ def _slices(tokens_N: Tokens, starts_D: NDArray[np.int64], ends_D: NDArray[np.in
 class _Filling:
     """The shard being filled."""
 
-    def __init__(self, header: Header, vocabulary: int, shard_bytes: int, languages: list[str]) -> None:
+    def __init__(self, header: ShardHeader, vocabulary: int, shard_bytes: int, languages: list[str]) -> None:
         self._header, self._dtype, self._languages = header, token_dtype(vocabulary), languages
         self._most = shard_bytes
         self._start()

@@ -1,4 +1,4 @@
-"""A job: what it is made of decides its fingerprint, and its fingerprint decides its folder."""
+"""A job: a stage of a plan at work on one source or on all. Its fingerprint decides its folder."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -7,205 +7,136 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.settings import Json
-from corpus.store.ledger import Ledger
-from corpus.store.products import Product, canonical, read_json, sha256_file
-from pipelines.engine.task import Task
+from corpus.store.products import canonical, sha256_file
+from pipelines.engine.job_output import JOB_MANIFEST, JobOutput
+from pipelines.engine.task import FORMAT_VERSION, Task
 
-FORMAT_VERSION = 1
+JobType = TypeVar("JobType", bound="Job")
 
 
 @dataclass(frozen=True)
 class Job(ABC):
-    """One step of a plan, cut into a number of tasks that is fixed when the plan is made.
+    """One stage at work on a source (or on all), cut into a number of tasks that is fixed when the plan is made.
 
-    Its fingerprint covers its kind, settings, the revisions and library versions that decide, and its inputs'
-    fingerprints; never where, when or by how many workers it runs.
+    A stage is a subclass; the tables that it writes are class attributes (`kept = Table("kept")`). The fingerprint
+    covers kind, settings, code revisions, library versions and the inputs' fingerprints; never the place, the time or
+    the number of workers.
     """
 
-    name: str  # "clean.web": the kind, and the source if it works on one
+    source_name: str  # "" for a job over all sources
     inputs: tuple["Job", ...]
     tasks: int
-    revision: ClassVar[int] = 1  # of the job's own code
+    kind: ClassVar[str]  # name of the stage
+    step: ClassVar[str | None] = None  # title in the report's funnel, of a stage that decides about documents
+    unit: ClassVar[str] = "records"  # counted by the stage's progress
+    revision: ClassVar[int] = 1  # of the stage's own code; raise it whenever the output changes
 
     @property
-    def kind(self) -> str:
-        """The name less its source."""
-        return self.name.partition(".")[0]
+    def name(self) -> str:
+        """`clean.web`: the kind, and the source if there is one."""
+        return f"{self.kind}.{self.source_name}" if self.source_name else self.kind
 
     @abstractmethod
     def settings(self) -> Json:
-        """All that was asked for and decides what comes out."""
+        """User settings that affect the output."""
 
-    def deciders(self) -> Mapping[str, Json]:
-        """REVISIONs of code and versions of libraries that decide what comes out."""
+    def version_keys(self) -> Mapping[str, Json]:
+        """Code revisions and library versions that affect the output."""
         return {}
 
     @abstractmethod
     def work(self, task: Task) -> None:
-        """Does one task: writes its products through `task`."""
+        """Do one task: write its products through `task`."""
 
-    def check(self, done: "Done") -> None:  # noqa: B027  (most jobs have nothing to check)
-        """Looks at the whole job once its last task has ended, and at each build after. Raises CorpusError."""
+    def check(self, output: JobOutput) -> None:  # noqa: B027  (most stages have nothing to check)
+        """Check the job after its last task, and again at each build. Raises CorpusError."""
 
-    def warning(self, done: "Done") -> str | None:
-        """What the user should know of the whole job, once."""
+    def warning(self, output: JobOutput) -> str | None:
+        """Return a warning about the finished job, shown once."""
+        return None
+
+    def notice(self) -> str | None:
+        """Return a line to show when the job has finished, such as the license of a model."""
         return None
 
     @cached_property
     def description(self) -> dict[str, Json]:
-        """What the fingerprint is the hash of."""
+        """The value that the fingerprint is the hash of."""
         return {
             "kind": self.kind,
             "revision": self.revision,
             "tasks": self.tasks,
             "settings": self.settings(),
-            "deciders": dict(self.deciders()),
+            "versions": dict(self.version_keys()),
             "inputs": {job.name: job.identity for job in self.inputs},
         }
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal."""
+        """SHA-256 of the description, in hexadecimal."""
         return hashlib.sha256(canonical(self.description).encode()).hexdigest()
 
     @property
-    def fetched_bytes(self) -> int:
-        """How much it fetches or checks, where that is known before; 0: it cannot be said."""
-        return 0
-
-    @property
     def identity(self) -> str:
-        """What stands for this job in the fingerprints of those behind it."""
+        """Identity of this job in downstream fingerprints."""
         return self.fingerprint
 
     @property
-    def of_source(self) -> str:
-        """The source that it works on; "" for a job of all."""
-        return self.name.partition(".")[2]
+    def fetched_bytes(self) -> int:
+        """Bytes to download or verify; 0 if unknown."""
+        return 0
 
     @property
     def folder(self) -> str:
-        """Its folder, relative to the output folder."""
+        """Folder of the job, relative to the output folder."""
         return f"jobs/{self.name}-{self.fingerprint[:12]}"
 
-    def input(self, name: str) -> "Job":
-        """The input job of that name."""
-        return next(job for job in self.inputs if job.name == name)
+    def input(self, stage: type[JobType], source: str | None = None) -> JobType:
+        """Return the input job of a stage, of one source if given."""
+        return next(job for job in self.inputs_of(stage) if source in (None, job.source_name))
 
-    def inputs_of(self, kind: str) -> list["Job"]:
-        """The input jobs of a kind, in order."""
-        return [job for job in self.inputs if job.kind == kind]
+    def inputs_of(self, stage: type[JobType]) -> list[JobType]:
+        """Return all input jobs of a stage, in order."""
+        return [job for job in self.inputs if isinstance(job, stage)]
 
+    def run_task(self, out: Path, index: int) -> None:
+        """Do a task and commit its products, unless its manifest exists already."""
+        task = Task(out, self, index)
+        if task.input(self).manifest_path(index).is_file():
+            return
+        task.begin()
+        try:
+            self.work(task)
+            task.commit()
+        finally:
+            task.clean_up()
 
-class Done:
-    """What a job has written so far: the manifests of the tasks that are whole, and of the job if it is.
-
-    Of an output on object storage what lies there counts; what is asked for is brought here.
-    """
-
-    def __init__(self, out: Path, job: Job) -> None:
-        self.job, self.folder = job, out / job.folder
-        self._output = open_output(out)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the job's own manifest, which is written last of all, is there."""
-        return self._here(self.folder / "job.json")
-
-    def missing(self) -> list[int]:
-        """The tasks that have no manifest."""
-        names = [f"{index:05d}.json" for index in range(self.job.tasks)]
-        sizes = self._output.sizes(self.folder / "tasks")
-        return [index for index, name in enumerate(names) if name not in sizes]
-
-    def manifest_path(self, index: int) -> Path:
-        """Where a task's manifest lies."""
-        return self.path(f"tasks/{index:05d}.json")
-
-    def facts(self, index: int = 0) -> dict[str, Json]:
-        """What a task noted beside its products."""
-        facts = read_json(self.manifest_path(index))["facts"]
-        assert isinstance(facts, dict)
-        return facts
-
-    def all_facts(self) -> list[dict[str, Json]]:
-        """The facts of all tasks, in order."""
-        return [self.facts(index) for index in range(self.job.tasks)]
-
-    def products(self, index: int) -> list[Product]:
-        """The files that a task wrote."""
-        rows = read_json(self.manifest_path(index))["products"]
-        assert isinstance(rows, list)
-        return [Product(**row) for row in rows]  # type: ignore[arg-type]
-
-    def path(self, product: str) -> Path:
-        """A product's place."""
-        self._here(self.folder / product)
-        return self.folder / product
-
-    def bring(self) -> None:
-        """Brings all products here, for what reads them by their names alone."""
-        for index in range(self.job.tasks):
-            for product in self.products(index):
-                self.path(product.name)
-
-    def ledger(self) -> Ledger:
-        """The sum of the tasks' ledgers."""
-        parts = [read_json(self.manifest_path(index))["ledger"] for index in range(self.job.tasks)]
-        return Ledger.of(part for part in parts if isinstance(part, list))
-
-    def forget_damaged(self) -> None:
-        """Lets tasks whose products are missing or of another size run again: they will write the same bytes."""
-        sizes = self._output.sizes(self.folder)
-        if "job.json" not in sizes:
-            (self.folder / "job.json").unlink(missing_ok=True)
-        for index in range(self.job.tasks):
-            name = f"tasks/{index:05d}.json"
-            if name not in sizes:
-                (self.folder / name).unlink(missing_ok=True)  # a manifest in the working copy alone does not count
-            elif self._here(self.folder / name) and all(self._is_intact(row, sizes) for row in self.products(index)):
-                continue
-            for path in ("job.json", name):
-                self._forget(path, sizes)
-
-    def _is_intact(self, product: Product, sizes: Mapping[str, int]) -> bool:
-        path = self.folder / product.name
-        if path.is_file() and path.stat().st_size != product.bytes:
-            path.unlink()  # written or downloaded again
-        return sizes.get(product.name) == product.bytes
-
-    def _forget(self, name: str, sizes: Mapping[str, int]) -> None:
-        (self.folder / name).unlink(missing_ok=True)
-        if name in sizes:
-            self._output.remove(self.folder / name)
-
-    def _here(self, path: Path) -> bool:
-        return self._output.pull(path)
-
-    def close(self) -> None:
-        """Checks the job and writes its manifest: from now on it is whole. Raises CorpusError."""
-        if missing := self.missing():
-            raise CorpusError(f"job {self.job.name}: {len(missing)} of {self.job.tasks} tasks did not finish")
-        self.job.check(self)
+    def close(self, out: Path) -> None:
+        """Check the job and write its manifest, which marks it as finished. Raises CorpusError."""
+        output = JobOutput(out, self)
+        if missing := output.missing():
+            raise CorpusError(f"job {self.name}: {len(missing)} of {self.tasks} tasks did not finish")
+        self.check(output)
         manifest: dict[str, Json] = {
             "format_version": FORMAT_VERSION,
-            "name": self.job.name,
-            "fingerprint": self.job.fingerprint,
-            "description": self.job.description,
-            "ledger": self.ledger().json(),
-            "task_manifests": [sha256_file(self.manifest_path(index)) for index in range(self.job.tasks)],
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "description": self.description,
+            "step": self.step,
+            "ledger": output.ledger().json(),
+            "task_manifests": [sha256_file(output.manifest_path(index)) for index in range(self.tasks)],
         }
-        self._output.write(self.folder / "job.json", canonical(manifest), self.folder / "tmp")
+        open_output(out).write(output.folder / JOB_MANIFEST, canonical(manifest), output.folder / "tmp")
 
 
-_version = cache(version)  # each look-up reads a file
+_cached_version = cache(version)  # each look-up reads a file
 
 
 def versions(distributions: Iterable[str]) -> dict[str, Json]:
-    """The installed versions of libraries that decide an output."""
-    return {name: _version(name) for name in distributions}
+    """Return the installed versions of libraries that affect an output."""
+    return {name: _cached_version(name) for name in distributions}

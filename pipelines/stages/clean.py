@@ -1,10 +1,10 @@
-"""clean: records become documents with signals and verdicts; every span of every file is accounted for."""
+"""clean: turn records into documents with signals and verdicts, and account for every span of every file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from corpus import document as documents
 from corpus.document import (
@@ -25,55 +25,79 @@ from corpus.quality.datatrove_chain import Chain
 from corpus.quality.datatrove_steps import load, step_versions
 from corpus.quality.language import SCORE_ONE
 from corpus.quality.rule import Rule, failing
-from corpus.settings import Json
+from corpus.settings import Json, Strict
 from corpus.sources.base import Language, SourceSettings, catalog
-from pipelines.engine.job import Done, Job, versions
+from pipelines.engine.job import versions
+from pipelines.engine.job_output import JobOutput, Table
 from pipelines.engine.task import Task
 from pipelines.split_points import ranges_of
-from pipelines.stages.fetch import InputFile, files_of, lists_of
+from pipelines.stages.base import DocumentStage
+from pipelines.stages.fetch import MODELS, FetchStage, InputFile
 
 if TYPE_CHECKING:
     from corpus.quality.language import LanguageModel
     from corpus.store.text_shards import DocumentWriter, RecordWriter
 
-SAMPLE_SHARE = 0.01  # of dropped documents whose text stays, where not all do
-NOT_DECIDING = {"share", "priority", "holdout", "max_failed"}  # what clean does not look at
+SAMPLE_SHARE = 0.01  # of dropped documents, the share whose text is stored with `keep_dropped: sample`
+NOT_IN_FINGERPRINT = {"share", "priority", "holdout", "max_failed"}  # settings that this stage does not use
 SHOWN_FAILURES = 5
 
 
+class ReadRange(Strict):
+    """Bytes of a file that a task has read: from the first span's start to the last one's end."""
+
+    file: str
+    start: int
+    end: int
+    records: int
+
+
+class CleanFacts(Strict):
+    """Facts of a clean task."""
+
+    ranges: tuple[ReadRange, ...]
+    signals: tuple[str, ...]  # names of the signal columns
+
+
 @dataclass(frozen=True)
-class Clean(Job):
-    """Reads the parts that acquire laid out; a part is a task."""
+class CleanStage(DocumentStage):
+    """Reads the parts that the fetch stage laid out, one per task."""
 
     source: SourceSettings
     keep_dropped: Literal["all", "signals", "sample"]
     seed: int
-    sample_per_million: int | None  # of its records, where not its files were sampled
+    sample_per_million: int | None  # of the records, where the recipe's sample is not one of files
+
+    kind: ClassVar[str] = "clean"
+    step: ClassVar[str | None] = "Reading and rules"
+    dropped = Table("dropped")
+    records = Table("records")
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """The source's rules with the recipe's own bounds."""
+        """The source's rules, with the recipe's own bounds."""
         return select(self.source.rules, self.source.bounds)
 
     def settings(self) -> Json:
-        not_deciding = NOT_DECIDING | self.source.location_fields | {"rules", "bounds", "steps"}
-        source = self.source.model_dump(mode="json", exclude=set(not_deciding))
+        excluded = NOT_IN_FINGERPRINT | self.source.location_fields | {"rules", "bounds", "steps"}
+        source = self.source.model_dump(mode="json", exclude=set(excluded))
         rules: list[Json] = [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most] for rule in self.rules]
-        steps: list[Json] = [each.json() for each in load(self.source.steps)]
-        return {"source": source, "rules": rules, "steps": steps, "keep_dropped": self.keep_dropped,
-                "seed": self._sample_seed, "sample_per_million": self.sample_per_million}  # fmt: skip
+        return {
+            "source": source,
+            "rules": rules,
+            "steps": [step.json() for step in load(self.source.steps)],
+            "keep_dropped": self.keep_dropped,
+            "seed": self.seed if self.keep_dropped == "sample" or self.sample_per_million else None,
+            "sample_per_million": self.sample_per_million,
+        }
 
-    @property
-    def _sample_seed(self) -> int | None:
-        return self.seed if self.keep_dropped == "sample" or self.sample_per_million else None
-
-    def deciders(self) -> Mapping[str, Json]:
+    def version_keys(self) -> Mapping[str, Json]:
         import unicodedata
 
         from corpus.quality import signals
 
         reader = catalog()[self.source.reader]
-        found: dict[str, Json] = {
+        keys: dict[str, Json] = {
             "reader": reader.revision,
             "signals": signals.REVISION,
             "ids": documents.REVISION,
@@ -84,13 +108,13 @@ class Clean(Job):
         if self.source.identify_language:
             from corpus.quality import language
 
-            found |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
+            keys |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
         if self.source.steps:
-            found["steps"] = {"chain": CHAIN_REVISION, **step_versions(load(self.source.steps))}
-        return found
+            keys["steps"] = {"chain": CHAIN_REVISION, **step_versions(load(self.source.steps))}
+        return keys
 
     def takes(self, identity: str) -> bool:
-        """Whether the record that has this id is one of the sample."""
+        """Return True if the record with this id is in the sample."""
         share = self.sample_per_million
         return share is None or keyed_hash(self.seed, "sample", identity) * 1_000_000 < share * 2**64
 
@@ -98,23 +122,26 @@ class Clean(Job):
         from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
         from corpus.store.text_shards import DocumentWriter, RecordWriter
 
-        acquire = self.inputs[0]
-        files = files_of(acquire, task.input(acquire))
-        signals, part = (*SIGNALS, *CARRIER_SIGNALS), f"{task.index:05d}.parquet"
+        fetch = self.input(FetchStage, self.source_name)
+        files = fetch.files(task.input(fetch))
+        signals = (*SIGNALS, *CARRIER_SIGNALS)
         with (
-            DocumentWriter(task.new(f"kept-{part}"), signals) as kept,
-            DocumentWriter(task.new(f"dropped-{part}"), signals) as dropped,
-            RecordWriter(task.new(f"records-{part}")) as records,
+            DocumentWriter(task.new_table(self.kept), signals) as kept,
+            DocumentWriter(task.new_table(self.dropped), signals) as dropped,
+            RecordWriter(task.new_table(self.records)) as records,
         ):
-            source, model, chain = self._with_lists(task), self._language_model(task), Chain(self.source.steps)
-            cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
-            ranges = ranges_of(task.index, [(file.size, file.first_part, file.cuts) for file in files])
-            task.facts["ranges"] = [cleaner.read(files[each.file], each.start, each.end) for each in ranges]
-        task.facts["signals"] = list(signals)
+            model, chain = self._language_model(task), Chain(self.source.steps)
+            cleaner = _Cleaner(self, self._source_with_lists(task), task, model, chain, kept, dropped, records)
+            ranges = ranges_of(
+                task.index, [(file.size, file.fetched.first_part, file.fetched.cuts) for file in files]
+            )
+            covered = tuple(cleaner.read(files[part.file], part.start, part.end) for part in ranges)
+        task.facts = CleanFacts(ranges=covered, signals=signals)
 
-    def _with_lists(self, task: Task) -> SourceSettings:
-        """The source's settings, with its lists as files of this machine."""
-        lists = tuple(each.path() for each in lists_of(self.inputs[0], task.input(self.inputs[0])))
+    def _source_with_lists(self, task: Task) -> SourceSettings:
+        """Return the source's settings, with its lists as local files."""
+        fetch = self.input(FetchStage, self.source_name)
+        lists = tuple(file.path() for file in fetch.list_files(task.input(fetch)))
         return self.source.model_copy(update={"list_files": lists}) if lists else self.source
 
     def _language_model(self, task: Task) -> "LanguageModel | None":
@@ -122,69 +149,63 @@ class Clean(Job):
             return None
         from corpus.quality.language import MODEL_SHA256, LanguageModel
 
-        models = self.input("acquire.models")
-        model = files_of(models, task.input(models))[0]
-        if model.sha256 != MODEL_SHA256:
-            raise CorpusError(f"{model.name}: its SHA-256 is {model.sha256}, not {MODEL_SHA256}: not the model we know")
-        return LanguageModel(model.path())
+        models = self.input(FetchStage, MODELS)
+        file = models.files(task.input(models))[0]
+        if file.fetched.sha256 != MODEL_SHA256:
+            raise CorpusError(f"{file.name}: its SHA-256 is {file.fetched.sha256}; expected {MODEL_SHA256}")
+        return LanguageModel(file.path())
 
-    def check(self, done: Done) -> None:
-        """Every file's spans add up to its size, and not too much of the source is unreadable."""
-        self._check_spans(done)
-        ledger = done.ledger()
+    def check(self, output: JobOutput) -> None:
+        """Check that every file's spans add up to its size, and that few enough records are unreadable."""
+        self._check_spans(output)
+        ledger = output.ledger()
         read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
         if failed > max(1, int(self.source.max_failed * read)):
             raise CorpusError(
                 f"{self.name}: {failed} of {read} records could not be read, more than max_failed "
-                f"{self.source.max_failed:g} allows:\n{self._failures(done)}\n"
+                f"{self.source.max_failed:g} allows:\n{self._failures(output)}\n"
                 f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
             )
 
-    def warning(self, done: Done) -> str | None:
-        """Where nothing is left of a source: what became of its records."""
-        ledger = done.ledger()
+    def warning(self, output: JobOutput) -> str | None:
+        """Warn when a source kept no documents; list the outcomes of its records."""
+        ledger = output.ledger()
         if ledger.total("records", outcome="kept"):
             return None
-        fates = [f"{each.records:,} {each.outcome} ({each.reason})" for each in ledger.entries()]
-        return f"nothing is kept of {self.source.name}: {', '.join(fates) or 'its files hold no record'}"
+        outcomes = [f"{entry.records:,} {entry.outcome} ({entry.reason})" for entry in ledger.entries()]
+        return f"no document of {self.source.name} is kept: {', '.join(outcomes) or 'its files hold no record'}"
 
-    def _check_spans(self, done: Done) -> None:
-        acquire = self.inputs[0]
+    def _check_spans(self, output: JobOutput) -> None:
         reached: dict[str, int] = {}
-        for facts in done.all_facts():
-            ranges = facts["ranges"]
-            assert isinstance(ranges, list)
-            for row in ranges:
-                assert isinstance(row, dict)
-                name, start, end = str(row["file"]), row["start"], row["end"]
-                assert isinstance(start, int) and isinstance(end, int)
-                if row["records"] and start != reached.get(name, 0):
-                    raise CorpusError(f"{name}: bytes {reached.get(name, 0)}..{start} are accounted for twice or never")
-                reached[name] = max(end, reached.get(name, 0)) if row["records"] else reached.get(name, 0)
-        for file in files_of(acquire, Done(done.folder.parent.parent, acquire)):
+        for facts in output.all_facts(CleanFacts):
+            for span in facts.ranges:
+                before = reached.get(span.file, 0)
+                if span.records and span.start != before:
+                    raise CorpusError(
+                        f"{span.file}: bytes {before}..{span.start} are accounted for twice or not at all"
+                    )
+                reached[span.file] = max(span.end, before) if span.records else before
+        fetch = self.input(FetchStage, self.source_name)
+        for file in fetch.files(JobOutput(output.folder.parent.parent, fetch)):
             if reached.get(file.name, 0) != file.size:
                 raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
 
-    def _failures(self, done: Done) -> str:
-        from corpus.store.text_shards import RecordRow, read_rows
+    def _failures(self, output: JobOutput) -> str:
+        """Return the first unreadable records, a line each."""
+        from corpus.store.text_shards import RecordRow
 
-        lines: list[str] = []
-        more = 0
-        for index in range(self.tasks):
-            for row in read_rows(done.path(f"records-{index:05d}.parquet"), RecordRow):
-                if row.outcome == "failed" and len(lines) < SHOWN_FAILURES:
-                    lines.append(f"  {row.file}@{row.start}..{row.end}: {row.reason}")
-                elif row.outcome == "failed":
-                    more += 1
+        failed = [row for row in output.records.rows(RecordRow) if row.outcome == "failed"]
+        lines = [f"  {row.file}@{row.start}..{row.end}: {row.reason}" for row in failed[:SHOWN_FAILURES]]
+        more = len(failed) - len(lines)
         return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
 
 @dataclass
 class _Cleaner:
-    """What one task carries from record to record."""
+    """State that one task carries from record to record."""
 
-    job: Clean
-    source: SourceSettings  # with its lists at hand
+    job: CleanStage
+    source: SourceSettings  # with its lists as local files
     task: Task
     model: "LanguageModel | None"
     chain: Chain
@@ -192,25 +213,25 @@ class _Cleaner:
     dropped: "DocumentWriter"
     records: "RecordWriter"
 
-    def read(self, file: InputFile, start: int, end: int) -> dict[str, Json]:
-        """Reads one range; returns what it covered."""
+    def read(self, file: InputFile, start: int, end: int) -> ReadRange:
+        """Read the records that begin in bytes [start, end); return the range that they cover."""
         file.refuse_changed()
         reader = catalog()[self.job.source.reader]
         first, reached, count = start, start, 0
-        for found in reader.read(self._named(file), start, end, self.source):
-            first = found.start if not count else first
-            if (count and found.start != reached) or found.end < found.start:
+        for span in reader.read(self._named_path(file), start, end, self.source):
+            first = span.start if not count else first
+            if (count and span.start != reached) or span.end < span.start:
                 raise CorpusError(
                     f"{file.name}: the reader's spans do not join at byte {reached}: a bug in {self.job.source.reader}"
                 )
-            reached, count = found.end, count + 1
-            self._book(file, found)
-            self.task.progress(1, found.end - found.start)
+            reached, count = span.end, count + 1
+            self._book(file, span)
+            self.task.progress(1, span.end - span.start)
         file.refuse_changed()
-        return {"file": file.name, "start": first, "end": reached, "records": count}
+        return ReadRange(file=file.name, start=first, end=reached, records=count)
 
-    def _named(self, file: InputFile) -> Path:
-        """The file under its own name, by which some readers know a document: the cache's copy may have another."""
+    def _named_path(self, file: InputFile) -> Path:
+        """Return a path that ends in the file's own name, which some readers need: the cache names files by digest."""
         path, name = file.path(), PurePosixPath(file.name).name
         if path.name == name or not isinstance(path, Path):
             return path

@@ -1,29 +1,44 @@
-"""sketch: of each kept document a content hash and its MinHash bands, row by row beside the text."""
+"""minhash: compute the content hash and the MinHash bands of each kept document, row by row beside the text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from corpus.dedup.settings import Dedup
 from corpus.settings import Json
 from pipelines.engine.job import Job, versions
+from pipelines.engine.job_output import Table
 from pipelines.engine.task import Task
+from pipelines.stages.base import DocumentStage
+
+
+class SignatureRow(NamedTuple):
+    """Columns copied from the kept table."""
+
+    id: str
+    text_bytes: int
+    origin_file: str
+    origin_start: int
 
 
 @dataclass(frozen=True)
-class Sketch(Job):
-    """Task n sketches what task n of clean kept. The file's metadata says how, and what may be compared with it."""
+class MinHashStage(Job):
+    """Task n reads the kept documents of task n of its input. The file's metadata states the hash family."""
 
     dedup: Dedup
+
+    kind: ClassVar[str] = "minhash"
+    signatures = Table("signatures")
 
     def settings(self) -> Json:
         near = self.dedup.near
         return near.model_dump(mode="json", exclude={"at_least", "bucket_cap"}) if near else None
 
-    def deciders(self) -> Mapping[str, Json]:
+    def version_keys(self) -> Mapping[str, Json]:
         from corpus.dedup.signature import REVISION, family
 
-        known: dict[str, Json] = {**family(self.dedup.near)} if self.dedup.near else {"revision": REVISION}
-        return {**known, **versions(["datasketch", "numpy", "pyarrow"])}
+        keys: dict[str, Json] = {**family(self.dedup.near)} if self.dedup.near else {"revision": REVISION}
+        return {**keys, **versions(["datasketch", "numpy", "pyarrow"])}
 
     def work(self, task: Task) -> None:
         import pyarrow as pa
@@ -31,27 +46,37 @@ class Sketch(Job):
 
         bands = self.dedup.near.bands if self.dedup.near else 0
         schema = pa.schema(
-            [("id", pa.string()), ("text_bytes", pa.int64()), ("origin_file", pa.string()),
-             ("origin_start", pa.int64()), ("content", pa.binary(16)), ("bands", pa.list_(pa.uint64(), bands))],
-            metadata={key: str(value) for key, value in self.deciders().items()},
-        )  # fmt: skip
-        kept = task.input(self.inputs[0]).path(f"kept-{task.index:05d}.parquet")
-        product = task.new(f"sketch-{task.index:05d}.parquet")
-        with pq.ParquetFile(kept) as source, pq.ParquetWriter(product, schema, compression="zstd") as writer:
+            [
+                ("id", pa.string()),
+                ("text_bytes", pa.int64()),
+                ("origin_file", pa.string()),
+                ("origin_start", pa.int64()),
+                ("content", pa.binary(16)),
+                ("bands", pa.list_(pa.uint64(), bands)),
+            ],
+            metadata={key: str(value) for key, value in self.version_keys().items()},
+        )
+        kept = task.input(self.input(DocumentStage)).kept[task.index]
+        with (
+            pq.ParquetFile(kept) as source,
+            pq.ParquetWriter(task.new_table(self.signatures), schema, compression="zstd") as writer,
+        ):
             for group in range(source.num_row_groups):
-                names = ["id", "text", "text_bytes", "origin_file", "origin_start"]
-                rows = source.read_row_group(group, columns=names).to_pylist()
-                for row in rows:
-                    row["content"], row["bands"] = self._sketch(row.pop("text"))
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                size = sum(row["text_bytes"] for row in rows)
-                task.ledger.add(self.of_source, "kept", "", records=len(rows), input_bytes=size, text_bytes=size)
-                task.progress(len(rows), size)
+                table = source.read_row_group(group, columns=["text", *SignatureRow._fields])
+                signatures = [self._signature(text) for text in table["text"].to_pylist()]
+                columns = [*(table[name] for name in SignatureRow._fields), *map(list, zip(*signatures, strict=True))]
+                writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
+                size = sum(table["text_bytes"].to_pylist())
+                task.ledger.add(
+                    self.source_name, "kept", "", records=table.num_rows, input_bytes=size, text_bytes=size
+                )
+                task.progress(table.num_rows, size)
 
-    def _sketch(self, text: str) -> tuple[bytes, list[int] | None]:
+    def _signature(self, text: str) -> tuple[bytes, list[int] | None]:
+        """Return content hash and bands; no bands for a text that is too short to have shingles."""
         from corpus.dedup.signature import content_hash, text_signature
 
         if self.dedup.near is None:
             return content_hash(text), None
-        found = text_signature(text, self.dedup.near)
-        return found.content_hash, None if found.bands is None else found.bands.tolist()
+        signature = text_signature(text, self.dedup.near)
+        return signature.content_hash, None if signature.bands is None else signature.bands.tolist()

@@ -1,33 +1,47 @@
-"""mix: a source's quota of tokens, in shuffled order, and its holdout, as token shards."""
+"""mix: write a source's quota of tokens in shuffled order, and its holdout, as token shards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar
 
-from corpus.settings import Json
+from corpus.settings import Json, Strict
+from corpus.store.corpus_manifest import ShardEntry
 from corpus.store.token_shards import Split
 from corpus.tokens import token_quotas
 from corpus.tokens.token_quotas import Mix, partition_keys, quotas
-from pipelines.engine.job import Done, Job, versions
+from pipelines.engine.job import Job, versions
+from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task import Task
+from pipelines.stages.tokenize import TokenizeFacts, TokenizeStage
 
 if TYPE_CHECKING:
     from corpus.tokens.merge import Cut
 
 
+class MixFacts(Strict):
+    """Facts of a mix task: its shards, and how the source's tokens were limited."""
+
+    shards: tuple[ShardEntry, ...]
+    quota: int
+    available: int
+
+
 @dataclass(frozen=True)
-class MixJob(Job):
-    """Task p writes the shards of partition p of the key space."""
+class MixStage(Job):
+    """Task p writes the shards of partition p of the key space. A shard's table is its split."""
 
     mix: Mix
     shares: tuple[tuple[str, float], ...]
 
+    kind: ClassVar[str] = "mix"
+    step: ClassVar[str | None] = "Token quota"
+
     def settings(self) -> Json:
         mix = self.mix.model_dump(mode="json", exclude={"chunk_tokens"})
-        return {"source": self.of_source, "mix": mix, "shares": [list(share) for share in self.shares]}
+        return {"source": self.source_name, "mix": mix, "shares": [list(share) for share in self.shares]}
 
-    def deciders(self) -> Mapping[str, Json]:
+    def version_keys(self) -> Mapping[str, Json]:
         from corpus.tokens.merge import REVISION
 
         return {"merge": REVISION, "quotas": token_quotas.REVISION, **versions(["pyarrow"])}
@@ -35,49 +49,50 @@ class MixJob(Job):
     def work(self, task: Task) -> None:
         from corpus.tokens.merge import EVERYTHING, threshold
 
-        own = self.input(f"tokenize.{self.of_source}")
-        runs = [task.input(own).path(f"run-{index:05d}.arrow") for index in range(own.tasks)]
-        available = {job.of_source: self._tokens(task.input(job)) for job in self.inputs_of("tokenize")}
-        quota = quotas(dict(self.shares), available, self.mix.tokens, self.mix.shortfall)[self.of_source]
-        everything = quota >= available[self.of_source]
-        cut = EVERYTHING if everything else threshold(runs, quota)
-        shards = self._write(task, runs, "train", cut) + self._write(task, runs, "holdout", EVERYTHING)
-        task.facts.update(shards=cast(list[Json], shards), quota=quota, available=available[self.of_source])
-        if not everything:
-            self._book_rest(task, runs, shards)
+        runs = task.input(self.input(TokenizeStage, self.source_name)).run[:]
+        available = {job.source_name: _train_tokens(task.input(job)) for job in self.inputs_of(TokenizeStage)}
+        quota = quotas(dict(self.shares), available, self.mix.tokens, self.mix.shortfall)[self.source_name]
+        takes_all = quota >= available[self.source_name]
+        cut = EVERYTHING if takes_all else threshold(runs, quota)
+        train = self._write(task, runs, "train", cut)
+        holdout = self._write(task, runs, "holdout", EVERYTHING)
+        task.facts = MixFacts(shards=(*train, *holdout), quota=quota, available=available[self.source_name])
+        if not takes_all:
+            self._book_over_quota(task, runs, train)
 
-    def _tokens(self, done: Done) -> int:
-        total = 0
-        for facts in done.all_facts():
-            totals = cast(dict[str, list[int]], facts["totals"])
-            total += totals["train"][1]
-        return total
-
-    def _write(self, task: Task, runs: list[Path], split: Split, cut: "Cut") -> list[dict[str, Json]]:
-        from corpus.store.shard_entry import entry
-        from corpus.store.token_shards import write_token_shard
+    def _write(self, task: Task, runs: list[Path], split: Split, cut: "Cut") -> list[ShardEntry]:
+        from corpus.store.token_shards import shard_entry, write_token_shard
         from corpus.tokens.merge import merge
 
         keys = partition_keys(task.index, self.tasks)
-        shards: list[dict[str, Json]] = []
+        shards: list[ShardEntry] = []
         for merged in merge(runs, self.fingerprint, split, keys, cut, self.mix.shard_bytes):
-            name = f"{self.of_source}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
-            path = task.new(name)
+            name = f"{self.source_name}-{split}-{task.index:05d}-{len(shards):03d}.arrow"
+            path = task.new(name, table=split)
             write_token_shard(path, merged.shard)
-            shard = entry(path, name, merged.shard, merged.languages)
-            shards.append(shard.model_dump(mode="json"))
-            counted = {"records": shard.documents, "input_bytes": shard.bytes, "text_bytes": shard.bytes}
-            task.ledger.add(self.of_source, "kept", split, **counted)
+            shard = shard_entry(path, name, merged.shard, merged.languages)
+            shards.append(shard)
+            task.ledger.add(
+                self.source_name,
+                "kept",
+                split,
+                records=shard.documents,
+                input_bytes=shard.bytes,
+                text_bytes=shard.bytes,
+            )
             task.progress(shard.documents, shard.bytes)
         return shards
 
-    def _book_rest(self, task: Task, runs: list[Path], shards: list[dict[str, Json]]) -> None:
-        """Training documents of this partition beyond the quota are out of scope, by count and bytes."""
+    def _book_over_quota(self, task: Task, runs: list[Path], train: list[ShardEntry]) -> None:
+        """Enter the training documents of this partition beyond the quota in the ledger, as skipped."""
         from corpus.tokens.runs import count_documents
 
         documents, size = count_documents(runs, "train", partition_keys(task.index, self.tasks))
-        taken = [shard for shard in shards if shard["split"] == "train"]
-        documents -= sum(cast(int, shard["documents"]) for shard in taken)
-        size -= sum(cast(int, shard["bytes"]) for shard in taken)
+        documents -= sum(shard.documents for shard in train)
+        size -= sum(shard.bytes for shard in train)
         if documents:
-            task.ledger.add(self.of_source, "skipped", "over_quota", records=documents, input_bytes=size)
+            task.ledger.add(self.source_name, "skipped", "over_quota", records=documents, input_bytes=size)
+
+
+def _train_tokens(output: JobOutput) -> int:
+    return sum(facts.totals["train"].tokens for facts in output.all_facts(TokenizeFacts))

@@ -1,8 +1,8 @@
-"""report: the page for people, and the same numbers for programs."""
+"""report: write the report page for people, and its numbers as JSON for programs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from corpus.dedup.settings import Near
 from corpus.inspect.report.summary import REVISION
@@ -12,26 +12,31 @@ from corpus.settings import Json
 from corpus.store.corpus_manifest import open_manifest
 from pipelines.engine.job import Job, versions
 from pipelines.engine.task import Task
-from pipelines.stages.clean import Clean
-from pipelines.stages.fetch import files_of
+from pipelines.stages.clean import CleanStage
+from pipelines.stages.dedup import DedupFacts, DedupStage
+from pipelines.stages.fetch import FetchStage
+from pipelines.stages.manifest import ManifestStage
+from pipelines.stages.mix import MixStage
 
 if TYPE_CHECKING:
     from corpus.inspect.report.collect import Evidence
 
 
 @dataclass(frozen=True)
-class ReportJob(Job):
-    """One task; reads what all others left behind."""
+class ReportStage(Job):
+    """One task; reads the products of all earlier stages."""
 
     recipe: Recipe
+
+    kind: ClassVar[str] = "report"
+    published: ClassVar[tuple[str, ...]] = ("report.html", "summary.json")
 
     def settings(self) -> Json:
         rules = [rule for rules in rule_sets().values() for rule in rules]
         return [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most, rule.source] for rule in rules]
 
-    def deciders(self) -> Mapping[str, Json]:
-        named = versions(["altair", "numpy", "pyarrow", "vl-convert-python"])
-        return {"report": REVISION, **named}
+    def version_keys(self) -> Mapping[str, Json]:
+        return {"report": REVISION, **versions(["altair", "numpy", "pyarrow", "vl-convert-python"])}
 
     def work(self, task: Task) -> None:
         from corpus.inspect.report.collect import collect
@@ -44,31 +49,23 @@ class ReportJob(Job):
     def _evidence(self, task: Task) -> "Evidence":
         from corpus.inspect.report.collect import Evidence
 
-        cleans = {job.of_source: cast(Clean, job) for job in self.inputs_of("clean")}
-        dedup = task.input(self.input("dedup"))
-        booked = [job for kind in ("clean", "text", "mix") for job in self.inputs_of(kind)]
-        for mix in self.inputs_of("mix"):
-            task.input(mix).bring()  # the manifest names them from the output folder
-        acquires = {name: self.input(f"acquire.{name}") for name in cleans}
+        cleans = {job.source_name: job for job in self.inputs_of(CleanStage)}
+        outputs = {name: task.input(job) for name, job in cleans.items()}
+        dedup = task.input(self.input(DedupStage))
+        for mix in self.inputs_of(MixStage):
+            task.input(mix).download()  # the manifest names the shards by path
+        fetches = {name: self.input(FetchStage, name) for name in cleans}
         return Evidence(
-            manifest=open_manifest(task.input(self.input("manifest")).path("manifest.json")),
+            manifest=open_manifest(task.input(self.input(ManifestStage)).path("manifest.json")),
             root=task.out,
-            ledgers={job.name: task.input(job).ledger() for job in booked},
+            ledgers={job.name: task.input(job).ledger() for job in self.inputs if job.step},
             clean_shards={
-                name: [
-                    (done.path(f"kept-{part:05d}.parquet"), done.path(f"dropped-{part:05d}.parquet"))
-                    for part in range(clean.tasks)
-                ]
-                for name, clean in cleans.items()
-                for done in (task.input(clean),)
+                name: list(zip(output.kept, output.dropped, strict=True)) for name, output in outputs.items()
             },
-            decisions={
-                name: [dedup.path(f"decisions/{name}-{part:05d}.parquet") for part in range(clean.tasks)]
-                for name, clean in cleans.items()
-            },
-            rules={name: clean.rules for name, clean in cleans.items()},
+            decisions={name: dedup.decisions.of_source(name, job.tasks)[:] for name, job in cleans.items()},
+            rules={name: job.rules for name, job in cleans.items()},
             rule_sets=rule_sets(),
-            files={name: len(files_of(job, task.input(job))) for name, job in acquires.items()},
-            dedup_counts=cast(dict[str, int], dedup.facts()["counts"]),
+            files={name: len(job.files(task.input(job))) for name, job in fetches.items()},
+            dedup_counts=dedup.facts(DedupFacts).counts,
             ngram_words=(self.recipe.dedup.near or Near()).ngram_words,
         )

@@ -1,18 +1,29 @@
-"""tokenize: text shards to token runs, each in the order of a keyed hash of the id."""
+"""tokenize: encode text shards to token runs, each in the order of a keyed hash of the id."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
-from corpus.settings import Json
+from corpus.settings import Json, Strict
+from corpus.store.corpus_manifest import Totals
 from corpus.store.token_shards import Split
-from pipelines.engine.job import Done, Job, versions
+from pipelines.engine.job import Job, versions
+from pipelines.engine.job_output import JobOutput, Table
 from pipelines.engine.task import Task
+from pipelines.stages.text import TextStage
+from pipelines.stages.tokenizer import TokenizerStage
 
 BATCH_DOCUMENTS = 64
-CHECKED_EVERY = 100  # of the documents, one in so many is decoded again and compared
+CHECKED_EVERY = 100  # one document in so many is decoded and compared
+
+
+class TokenizeFacts(Strict):
+    """Facts of a tokenize task."""
+
+    changed_by_tokenizer: int  # of the documents that were decoded again
+    totals: dict[Split, Totals]
 
 
 class _TextRow(NamedTuple):
@@ -24,16 +35,19 @@ class _TextRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tokenize(Job):
-    """Task n encodes task n of text."""
+class TokenizeStage(Job):
+    """Task n encodes the text shard of task n."""
 
     eos: str | None
     seed: int
 
+    kind: ClassVar[str] = "tokenize"
+    run = Table("run", ".arrow")
+
     def settings(self) -> Json:
         return {"eos": self.eos, "seed": self.seed}
 
-    def deciders(self) -> Mapping[str, Json]:
+    def version_keys(self) -> Mapping[str, Json]:
         from corpus.tokens import encode, runs
 
         revisions: dict[str, Json] = {"encode": encode.REVISION, "runs": runs.REVISION, "keys": document.REVISION}
@@ -43,34 +57,41 @@ class Tokenize(Job):
         from corpus.tokens.encode import Encoder
         from corpus.tokens.runs import RunHeader, RunWriter
 
-        encoder = Encoder(task.input(self.input("tokenizer")).path("tokenizer.json"), self.eos)
-        run = RunWriter(RunHeader(self.of_source, encoder.sha256, encoder.vocabulary, self.seed))
-        totals: dict[str, list[int]] = {"train": [0, 0, 0], "holdout": [0, 0, 0]}
-        passed = changed = 0
+        tokenizer = self.input(TokenizerStage)
+        encoder = Encoder(tokenizer.path(task.input(tokenizer)), self.eos)
+        run = RunWriter(RunHeader(self.source_name, encoder.sha256, encoder.vocabulary, self.seed))
+        counts: dict[Split, list[int]] = {"train": [0, 0, 0], "holdout": [0, 0, 0]}
+        done = changed = 0
         for rows in self._batches(task):
             for row, tokens in zip(rows, encoder.encode([row.text for row in rows]), strict=True):
-                run.add(row.id, row.split, row.language or "und", row.text_bytes, tokens)
-                counts = (1, len(tokens), row.text_bytes)
-                totals[row.split] = [a + b for a, b in zip(totals[row.split], counts, strict=True)]
                 size = row.text_bytes
-                task.ledger.add(self.of_source, "kept", row.split, input_bytes=size, text_bytes=size)
-                changed += passed % CHECKED_EVERY == 0 and encoder.decode(tokens) != row.text
-                passed += 1
+                run.add(row.id, row.split, row.language or "und", size, tokens)
+                counts[row.split] = [a + b for a, b in zip(counts[row.split], (1, len(tokens), size), strict=True)]
+                task.ledger.add(self.source_name, "kept", row.split, input_bytes=size, text_bytes=size)
+                changed += done % CHECKED_EVERY == 0 and encoder.decode(tokens) != row.text
+                done += 1
             task.progress(len(rows), sum(row.text_bytes for row in rows))
-        task.facts["changed_by_tokenizer"] = changed  # of one document in CHECKED_EVERY
-        task.facts["totals"] = {split: list(each) for split, each in totals.items()}  # documents, tokens, bytes
-        run.write(task.new(f"run-{task.index:05d}.arrow"))
+        run.write(task.new_table(self.run))
+        totals = {
+            split: Totals(documents=documents, tokens=tokens, bytes=size)
+            for split, (documents, tokens, size) in counts.items()
+        }
+        task.facts = TokenizeFacts(changed_by_tokenizer=changed, totals=totals)
 
-    def warning(self, done: Done) -> str | None:
-        """A tokenizer that loses text is the user's to choose, but not unknowingly."""
-        changed = sum(int(str(facts["changed_by_tokenizer"])) for facts in done.all_facts())
-        told = f"the tokenizer does not give back the text of {changed} documents (one in {CHECKED_EVERY} was tried)"
-        return f"{self.of_source}: {told}" if changed else None
+    def warning(self, output: JobOutput) -> str | None:
+        """Warn when decoding does not return the text: users may choose a lossy tokenizer, but should know."""
+        changed = sum(facts.changed_by_tokenizer for facts in output.all_facts(TokenizeFacts))
+        if not changed:
+            return None
+        return (
+            f"{self.source_name}: the tokenizer does not reproduce the text of {changed} documents "
+            f"(one in {CHECKED_EVERY} was checked)"
+        )
 
     def _batches(self, task: Task) -> Iterator[list[_TextRow]]:
         from corpus.store.text_shards import read_rows
 
-        path = task.input(self.input(f"text.{self.of_source}")).path(f"text-{task.index:05d}.parquet")
+        path = task.input(self.input(TextStage)).text[task.index]
         batch: list[_TextRow] = []
         for row in read_rows(path, _TextRow):
             if row.id is None:

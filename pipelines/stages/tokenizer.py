@@ -1,35 +1,48 @@
-"""tokenizer: the one given, or a byte-level BPE trained on a sample of the training documents, drawn by share."""
+"""tokenizer: copy the given one, or train a byte-level BPE on a sample of the training documents, drawn by share."""
 
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
-from corpus.settings import Json
+from corpus.settings import Json, Strict
 from corpus.store.products import sha256_file
 from corpus.tokens import train_bpe
 from corpus.tokens.settings import Tokenizer
 from pipelines.engine.job import Job, versions
+from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task import Task
-from pipelines.stages.text import TextJob
+from pipelines.stages.text import TextStage
+
+FILE_NAME = "tokenizer.json"
 
 
-class _Size(NamedTuple):
+class TokenizerFacts(Strict):
+    """Facts of the tokenizer task."""
+
+    sha256: str
+    vocabulary: int
+    eos: str
+    eos_id: int
+    dtype: str
+
+
+class _TextSize(NamedTuple):
     id: str
     split: str
     text_bytes: int
 
 
-class _Text(NamedTuple):
+class _IdAndText(NamedTuple):
     id: str
     text: str
 
 
 @dataclass(frozen=True)
-class TokenizerJob(Job):
+class TokenizerStage(Job):
     """One task; its product is tokenizer.json."""
 
     tokenizer: Tokenizer
@@ -37,32 +50,37 @@ class TokenizerJob(Job):
     shares: tuple[tuple[str, float], ...]
     seed: int
 
+    kind: ClassVar[str] = "tokenizer"
+
     def settings(self) -> Json:
         if self.given:
             return {"sha256": self.given[1], "eos": self.tokenizer.eos}
-        how = self.tokenizer.train or train_bpe.Train()
         return {
-            "train": how.model_dump(mode="json"),
+            "train": self._training.model_dump(mode="json"),
             "shares": [list(share) for share in self.shares],
             "seed": self.seed,
         }
 
-    def deciders(self) -> Mapping[str, Json]:
+    def version_keys(self) -> Mapping[str, Json]:
         from corpus.tokens import encode
 
         trained: dict[str, Json] = {} if self.given else {"train": train_bpe.REVISION, "keys": document.REVISION}
         return {**trained, "encode": encode.REVISION, **versions({*train_bpe.LIBRARIES, *encode.LIBRARIES})}
 
+    @property
+    def _training(self) -> train_bpe.Train:
+        return self.tokenizer.train or train_bpe.Train()
+
     def work(self, task: Task) -> None:
         from corpus.tokens.encode import Encoder
 
-        product = task.new("tokenizer.json")
+        product = task.new(FILE_NAME)
         if self.given:
-            self._copy(Path(self.given[0]), product)
+            self._copy(Path(self.given[0]), product, self.given[1])
         else:
-            product.write_bytes(train_bpe.train(self._sample(task), self.tokenizer.train or train_bpe.Train()))
+            product.write_bytes(train_bpe.train(self._sample(task), self._training))
         encoder = Encoder(product, self.tokenizer.eos)
-        task.facts.update(
+        task.facts = TokenizerFacts(
             sha256=encoder.sha256,
             vocabulary=encoder.vocabulary,
             eos=encoder.eos,
@@ -70,32 +88,26 @@ class TokenizerJob(Job):
             dtype=encoder.dtype.name,
         )
 
-    def _copy(self, given: Path, product: Path) -> None:
-        assert self.given is not None
+    def path(self, output: JobOutput) -> Path:
+        """Return the path of the tokenizer."""
+        return output.path(FILE_NAME)
+
+    def _copy(self, given: Path, product: Path, sha256: str) -> None:
         shutil.copyfile(given, product)
-        if sha256_file(product) != self.given[1]:
+        if sha256_file(product) != sha256:
             raise CorpusError(f"{given}: changed since the build began; build again")
 
     def _sample(self, task: Task) -> Iterator[str]:
-        """The texts of the chosen training documents."""
-        from corpus.store.text_shards import read_rows
-
-        jobs = [job for job in self.inputs if isinstance(job, TextJob)]
-        shards = {
-            job.of_source: [task.input(job).path(f"text-{n:05d}.parquet") for n in range(job.tasks)] for job in jobs
+        """Yield the texts of the chosen training documents."""
+        tables = {job.source_name: task.input(job).text for job in self.inputs_of(TextStage)}
+        sizes = {
+            source: [(row.id, row.text_bytes) for row in table.rows(_TextSize) if row.split == "train"]
+            for source, table in tables.items()
         }
-        documents = {
-            source: [
-                (row.id, row.text_bytes) for path in paths for row in read_rows(path, _Size) if row.split == "train"
-            ]
-            for source, paths in shards.items()
-        }
-        how = self.tokenizer.train or train_bpe.Train()
-        chosen = train_bpe.sample(documents, dict(self.shares), how.sample_bytes, self.seed)
-        for source, paths in shards.items():
+        chosen = train_bpe.sample(sizes, dict(self.shares), self._training.sample_bytes, self.seed)
+        for source, table in tables.items():
             wanted = set(chosen[source])
-            for path in paths:
-                for row in read_rows(path, _Text):
-                    if row.id in wanted:
-                        task.progress(1, len(row.text))
-                        yield row.text
+            for row in table.rows(_IdAndText):
+                if row.id in wanted:
+                    task.progress(1, len(row.text))
+                    yield row.text

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corpus.document import document_id, keyed_hash
-from corpus.store.corpus_manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
-from corpus.store.shard_entry import entry
+from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry, TokenizerEntry, total, write_manifest
+from corpus.store.token_shards import shard_entry
 from corpus.store.token_shards import SPLITS, write_token_shard
 from corpus.tokens.encode import Encoder
 from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
@@ -80,7 +80,7 @@ def documents(source: str) -> Iterator[tuple[str, str, str]]:
         yield document_id(source, str(number), content.encode()), content, language
 
 
-def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[Shard]:
+def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[ShardEntry]:
     """Writes a source's shards."""
     for split in SPLITS:
         cut = threshold(runs, quota) if split == "train" else EVERYTHING
@@ -89,7 +89,7 @@ def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[
             for number, merged in enumerate(merge(runs, RECIPE, split, keys, cut, MIX.shard_bytes)):
                 file = f"shards/{source}-{split}-{partition:02d}-{number:03d}.arrow"
                 write_token_shard(folder / file, merged.shard)
-                yield entry(folder / file, file, merged.shard, merged.languages)
+                yield shard_entry(folder / file, file, merged.shard, merged.languages)
 
 
 def tokenize(source: str, encoder: Encoder, folder: Path) -> list[Path]:
@@ -137,7 +137,7 @@ def main(folder: Path) -> None:
         tokens_asked=MIX.tokens,
         tokens_got=got,
         shortfall=MIX.shortfall,
-        tokenizer=Tokenizer(
+        tokenizer=TokenizerEntry(
             file="tokenizer.json",
             sha256=encoder.sha256,
             vocabulary=encoder.vocabulary,
@@ -145,7 +145,7 @@ def main(folder: Path) -> None:
             dtype="uint16",
         ),
         sources=tuple(
-            Source(
+            SourceEntry(
                 name=source,
                 license="apache-2.0",
                 priority=0,

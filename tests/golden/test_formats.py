@@ -44,7 +44,7 @@ def test_sections_and_promise() -> None:
         (
             "Token shard",
             token_shards.schema(np.dtype(np.uint16)),
-            token_shards.Header._fields,
+            token_shards.ShardHeader._fields,
             token_shards.FORMAT_VERSION,
         ),
         ("Token run", runs.schema(500), (*runs.RunHeader._fields, "bins"), runs.FORMAT_VERSION),
@@ -73,7 +73,7 @@ def kind(annotation: object) -> str:
     return {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}[annotation]
 
 
-@pytest.mark.parametrize(("table", "model"), [(0, manifest.Manifest), (1, manifest.Source), (2, manifest.Shard)])
+@pytest.mark.parametrize(("table", "model"), [(0, manifest.Manifest), (1, manifest.SourceEntry), (2, manifest.ShardEntry)])
 def test_manifest(table: int, model: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1].replace("hash", "string") for row in tables("Manifest")[table]}
     assert documented == {name: kind(field.annotation) for name, field in model.model_fields.items()}
@@ -81,7 +81,7 @@ def test_manifest(table: int, model: type[BaseModel]) -> None:
 
 @pytest.mark.parametrize(
     ("field", "model"),
-    [("tokenizer", manifest.Tokenizer), ("train", manifest.Totals), ("length_quantiles", manifest.Quantiles)],
+    [("tokenizer", manifest.TokenizerEntry), ("train", manifest.Totals), ("length_quantiles", manifest.Quantiles)],
 )
 def test_parts_of_the_manifest_are_named(field: str, model: type[BaseModel]) -> None:
     (row,) = (row for table in tables("Manifest") for row in table if row[0] == f"`{field}`")

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from corpus.store.corpus_manifest import Manifest, Shard, open_manifest, total
+from corpus.store.corpus_manifest import Manifest, ShardEntry, open_manifest, total
 from corpus.store.token_shards import open_token_shard
 from corpus.tokens import encode, merge, train_bpe
 from corpus.tokens.encode import Encoder
 
 GOLDEN = Path(__file__).parent / "corpus"
 MANIFEST: Manifest = open_manifest(GOLDEN)
-SHARDS: list[Shard] = [shard for source in MANIFEST.sources for shard in source.shards]
+SHARDS: list[ShardEntry] = [shard for source in MANIFEST.sources for shard in source.shards]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -59,7 +59,7 @@ def test_output_changes_only_with_its_revision() -> None:
 
 
 @pytest.mark.parametrize("shard", SHARDS, ids=lambda shard: shard.file)
-def test_the_manifest_says_what_a_shard_holds(shard: Shard) -> None:
+def test_the_manifest_says_what_a_shard_holds(shard: ShardEntry) -> None:
     raw, opened = (GOLDEN / shard.file).read_bytes(), open_token_shard(GOLDEN / shard.file)
     assert (hashlib.sha256(raw).hexdigest(), len(raw)) == (shard.sha256, shard.file_bytes)
     assert (len(opened), len(opened.tokens_N), opened.bytes_D.sum()) == (shard.documents, shard.tokens, shard.bytes)
@@ -107,7 +107,7 @@ def arrow_rows(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("shard", SHARDS, ids=lambda shard: shard.file)
-def test_polars_reads_a_shard(shard: Shard) -> None:
+def test_polars_reads_a_shard(shard: ShardEntry) -> None:
     import polars
 
     for frame in (polars.read_ipc(GOLDEN / shard.file), polars.scan_ipc(GOLDEN / shard.file).collect()):

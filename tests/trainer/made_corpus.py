@@ -15,9 +15,9 @@ import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from corpus.store.corpus_manifest import Eos, Manifest, Shard, Source, Tokenizer, total, write_manifest
-from corpus.store.shard_entry import entry
-from corpus.store.token_shards import Header, Split, TokenShard, token_dtype, write_token_shard
+from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry, TokenizerEntry, total, write_manifest
+from corpus.store.token_shards import shard_entry
+from corpus.store.token_shards import ShardHeader, Split, TokenShard, token_dtype, write_token_shard
 from trainer.config import Training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
@@ -96,7 +96,7 @@ def write(
         tokens_asked=None,
         tokens_got=got,
         shortfall="accept",
-        tokenizer=Tokenizer(
+        tokenizer=TokenizerEntry(
             file="tokenizer.json",
             sha256=tokenizer,
             vocabulary=vocabulary,
@@ -104,7 +104,7 @@ def write(
             dtype=dtype.name,  # type: ignore[arg-type]
         ),
         sources=tuple(
-            Source(
+            SourceEntry(
                 name=name,
                 license="cc0-1.0",
                 priority=0,
@@ -135,7 +135,7 @@ def _shard(
     ids = [hashlib.sha256(f"{source}/{split}/{number}/{each}".encode()).digest()[:16] for each in range(len(made))]
     lengths_D = np.array([len(document) for document in made], np.int64)
     shard = TokenShard(
-        header=Header(tokenizer, RECIPE, source, split),
+        header=ShardHeader(tokenizer, RECIPE, source, split),
         ids_D16=np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16),
         tokens_N=np.concatenate(made).astype(dtype),
         offsets_D1=np.concatenate([[0], np.cumsum(lengths_D)]),
@@ -143,7 +143,7 @@ def _shard(
     )
     file = f"shards/{source}-{split}-{number:03d}.arrow"
     write_token_shard(folder / file, shard)
-    return entry(folder / file, file, shard, {"en": len(made)})
+    return shard_entry(folder / file, file, shard, {"en": len(made)})
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import InputError
-from corpus.store.corpus_manifest import Manifest, locate, open_manifest
-from corpus.store.token_shards import Split
+from corpus.store.corpus_manifest import Manifest, Split, locate, open_manifest
 
 
 @dataclass(frozen=True, slots=True)

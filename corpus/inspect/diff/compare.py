@@ -21,7 +21,7 @@ from corpus.inspect.diff.differences import (
 from corpus.inspect.report.summary import SourceSummary, read_summary
 from corpus.inspect.report.summary_types import RuleCount
 from corpus.settings import Json
-from corpus.store.corpus_manifest import FILE_NAME, Tokenizer, open_manifest
+from corpus.store.corpus_manifest import FILE_NAME, TokenizerEntry, open_manifest
 from corpus.store.finished_build import Build, open_build
 from corpus.store.products import read_json
 
@@ -90,7 +90,7 @@ def _code(a: Build, b: Build) -> Iterator[CodeDiff]:
         yield row if everywhere else row.model_copy(update={"job": f"{row.job} ({', '.join(sources)})"})
 
 
-def _tokenizer(a: tuple[Path, Tokenizer], b: tuple[Path, Tokenizer]) -> TokenizerDiff | None:
+def _tokenizer(a: tuple[Path, TokenizerEntry], b: tuple[Path, TokenizerEntry]) -> TokenizerDiff | None:
     if a[1].sha256 == b[1].sha256 and a[1].eos == b[1].eos:
         return None
     words = [_vocabulary(path) for path, _ in (a, b)]

@@ -72,7 +72,7 @@ def collect(evidence: Evidence) -> Summary:
 
 
 def _source(
-    evidence: Evidence, source: Source, tokens_asked: int | None, duplicates: tuple[DuplicatePair, ...]
+    evidence: Evidence, source: SourceEntry, tokens_asked: int | None, duplicates: tuple[DuplicatePair, ...]
 ) -> SourceSummary:
     name = source.name
     shards = evidence.clean_shards[name]
@@ -122,7 +122,7 @@ def _languages(kept: Sequence[Path]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
-def _lengths(source: Source, root: Path) -> tuple[LengthBucket, ...]:
+def _lengths(source: SourceEntry, root: Path) -> tuple[LengthBucket, ...]:
     """Documents by length in tokens, in buckets that double, from the shards' offsets."""
     starts = 2 ** np.arange(63, dtype=np.int64)
     counts = {split: np.zeros(len(starts), np.int64) for split in ("train", "holdout")}
@@ -151,7 +151,7 @@ def _merges(source: str, decisions: Sequence[Path]) -> list[Merge]:
     ]
 
 
-def _shards(source: Source) -> list[ShardRow]:
+def _shards(source: SourceEntry) -> list[ShardRow]:
     whole = {"train": source.train.tokens, "holdout": source.holdout.tokens}
     rows = []
     for split, tokens in whole.items():

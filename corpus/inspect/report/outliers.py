@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.inspect.report.summary_types import UNKNOWN_LANGUAGE, Outlier, OutlyingPart
-from corpus.store.corpus_manifest import Shard
+from corpus.store.corpus_manifest import ShardEntry
 
 FEWEST_PARTS = 8
 FEWEST_DOCUMENTS = 100
@@ -61,7 +61,7 @@ def _marked(part: Part, medians: Mapping[str, float], spreads: Mapping[str, floa
     return found
 
 
-def of_shards(shards: Sequence[Shard]) -> list[tuple[Outlier, ...] | None]:
+def of_shards(shards: Sequence[ShardEntry]) -> list[tuple[Outlier, ...] | None]:
     """Of the token shards of one source and split."""
     language = _most(shard.languages for shard in shards)
     return outliers(

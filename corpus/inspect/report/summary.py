@@ -25,7 +25,7 @@ from corpus.inspect.report.summary_types import (
     RulePair,
     RuleSetCount,
 )
-from corpus.store.corpus_manifest import Shard, Totals
+from corpus.store.corpus_manifest import ShardEntry, Totals
 from corpus.store.products import canonical
 
 REVISION = 3  # raise it when a summary or the page of one changes
@@ -110,7 +110,7 @@ class SourceSummary(Model):
         ]
 
 
-class ShardRow(Shard):
+class ShardRow(ShardEntry):
     """A token shard, and how much of its source's split it holds."""
 
     source: str

@@ -1,4 +1,4 @@
-"""This machine: datatrove's pool of processes."""
+"""Runs tasks on this machine, in datatrove's pool of processes."""
 
 import ctypes
 import os
@@ -10,17 +10,17 @@ from functools import cache
 from types import ModuleType
 from typing import ClassVar, Literal
 
-from pipelines.engine.profile import Place
-from pipelines.engine.run_wave import RunTasks, Wave, quiet
+from pipelines.engine.profile import Profile
+from pipelines.engine.wave import RunTasks, Wave, silence_datatrove
 
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 PRELOADED = ["datatrove.executor.local", "numba", "pyarrow.parquet", "pipelines.plan"]
 
 
-class Local(Place):
-    """As many processes as `workers`; by default as many as there are cores."""
+class Local(Profile):
+    """A pool of `workers` processes; by default one per core."""
 
-    here: ClassVar[bool] = True
+    on_this_host: ClassVar[bool] = True
 
     executor: Literal["local"] = "local"
 
@@ -32,22 +32,22 @@ class Local(Place):
         import multiprocess
         from datatrove.executor.local import LocalPipelineExecutor
 
-        quiet()
-        _children_die_with_us()
-        multiprocess.get_context("forkserver").set_forkserver_preload(PRELOADED)  # imported once, not once a worker
+        silence_datatrove()
+        _kill_children_with_us()
+        multiprocess.get_context("forkserver").set_forkserver_preload(PRELOADED)  # imported once, not in every worker
         with _without_main():
             LocalPipelineExecutor(
                 pipeline=[RunTasks(wave.file, wave.out)],
                 tasks=len(wave.work),
                 workers=min(self.worker_count, len(wave.work)),
                 logging_dir=str(wave.logs),
-                skip_completed=False,  # a task's own manifest says whether it is done
+                skip_completed=False,  # task manifests decide which tasks are done
             ).run()
 
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Workers would import the caller's script again, and run the build in it again; they need nothing of it."""
+    """Hide the caller's script: workers would import it, and run the build in it again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -57,12 +57,12 @@ def _without_main() -> Iterator[None]:
 
 
 @cache
-def _children_die_with_us() -> None:
-    """datatrove's manager process, which is forked, would otherwise wait for ever for a build that was killed."""
+def _kill_children_with_us() -> None:
+    """Let forked children receive SIGKILL with us: datatrove's manager would wait forever for a killed build."""
     if not sys.platform.startswith("linux"):
         return
     prctl = ctypes.CDLL(None).prctl
     os.register_at_fork(after_in_child=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 
 
-PLACE = Local
+PROFILE = Local

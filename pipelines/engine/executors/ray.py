@@ -1,4 +1,4 @@
-"""Ray: a cluster, or one of this machine that lasts as long as the build."""
+"""Runs tasks on a Ray cluster, or on one that is started on this machine for the build."""
 
 import importlib.util
 import os
@@ -15,28 +15,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from corpus.errors import CorpusError, InputError
-from pipelines.engine.profile import Place
-from pipelines.engine.run_wave import RunTasks, Wave, quiet
+from pipelines.engine.profile import Profile
+from pipelines.engine.wave import RunTasks, Wave, silence_datatrove
 
 if TYPE_CHECKING:
     from datatrove.executor.ray import RayPipelineExecutor
     from datatrove.utils.stats import PipelineStats
 
 GB = 1024**3
-OBJECT_STORE_BYTES = 100_000_000  # nothing goes through it but the executor
-ACTORS_A_WORKER = 4  # of a wave of many small tasks: each actor starts a process
+OBJECT_STORE_BYTES = 100_000_000  # only the executor object passes through it
+ACTORS_PER_WORKER = 4  # in a wave of many small tasks; each actor starts a process
 RAY_LOGS = "/tmp/ray/session_latest/logs"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
-class Ray(Place):
-    """Actors that run some tasks each. Several machines need a shared disk, and the same Python environment."""
+class Ray(Profile):
+    """Actors that run several tasks each. Machines must share a disk and have the same Python environment."""
 
     executor: Literal["ray"] = "ray"
-    address: str | None = None  # of a cluster; "auto": that of this machine; None: one for just this build
+    address: str | None = None  # of a cluster; "auto": the one on this machine; None: start one for this build
     cpus_per_task: Annotated[int, Field(ge=1)] = 1
     memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
-    tasks_per_job: Annotated[int, Field(ge=1)] | None = None  # one after another in an actor; None: by their number
+    tasks_per_job: Annotated[int, Field(ge=1)] | None = None  # tasks of one actor, in sequence; None: by their number
     retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks whose process was killed from outside
 
     @property
@@ -49,36 +49,36 @@ class Ray(Place):
 
     @contextmanager
     def opened(self, out: Path) -> Iterator[None]:
-        theirs = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # of a program that called us
+        started_elsewhere = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # started by the program that called us
         try:
             yield
         finally:
-            if not theirs and "ray" in sys.modules:
+            if not started_elsewhere and "ray" in sys.modules:
                 sys.modules["ray"].shutdown()
 
     def run(self, wave: Wave) -> None:
         self._connect()
-        import datatrove.executor.ray as theirs
+        import datatrove.executor.ray as datatrove_ray
 
-        quiet()
-        theirs.RankWorker, theirs.RayTaskManager = Worker, _manager()
+        silence_datatrove()
+        datatrove_ray.RankWorker, datatrove_ray.RayTaskManager = RankActor, _task_manager()
         workers = min(self._room(wave), len(wave.work))
-        theirs.RayPipelineExecutor(
+        datatrove_ray.RayPipelineExecutor(
             pipeline=[RunTasks(wave.file, wave.out)],
             tasks=len(wave.work),
             workers=workers,
             logging_dir=str(wave.logs),
-            skip_completed=False,  # a task's own manifest says whether it is done
+            skip_completed=False,  # task manifests decide which tasks are done
             cpus_per_task=self.cpus_per_task,
             mem_per_cpu_gb=self.memory_per_cpu,
-            tasks_per_job=self.tasks_per_job or -(-len(wave.work) // (ACTORS_A_WORKER * workers)),
+            tasks_per_job=self.tasks_per_job or -(-len(wave.work) // (ACTORS_PER_WORKER * workers)),
         ).run()
 
-    def told(self, wave: Wave, rank: int) -> list[str]:
-        return [f"rank {rank} of {len(wave.work)}; Ray's own logs: {RAY_LOGS}, on the machine where it ran"]
+    def diagnostics(self, wave: Wave, rank: int) -> list[str]:
+        return [f"rank {rank} of {len(wave.work)}; Ray's logs are in {RAY_LOGS} on the machine where it ran"]
 
     def _connect(self) -> None:
-        os.environ |= QUIET  # before the import, and for all processes of a cluster that we start
+        os.environ |= QUIET  # before the import; inherited by a cluster that we start
         import ray
 
         if ray.is_initialized():
@@ -87,37 +87,37 @@ class Ray(Place):
         try:
             if self.address is None:
                 cpus = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
-                own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-                ray.init("local", log_to_driver=False, logging_level="error", **own)
+                options = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+                ray.init("local", log_to_driver=False, logging_level="error", **options)
             else:
                 environment = {"env_vars": QUIET}
                 ray.init(self.address, log_to_driver=False, logging_level="error", runtime_env=environment)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise CorpusError(f"Ray ({self.address or 'on this machine'}) cannot be reached: {error}") from None
+            raise CorpusError(f"Ray ({self.address or 'on this machine'}) is not reachable: {error}") from None
         finally:
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_stop)  # Ray puts its own in this place
+                signal.signal(signal.SIGTERM, on_stop)  # Ray replaces it
 
     def _room(self, wave: Wave) -> int:
-        """How many actors fit on the cluster at once, or as many as were asked for."""
+        """Return the number of actors that fit on the cluster at once, or `workers` if given."""
         import ray
 
         memory = self.cpus_per_task * self.memory_per_cpu * GB
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         fits = [min(node.get("CPU", 0) // self.cpus_per_task, node.get("memory", 0) // memory) for node in nodes]
         if not sum(fits):
-            told = f"no node of Ray's has {self.cpus_per_task} CPUs and {memory // GB} GB of memory for a task"
+            problem = f"no Ray node has {self.cpus_per_task} CPUs and {memory // GB} GB of memory for a task"
             if self.address is None:
-                raise CorpusError(f"{told}; lower cpus_per_task or memory_per_cpu")
-            wave.say(f"{told}; waiting for one")
+                raise CorpusError(f"{problem}; lower cpus_per_task or memory_per_cpu")
+            wave.say(f"{problem}; waiting for one")
         return self.workers or max(1, int(sum(fits)))
 
 
-class Worker:
-    """What runs as an actor in place of datatrove's, which starts a pool that waits for ever for a killed process."""
+class RankActor:
+    """Replaces datatrove's actor, whose pool hangs when a worker is killed."""
 
     def get_node_ip(self) -> str:
-        """Asked for before the first task."""
+        """Return the node's address; datatrove asks for it before the first task."""
         import ray
 
         return str(ray.util.get_node_ip_address())
@@ -125,7 +125,7 @@ class Worker:
     def run_for_rank(
         self, executor: "RayPipelineExecutor", ranks: Sequence[int], node_ips: Sequence[str], node: int
     ) -> "PipelineStats":
-        """Runs the tasks one after another; one that fails does not stop those behind it."""
+        """Run the tasks in sequence; a failed one does not stop the rest."""
         from datatrove.executor.base import PipelineExecutor
         from datatrove.utils.stats import PipelineStats
 
@@ -140,12 +140,12 @@ class Worker:
         return PipelineStats()
 
 
-@cache  # it derives from what it takes the place of
-def _manager() -> type:
-    """datatrove's, less its own retries, and ending where an actor did not even start."""
+@cache  # the class derives from the one that it replaces
+def _task_manager() -> type:
+    """Return datatrove's manager without its own retries; it ends if an actor could not start."""
     from datatrove.executor.ray import RayTaskManager
 
-    class Manager(RayTaskManager):  # type: ignore[misc]
+    class TaskManager(RayTaskManager):  # type: ignore[misc]
         def submit_task(self, *arguments: object) -> "Future[object]":
             started: Future[object] = super().submit_task(*arguments)
 
@@ -159,13 +159,13 @@ def _manager() -> type:
         def clean_up(self) -> None:
             if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
                 super().clean_up()
-            else:  # stopped: what waits for room on the cluster is not waited for; all ends with the connection
+            else:  # stopped by the user: do not wait for room on the cluster
                 self.executor.shutdown(wait=False, cancel_futures=True)
 
         def task_done(self, task: object) -> tuple[bool, None]:
             return super().task_done(task)[0], None
 
-    return Manager
+    return TaskManager
 
 
-PLACE = Ray
+PROFILE = Ray

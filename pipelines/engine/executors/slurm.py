@@ -1,4 +1,4 @@
-"""Slurm: a wave is an array of jobs, whose elements are watched until none is left in the queue."""
+"""Runs each wave as a Slurm job array, and watches the queue until no element is left."""
 
 import getpass
 import hashlib
@@ -17,42 +17,42 @@ from pydantic import AfterValidator, Field
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.output import open_output
-from pipelines.engine.profile import Place
-from pipelines.engine.run_wave import RunTasks, Wave, last_line, quiet
+from pipelines.engine.profile import Profile
+from pipelines.engine.wave import RunTasks, Wave, last_line, silence_datatrove
 
 COMMANDS = ("sbatch", "squeue", "scancel")
-OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
-LOOK_S = 0.5  # between looks at the manifests
-ASK_S = (1.0, 20.0)  # between questions to Slurm: at first, and at most
-LAG_S = 5.0  # in which a shared disk shows what a node wrote
-ENDING_S = 60.0  # in which elements that are cancelled end; Slurm's KillWait is 30
-WAITING_S = 60.0  # in the queue, before the user is told why
+RESERVED = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
+MANIFESTS_S = 0.5  # between checks for task manifests
+QUEUE_S = (1.0, 20.0)  # between calls of squeue: at first, and at most
+DISK_LAG_S = 5.0  # until a shared disk shows the files that a node wrote
+CANCEL_S = 60.0  # until cancelled elements have ended; Slurm's KillWait is 30
+PENDING_S = 60.0  # in the queue, before the user is told the reason
 _OPTION = re.compile(r"[a-z][a-z-]*")
-_PLAIN = re.compile(r"[\w./@:+=-]+")  # datatrove's script quotes no path, and Slurm reads % in names of logs
+_PLAIN = re.compile(r"[\w./@:+=-]+")  # datatrove's script quotes no path, and Slurm expands % in log names
 
 
 def _allowed(options: dict[str, str | int]) -> dict[str, str | int]:
     for name, value in options.items():
-        if not _OPTION.fullmatch(name) or name in OURS:
-            raise ValueError(f"`{name}` is not one of sbatch's long options that may be set (without dashes)")
+        if not _OPTION.fullmatch(name) or name in RESERVED:
+            raise ValueError(f"`{name}` is not an sbatch option that may be set here; write long names without dashes")
         if not str(value).isprintable():
             raise ValueError(f"the value of `{name}` must be one line of text")
     return options
 
 
-class Slurm(Place):
-    """An array for each wave. The output folder and the cache must lie on a disk that all nodes share."""
+class Slurm(Profile):
+    """One job array per wave. The output folder and the cache must be on a disk that all nodes share."""
 
     executor: Literal["slurm"] = "slurm"
     partition: Annotated[str, Field(pattern=r"^[\w.,-]+$")]
-    time: Annotated[str, Field(pattern=r"^(\d+-)?\d+:\d\d:\d\d$")] = "12:00:00"  # for one element
+    time: Annotated[str, Field(pattern=r"^(\d+-)?\d+:\d\d:\d\d$")] = "12:00:00"  # of one element
     cpus_per_task: Annotated[int, Field(ge=1)] = 1
     memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
     qos: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
-    max_array_size: Annotated[int, Field(ge=1)] = 1001  # the cluster's (scontrol show config)
-    tasks_per_job: Annotated[int, Field(ge=1)] = 1  # one after another in an element
-    environment: str | None = None  # a shell command that finds Python; None: the environment that runs us
-    sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)  # further options
+    max_array_size: Annotated[int, Field(ge=1)] = 1001  # MaxArraySize of the cluster (scontrol show config)
+    tasks_per_job: Annotated[int, Field(ge=1)] = 1  # tasks of one element, in sequence
+    environment: str | None = None  # shell command that activates Python; None: the current environment
+    sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)  # further sbatch options
     retries: Annotated[int, Field(ge=0, le=100)] = 1  # of elements that were killed from outside
 
     @property
@@ -61,9 +61,9 @@ class Slurm(Place):
 
     def check(self, out: Path) -> None:
         if missing := [name for name in COMMANDS if shutil.which(name) is None]:
-            raise InputError(f"executor slurm: {', '.join(missing)} not found; build where Slurm's commands are")
+            raise InputError(f"executor slurm: {', '.join(missing)} not found; run the build on a machine with Slurm's commands")
         if not _PLAIN.fullmatch(str(out)):
-            raise InputError(f"{out}: Slurm's scripts take letters, digits and ./@:+=- in a path; choose another --out")
+            raise InputError(f"{out}: a path for Slurm may hold letters, digits and ./@:+=- only; choose another --out")
         options = {
             "partition": self.partition,
             "time": self.time,
@@ -72,26 +72,26 @@ class Slurm(Place):
             **({"qos": self.qos} if self.qos else {}),
             **self.sbatch,
         }
-        written = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in options.items()]
-        asked = _slurm("sbatch", "--test-only", *written, "--wrap=true")
-        if asked.returncode:
-            raise InputError(f"Slurm does not take this place: {_said(asked)}")
+        arguments = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in options.items()]
+        test = _slurm("sbatch", "--test-only", *arguments, "--wrap=true")
+        if test.returncode:
+            raise InputError(f"Slurm rejects this profile: {_error_text(test)}")
 
     @contextmanager
     def opened(self, out: Path) -> Iterator[None]:
-        name, deadline = arrays_name(out), time.monotonic() + ENDING_S
-        _cancel(name)  # what a build left that was killed
+        name, deadline = arrays_name(out), time.monotonic() + CANCEL_S
+        _cancel(name)  # arrays of a build that was killed
         while _queue(name) and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
+            time.sleep(MANIFESTS_S)
         yield
 
     def run(self, wave: Wave) -> None:
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
-        quiet()
+        silence_datatrove()
         name = arrays_name(wave.out)
         shutil.rmtree(_log_folder(wave), ignore_errors=True)
-        ids = _Ids()
+        ids = _ArrayIds()
         executor = SlurmPipelineExecutor(
             pipeline=[RunTasks(wave.file, wave.out)],
             tasks=len(wave.work),
@@ -107,14 +107,14 @@ class Slurm(Place):
             max_array_size=self.max_array_size,
             job_id_retriever=ids,
             logging_dir=str(wave.logs),
-            skip_completed=False,  # a task's own manifest says whether it is done
+            skip_completed=False,  # task manifests decide which tasks are done
             slurm_logs_folder=str(_log_folder(wave)),
             requeue_signals=None,
-            requeue=False,  # what is killed is told from what failed, and run again, in one place
+            requeue=False,  # run_wave tells killed tasks from failed ones and runs them again
             tasks_per_job=self.tasks_per_job,
             with_srun=False,
         )
-        executor.launch_merge_stats = _nothing  # a job that would wait for ever for an array that failed
+        executor.launch_merge_stats = _nothing  # its job would wait forever for a failed array
         try:
             executor.launch_job()
             _ids_file(wave).write_text(" ".join(ids))
@@ -124,26 +124,26 @@ class Slurm(Place):
             if isinstance(stopped, KeyboardInterrupt):
                 raise KeyboardInterrupt(f"Slurm's array {', '.join(ids)} was cancelled") from None
             if isinstance(stopped, subprocess.CalledProcessError):
-                raise CorpusError("sbatch did not take the array; what it said stands above") from None
+                raise CorpusError("sbatch rejected the array; its message is above") from None
             raise
 
-    def told(self, wave: Wave, rank: int) -> list[str]:
+    def diagnostics(self, wave: Wave, rank: int) -> list[str]:
         ids = _ids_file(wave).read_text().split()
         array, index = divmod(rank // self.tasks_per_job, self.max_array_size)
         log = _log_folder(wave) / f"{ids[array]}_{index}.out"
         script = shlex.quote(str(wave.logs / "launch_script.slurm"))
         offset = f" --export=ALL,RUN_OFFSET={array}" if array else ""
-        shown = f"its log is {log}" if log.exists() else f"it left no log {log}: do all nodes share that disk?"
+        log_note = f"its log is {log}" if log.exists() else f"it wrote no log {log}: do all nodes share that disk?"
         line, failure = last_line(log), wave.failure(rank)
         return [
-            f"rank {rank} of {len(wave.work)}, element {index} of Slurm's array {ids[array]}; {shown}",
-            *([f"which ends: {line}"] if line and not (failure and failure.error[:100] in line) else []),
-            f"to run just this element: sbatch --array={index}{offset} {script}",
+            f"rank {rank} of {len(wave.work)}, element {index} of Slurm's array {ids[array]}; {log_note}",
+            *([f"the log ends with: {line}"] if line and not (failure and failure.error[:100] in line) else []),
+            f"to run this element alone: sbatch --array={index}{offset} {script}",
         ]
 
 
-class _Ids(list[str]):
-    """Takes each array's id from what sbatch prints."""
+class _ArrayIds(list[str]):
+    """Collects the array ids from the output of sbatch."""
 
     def __call__(self, printed: str) -> str:
         self.append(printed.split()[-1])
@@ -155,7 +155,7 @@ def _nothing() -> None:
 
 
 def arrays_name(out: Path) -> str:
-    """What all arrays of an output folder are called, and no others."""
+    """Return the job name of all arrays of this output folder, and of no others."""
     return f"gristmill-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}"
 
 
@@ -174,7 +174,7 @@ def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", f"{command[0]} did not answer for 120 s")
 
 
-def _said(answer: subprocess.CompletedProcess[str]) -> str:
+def _error_text(answer: subprocess.CompletedProcess[str]) -> str:
     return " ".join(answer.stderr.split()) or f"{answer.args[0]} exited with {answer.returncode}"
 
 
@@ -183,40 +183,40 @@ def _cancel(name: str) -> None:
 
 
 def _queue(name: str) -> Sequence[tuple[str, str]] | str:
-    """State and reason of each element in the queue; what squeue said if it could not be asked."""
+    """Return state and reason of each element in the queue, or the error text of squeue."""
     asked = _slurm("squeue", "-h", "-r", f"--name={name}", f"--user={getpass.getuser()}", "-o", "%T|%r")
     if asked.returncode:
-        return _said(asked)
+        return _error_text(asked)
     return [(state, reason) for state, _, reason in (line.partition("|") for line in asked.stdout.splitlines())]
 
 
 def _wait(wave: Wave, name: str) -> None:
-    """Returns when all is done, or nothing is left in the queue."""
+    """Return when all tasks are done, or the queue is empty."""
     began = asked = time.monotonic()
-    pause, told = ASK_S[0], False
+    pause, told = QUEUE_S[0], False
     poll_s = open_output(wave.out).poll_s
-    while _left(wave):
+    while _unfinished(wave):
         time.sleep(poll_s)
         if time.monotonic() - asked < pause:
             continue
-        asked, pause, queue = time.monotonic(), min(pause * 1.5, ASK_S[1]), _queue(name)
+        asked, pause, queue = time.monotonic(), min(pause * 1.5, QUEUE_S[1]), _queue(name)
         if queue == []:
             break
         stuck = isinstance(queue, str) or all(state == "PENDING" for state, _ in queue)
-        if stuck and not told and asked - began > WAITING_S:  # the controller restarts, or the cluster is full
+        if stuck and not told and asked - began > PENDING_S:  # the controller restarts, or the cluster is full
             wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
             told = True
     deadline = time.monotonic() + LAG_S
-    while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _left(wave)):
+    while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _unfinished(wave)):
         time.sleep(0.5)
 
 
-def _left(wave: Wave) -> Sequence[int]:
-    """Of storage that does not answer for once: all, until the next look."""
+def _unfinished(wave: Wave) -> Sequence[int]:
+    """Return the ranks of unfinished tasks; all of them if storage does not answer this time."""
     try:
-        return wave.left()
+        return wave.unfinished()
     except CorpusError:
         return range(len(wave.work))
 
 
-PLACE = Slurm
+PROFILE = Slurm

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import CorpusError
 from corpus.store.token_shards import (
-    Header,
+    ShardHeader,
     TokenShard,
     open_token_shard,
     schema,
@@ -19,7 +19,7 @@ from corpus.store.token_shards import (
     write_token_shard,
 )
 
-HEADER = Header("ab" * 32, "cd" * 32, "web", "train")
+HEADER = ShardHeader("ab" * 32, "cd" * 32, "web", "train")
 METADATA = {"format_version": "1", **HEADER._asdict()}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from corpus.store.corpus_manifest import Totals
-from corpus.store.token_shards import Header, TokenShard, open_token_shard, write_token_shard
+from corpus.store.token_shards import ShardHeader, TokenShard, open_token_shard, write_token_shard
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.engine.parallel import Distributed
 from trainer.inspect.evaluate import evaluate
@@ -35,7 +35,7 @@ def written(path: Path, documents: Documents, split: str = "holdout") -> TokenSh
     """A shard of these documents."""
     lengths = [len(each) for each in tokens_of(documents)]
     shard = TokenShard(
-        Header("t" * 64, "r" * 64, "made", "train" if split == "train" else "holdout"),
+        ShardHeader("t" * 64, "r" * 64, "made", "train" if split == "train" else "holdout"),
         np.zeros((len(documents), 16), np.uint8),
         np.array([token for each in tokens_of(documents) for token in each], np.uint16),
         np.cumsum([0, *lengths]),

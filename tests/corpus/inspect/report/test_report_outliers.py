@@ -58,7 +58,7 @@ def test_few_or_small_parts_are_not_compared() -> None:
 def test_a_shard_of_another_language_and_length_is_marked(summary: Summary) -> None:
     shard = summary.shards[0]
     update = {"documents": 1000, "tokens": 500_000, "bytes": 2_000_000, "languages": {"en": 990, "de": 10}}
-    usual = Shard(**{**shard.model_dump(exclude=set(type(shard).model_fields) - set(Shard.model_fields)), **update,
+    usual = ShardEntry(**{**shard.model_dump(exclude=set(type(shard).model_fields) - set(ShardEntry.model_fields)), **update,
                      "length_quantiles": shard.length_quantiles})  # fmt: skip
     odd = usual.model_copy(update={"tokens": 900_000, "bytes": 3_600_000, "languages": {"en": 400, "fr": 600}})
     found = of_shards([*[usual] * 9, odd])

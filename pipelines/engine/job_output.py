@@ -1,0 +1,185 @@
+"""Files that a job has written so far, read back through its tasks' manifests."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar, overload
+
+from pydantic import BaseModel
+
+from corpus.fetch.output import open_output
+from corpus.settings import Json
+from corpus.store.ledger import Ledger
+from corpus.store.products import Product, read_json
+
+JOB_MANIFEST = "job.json"
+Facts = TypeVar("Facts", bound=BaseModel)
+RowType = TypeVar("RowType", bound=NamedTuple)
+
+
+def task_manifest(index: int) -> str:
+    """Return the name of a task's manifest, relative to the job's folder."""
+    return f"tasks/{index:05d}.json"
+
+
+class JobIdentity(Protocol):
+    """The part of a job that names its files."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a plan."""
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+
+    @property
+    def folder(self) -> str:
+        """Folder relative to the output folder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that affects the job's products."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file that a stage writes once per task, or once per task of each source.
+
+    The stage that writes it declares it as a class attribute; the attribute's name is the table's.
+    """
+
+    name: str
+    suffix: str = ".parquet"
+
+    def file_name(self, part: int, source: str = "") -> str:
+        """Return the file's name, relative to the job's folder."""
+        return f"{self.name}/{source}-{part:05d}{self.suffix}" if source else f"{self.name}-{part:05d}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class TableFiles(Sequence[Path]):
+    """The files of one table by task; each is downloaded when it is asked for."""
+
+    output: "JobOutput"
+    table: Table
+    length: int
+    source: str = ""
+
+    def of_source(self, source: str, parts: int) -> "TableFiles":
+        """Return the files that the job wrote for one source."""
+        return replace(self, source=source, length=parts)
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self.length))]
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        return self.output.path(self.table.file_name(index, self.source))
+
+    def rows(self, kind: type[RowType]) -> Iterator[RowType]:
+        """Yield the rows of all tasks in order, with the columns that `kind` names."""
+        from corpus.store.text_shards import read_rows  # imports pyarrow
+
+        for path in self:
+            yield from read_rows(path, kind)
+
+
+class JobOutput:
+    """The finished tasks of a job, and their products; of an output in a bucket, the bucket is authoritative.
+
+    A table that the job's stage declares is an attribute: `task.input(clean).kept[n]` is the file of task n.
+    """
+
+    def __init__(self, out: Path, job: JobIdentity) -> None:
+        self.job, self.folder = job, out / job.folder
+        self._output = open_output(out)
+
+    def __getattr__(self, name: str) -> TableFiles:
+        table = getattr(type(self.job), name, None)
+        if not isinstance(table, Table):
+            raise AttributeError(f"job {self.job.name} declares no table `{name}`")
+        return TableFiles(self, table, self.job.tasks)
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the job's own manifest, which is written last, exists."""
+        return self._output.pull(self.folder / JOB_MANIFEST)
+
+    def missing(self) -> list[int]:
+        """Return the tasks that have no manifest."""
+        sizes = self._output.sizes(self.folder / "tasks")
+        return [index for index in range(self.job.tasks) if Path(task_manifest(index)).name not in sizes]
+
+    def manifest_path(self, index: int) -> Path:
+        """Return the path of a task's manifest."""
+        return self.path(task_manifest(index))
+
+    def facts(self, kind: type[Facts], index: int = 0) -> Facts:
+        """Return the facts that a task recorded beside its products."""
+        facts = self._manifest(index)["facts"]
+        return kind.model_validate_json(json.dumps(facts))  # as JSON, whose lists are valid tuples
+
+    def all_facts(self, kind: type[Facts]) -> list[Facts]:
+        """Return the facts of all tasks, in order."""
+        return [self.facts(kind, index) for index in range(self.job.tasks)]
+
+    def products(self, index: int) -> list[Product]:
+        """Return the files that a task wrote."""
+        rows = self._manifest(index)["products"]
+        assert isinstance(rows, list)
+        return [Product(**row) for row in rows]  # type: ignore[arg-type]
+
+    def path(self, product: str) -> Path:
+        """Return the local path of a product, downloaded if only the bucket has it."""
+        self._output.pull(self.folder / product)
+        return self.folder / product
+
+    def download(self) -> None:
+        """Download all products, for readers that open files by path."""
+        for index in range(self.job.tasks):
+            for product in self.products(index):
+                self.path(product.name)
+
+    def ledger(self) -> Ledger:
+        """Return the sum of the tasks' ledgers."""
+        ledgers = [self._manifest(index)["ledger"] for index in range(self.job.tasks)]
+        return Ledger.of(rows for rows in ledgers if isinstance(rows, list))
+
+    def forget_damaged(self) -> None:
+        """Remove the manifests of tasks whose products are missing or of another size, so that they run again."""
+        sizes = self._output.sizes(self.folder)
+        if JOB_MANIFEST not in sizes:
+            (self.folder / JOB_MANIFEST).unlink(missing_ok=True)
+        for index in range(self.job.tasks):
+            name = task_manifest(index)
+            if name not in sizes:
+                (self.folder / name).unlink(missing_ok=True)  # a manifest in the working copy alone does not count
+            elif self._output.pull(self.folder / name) and all(
+                self._is_intact(product, sizes) for product in self.products(index)
+            ):
+                continue
+            for manifest in (JOB_MANIFEST, name):
+                self._forget(manifest, sizes)
+
+    def _manifest(self, index: int) -> dict[str, Json]:
+        return read_json(self.manifest_path(index))
+
+    def _is_intact(self, product: Product, sizes: Mapping[str, int]) -> bool:
+        path = self.folder / product.name
+        if path.is_file() and path.stat().st_size != product.bytes:
+            path.unlink()  # written or downloaded again
+        return sizes.get(product.name) == product.bytes
+
+    def _forget(self, name: str, sizes: Mapping[str, int]) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+        if name in sizes:
+            self._output.remove(self.folder / name)

@@ -1,0 +1,138 @@
+"""A wave: tasks that do not wait for each other, and the notes that failed ones leave."""
+
+import contextlib
+import os
+import pickle
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.errors import CorpusError
+from corpus.store.products import canonical, read_json, write_text
+from pipelines.engine.job import Job
+from pipelines.engine.job_output import JobOutput
+
+
+class Failure(NamedTuple):
+    """The error of a failed task."""
+
+    error: str
+    traceback: str | None  # path of the traceback; None for an error that the user can act on
+
+
+@dataclass(frozen=True)
+class Wave:
+    """(job, task) pairs to run; the rank of a task is its index in `work`."""
+
+    out: Path
+    logs: Path  # of this wave alone: datatrove's files in it are named by rank
+    work: Sequence[tuple[Job, int]]
+    say: Callable[[str], None]  # prints a line for the user
+
+    @property
+    def file(self) -> Path:
+        """The file that workers read `work` from."""
+        return self.logs / "work.pickle"
+
+    def prepare(self) -> None:
+        """Write the file for the workers, and remove notes of earlier failures."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.file.unlink(missing_ok=True)
+        with open(self.file, "xb", opener=_open_private) as file:
+            pickle.dump(list(self.work), file)
+        _read_work.cache_clear()
+        for job, index in self.work:
+            _note_path(self.out, job, index).unlink(missing_ok=True)
+
+    def unfinished(self) -> list[int]:
+        """Return the ranks of tasks without a manifest."""
+        missing = {}
+        for job in {job.name: job for job, _ in self.work}.values():
+            output = JobOutput(self.out, job)
+            list((output.folder / "tasks").glob("*"))  # makes a network disk look for new files
+            missing[job.name] = set(output.missing())
+        return [rank for rank, (job, index) in enumerate(self.work) if index in missing[job.name]]
+
+    def failure(self, rank: int) -> Failure | None:
+        """Return the error that a task left; None if it left none."""
+        try:
+            note = read_json(_note_path(self.out, *self.work[rank]))
+        except CorpusError:
+            return None
+        return Failure(str(note.get("error")), str(note["traceback"]) if note.get("traceback") else None)
+
+
+class RunTasks:
+    """A datatrove pipeline step: rank n does the n-th (job, task) pair of the wave's file."""
+
+    def __init__(self, work: Path, out: Path) -> None:
+        self.work, self.out = work, out
+
+    def __repr__(self) -> str:
+        return "RunTasks"
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        silence_datatrove()
+        self.__dict__.update(state)
+
+    def __call__(self, data: object, rank: int, world_size: int) -> None:
+        job, index = _read_work(self.work)[rank]
+        try:
+            job.run_task(self.out, index)
+        except Exception as error:
+            message = _message(error)
+            trace = None if isinstance(error, CorpusError) else traceback.format_exc()
+            with contextlib.suppress(OSError):  # on a full disk, for example; some executors return the exception
+                _write_note(self.out, job, index, message, trace)
+            raise CorpusError(f"{job.name}, task {index}: {message}") from None  # not InputError: files were written
+
+
+def silence_datatrove() -> None:
+    """Turn off datatrove's log on stderr; the build shows its own progress, and failures leave notes."""
+    from loguru import logger
+
+    logger.disable("datatrove")
+
+
+def last_line(path: Path) -> str | None:
+    """Return the last non-empty line of a log, safe for a terminal; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return None
+    return "".join(char if char.isprintable() else "?" for char in lines[-1].strip())[:300] if lines else None
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@lru_cache(maxsize=4)
+def _read_work(path: Path) -> Sequence[tuple[Job, int]]:
+    return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]  # written by this build, readable by us alone
+
+
+def _note_path(out: Path, job: Job, index: int) -> Path:
+    return out / "logs" / f"{job.name}-{index:05d}.error.json"
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, CorpusError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or ''}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _write_note(out: Path, job: Job, index: int, message: str, trace: str | None) -> None:
+    note = _note_path(out, job, index)
+    path = note.with_name(f"{job.name}-{index:05d}.traceback.txt") if trace else None
+    if path and trace:
+        path.write_text(trace, encoding="utf-8")
+    failure = Failure(message, str(path) if path else None)
+    write_text(note, canonical(dict(failure._asdict())), note.parent)
