@@ -59,8 +59,7 @@ def write_ours(tokens: Path, folder: Path) -> None:
     """A build as `corpus build` leaves it: manifest and token shards, chunks of the default size."""
     sys.path.insert(0, str(ROOT))
     from corpus.store import corpus_manifest as store
-    from corpus.store.token_shards import shard_entry
-    from corpus.store.token_shards import ShardHeader, TokenShard, write_token_shard
+    from corpus.store.token_shards import ShardHeader, TokenShard, shard_entry, write_token_shard
     from corpus.tokens.token_quotas import Mix
 
     zero, none = hashlib.sha256(b"benchmark").hexdigest(), store.Totals(documents=0, tokens=0, bytes=0)

@@ -27,14 +27,14 @@ def _folder(written: str) -> str:
 
 
 def _build(written: str | None, on: str | None) -> Path:
-    """The folder of a build; the place says how one at s3:// is asked for."""
+    """The folder of a build; the profile says how one at s3:// is asked for."""
     from corpus.inspect.find_build import build_folder
 
     if written is None or not written.startswith("s3://"):
         return build_folder(written)
-    from pipelines.engine.profile import read_place
+    from pipelines.engine.read_profile import read_profile
 
-    return build_folder(written, read_place(on).access())
+    return build_folder(written, read_profile(on).access())
 
 
 def _assigned(assignments: list[str] | None, sample: str | None) -> list[str]:
@@ -64,7 +64,7 @@ Out = Annotated[
         metavar="PATH",
     ),
 ]
-On = Annotated[str | None, typer.Option("--on", help="The place: a file, or a name in recipes/on/.", metavar="PLACE")]
+On = Annotated[str | None, typer.Option("--on", help="The profile: a file, or a name in recipes/on/.", metavar="PLACE")]
 Built = Annotated[
     str | None, typer.Argument(help="A build's folder. (default: the only one under build/)", metavar="OUT")
 ]
@@ -121,12 +121,12 @@ def build(
 ) -> None:
     """Build a recipe's corpus, or what is left of it."""
     from pipelines.build import build as build_corpus
-    from pipelines.engine.profile import read_place
+    from pipelines.engine.read_profile import read_profile
 
-    place = read_place(on)
+    profile = read_profile(on)
     if workers is not None:
-        place = place.model_copy(update={"workers": workers})
-    folder = build_corpus(recipe, out=out, place=place, assignments=_assigned(assignments, sample))
+        profile = profile.model_copy(update={"workers": workers})
+    folder = build_corpus(recipe, out=out, profile=profile, assignments=_assigned(assignments, sample))
 
     from corpus.inspect.stats_tables import show_build
 

@@ -44,7 +44,7 @@ class Plan:
         return _jobs(self)
 
     def settled(self, out: Path) -> "Plan":
-        """Return the plan with the content of the files that were fetched: later jobs depend on it, not on addresses."""
+        """Return the plan with the content of the fetched files: later jobs depend on it, not on addresses."""
         outputs = [(job, JobOutput(out, job)) for job in self.fetches]
         fetches = [
             replace(job, content=job.content_hash(output)) if output.is_finished else job for job, output in outputs
@@ -136,9 +136,7 @@ def _jobs(plan: Plan) -> tuple[Job, ...]:
         TokenizeStage(text.source_name, (text, tokenizer), text.tasks, recipe.tokenizer.eos, recipe.seed)
         for text in texts
     ]
-    mixes = [
-        MixStage(text.source_name, tuple(runs), _partitions(recipe, text), recipe.mix, shares) for text in texts
-    ]
+    mixes = [MixStage(text.source_name, tuple(runs), _partitions(recipe, text), recipe.mix, shares) for text in texts]
     manifest = ManifestStage("", (tokenizer, dedup, *texts, *mixes), 1, recipe)
     report = ReportStage("", (manifest, *fetches, *cleans, dedup, *texts, *mixes), 1, recipe)
     return (*models, *fetches, *cleans, *minhashes, dedup, *texts, tokenizer, *runs, *mixes, manifest, report)

@@ -15,6 +15,7 @@ from corpus.store.corpus_manifest import (
     Manifest,
     ShardEntry,
     SourceEntry,
+    Split,
     TokenizerEntry,
     length_quantiles,
     total,
@@ -22,7 +23,7 @@ from corpus.store.corpus_manifest import (
 )
 from corpus.store.ledger import Ledger
 from corpus.store.text_shards import VERDICT_COLUMNS, TableWriter, document_schema
-from corpus.store.token_shards import ShardHeader, Split, TokenShard, write_token_shard
+from corpus.store.token_shards import ShardHeader, TokenShard, write_token_shard
 
 SIGNALS = ("characters", "words", "lines", "hashes")
 PROSE = (
@@ -209,7 +210,7 @@ class _Made:
     def train_tokens(self) -> int:
         return total([shard for shard in self.shards if shard.split == "train"]).tokens
 
-    def source(self, share: float, tokens: int) -> Source:
+    def source(self, share: float, tokens: int) -> SourceEntry:
         return SourceEntry(
             name=self.name,
             license="CC-BY-4.0",

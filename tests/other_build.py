@@ -32,4 +32,4 @@ def other_built(base: Path) -> Path:
 
     folder = built(base).parent
     place = Local(workers=1, cache=str(folder / "cache"))
-    return build(other_recipe(folder), out=folder / "other", place=place, console=Console(quiet=True))
+    return build(other_recipe(folder), out=folder / "other", profile=place, console=Console(quiet=True))

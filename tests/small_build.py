@@ -90,7 +90,7 @@ def built(base: Path) -> Path:
     folder = base / "small-build"
     write_sources(folder / "files")
     place = Local(workers=1, cache=str(folder / "cache"))
-    return build(write_recipe(folder), out=folder / "out", place=place, console=Console(quiet=True))
+    return build(write_recipe(folder), out=folder / "out", profile=place, console=Console(quiet=True))
 
 
 def copied(build: Path, target: Path) -> Path:

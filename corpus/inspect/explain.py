@@ -13,7 +13,7 @@ from corpus.settings import Json, nearest
 from corpus.store.finished_build import Build, BuiltJob, open_build
 from corpus.store.parquet_tables import Row, columns, row_of
 
-KINDS = ("acquire", "clean", "dedup", "text", "mix", "manifest")
+KINDS = ("fetch", "clean", "dedup", "text", "mix", "manifest")
 ID = re.compile(r"[0-9a-f]{6,32}")
 EXCERPT = 400  # characters
 SHOWN_IDS = 5
@@ -110,7 +110,7 @@ def _by_place(build: Build, what: str) -> list[Spot]:
 def _file_sizes(build: Build) -> dict[str, int]:
     sizes: dict[str, int] = {}
     read = {job.source for job in build.of("clean")}
-    for job in build.of("acquire"):
+    for job in build.of("fetch"):
         for task in job.tasks if job.source in read else ():
             for file in cast(list[dict[str, Json]], task.facts["files"]):
                 sizes[str(file["name"])] = int(str(file["size"]))

@@ -120,5 +120,4 @@ def _token_shard(build: Build, source: str, split: str, document: str) -> dict[s
 
 
 def _token_shards(mix: BuiltJob, split: str) -> Iterator[Path]:
-    for task in range(len(mix.tasks)):
-        yield from mix.products(task, f"{mix.source}-{split}-")
+    yield from mix.table(split)

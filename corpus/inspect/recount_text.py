@@ -46,7 +46,7 @@ def count_source(build: Build, texts: Texts, dedup: Ledger) -> Iterator[str]:
     for task in range(len(clean.tasks)):
         yield from guarded(build, file_of(clean, task, "records"), _records(build, clean, task, reached))
         yield from guarded(build, file_of(clean, task, "kept"), _kept(build, source, task, texts, dedup))
-    yield from _sizes(build, build.job("acquire", source), clean, reached)
+    yield from _sizes(build, build.job("fetch", source), clean, reached)
 
 
 def _records(build: Build, clean: BuiltJob, task: int, reached: dict[str, int]) -> Iterator[str]:
@@ -122,10 +122,10 @@ def _text_sizes(build: Build, shard: Path) -> Iterator[str]:
 
 def _kept(build: Build, source: str, task: int, texts: Texts, dedup: Ledger) -> Iterator[str]:
     """Each kept document has a sketch and a decision, and the text shard holds just those that stay."""
-    clean, sketch, text = (build.job(kind, source) for kind in ("clean", "sketch", "text"))
+    clean, sketch, text = (build.job(kind, source) for kind in ("clean", "minhash", "text"))
     kept = columns(file_of(clean, task, "kept"), "id", "text_bytes")
     ids, sizes = kept["id"].to_pylist(), int64(kept["text_bytes"]).tolist()
-    sketched = file_of(sketch, task, "sketch")
+    sketched = file_of(sketch, task, "signatures")
     decided = build.job("dedup").folder / "decisions" / f"{source}-{task:05d}.parquet"
     for path in (sketched, decided):
         if columns(path, "id")["id"].to_pylist() != ids:

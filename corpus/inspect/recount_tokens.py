@@ -55,7 +55,8 @@ def count_tokens(build: Build, manifest: Manifest, texts: Texts) -> Iterator[str
     index, taken = _Index.of(texts), [np.empty(0, "S16")]
     ledgers = [Ledger() for _ in mix.tasks]
     for task, ledger in enumerate(ledgers):
-        written = {str(path.relative_to(build.folder)) for path in mix.products(task)}
+        folder = mix.folder.relative_to(build.folder)
+        written = {str(folder / product.name) for product in mix.tasks[task].products}
         for shard in (each for each in source.shards if each.file in written):
             written.remove(shard.file)
             yield from guarded(build, build.folder / shard.file, _shard(build, manifest, source, shard, index, taken))
@@ -126,7 +127,9 @@ def _counts(shard: TokenShard, stated: ShardEntry) -> Iterator[str]:
         yield "its length quantiles are not those in manifest.json"
 
 
-def _header(build: Build, shard: TokenShard, manifest: Manifest, source: SourceEntry, stated: ShardEntry) -> Iterator[str]:
+def _header(
+    build: Build, shard: TokenShard, manifest: Manifest, source: SourceEntry, stated: ShardEntry
+) -> Iterator[str]:
     said, recipe = shard.header, build.job("mix", source.name).file.fingerprint
     if (said.source, said.split) != (source.name, stated.split):
         yield f"says that it is {said.source} {said.split}; manifest.json has it as {source.name} {stated.split}"

@@ -197,7 +197,7 @@ def _chain(files: Files) -> Iterator[str]:
     try:
         fingerprints = {job.name: job.identity for job in files.jobs}
     except (KeyError, TypeError, AttributeError):
-        yield f"{files.folder / 'jobs'}: an acquire job's task does not say what it found"
+        yield f"{files.folder / 'jobs'}: a task of a fetch job does not list its files"
         return
     for job in files.jobs:
         for name, fingerprint in job.file.description.inputs.items():

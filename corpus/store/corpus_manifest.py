@@ -175,7 +175,7 @@ def open_manifest(path: Path) -> Manifest:
         raw = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{file}: cannot read a manifest: {why}; expected a build folder or its manifest.json") from None
+        raise InputError(f"{file}: cannot read a manifest: {why}; expected a build folder or manifest.json") from None
     if raw is None:
         raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
     try:

@@ -79,6 +79,7 @@ class Description(_BuildModel):
     """The value that a job's fingerprint is the hash of."""
 
     kind: str
+    step: str | None  # title in the report's funnel, of a stage that decides about documents
     revision: int
     tasks: Count
     settings: JsonValue
@@ -92,7 +93,6 @@ class JobFile(_LedgerFile):
     name: str
     fingerprint: Hex
     description: Description
-    step: str | None  # title in the report's funnel, of a stage that decides about documents
     task_manifests: tuple[Hex, ...]
 
 
@@ -124,6 +124,11 @@ class BuiltJob:
     def source(self) -> str:
         """The source that it works on; "" for a job over all sources."""
         return self.name.partition(".")[2]
+
+    @property
+    def step(self) -> str | None:
+        """Title in the report's funnel, of a stage that decides about documents."""
+        return self.file.description.step
 
     @property
     def fetched_files(self) -> list[dict[str, Json]] | None:
@@ -188,12 +193,12 @@ class Build:
 
     def steps(self, source: str) -> list[BuiltJob]:
         """Return the jobs that decide about a source's documents, in the order of the plan."""
-        return [job for job in self.jobs if job.file.step and job.source == source]
+        return [job for job in self.jobs if job.step and job.source == source]
 
     @property
     def sources(self) -> list[str]:
         """Names of the sources, in the order of the recipe."""
-        return list(dict.fromkeys(job.source for job in self.jobs if job.file.step and job.source))
+        return list(dict.fromkeys(job.source for job in self.jobs if job.step and job.source))
 
 
 File = TypeVar("File", BuildFile, JobFile, TaskFile)

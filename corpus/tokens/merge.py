@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.errors import CorpusError
-from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Split, Tokens, TokenShard, token_dtype
+from corpus.store.corpus_manifest import Split
+from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Tokens, TokenShard, token_dtype
 from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, Rows, Run, RunHeader
 
 REVISION = 1  # raised whenever the same runs give other shards

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from corpus.document import keyed_hash
 from corpus.errors import CorpusError
 from corpus.store.arrow_file import ArrowFile
+from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import (
     SPLITS,
-    Split,
     Tokens,
     id_views,
     list_array,

@@ -23,7 +23,7 @@ from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.tokens.shares import apportion, exact
 from corpus.units import human_bytes
-from pipelines.engine.profile import read_place
+from pipelines.engine.read_profile import read_profile
 
 
 class Origin(NamedTuple):
@@ -43,7 +43,7 @@ class Origin(NamedTuple):
 def show_dry_run(recipe: Path, on: str | None, assignments: Sequence[str], as_json: bool) -> None:
     """Prints it, for people or as JSON."""
     checked = read_recipe(recipe, assignments)
-    told = describe(checked, recipe.parent, read_place(on).cache_folder)
+    told = describe(checked, recipe.parent, read_profile(on).cache_folder)
     if as_json:
         print(json.dumps(told, indent=1))
         return

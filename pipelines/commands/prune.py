@@ -22,8 +22,9 @@ from corpus.inspect.find_build import build_folder
 from corpus.recipe import read_recipe
 from corpus.store.finished_build import BuildFile, read_file
 from corpus.units import human_bytes
-from pipelines.build import held
-from pipelines.engine.profile import Place, read_place
+from pipelines.build import build_lock
+from pipelines.engine.profile import Profile
+from pipelines.engine.read_profile import read_profile
 from pipelines.plan import make_plan
 
 _JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # as Job.folder
@@ -44,8 +45,8 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
         raise InputError(f"{out}: prune works on folders of this machine; remove there what `jobs/` holds in vain")
     folder, console = build_folder(out).resolve(), Console(highlight=False, markup=False, soft_wrap=True)
     open_output(folder).require_local("prune")
-    with held(folder):
-        found = stale(folder, needed(folder, recipes, read_place(on), assignments))
+    with build_lock(folder):
+        found = stale(folder, needed(folder, recipes, read_profile(on), assignments))
         for each in found:
             console.print(f"{human_bytes(each.bytes):>10}  {each.path.relative_to(folder)}  {each.why}")
         if not found:
@@ -60,7 +61,7 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
         console.print(f"Removed {len(found)} folders, {total}")
 
 
-def needed(folder: Path, recipes: Sequence[Path], place: Place, assignments: Sequence[str] = ()) -> set[str]:
+def needed(folder: Path, recipes: Sequence[Path], profile: Profile, assignments: Sequence[str] = ()) -> set[str]:
     """The names of the job folders of the last finished build, and of the recipes' plans."""
     names: set[str] = set()
     if (folder / "build.json").is_file():
@@ -69,7 +70,7 @@ def needed(folder: Path, recipes: Sequence[Path], place: Place, assignments: Seq
         raise InputError(f"{folder}: no build was finished here (no build.json); name what is needed with --recipe")
     for path in recipes:
         recipe = read_recipe(path, assignments)
-        plan = make_plan(recipe, path.parent, place.access(recipe.contact)).settled(folder)
+        plan = make_plan(recipe, path.parent, profile.access(recipe.contact)).settled(folder)
         if plan.unsettled:
             raise InputError(
                 f"{path}: not all of its sources were fetched in {folder}, so the jobs that it needs cannot be known; "

@@ -11,12 +11,14 @@ from rich.table import Table
 
 from corpus import units
 from corpus.errors import InputError
+from corpus.fetch.output import open_output
 from corpus.recipe import read_recipe
 from corpus.settings import Json
 from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.build import out_folder, shown
-from pipelines.engine.job import Done, Job
-from pipelines.engine.profile import read_place
+from pipelines.build import out_folder
+from pipelines.engine.job import Job
+from pipelines.engine.job_output import JobOutput
+from pipelines.engine.read_profile import read_profile
 from pipelines.plan import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ def show_plan(
     """Prints the jobs and, if asked for, the forecast; the output folder is left alone."""
     share = _share(sample)
     checked = read_recipe(recipe, assignments)
-    place = read_place(on)
-    folder = out_folder(checked, out, place)
-    plan = make_plan(checked, recipe.parent, place.access(checked.contact))
+    profile = read_profile(on)
+    folder = out_folder(checked, out, profile)
+    plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     settled = plan.settled(folder)
-    told: dict[str, Json] = {"name": checked.name, "out": shown(folder), "jobs": _jobs(settled, folder)}
+    told: dict[str, Json] = {"name": checked.name, "out": open_output(folder).name, "jobs": _jobs(settled, folder)}
     if not as_json:
         _print_jobs(settled, folder, checked.name)
     if forecast or sample is not None:
@@ -48,7 +50,7 @@ def show_plan(
         else:
             from pipelines.commands.forecast.forecast import forecast as make_forecast
 
-            found = make_forecast(checked, recipe.parent, plan, place, share, Console(stderr=True))
+            found = make_forecast(checked, recipe.parent, plan, profile, share, Console(stderr=True))
             told["forecast"] = found.model_dump(mode="json")
             if not as_json:
                 _print_forecast(found)
@@ -68,7 +70,7 @@ def _share(sample: str | None) -> float | None:
 
 def _jobs(plan: Plan, folder: Path) -> list[Json]:
     """A job's fingerprint is null as long as it follows from files that were not looked at."""
-    known = {job.name for job in plan.acquires} if plan.unsettled else {job.name for job in plan.jobs}
+    known = {job.name for job in plan.fetches} if plan.unsettled else {job.name for job in plan.jobs}
     return [
         {"job": job.name, "tasks": job.tasks, "fingerprint": job.fingerprint if job.name in known else None,
          "state": state(folder, job)}
@@ -77,9 +79,11 @@ def _jobs(plan: Plan, folder: Path) -> list[Json]:
 
 
 def _print_jobs(plan: Plan, folder: Path, name: str) -> None:
-    table = Table("job", "tasks", "fingerprint", "state", title=f"{name} in {shown(folder)}", title_justify="left")
+    table = Table(
+        "job", "tasks", "fingerprint", "state", title=f"{name} in {open_output(folder).name}", title_justify="left"
+    )
     for job in plan.jobs:
-        known = job in plan.acquires or not plan.unsettled
+        known = job in plan.fetches or not plan.unsettled
         table.add_row(job.name, str(job.tasks), job.fingerprint[:12] if known else "by content", state(folder, job))
     console = Console()
     console.print(table)
@@ -91,13 +95,13 @@ def _print_jobs(plan: Plan, folder: Path, name: str) -> None:
 
 def to_do(plan: Plan, folder: Path) -> list[Job]:
     """The jobs that a build would run."""
-    return [job for job in plan.jobs if not Done(folder, job).whole]
+    return [job for job in plan.jobs if not JobOutput(folder, job).is_finished]
 
 
 def state(folder: Path, job: Job) -> str:
     """`done`, `to do`, or how far a build came that was stopped."""
-    done = Done(folder, job)
-    if done.whole:
+    done = JobOutput(folder, job)
+    if done.is_finished:
         return "done"
     finished = job.tasks - len(done.missing())
     return f"{finished} of {job.tasks} tasks done" if finished else "to do"

@@ -69,6 +69,7 @@ class Job(ABC):
         """The value that the fingerprint is the hash of."""
         return {
             "kind": self.kind,
+            "step": self.step,
             "revision": self.revision,
             "tasks": self.tasks,
             "settings": self.settings(),
@@ -127,7 +128,6 @@ class Job(ABC):
             "name": self.name,
             "fingerprint": self.fingerprint,
             "description": self.description,
-            "step": self.step,
             "ledger": output.ledger().json(),
             "task_manifests": [sha256_file(output.manifest_path(index)) for index in range(self.tasks)],
         }

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.engine.job import Done, Job
+from pipelines.engine.job import Job
+from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task import HOST
 
 MIN_FREE_BYTES = 200_000_000
@@ -88,7 +89,7 @@ class Watch:
 
     def _show(self) -> None:
         for job in self._jobs:
-            done = Done(self._out, job)
+            done = JobOutput(self._out, job)
             documents, size = counts(self._out, job)
             shown = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
             if job.fetched_bytes:

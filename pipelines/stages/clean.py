@@ -132,9 +132,7 @@ class CleanStage(DocumentStage):
         ):
             model, chain = self._language_model(task), Chain(self.source.steps)
             cleaner = _Cleaner(self, self._source_with_lists(task), task, model, chain, kept, dropped, records)
-            ranges = ranges_of(
-                task.index, [(file.size, file.fetched.first_part, file.fetched.cuts) for file in files]
-            )
+            ranges = ranges_of(task.index, [(file.size, file.fetched.first_part, file.fetched.cuts) for file in files])
             covered = tuple(cleaner.read(files[part.file], part.start, part.end) for part in ranges)
         task.facts = CleanFacts(ranges=covered, signals=signals)
 

@@ -67,9 +67,7 @@ class MinHashStage(Job):
                 columns = [*(table[name] for name in SignatureRow._fields), *map(list, zip(*signatures, strict=True))]
                 writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
                 size = sum(table["text_bytes"].to_pylist())
-                task.ledger.add(
-                    self.source_name, "kept", "", records=table.num_rows, input_bytes=size, text_bytes=size
-                )
+                task.ledger.add(self.source_name, "kept", "", records=table.num_rows, input_bytes=size, text_bytes=size)
                 task.progress(table.num_rows, size)
 
     def _signature(self, text: str) -> tuple[bytes, list[int] | None]:

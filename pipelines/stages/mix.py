@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from corpus.settings import Json, Strict
-from corpus.store.corpus_manifest import ShardEntry
-from corpus.store.token_shards import Split
+from corpus.store.corpus_manifest import ShardEntry, Split
 from corpus.tokens import token_quotas
 from corpus.tokens.token_quotas import Mix, partition_keys, quotas
 from pipelines.engine.job import Job, versions

@@ -43,9 +43,7 @@ class TextStage(Job):
         decisions = read_rows(decided[task.index], Decision)
         with pq.ParquetFile(task.input(documents).kept[task.index]) as kept:
             schema = _schema_with_split(kept.schema_arrow)
-            with pq.ParquetWriter(
-                task.new_table(self.text), schema, compression="zstd", compression_level=3
-            ) as writer:
+            with pq.ParquetWriter(task.new_table(self.text), schema, compression="zstd", compression_level=3) as writer:
                 for group in range(kept.num_row_groups):
                     table = kept.read_row_group(group)
                     of_group = [next(decisions) for _ in range(table.num_rows)]

@@ -7,8 +7,7 @@ from typing import ClassVar, NamedTuple
 from corpus import document
 from corpus.errors import CorpusError
 from corpus.settings import Json, Strict
-from corpus.store.corpus_manifest import Totals
-from corpus.store.token_shards import Split
+from corpus.store.corpus_manifest import Split, Totals
 from pipelines.engine.job import Job, versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.engine.task import Task

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
@@ -27,7 +27,7 @@ class TokenizerFacts(Strict):
     vocabulary: int
     eos: str
     eos_id: int
-    dtype: str
+    dtype: Literal["uint16", "uint32"]
 
 
 class _TextSize(NamedTuple):
@@ -85,7 +85,7 @@ class TokenizerStage(Job):
             vocabulary=encoder.vocabulary,
             eos=encoder.eos,
             eos_id=encoder.eos_id,
-            dtype=encoder.dtype.name,
+            dtype="uint16" if encoder.dtype.itemsize == 2 else "uint32",
         )
 
     def path(self, output: JobOutput) -> Path:

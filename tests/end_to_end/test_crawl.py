@@ -62,13 +62,13 @@ def recipe(folder: Path, at: str, **given: object) -> Path:
 
 
 def built(folder: Path, at: str, **given: object) -> dict[str, str]:
-    """The digests of all products of a build but those of acquire, which knows where things lie."""
+    """The digests of all products of a build but those of fetch, which knows where things lie."""
     folder.mkdir()
     place = Local(workers=1, cache=str(folder / "cache"))
-    out = build(recipe(folder, at, **given), out=folder / "out", place=place, console=Console(quiet=True))
+    out = build(recipe(folder, at, **given), out=folder / "out", profile=place, console=Console(quiet=True))
     found = products(out)
-    assert found.pop("build.json")  # names the folders of jobs, so also that of acquire
-    return {name: digest for name, digest in found.items() if not name.startswith("jobs/acquire.")}
+    assert found.pop("build.json")  # names the folders of jobs, so also that of fetch
+    return {name: digest for name, digest in found.items() if not name.startswith("jobs/fetch.")}
 
 
 CHOICES: dict[str, dict[str, object]] = {

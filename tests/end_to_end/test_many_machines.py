@@ -143,6 +143,6 @@ def test_elements_that_are_killed_and_a_build_that_is_stopped(data: Path, tmp_pa
     assert gone(out, left)
     os.kill(at_work(process, out, "clean.records"), signal.SIGKILL)
     subprocess.run(["scancel", in_the_queue(out)[-1]], check=True)
-    (killed,) = re.findall(r"(\d+) of \d+ tasks were killed from outside; they are run again", finish(process))
+    (killed,) = re.findall(r"(\d+) of \d+ tasks were killed from outside; running them again", finish(process))
     assert int(killed) >= 2
     assert products(out) == products(tmp_path / "here")

@@ -23,8 +23,10 @@ from corpus.recipe import read_recipe
 from corpus.settings import Json
 from pipelines.build import run_plan
 from pipelines.engine.executors.local import Local
-from pipelines.engine.job import Done, Job
+from pipelines.engine.job import Job
+from pipelines.engine.job_output import JobOutput
 from pipelines.plan import Plan, make_plan
+from pipelines.stages.fetch import FetchFacts, FetchStage
 
 RECORDED = Path(__file__).with_name("revisions.json")
 PROSE = "The mill stands by the river, and it has the water to thank for all of its work. "
@@ -106,9 +108,9 @@ def build(folder: Path) -> tuple[Plan, Path]:
 
 def digest(out: Path, job: Job) -> str:
     """Of what the products of a job say, not of how a library spells it, nor of fingerprints."""
-    done, found = Done(out, job), hashlib.sha256()
+    done, found = JobOutput(out, job), hashlib.sha256()
     for index in range(job.tasks):
-        found.update(repr(done.facts(index) if job.kind == "acquire" else "").encode())
+        found.update(repr(done.facts(FetchFacts, index) if isinstance(job, FetchStage) else "").encode())
         for product in done.products(index):
             if product.name != "report.html":  # the browser test's business; its numbers are in summary.json
                 found.update(product.name.encode() + _content(done.path(product.name)))
@@ -126,7 +128,7 @@ def _content(path: Path) -> bytes:
 def asked(job: Job) -> str:
     """A hash of all that a job's fingerprint covers, its inputs' too, but the versions of libraries."""
     if job.name not in _ASKED:  # a job stands before many others
-        revisions = {name: value for name, value in job.deciders().items() if not _is_version(value)}
+        revisions = {name: value for name, value in job.version_keys().items() if not _is_version(value)}
         described = [job.kind, job.revision, job.tasks, job.settings(), revisions, [asked(each) for each in job.inputs]]
         _ASKED[job.name] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     return _ASKED[job.name]
@@ -146,7 +148,7 @@ def libraries(job: Job) -> dict[str, Json]:
         new = {each.name: each for each in jobs.pop().inputs if each.name not in upstream}
         upstream |= new
         jobs += new.values()
-    deciders = [item for each in upstream.values() for item in each.deciders().items()]
+    deciders = [item for each in upstream.values() for item in each.version_keys().items()]
     return {name: value for name, value in deciders if _is_version(value)}
 
 

@@ -40,7 +40,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def on_disk(recipe: Path) -> dict[str, str]:
     out = recipe.parent / "out"
-    build(recipe, out=out, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=out, profile=place(recipe), console=Console(quiet=True))
     return products(out)
 
 
@@ -54,11 +54,11 @@ def objects(server: str, output: str = "tiny") -> dict[str, str]:
 
 
 def test_on_s3_lie_the_bytes_of_a_build_on_disk(recipe: Path, on_disk: dict[str, str], server: str) -> None:
-    copy = build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    copy = build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
     shutil.rmtree(copy)  # another machine goes on
     console = Console(record=True, width=200, quiet=False, file=(recipe.parent / "log").open("w"))
-    build(recipe, out=URL, place=place(recipe), console=console)
+    build(recipe, out=URL, profile=place(recipe), console=console)
     assert f"up to date in {URL}" in console.export_text()
     assert objects(server) == on_disk
 
@@ -66,12 +66,12 @@ def test_on_s3_lie_the_bytes_of_a_build_on_disk(recipe: Path, on_disk: dict[str,
 def test_what_is_lost_there_is_made_again(recipe: Path, on_disk: dict[str, str], server: str) -> None:
     import boto3
 
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     lost = [name for name in on_disk if name.endswith((".arrow", "text-00000.parquet", "manifest.json"))]
     for name in lost:
         boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{name}")
     assert len(objects(server)) < len(on_disk)
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
@@ -91,7 +91,7 @@ def test_a_killed_build_goes_on(job: str, recipe: Path, on_disk: dict[str, str],
 def test_commands_read_a_build_on_s3(recipe: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     from corpus.cli import app
 
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     with pytest.raises(SystemExit) as stopped:
         app(["verify", URL], standalone_mode=True)
     assert not stopped.value.code
@@ -102,10 +102,10 @@ def test_a_job_without_its_manifest_there_is_not_done(recipe: Path, on_disk: dic
     """Fails if the copy of it here is believed: another machine would find a damaged build."""
     import boto3
 
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     [lost] = [name for name in on_disk if name.startswith("jobs/text.books-") and name.endswith("/job.json")]
     boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{lost}")
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
@@ -114,18 +114,18 @@ def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path
     from corpus.fetch.access import S3
     from corpus.fetch.output import open_output
 
-    names = ("jobs/acquire.p-0/files/00000/p==1/.preface.txt", "jobs/acquire.p-0/files/00000/tmp/a.txt")
+    names = ("jobs/fetch.p-0/files/00000/p==1/.preface.txt", "jobs/fetch.p-0/files/00000/tmp/a.txt")
     copies = [working_copy(URL, tmp_path / each, S3()) for each in ("here", "elsewhere")]
     for name in names:
         (copies[0] / name).parent.mkdir(parents=True, exist_ok=True)
         (copies[0] / name).write_text("grist")
     outputs = [open_output(copy) for copy in copies]
     outputs[0].push(copies[0] / name for name in names)
-    (copies[1] / "jobs" / "acquire.p-0" / "tmp").mkdir(parents=True)
-    (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").write_text("of a task at work")
+    (copies[1] / "jobs" / "fetch.p-0" / "tmp").mkdir(parents=True)
+    (copies[1] / "jobs" / "fetch.p-0" / "tmp" / "half").write_text("of a task at work")
     outputs[1].pull_all()
     assert [(copies[1] / name).read_text() for name in names] == ["grist"] * 2
-    assert (copies[1] / "jobs" / "acquire.p-0" / "tmp" / "half").is_file()
+    assert (copies[1] / "jobs" / "fetch.p-0" / "tmp" / "half").is_file()
 
 
 def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +164,11 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
     """Fails if they are pushed only where the copy here differs: another machine may have built there since."""
     import boto3
 
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     client = boto3.client("s3", endpoint_url=server)
     for name in ("build.json", "manifest.json"):
         client.put_object(Bucket="corpora", Key=f"tiny/{name}", Body=b"of another build")
-    build(recipe, out=URL, place=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
@@ -177,7 +177,7 @@ def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
     from corpus.errors import CorpusError
     from corpus.inspect.find_build import build_folder
 
-    copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
+    copy = build(recipe, out=URL, profile=Local(workers=1), console=Console(quiet=True))
     own = copy / "jobs" / "text.books-0123456789ab" / "text-00000.parquet"
     own.parent.mkdir()
     own.write_bytes(b"made a moment ago")
@@ -202,7 +202,7 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     from corpus.inspect.find_build import build_folder
     from corpus.inspect.verify import verify_build
 
-    copy = build(recipe, out=URL, place=Local(workers=1), console=Console(quiet=True))
+    copy = build(recipe, out=URL, profile=Local(workers=1), console=Console(quiet=True))
     first, second = sorted(name for name in objects(server) if name.endswith(".arrow"))[:2]
     client = boto3.client("s3", endpoint_url=server)
     client.put_object(Bucket="corpora", Key=f"tiny/{first}", Body=b"x" * (copy / first).stat().st_size)
@@ -218,4 +218,4 @@ def test_a_bucket_that_is_not_there_is_one_clear_error(recipe: Path, server: str
     from corpus.errors import CorpusError
 
     with pytest.raises(CorpusError, match="check that the bucket exists"):
-        build(recipe, out="s3://nowhere/tiny", place=place(recipe), console=Console(quiet=True))
+        build(recipe, out="s3://nowhere/tiny", profile=place(recipe), console=Console(quiet=True))

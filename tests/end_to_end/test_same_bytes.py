@@ -19,7 +19,7 @@ import pytest
 from tests.end_to_end.builds import finish, kill_group, kill_inside, products, start, wait_for_a_task, write_recipe
 
 JOBS = [
-    "acquire.web", "acquire.records", "clean.web", "clean.records", "sketch.web", "sketch.records", "dedup",
+    "fetch.web", "fetch.records", "clean.web", "clean.records", "minhash.web", "minhash.records", "dedup",
     "text.web", "text.records", "tokenizer", "tokenize.web", "tokenize.records", "mix.web", "mix.records",
     "manifest", "report",
 ]  # fmt: skip
@@ -41,7 +41,7 @@ def test_the_small_build_is_cut_as_the_kills_need_it(built: tuple[Path, Path, fl
     for job in sorted(PARALLEL):
         tasks = list(out.glob(f"jobs/{job}-*/tasks/*.json"))
         assert len(tasks) >= 3, job
-    cut = [path.read_text() for path in out.glob("jobs/acquire.web-*/tasks/*.json")]
+    cut = [path.read_text() for path in out.glob("jobs/fetch.web-*/tasks/*.json")]
     assert any('"cuts": [\n' in text for text in cut), "no input file is cut across tasks"
 
 

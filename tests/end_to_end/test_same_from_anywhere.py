@@ -1,6 +1,6 @@
 """The same files from a disk, over HTTP, from S3, or read where they lie: the same corpus.
 
-Fails if an address, a name of a server or an ETag enters what stands behind acquire.
+Fails if an address, a name of a server or an ETag enters what stands after fetch.
 """
 
 import json
@@ -31,16 +31,16 @@ def bucket(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield "s3://sources"
 
 
-def behind_acquire(out: Path) -> dict[str, str]:
+def after_fetch(out: Path) -> dict[str, str]:
     return {
-        name: digest for name, digest in products(out).items() if not name.startswith(("jobs/acquire.", "build.json"))
+        name: digest for name, digest in products(out).items() if not name.startswith(("jobs/fetch.", "build.json"))
     }
 
 
 def built(recipe: Path, out: Path, *assignments: str) -> dict[str, str]:
     place = Local(workers=1, cache=str(out.parent / "cache"))
-    build(recipe, out=out, place=place, assignments=assignments, console=Console(quiet=True))
-    return behind_acquire(out)
+    build(recipe, out=out, profile=place, assignments=assignments, console=Console(quiet=True))
+    return after_fetch(out)
 
 
 def paths(where: str, *, glob: bool) -> list[str]:

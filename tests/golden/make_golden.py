@@ -11,8 +11,7 @@ from pathlib import Path
 
 from corpus.document import document_id, keyed_hash
 from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry, TokenizerEntry, total, write_manifest
-from corpus.store.token_shards import shard_entry
-from corpus.store.token_shards import SPLITS, write_token_shard
+from corpus.store.token_shards import SPLITS, shard_entry, write_token_shard
 from corpus.tokens.encode import Encoder
 from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
 from corpus.tokens.runs import Run, RunHeader, RunWriter

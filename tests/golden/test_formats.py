@@ -73,7 +73,9 @@ def kind(annotation: object) -> str:
     return {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}[annotation]
 
 
-@pytest.mark.parametrize(("table", "model"), [(0, manifest.Manifest), (1, manifest.SourceEntry), (2, manifest.ShardEntry)])
+@pytest.mark.parametrize(
+    ("table", "model"), [(0, manifest.Manifest), (1, manifest.SourceEntry), (2, manifest.ShardEntry)]
+)
 def test_manifest(table: int, model: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1].replace("hash", "string") for row in tables("Manifest")[table]}
     assert documented == {name: kind(field.annotation) for name, field in model.model_fields.items()}

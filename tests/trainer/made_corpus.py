@@ -15,9 +15,17 @@ import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry, TokenizerEntry, total, write_manifest
-from corpus.store.token_shards import shard_entry
-from corpus.store.token_shards import ShardHeader, Split, TokenShard, token_dtype, write_token_shard
+from corpus.store.corpus_manifest import (
+    Eos,
+    Manifest,
+    ShardEntry,
+    SourceEntry,
+    Split,
+    TokenizerEntry,
+    total,
+    write_manifest,
+)
+from corpus.store.token_shards import ShardHeader, TokenShard, shard_entry, token_dtype, write_token_shard
 from trainer.config import Training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
@@ -131,7 +139,7 @@ def _shard(
     made: Documents,
     dtype: "np.dtype[np.unsignedinteger]",
     tokenizer: str,
-) -> Shard:
+) -> ShardEntry:
     ids = [hashlib.sha256(f"{source}/{split}/{number}/{each}".encode()).digest()[:16] for each in range(len(made))]
     lengths_D = np.array([len(document) for document in made], np.int64)
     shard = TokenShard(

@@ -148,11 +148,10 @@ def _coded(path: Path, column: str, fates: Fates, part: _Slice) -> tuple[Ids, Co
 def _in_shards(build: Build, source: str, part: _Slice) -> Iterator[tuple[Ids, Codes]]:
     mix = build.job("mix", source)
     for code, split in ((TRAIN, "train"), (HOLDOUT, "holdout")):
-        for task in range(len(mix.tasks)):
-            for path in mix.products(task, f"{source}-{split}-"):
-                ids = np.ascontiguousarray(open_token_shard(path).ids_D16).view("S16").reshape(-1)
-                ids = ids[part.holds(ids)]
-                yield ids, np.full(len(ids), code, np.uint16)
+        for path in mix.table(split):
+            ids = np.ascontiguousarray(open_token_shard(path).ids_D16).view("S16").reshape(-1)
+            ids = ids[part.holds(ids)]
+            yield ids, np.full(len(ids), code, np.uint16)
 
 
 def _joined(a: tuple[Ids, Codes], b: tuple[Ids, Codes]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:

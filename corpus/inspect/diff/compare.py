@@ -80,7 +80,7 @@ def _code(a: Build, b: Build) -> Iterator[CodeDiff]:
     found: dict[str, tuple[CodeDiff, list[str]]] = {}
     for job in jobs:
         told = (each.file.description for each in (job, others[job.name]))
-        one, two = ({"revision": each.revision, **each.deciders} for each in told)
+        one, two = ({"revision": each.revision, **each.versions} for each in told)
         for name in sorted({*one, *two}):
             if one.get(name) != two.get(name):
                 row = CodeDiff(job=job.kind, name=name, a=one.get(name), b=two.get(name))
@@ -137,7 +137,7 @@ def _files(a: Build | None, b: Build | None, source: str) -> FilesDiff | None:
 
 def _read(build: Build | None, source: str) -> set[tuple[str, str]]:
     """Names and SHA-256 of the files that a source was read from; of one that was read elsewhere, its version."""
-    tasks = build.job("acquire", source).tasks if build else ()
+    tasks = build.job("fetch", source).tasks if build else ()
     files = [file for task in tasks for file in cast(list[dict[str, Json]], task.facts["files"])]
     return {(str(file["name"]), str(file["sha256"] or file.get("version"))) for file in files}
 

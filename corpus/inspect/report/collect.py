@@ -19,7 +19,7 @@ from corpus.inspect.report.signal_histograms import Measured, histograms, rule_s
 from corpus.inspect.report.summary import ShardRow, SourceSummary, Summary
 from corpus.inspect.report.summary_types import UNKNOWN_LANGUAGE, DuplicatePair, Fate, LengthBucket, Merge, Stage
 from corpus.quality.rule import Rule
-from corpus.store.corpus_manifest import Manifest, Source
+from corpus.store.corpus_manifest import Manifest, SourceEntry
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import open_token_shard
 from corpus.tokens.shares import apportion, exact

@@ -49,7 +49,7 @@ class Ray(Profile):
 
     @contextmanager
     def opened(self, out: Path) -> Iterator[None]:
-        started_elsewhere = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # started by the program that called us
+        started_elsewhere = "ray" in sys.modules and sys.modules["ray"].is_initialized()  # by our caller
         try:
             yield
         finally:

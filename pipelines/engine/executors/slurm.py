@@ -52,7 +52,7 @@ class Slurm(Profile):
     max_array_size: Annotated[int, Field(ge=1)] = 1001  # MaxArraySize of the cluster (scontrol show config)
     tasks_per_job: Annotated[int, Field(ge=1)] = 1  # tasks of one element, in sequence
     environment: str | None = None  # shell command that activates Python; None: the current environment
-    sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)  # further sbatch options
+    sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)
     retries: Annotated[int, Field(ge=0, le=100)] = 1  # of elements that were killed from outside
 
     @property
@@ -61,7 +61,7 @@ class Slurm(Profile):
 
     def check(self, out: Path) -> None:
         if missing := [name for name in COMMANDS if shutil.which(name) is None]:
-            raise InputError(f"executor slurm: {', '.join(missing)} not found; run the build on a machine with Slurm's commands")
+            raise InputError(f"executor slurm: {', '.join(missing)} not found; build on a machine with Slurm")
         if not _PLAIN.fullmatch(str(out)):
             raise InputError(f"{out}: a path for Slurm may hold letters, digits and ./@:+=- only; choose another --out")
         options = {
@@ -206,7 +206,7 @@ def _wait(wave: Wave, name: str) -> None:
         if stuck and not told and asked - began > PENDING_S:  # the controller restarts, or the cluster is full
             wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
             told = True
-    deadline = time.monotonic() + LAG_S
+    deadline = time.monotonic() + DISK_LAG_S
     while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _unfinished(wave)):
         time.sleep(0.5)
 

@@ -44,10 +44,9 @@ def fates(build: Build, source: str) -> dict[str, str]:
         for row in pq.read_table(dedup.folder / f"decisions/{source}-{task:05d}.parquet").to_pylist():
             if row["reason"] is None or told.get(row["id"]) is None:
                 told[row["id"]] = f"duplicate: {row['reason']}" if row["reason"] else "over quota"
-    for task in range(len(mix.tasks)):
-        for split, name in (("train", "training shards"), ("holdout", "holdout shards")):
-            for path in mix.products(task, f"{source}-{split}-"):
-                told |= dict.fromkeys((row.tobytes().hex() for row in open_token_shard(path).ids_D16), name)
+    for split, name in (("train", "training shards"), ("holdout", "holdout shards")):
+        for path in mix.table(split):
+            told |= dict.fromkeys((row.tobytes().hex() for row in open_token_shard(path).ids_D16), name)
     return told
 
 
@@ -94,9 +93,7 @@ def test_counts_are_those_of_the_ledgers(found: Diff, builds: tuple[Path, Path])
                 told = [row for row in rows if row.outcome == outcome and reason in (None, row.reason)]
                 assert counts[name][number] == sum(row.records for row in told if row.source == source.name)
             tokens = sum(
-                int(open_token_shard(path).offsets_D1[-1])
-                for task in range(len(build.job("mix", source.name).tasks))
-                for path in build.job("mix", source.name).products(task, f"{source.name}-train-")
+                int(open_token_shard(path).offsets_D1[-1]) for path in build.table("mix", source.name, "train")
             )
             assert counts["training tokens"][number] == tokens
 
@@ -153,7 +150,7 @@ def test_files_that_one_build_alone_read(found: Diff, builds: tuple[Path, Path],
     assert books.files is None
     assert web.files == FilesDiff(only_a=1, only_b=0, first_a=("web-b.jsonl.gz",), first_b=())
     other = copied(builds[0], tmp_path / "other")
-    (path,) = other.glob("jobs/acquire.books-*/tasks/00000.json")
+    (path,) = other.glob("jobs/fetch.books-*/tasks/00000.json")
     task = json.loads(path.read_text())
     (file,) = task["facts"]["files"]
     more = [{**file, "name": f"{n}.jsonl", "sha256": None, "version": "v1"} for n in range(5)]
@@ -214,7 +211,7 @@ def test_settings_of_another_release_and_its_code(builds: tuple[Path, Path], tmp
     for kind, name in (("clean.web", "pyarrow"), ("clean.books", "pyarrow"), ("clean.web", "reader")):
         (path,) = other.glob(f"jobs/{kind}-*/job.json")
         job = json.loads(path.read_text())
-        job["description"]["deciders"][name] = "new"
+        job["description"]["versions"][name] = "new"
         path.write_text(json.dumps(job))
     found = compare_builds(builds[0], other)
     assert {(each.path, each.only) for each in found.settings} == {("said", "b"), ("seed", "a")}

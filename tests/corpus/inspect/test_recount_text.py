@@ -37,7 +37,7 @@ def own(build: Path, tmp_path: Path) -> Path:
 
 def ledgers(build: Path) -> Iterator[tuple[Path, int, str]]:
     """One entry of each kind of job's ledgers, and each of its counts."""
-    for kind_ in ("clean.web", "sketch.web", "dedup", "text.web", "tokenize.web", "mix.web"):
+    for kind_ in ("clean.web", "minhash.web", "dedup", "text.web", "tokenize.web", "mix.web"):
         path = next(build.glob(f"jobs/{kind_}-*/tasks/00000.json"))
         for number, _ in enumerate(json.loads(path.read_text())["ledger"]):
             for count in ("records", "input_bytes", "text_bytes"):
@@ -89,7 +89,7 @@ def changed(path: Path, column: str, row: int, value: object) -> None:
         ("clean.web", "kept-00000", "id", "0" * 32, "row by row"),
         ("clean.web", "kept-00000", "text", "another text", "text_bytes"),
         ("clean.web", "kept-00000", "source", "books", "another source"),
-        ("sketch.web", "sketch-00000", "id", "0" * 32, "not a row for each kept document"),
+        ("minhash.web", "signatures-00000", "id", "0" * 32, "not a row for each kept document"),
         ("dedup", "decisions/web-00000", "split", None, "row by row"),
         ("text.web", "text-00000", "text", "another text", "text_bytes"),
         ("text.web", "text-00000", "split", "neither", "row by row"),
@@ -139,16 +139,16 @@ def test_a_duplicate_needs_a_survivor_that_stays_and_is_like_it(
 
 
 def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
-    job = next(own.glob("jobs/acquire.books-*"))
+    job = next(own.glob("jobs/fetch.books-*"))
     task = json.loads((job / "tasks/00000.json").read_text())
     task["facts"]["files"][0]["size"] += 1
     (job / "tasks/00000.json").write_text(canonical(task))
     reseal(job)
     size = task["facts"]["files"][0]["size"]
-    assert "its input acquire.books is not the one in build.json" in wrong(own)  # what stands for it is of its files
+    assert "its input fetch.books is not the one in build.json" in wrong(own)  # what stands for it is of its files
     changed = open_build(own)
     told = list(
-        _sizes(changed, changed.job("acquire", "books"), changed.job("clean", "books"), {"books.jsonl": size - 1})
+        _sizes(changed, changed.job("fetch", "books"), changed.job("clean", "books"), {"books.jsonl": size - 1})
     )
     assert len(told) == 1 and f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in told[0]
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from corpus.cli import app
 from corpus.errors import CorpusError, InputError
 from corpus.inspect.verify import verify_build
-from pipelines.build import held
+from pipelines.build import build_lock
 from pipelines.commands.prune import needed, show_prune, stale
 from pipelines.engine.executors.local import Local
 from tests.small_build import built
@@ -108,8 +108,8 @@ def test_on_a_terminal_it_asks(own: Path, monkeypatch: pytest.MonkeyPatch, answe
 def test_it_waits_for_no_build(own: Path) -> None:
     before = files(own)
     program = (
-        "import sys; from pathlib import Path; from pipelines.build import held\n"
-        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from pipelines.build import build_lock\n"
+        "with build_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(own)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -118,7 +118,7 @@ def test_it_waits_for_no_build(own: Path) -> None:
             show_prune(str(own), [], None, [], True)
         holder.communicate("")
     assert files(own) == before
-    with held(own):
+    with build_lock(own):
         pass
 
 

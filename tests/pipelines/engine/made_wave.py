@@ -1,33 +1,36 @@
-"""A job whose tasks end as they are told to, and a wave of it: for tests of executors."""
+"""A job whose tasks end in a given way, and a wave of it, for tests of executors."""
 
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from corpus.errors import CorpusError
 from corpus.settings import Json
 from pipelines.engine.job import Job
-from pipelines.engine.run_wave import Wave
 from pipelines.engine.task import Task
+from pipelines.engine.wave import Wave
 
 
 @dataclass(frozen=True)
-class Fated(Job):
-    """Task k does `fates[k]`, and adds a line to runs/k each time that it begins."""
+class ScriptedJob(Job):
+    """Task k ends as `endings[k]` says, and adds a line to runs/k each time it starts."""
 
-    fates: tuple[str, ...]
+    endings: tuple[str, ...]
+
+    kind: ClassVar[str] = "grind"
 
     def settings(self) -> Json:
-        return list(self.fates)
+        return list(self.endings)
 
     def work(self, task: Task) -> None:
         runs = task.out / "runs" / str(task.index)
         runs.parent.mkdir(exist_ok=True)
         with runs.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        match self.fates[task.index]:
+        match self.endings[task.index]:
             case "refuse":
                 raise CorpusError("the mill's gate is shut; open it")
             case "break":
@@ -41,14 +44,16 @@ class Fated(Job):
         task.new(f"product-{task.index}").write_text("flour")
 
 
-def wave(out: Path, *fates: str) -> tuple[Wave, list[str]]:
-    """A wave of one job, and the lines that were said while it ran."""
-    job = Fated("grind", (), len(fates), fates)
-    said: list[str] = []
-    return Wave(out, out / "logs" / "wave-1", [(job, index) for index in range(len(fates))], said.append), said
+def wave(out: Path, *endings: str) -> tuple[Wave, list[str]]:
+    """Return a wave of one job, and the list that its messages are appended to."""
+    job = ScriptedJob("", (), len(endings), endings)
+    messages: list[str] = []
+    return Wave(
+        out, out / "logs" / "wave-1", [(job, index) for index in range(len(endings))], messages.append
+    ), messages
 
 
 def runs(out: Path, count: int) -> list[int]:
-    """How often each task was begun."""
+    """Return the number of starts of each task."""
     begun = [out / "runs" / str(index) for index in range(count)]
     return [path.read_text().count("\n") if path.exists() else 0 for path in begun]

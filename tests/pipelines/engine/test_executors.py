@@ -23,8 +23,10 @@ from pipelines.build import stoppable
 from pipelines.engine.executors.local import Local
 from pipelines.engine.executors.ray import Ray
 from pipelines.engine.executors.slurm import Slurm
-from pipelines.engine.profile import Place, catalog, read_place
-from pipelines.engine.run_wave import Wave, last_line, run_wave, same_command
+from pipelines.engine.profile import Profile
+from pipelines.engine.read_profile import catalog, read_profile
+from pipelines.engine.run_wave import run_wave, same_command
+from pipelines.engine.wave import Wave, last_line
 from tests.pipelines.engine.made_wave import runs, wave
 from tests.slurm_here import SLURM_PLACE, why_no_slurm
 
@@ -34,10 +36,10 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
     pytest.importorskip("ray")
-    place = Ray(workers=2, memory_per_cpu=1)
-    with pytest.MonkeyPatch.context() as patch, place.opened(ROOT):
-        patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent.parent}")
-        yield place
+    profile = Ray(workers=2, memory_per_cpu=1)
+    with pytest.MonkeyPatch.context() as patch, profile.opened(ROOT):
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield profile
 
 
 @pytest.fixture(scope="module")
@@ -45,48 +47,48 @@ def slurm() -> Iterator[Slurm]:
     if reason := why_no_slurm():
         pytest.skip(reason)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent.parent}")
-        patch.setattr("pipelines.engine.executors.slurm.LAG_S", 0.5)  # this disk shows at once what was written
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setattr("pipelines.engine.executors.slurm.DISK_LAG_S", 0.5)  # this disk shows at once what was written
         yield Slurm.model_validate(SLURM_PLACE)
 
 
 @pytest.fixture(params=["local", "ray", "slurm"])
-def place(request: pytest.FixtureRequest) -> Place:
+def profile(request: pytest.FixtureRequest) -> Profile:
     return Local(workers=2) if request.param == "local" else request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def test_all_tasks_run_once(place: Place, tmp_path: Path) -> None:
+def test_all_tasks_run_once(profile: Profile, tmp_path: Path) -> None:
     made, said = wave(tmp_path, *["grind"] * 3)
-    run_wave(place, made)
-    assert runs(tmp_path, 3) == [1] * 3 and made.left() == [] and said == []
+    run_wave(profile, made)
+    assert runs(tmp_path, 3) == [1] * 3 and made.unfinished() == [] and said == []
 
 
-def test_a_task_that_refuses_says_why_once(place: Place, tmp_path: Path) -> None:
+def test_a_task_that_refuses_says_why_once(profile: Profile, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind", "refuse", "grind")
     with pytest.raises(CorpusError) as failed:
-        run_wave(place, made)
+        run_wave(profile, made)
     told = str(failed.value)
     assert told.startswith("grind, task 1: the mill's gate is shut; open it\n")
-    assert told.count("the mill's gate is shut") == 1 and told.endswith("the same call runs what is left")
+    assert told.count("the mill's gate is shut") == 1 and told.endswith("the same call runs the rest")
     assert "traceback" not in told and runs(tmp_path, 3)[1] == 1  # it will not change its mind
-    if not isinstance(place, Local):
-        assert "rank 1 of 3" in told and made.left() == [1]  # the others do not suffer
+    if not isinstance(profile, Local):
+        assert "rank 1 of 3" in told and made.unfinished() == [1]  # the others do not suffer
 
 
-def test_a_bug_names_its_traceback(place: Place, tmp_path: Path) -> None:
+def test_a_bug_names_its_traceback(profile: Profile, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "break")
     with pytest.raises(CorpusError, match=r"^grind, task 0: ValueError: the wheel is broken\n") as failed:
-        run_wave(place, made)
+        run_wave(profile, made)
     trace = tmp_path / "logs" / "grind-00000.traceback.txt"
-    assert f"the traceback is in {trace}" in str(failed.value) and "made_wave.py" in trace.read_text()
+    assert f"traceback: {trace}" in str(failed.value) and "made_wave.py" in trace.read_text()
 
 
 @pytest.mark.parametrize("executor", ["ray", "slurm"])
 def test_a_killed_task_is_run_again_alone(executor: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     made, said = wave(tmp_path, "grind", "die once", "grind")
     run_wave(request.getfixturevalue(executor), made)
-    assert runs(tmp_path, 3) == [1, 2, 1] and made.left() == []
-    assert said == ["1 of 3 tasks were killed from outside; they are run again"]
+    assert runs(tmp_path, 3) == [1, 2, 1] and made.unfinished() == []
+    assert said == ["1 of 3 tasks were killed from outside; running them again"]
     assert len(pickle.loads((made.logs / "again" / "work.pickle").read_bytes())) == 1
 
 
@@ -108,7 +110,7 @@ def test_slurm_names_the_log_its_last_line_and_the_command(slurm: Slurm, tmp_pat
     (array,) = (made.logs / "arrays").read_text().split()
     log = made.logs / "slurm" / f"{array}_1.out"
     assert log.is_file() and f"element 1 of Slurm's array {array}; its log is {log}" in str(failed.value)
-    assert f"which ends: {last_line(log)}" in str(failed.value) and "Killed" in str(last_line(log))
+    assert f"the log ends with: {last_line(log)}" in str(failed.value) and "Killed" in str(last_line(log))
     assert f"sbatch --array=1 {made.logs}/launch_script.slurm" in str(failed.value)
 
 
@@ -117,7 +119,7 @@ def test_storage_that_fails_for_once_ends_no_array(
 ) -> None:
     """Fails if an error of a look at the manifests is taken for one of the wave: the array would be cancelled."""
     made, _ = wave(tmp_path, "grind")
-    looks, left = [0], Wave.left
+    looks, left = [0], Wave.unfinished
 
     def now_and_then(self: Wave) -> list[int]:
         looks[0] += 1
@@ -125,7 +127,7 @@ def test_storage_that_fails_for_once_ends_no_array(
             raise CorpusError("no route to the storage")
         return left(self)
 
-    monkeypatch.setattr(Wave, "left", now_and_then)
+    monkeypatch.setattr(Wave, "unfinished", now_and_then)
     made.prepare()
     slurm.run(made)
     assert runs(tmp_path, 1) == [1] and looks[0] >= 2
@@ -136,12 +138,12 @@ def test_who_calls_from_a_bare_script_is_not_called_again(tmp_path: Path) -> Non
     script = tmp_path / "script.py"
     script.write_text(
         "import sys; from pathlib import Path\n"
-        "from made_wave import wave\nfrom pipelines.engine.run_wave import run_wave\n"
+        "from tests.pipelines.engine.made_wave import wave\nfrom pipelines.engine.run_wave import run_wave\n"
         "from pipelines.engine.executors.local import Local\n"
         "with open(sys.argv[1] + '/calls', 'a') as file: file.write('x')\n"
         "run_wave(Local(workers=2), wave(Path(sys.argv[1]), 'grind', 'grind')[0])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent.parent}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True, timeout=120)
     assert (tmp_path / "calls").read_text() == "x" and runs(tmp_path, 2) == [1, 1]
 
@@ -167,9 +169,9 @@ def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None
 
 def test_slurm_is_asked_whether_it_takes_the_place(slurm: Slurm, tmp_path: Path) -> None:
     slurm.check(tmp_path)
-    with pytest.raises(InputError, match=r"Slurm does not take this place.*partition"):
+    with pytest.raises(InputError, match=r"Slurm rejects this profile.*partition"):
         slurm.model_copy(update={"partition": "nowhere"}).check(tmp_path)
-    with pytest.raises(InputError, match="in a path; choose another --out"):
+    with pytest.raises(InputError, match="a path for Slurm may hold"):
         slurm.check(tmp_path / "two words")
 
 
@@ -187,7 +189,7 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_task_that_no_machine_has_room_for(ray: Ray, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind")
-    with pytest.raises(CorpusError, match="no node of Ray's has 4096 CPUs"):
+    with pytest.raises(CorpusError, match="no Ray node has 4096 CPUs"):
         run_wave(ray.model_copy(update={"cpus_per_task": 4096}), made)
 
 
@@ -211,13 +213,13 @@ def test_a_build_that_is_stopped_does_not_wait_for_room_on_ray(ray: Ray, tmp_pat
     with pytest.raises(CorpusError, match="stopped"), stoppable():
         threading.Thread(target=stop, daemon=True).start()
         run_wave(ray.model_copy(update={"workers": 12}), made)
-    sys.modules["ray"].shutdown()  # as the place does; the next test starts another
+    sys.modules["ray"].shutdown()  # as the profile does; the next test starts another
     assert sum(runs(tmp_path, 12)) <= 2
 
 
 def test_every_setting_stands_on_its_page() -> None:
     page = (ROOT / "docs" / "many_machines.md").read_text()
-    fields = {name for place in catalog().values() for name in place.model_fields}
+    fields = {name for profile in catalog().values() for name in profile.model_fields}
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
@@ -241,12 +243,12 @@ def test_the_last_line_of_a_log_is_fit_for_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes/on").glob("*.yaml")))
 def test_the_places_that_are_shipped_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert read_place(name).executor == name
+    assert read_profile(name).executor == name
 
 
 def test_every_executor_is_one_file() -> None:
     assert set(catalog()) == {"local", "ray", "slurm"}
-    assert isinstance(read_place(None), Local)
+    assert isinstance(read_profile(None), Local)
 
 
 @pytest.mark.parametrize(
@@ -256,20 +258,23 @@ def test_every_executor_is_one_file() -> None:
         ("executor: slurm\n", r"`partition` is required"),
         ("executor: local\npartition: cpu\n", r"line 2: `partition` is not a setting"),
         ("executor: slurm\npartition: cpu\ntime: 90\n", r"line 3: `time`"),
-        ("executor: slurm\npartition: cpu\nsbatch: {array: 0-9}\n", r"line 3: `sbatch`: `array` is not one of"),
+        (
+            "executor: slurm\npartition: cpu\nsbatch: {array: 0-9}\n",
+            r"line 3: `sbatch`: `array` is not an sbatch",
+        ),
         ('executor: slurm\npartition: cpu\nsbatch: {account: "a\\nb"}\n', r"must be one line"),
         ("executor: ray\nworkers: 0\nmemory_per_cpu: lots\n", r"2 mistakes"),
         ("connections: 65\n", r"line 1: `connections`"),
     ],
 )
 def test_mistakes_of_a_place(tmp_path: Path, written: str, told: str) -> None:
-    (tmp_path / "place.yaml").write_text(written)
+    (tmp_path / "profile.yaml").write_text(written)
     with pytest.raises(InputError, match=told):
-        read_place(str(tmp_path / "place.yaml"))
+        read_profile(str(tmp_path / "profile.yaml"))
 
 
 def test_what_a_place_says_of_the_network(tmp_path: Path) -> None:
-    (tmp_path / "place.yaml").write_text("cache: /c\nconnections: 9\ns3: {requester_pays: true}\n")
-    access = read_place(str(tmp_path / "place.yaml")).access("mill@example.org")
+    (tmp_path / "profile.yaml").write_text("cache: /c\nconnections: 9\ns3: {requester_pays: true}\n")
+    access = read_profile(str(tmp_path / "profile.yaml")).access("mill@example.org")
     assert (access.cache, access.contact, access.connections) == (Path("/c"), "mill@example.org", 9)
     assert access.s3.requester_pays and os.fspath(access.cache) == "/c"

@@ -7,18 +7,27 @@ rename before the fsync of the file; no fsync of the folder; a manifest that is 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from pydantic import BaseModel
 
 from corpus.settings import Json
 from corpus.store import products
-from pipelines.engine.job import Done, Job
+from pipelines.engine.job import Job
+from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task import Task
+
+
+class Answer(BaseModel):
+    answer: int
 
 
 @dataclass(frozen=True)
 class TwoFiles(Job):
-    """Writes two products; counts how often it was asked to."""
+    """Writes two products, and counts its runs in a file."""
+
+    kind: ClassVar[str] = "two"
 
     def settings(self) -> Json:
         return None
@@ -29,10 +38,10 @@ class TwoFiles(Job):
         task.new("first.txt").write_text("one")
         task.new("folder/second.txt").write_text("two")
         task.ledger.add("web", "kept", "", input_bytes=3)
-        task.facts["answer"] = 42
+        task.facts = Answer(answer=42)
 
 
-JOB = TwoFiles("two", (), 1)
+JOB = TwoFiles("", (), 1)
 
 
 class Killed(BaseException):
@@ -50,7 +59,7 @@ def tree(out: Path) -> dict[str, bytes]:
 
 def run(out: Path) -> None:
     out.mkdir(exist_ok=True)
-    Task(out, JOB, 0).run()
+    JOB.run_task(out, 0)
 
 
 def steps(out: Path, monkeypatch: pytest.MonkeyPatch, die_after: int | None = None) -> list[tuple[str, str]]:
@@ -100,9 +109,9 @@ def test_killed_after_any_step_and_run_again(tmp_path: Path, monkeypatch: pytest
         out = tmp_path / f"killed-{die_after}"
         with pytest.raises(Killed):
             steps(out, monkeypatch, die_after)
-        manifest = Done(out, JOB).manifest_path(0)
+        manifest = JobOutput(out, JOB).manifest_path(0)
         if manifest.is_file():  # then all that it vouches for must be there
-            assert all((out / JOB.folder / product.name).is_file() for product in Done(out, JOB).products(0))
+            assert all((out / JOB.folder / product.name).is_file() for product in JobOutput(out, JOB).products(0))
         run(out)
         assert tree(out) == tree(whole), die_after
 
@@ -115,11 +124,11 @@ def test_a_finished_task_is_not_done_again(tmp_path: Path) -> None:
 
 def test_the_manifest_vouches_for_sizes_and_hashes(tmp_path: Path) -> None:
     run(tmp_path)
-    done = Done(tmp_path, JOB)
+    done = JobOutput(tmp_path, JOB)
     assert [product.name for product in done.products(0)] == ["first.txt", "folder/second.txt"]
     assert done.products(0)[0].sha256 == products.sha256_file(done.path("first.txt"))
-    assert done.facts() == {"answer": 42}
+    assert done.facts(Answer) == Answer(answer=42)
     assert done.ledger().total("input_bytes", outcome="kept") == 3
-    assert not done.whole
-    done.close()
-    assert done.whole
+    assert not done.is_finished
+    JOB.close(tmp_path)
+    assert done.is_finished

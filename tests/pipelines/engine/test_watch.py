@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from corpus.errors import CorpusError
-from pipelines.engine.job import Done
+from pipelines.engine.job_output import JobOutput
 from pipelines.engine.progress import Watch
 from pipelines.engine.task import HOST, Task
 from tests.pipelines.engine.test_task import JOB
@@ -16,10 +16,10 @@ from tests.pipelines.engine.test_task import JOB
 def test_storage_that_does_not_answer_fails_no_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / JOB.folder).mkdir(parents=True)
 
-    def fail(self: Done) -> list[int]:
+    def fail(self: JobOutput) -> list[int]:
         raise CorpusError("no answer")
 
-    monkeypatch.setattr(Done, "missing", fail)
+    monkeypatch.setattr(JobOutput, "missing", fail)
     with Watch(tmp_path, [JOB], Console(quiet=True), here=True) as watch:
         pass
     assert watch.problem is None

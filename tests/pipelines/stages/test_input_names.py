@@ -31,7 +31,7 @@ def test_addresses_that_differ_in_their_query_alone(tmp_path: Path) -> None:
         out = tmp_path / "out"
         place = Local(workers=1, cache=str(tmp_path / "cache"))
         assignments = [f"sources.books.paths={json.dumps(urls)}"]
-        build(recipe, out=out, place=place, assignments=assignments, console=Console(quiet=True))
+        build(recipe, out=out, profile=place, assignments=assignments, console=Console(quiet=True))
     [facts] = [json.loads(path.read_text()) for path in out.glob("jobs/clean.books-*/job.json")]
     assert facts["ledger"]
     told = b"".join(path.read_bytes() for path in [out / "report.html", *out.glob("jobs/*/**/*.json")])

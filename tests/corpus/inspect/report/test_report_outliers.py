@@ -9,7 +9,7 @@ import pytest
 
 from corpus.inspect.report.outliers import Part, of_parts, of_shards, outliers
 from corpus.inspect.report.summary import Summary
-from corpus.store.corpus_manifest import Shard
+from corpus.store.corpus_manifest import ShardEntry
 
 
 def parts(values: list[float], documents: int = 1000) -> list[Part]:
@@ -58,8 +58,8 @@ def test_few_or_small_parts_are_not_compared() -> None:
 def test_a_shard_of_another_language_and_length_is_marked(summary: Summary) -> None:
     shard = summary.shards[0]
     update = {"documents": 1000, "tokens": 500_000, "bytes": 2_000_000, "languages": {"en": 990, "de": 10}}
-    usual = ShardEntry(**{**shard.model_dump(exclude=set(type(shard).model_fields) - set(ShardEntry.model_fields)), **update,
-                     "length_quantiles": shard.length_quantiles})  # fmt: skip
+    stated = shard.model_dump(include=set(ShardEntry.model_fields))
+    usual = ShardEntry(**{**stated, **update, "length_quantiles": shard.length_quantiles})
     odd = usual.model_copy(update={"tokens": 900_000, "bytes": 3_600_000, "languages": {"en": 400, "fr": 600}})
     found = of_shards([*[usual] * 9, odd])
     assert found[:9] == [()] * 9 and found[9] is not None
