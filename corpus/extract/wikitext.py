@@ -8,7 +8,7 @@ spaces, headings with nothing below) are removed.
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from corpus.document import UnreadableError
@@ -236,7 +236,15 @@ def _tidied(rendered: str) -> str:
             blocks.append((level, line))
     while blocks and (blocks[-1][0] or not blocks[-1][1]):
         blocks.pop()
-    return _joined(blocks)
+    lines: list[str] = []
+    for level, line in blocks:
+        if (level or not line) and lines and lines[-1]:
+            lines.append("")
+        if line:
+            lines.append(line)
+        if level and line:
+            lines.append("")
+    return "\n".join(lines).strip("\n")
 
 
 def _line(raw: str) -> tuple[int, str]:
@@ -262,15 +270,3 @@ def _cleaned(line: str) -> str:
     line = _STRAY_TAG.sub("", "".join(_REF.split(piece, 1)[0] for piece in closed) + last)
     line = _BRACKET_START.sub("(", _BRACKET_END.sub(")", _EMPTY_BRACKETS.sub("", _SPACES.sub(" ", line))))
     return _BEFORE_STOP.sub(r"\1", line).strip()
-
-
-def _joined(blocks: Iterable[tuple[int, str]]) -> str:
-    lines: list[str] = []
-    for level, line in blocks:
-        if (level or not line) and lines and lines[-1]:
-            lines.append("")
-        if line:
-            lines.append(line)
-        if level and line:
-            lines.append("")
-    return "\n".join(lines).strip("\n")

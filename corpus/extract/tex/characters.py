@@ -3,24 +3,15 @@
 import re
 import unicodedata
 
-ACCENTS = {  # combining characters by command. Source: The LaTeX Companion, 3rd ed., table 9.6 (encoding T1)
-    "\\`": "\u0300",
-    "\\'": "\u0301",
-    "\\^": "\u0302",
-    "\\~": "\u0303",
-    '\\"': "\u0308",
-    "\\=": "\u0304",
-    "\\.": "\u0307",
-    "\\u": "\u0306",
-    "\\v": "\u030c",
-    "\\H": "\u030b",
-    "\\r": "\u030a",
-    "\\c": "\u0327",
-    "\\k": "\u0328",
-    "\\d": "\u0323",
-    "\\b": "\u0331",
-    "\\t": "\u0361",
-    "\\textcommabelow": "\u0326",
+# Commands of accents and their combining characters. Source: The LaTeX Companion, 3rd ed., table 9.6 (encoding T1)
+_ACCENTS = r"""
+    ` 0300  ' 0301  ^ 0302  ~ 0303  " 0308  = 0304  . 0307  u 0306  v 030c  H 030b  r 030a  c 0327  k 0328  d 0323
+    b 0331  t 0361  textcommabelow 0326
+"""
+_COMMANDS_AND_CODES = _ACCENTS.split()
+ACCENTS = {
+    f"\\{command}": chr(int(code, 16))
+    for command, code in zip(_COMMANDS_AND_CODES[::2], _COMMANDS_AND_CODES[1::2], strict=True)
 }
 _WITHOUT_LETTER = {"\u0300": "`", "\u0301": "´", "\u0302": "^", "\u0303": "~", "\u0308": "¨"}
 _DOTLESS = {"\\i": "i", "\\j": "j", "\\imath": "i", "\\jmath": "j", "ı": "i", "ȷ": "j"}

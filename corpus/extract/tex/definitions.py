@@ -41,7 +41,7 @@ class Definitions:
         for verb in ("New", "Renew", "Provide", "Declare"):
             for middle in ("", "Expandable"):
                 self.commands[f"\\{verb}{middle}DocumentCommand"] = self._document_command
-            self.commands[f"\\{verb}DocumentEnvironment"] = self._document_environment
+            self.commands[f"\\{verb}DocumentEnvironment"] = lambda: self._newenvironment(xparse=True)
         self._defining = dict(self.commands)
 
     def read_package(self, source: str) -> None:
@@ -143,14 +143,10 @@ class Definitions:
         name, parameters = self._name(), self._document_parameters()
         self.define(name, parameters, self._tokens.argument())
 
-    def _newenvironment(self) -> None:
-        self._tokens.star()
-        self._define_environment(self._tokens.word(), self._parameters())
-
-    def _document_environment(self) -> None:
-        self._define_environment(self._tokens.word(), self._document_parameters())
-
-    def _define_environment(self, name: str, parameters: list[Parameter]) -> None:
+    def _newenvironment(self, xparse: bool = False) -> None:
+        if not xparse:
+            self._tokens.star()
+        name, parameters = self._tokens.word(), self._document_parameters() if xparse else self._parameters()
         begin, end = self._tokens.argument(), self._tokens.argument()
         if f"{{{name}}}" not in STRUCTURE:
             self.environments[name] = _macro(parameters, begin), _macro([], end)

@@ -13,6 +13,8 @@ MAX_OPEN = 1000  # environments within each other
 REACH = 20  # environments left open within one that ends; an \end further out is ignored
 _ABSTRACT_LEVEL = SECTIONS["section"]
 _LISTS = ("itemize", "compactitem", "enumerate", "compactenum", "description", "list", "trivlist", "inparaenum")
+_FOOTNOTES = ("\\footnote", "\\footnotetext", "\\endnote", "\\marginpar")
+_NOTES = (*_FOOTNOTES, "\\caption", "\\subcaption", "\\tablecaption", "\\figcaption")
 
 
 class _OpenEnvironment(NamedTuple):
@@ -43,9 +45,8 @@ class Structure:
             **dict.fromkeys(("\\documentclass", "\\documentstyle"), self._documentclass),
             "\\title": self._title_command,
             "\\abstract": self._abstract_command,
-            **dict.fromkeys(("\\footnote", "\\footnotetext", "\\endnote", "\\marginpar"), self._note),
-            **dict.fromkeys(("\\caption", "\\subcaption", "\\tablecaption", "\\figcaption"), self._note),
-            "\\captionof": self._captionof,
+            **dict.fromkeys(_NOTES, lambda: self._note("so")),
+            "\\captionof": lambda: self._note("smso"),
             **{f"\\{name}": lambda level=level: self._section(level) for name, level in SECTIONS.items()},  # type: ignore[misc]
         }
 
@@ -168,7 +169,7 @@ class Structure:
             return
         self._begun = True
         self._writer.close(self._preamble)
-        self._writer.forget_notes()
+        self._writer.notes.clear()  # they belong to no paragraph
         self._preamble = None
         if self._title:
             self._writer.heading(TOP, self._title)
@@ -230,10 +231,6 @@ class Structure:
         self._writer.paragraph()
         self._capture_argument(lambda title: self._writer.heading(level, title))
 
-    def _note(self) -> None:
-        self._tokens.skip("so")
-        self._capture_argument(self._writer.note)
-
-    def _captionof(self) -> None:
-        self._tokens.skip("sm")
-        self._note()
+    def _note(self, before: str) -> None:
+        self._tokens.skip(before)
+        self._capture_argument(self._writer.notes.append)

@@ -36,7 +36,7 @@ class Writer:
     def __init__(self) -> None:
         self._current = StringIO()
         self._outer: list[StringIO] = []  # texts around the capture
-        self._notes: list[str] = []  # footnotes and captions, which follow the paragraph
+        self.notes: list[str] = []  # footnotes and captions, which become paragraphs behind this one
         self._literals: list[str] = []
 
     def write(self, text: str) -> None:
@@ -58,19 +58,11 @@ class Writer:
         line = text.replace(PAR, " ").replace(LINE, " ").replace(HEADING, "")
         self.write(f"{PAR}{HEADING}{level}{line}{PAR}")
 
-    def note(self, text: str) -> None:
-        """Add a note as a paragraph behind this one."""
-        self._notes.append(text)
-
-    def forget_notes(self) -> None:
-        """Drop the notes of a preamble, which belong to no paragraph."""
-        self._notes.clear()
-
     def paragraph(self) -> None:
         """End the paragraph."""
-        if not self._outer and self._notes:
-            self.write("".join(f"{PAR}{note}" for note in self._notes))
-            self._notes.clear()
+        if not self._outer and self.notes:
+            self.write("".join(f"{PAR}{note}" for note in self.notes))
+            self.notes.clear()
         self.write(PAR)
 
     def open(self) -> int:
