@@ -10,12 +10,7 @@ from typing import NamedTuple
 
 # Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag (noindex, none, and user agents
 # before a colon); noai and noimageai are DeviantArt's of November 2022.
-_SIGNALS = {
-    "noai": "robots_noai",
-    "noimageai": "robots_noai",
-    "noindex": "robots_noindex",
-    "none": "robots_noindex",
-}
+_SIGNALS = {"noai": "robots_noai", "noimageai": "robots_noai", "noindex": "robots_noindex", "none": "robots_noindex"}
 _AGENT = re.compile(r"[a-z*][\w*./ -]*")  # anything else before a colon is a time of day
 _WITH_VALUES = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 _OUR_AGENTS = {"", "*", "robots", "ccbot", "gristmill"}  # everyone, Common Crawl's crawler, and readers of its crawls
