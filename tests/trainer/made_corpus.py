@@ -1,4 +1,4 @@
-"""Small corpora made on the spot: real token shards and a real manifest over tokens that the test chose.
+"""Small corpora written by tests: real token shards and a real manifest with chosen tokens.
 
 Legend: N tokens of a source, in the order of its shards; D documents of a shard.
 """
@@ -48,20 +48,20 @@ class Made(NamedTuple):
     holdout: Sequence[Documents] = ()
 
     def tokens(self) -> NDArray[np.int64]:
-        """All for training, in the order of the shards."""
+        """Return the training tokens in the order of the shards."""
         return np.concatenate([document for shard in self.train for document in shard])
 
 
 def counted(shard_tokens: Sequence[int], first: int = 0) -> Made:
-    """A source in which a token says where it stands: `first` + its place. One document a shard, without EOS."""
+    """A source whose token ids are `first` + their position. Each shard is one document, without EOS."""
     starts = np.cumsum([first, *shard_tokens])
     return Made([[np.arange(start, start + size)] for start, size in zip(starts, shard_tokens, strict=False)])
 
 
 def documents(shards: Sequence[Sequence[int]], first: int = 1) -> Made:
-    """A source of documents of these lengths, EOS included; other tokens say where they stand, as in `counted`.
+    """A source of documents of these lengths, including EOS; other token ids are positions, as in `counted`.
 
-    A length below 0 is that of a document that a takedown has replaced by EOS.
+    A negative length is that of a document that a takedown replaced with EOS.
     """
     place, made = first, []
     for lengths in shards:
@@ -83,7 +83,7 @@ def write(
     vocabulary: int = VOCABULARY,
     tokenizer: str = TOKENIZER,
 ) -> Path:
-    """Writes shards and manifest into `folder`; returns it."""
+    """Write shards and a manifest into `folder`, and return it."""
     (folder / "shards").mkdir(parents=True)
     dtype = token_dtype(vocabulary)
     made = {
@@ -156,28 +156,28 @@ def _shard(
 
 @contextmanager
 def corpora_of(sources: Mapping[str, Made], *, chunk_tokens: int, vocabulary: int = VOCABULARY) -> Iterator[Corpora]:
-    """The corpora of one build, written for as long as the block lasts: for tests that make one an example."""
+    """Write a build for the duration of the block, and open it: for tests that need one per example."""
     with TemporaryDirectory() as temporary:
         folder = write(Path(temporary) / "build", sources, chunk_tokens=chunk_tokens, vocabulary=vocabulary)
         yield open_corpora({"main": str(folder)})
 
 
 def phase(name: str = "all", **written: object) -> dict[str, object]:
-    """A phase as train.yaml has it; a constant rate unless the settings say otherwise."""
+    """A phase as in a training file, with a constant learning rate by default."""
     return {"name": name, "learning_rate": {"peak": 1e-3}, **written}
 
 
 def phase_of_steps(
     steps: int, sequence_tokens: int, sequences: int, name: str = "all", **written: object
 ) -> dict[str, object]:
-    """A phase of so many steps, which may read its sources as often as it likes."""
+    """A phase of `steps` steps without a limit on epochs."""
     batch = sequence_tokens * sequences
     sizes = {"tokens": steps * batch, "sequence_tokens": sequence_tokens, "batch_tokens": batch, "max_epochs": 1e12}
     return phase(name, **{**sizes, **written})
 
 
 def training(*phases: dict[str, object], **written: object) -> Training:
-    """A train.yaml of these phases."""
+    """A training file with these phases."""
     document = {
         "format_version": 1,
         "name": "made",
@@ -190,5 +190,5 @@ def training(*phases: dict[str, object], **written: object) -> Training:
 
 
 def curriculum(corpora: Corpora, *phases: dict[str, object], **written: object) -> Curriculum:
-    """The same, resolved over these corpora."""
+    """The curriculum of these phases over the corpora."""
     return resolve(training(*phases, **written), corpora)

@@ -1,4 +1,4 @@
-"""train.yaml: read strictly; every mistake in one message, each with its line."""
+"""The training file: every mistake in one message, each with its line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def told(text: str) -> list[str]:
 
 
 def other(**replaced: str) -> str:
-    """The good file with lines, told by their number, replaced."""
+    """The valid file with some lines replaced, by line number."""
     lines = GOOD.splitlines()
     for number, line in replaced.items():
         at = int(number.removeprefix("l")) - 1
@@ -69,7 +69,7 @@ def other(**replaced: str) -> str:
     return "\n".join(lines)
 
 
-def test_a_good_file_and_what_it_leaves_open(folder: Path) -> None:
+def test_a_valid_file_and_its_defaults(folder: Path) -> None:
     training = read(GOOD)
     broad, fine = training.curriculum
     assert (broad.tokens, broad.sequence_tokens, broad.batch_tokens) == (1_000_000, 256, 4096)
@@ -82,13 +82,13 @@ def test_a_good_file_and_what_it_leaves_open(folder: Path) -> None:
     assert read(GOOD + "out: elsewhere/x\n").folder == Path("elsewhere/x")
 
 
-def test_the_recipes_are_read() -> None:
+def test_the_shipped_training_files_are_valid() -> None:
     recipes = sorted((Path(__file__).parents[2] / "recipes").glob("train*.yaml"))
     assert [read_training(path).format_version for path in recipes] == [1] * len(recipes) and recipes
 
 
-def test_a_setting_is_overridden_by_its_name(folder: Path) -> None:
-    """Fails if assignments are not applied, or applied after the check."""
+def test_set_overrides_a_setting(folder: Path) -> None:
+    """Fails if overrides are not applied, or applied after validation."""
     training = read(GOOD, ["curriculum.fine.tokens=200k", "model.hidden_size=128", "corpora.main=build/other"])
     assert (training.curriculum[1].tokens, training.model.hidden_size) == (200_000, 128)
     assert training.corpora == {"main": "build/other"}
@@ -158,15 +158,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_with_its_line_and_what_to_do(mistake: str, folder: Path) -> None:
-    """Fails for each check that is left out of `config`."""
+def test_a_mistake_is_reported_with_its_line_and_remedy(mistake: str, folder: Path) -> None:
+    """Fails for each check that is removed from trainer/config.py."""
     expected, replaced = MISTAKES[mistake]
     lines = told(other(**replaced))
     assert any(expected in line for line in lines), lines
 
 
-def test_all_mistakes_are_told_at_once(folder: Path) -> None:
-    """Fails if the first phase, or the first kind, with a mistake ends the check."""
+def test_all_mistakes_are_reported_at_once(folder: Path) -> None:
+    """Fails if the check stops at the first phase, or the first kind of mistake."""
     lines = told(
         other(
             l8="num_attention_heads: 5",
@@ -181,17 +181,17 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     assert [line.split(": ")[0] for line in lines] == [f"line {n}" for n in (8, 14, 15, 16, 17, 18, 24)]
 
 
-def test_all_that_no_field_takes_is_told_at_once(folder: Path) -> None:
+def test_all_invalid_values_are_reported_at_once(folder: Path) -> None:
     lines = told(other(l6="layer: 2", l7="hidden_size: wide", l12="tokens: many", l22="max_epoch: 2"))
     assert [line.split(": ")[0] for line in lines] == [f"line {n}" for n in (5, 6, 7, 12, 22)]
 
 
 @given(st.integers(1, 9_999), st.sampled_from([100, 1_000, 10_000]), st.booleans())
 @settings(max_examples=40)
-def test_shares_that_sum_to_1_as_written_are_good(
+def test_shares_that_sum_to_1_as_written_are_valid(
     tmp_path_factory: pytest.TempPathFactory, part: int, whole: int, percent: bool
 ) -> None:
-    """Fails if shares are summed as floats: 0.1 + 0.2 + 0.7 is not 1 to them."""
+    """Fails if shares are summed as floats: 0.1 + 0.2 + 0.7 is not 1."""
     path = tmp_path_factory.getbasetemp() / "shares.yaml"
     part %= whole
     third = part // 3
@@ -204,25 +204,25 @@ def test_shares_that_sum_to_1_as_written_are_good(
 
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.58, 0.42), (0.07, 0.93), (0.0, 1.0), (0.3, 0.7)])
-def test_a_warm_up_and_a_decay_may_fill_the_phase(folder: Path, warmup: float, decay: float) -> None:
-    """Fails if a flat stretch is asked for between them."""
+def test_warmup_and_decay_can_fill_the_phase(folder: Path, warmup: float, decay: float) -> None:
+    """Fails if a constant part is required between them."""
     training = read(other(l16=f"learning_rate: {{peak: 1, warmup: {warmup}, decay: {decay}, end: 0}}"))
     assert training.curriculum[0].learning_rate.decay == decay
 
 
 @pytest.mark.parametrize("written", ["", "x", "-1", "1-", "-", "1-0", "1.5", "1 - 2", "1-2-3", "+1", "1e3"])
-def test_steps_to_skip_that_are_none(written: str) -> None:
+def test_invalid_steps_to_skip_are_rejected(written: str) -> None:
     with pytest.raises(ValueError, match="expected a step such as 1200, or steps such as 1200-1209; found"):
         skipped_steps([written])
 
 
 def test_steps_to_skip() -> None:
-    """Fails if the last step of a stretch is left out."""
+    """Fails if the last step of a range is omitted."""
     assert skipped_steps(["0", "7-7", "3-5"]) == (range(0, 1), range(7, 8), range(3, 6))
 
 
-def test_which_file_is_read(folder: Path) -> None:
-    """Fails if recipes/train.yaml goes before ./train.yaml, or if nobody says what else is there."""
+def test_the_default_training_file(folder: Path) -> None:
+    """Fails if recipes/train.yaml precedes ./train.yaml, or if similar files are not listed."""
     (folder / "recipes").mkdir()
     (folder / "recipes" / "train_quickstart.yaml").touch()
     (folder / "train_small.yaml").touch()

@@ -1,4 +1,4 @@
-"""The command as a user meets it: what it says of a bad configuration, and what its other verbs print."""
+"""The command line: messages about invalid training files, and the output of the other commands."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from trainer import cli
 def trainer(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
 ) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command."""
+    """Run a command; return its exit code, output and errors."""
     monkeypatch.setattr(sys, "argv", ["trainer", *arguments])
     monkeypatch.setenv("COLUMNS", "160")
     code: object = 0
@@ -31,7 +31,7 @@ def trainer(
 
 
 def phases(first: dict[str, object] | None = None, second: dict[str, object] | None = None) -> list[dict[str, object]]:
-    """The curriculum of the small run, changed."""
+    """The curriculum of the small run, with changes to each phase."""
     rate = {"peak": 1e-2}
     broad = {"name": "broad", "tokens": 2560, "sequence_tokens": 32, "batch_tokens": 256, "learning_rate": rate}
     curated = {**broad, "name": "curated", "shares": {"books": 1.0}, "learning_rate": {"decay": 0.5, "end": 0}}
@@ -62,7 +62,7 @@ BAD = {
 
 @pytest.mark.parametrize("command", ["fit", "plan"])
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_configuration_is_one_message_and_exit_2(
+def test_an_invalid_training_file_gives_one_message_and_exit_2(
     name: str, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, message = BAD[name]
@@ -72,14 +72,14 @@ def test_a_bad_configuration_is_one_message_and_exit_2(
     assert err.count("trainer: ") == 1 and not (tmp_path / "run").exists()
 
 
-def test_phases_out_of_order_are_one_message_and_exit_2(
+def test_phases_out_of_order_give_one_message_and_exit_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = trainer(capfd, monkeypatch, "fit", "--phase", "2", "--config", str(write_config(tmp_path)))
     assert code == 2 and "needs the last checkpoint of phase 1" in err
 
 
-def test_another_tokenizer_is_one_message_and_exit_2(
+def test_another_tokenizer_gives_one_message_and_exit_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = copied(GOLDEN, tmp_path / "other")
@@ -91,7 +91,7 @@ def test_another_tokenizer_is_one_message_and_exit_2(
     assert code == 2 and "corpora `golden` and `other` were made with different tokenizers" in err
 
 
-def test_every_mistake_is_told_at_once(
+def test_every_mistake_is_reported_at_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config(
@@ -103,7 +103,7 @@ def test_every_mistake_is_told_at_once(
     assert code == 2 and "3 mistakes" in err and err.count("  line ") == 3
 
 
-def test_without_a_config_the_candidates_are_listed(
+def test_without_a_training_file_similar_files_are_listed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "recipes").mkdir()
@@ -115,7 +115,7 @@ def test_without_a_config_the_candidates_are_listed(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The config of a run that is done."""
+    """The training file of a finished run."""
     config = write_config(tmp_path_factory.mktemp("cli"))
     fit_here(config)
     return config
@@ -134,7 +134,7 @@ def test_eval_shows_every_source_before_and_after_each_phase_beside_the_yardstic
     assert set(found["yardsticks"]["sources"]) == {"books", "code", "web"}
 
 
-def test_generate_writes_on_from_a_prompt_and_the_same_seed_writes_the_same(
+def test_generate_continues_a_prompt_and_repeats_with_the_same_seed(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = ("generate", "The miller", "--tokens", "12", "--config", str(run))
@@ -143,21 +143,21 @@ def test_generate_writes_on_from_a_prompt_and_the_same_seed_writes_the_same(
     assert first == again and first != other
 
 
-def test_generate_from_a_checkpoint_that_is_not_there_names_those_that_are(
+def test_generate_from_a_missing_checkpoint_lists_the_existing_ones(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = trainer(capfd, monkeypatch, "generate", "x", "--checkpoint", "5", "--config", str(run))
     assert code == 2 and "no checkpoint of step 5" in err and "step-00000012" in err
 
 
-def test_generate_before_there_is_a_checkpoint_says_what_to_do(
+def test_generate_without_a_checkpoint_says_what_to_do(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = trainer(capfd, monkeypatch, "generate", "x", "--config", str(write_config(tmp_path)))
     assert code == 2 and "run `trainer fit` first" in err
 
 
-def test_trace_names_the_documents_of_a_step(
+def test_trace_lists_the_documents_of_a_step(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, _ = trainer(capfd, monkeypatch, "trace", "--step", "13", "--config", str(run), "--json")
@@ -183,7 +183,7 @@ def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str], m
     assert trainer(capfd, monkeypatch, "--version") == (0, f"gristmill {version('gristmill')}\n", "")
 
 
-def test_help_loads_no_heavy_package() -> None:
+def test_help_imports_no_heavy_package() -> None:
     heavy = "{'torch', 'pyarrow', 'numpy', 'altair', 'tokenizers', 'numba', 'datatrove'}"
     code = f"""
 import sys

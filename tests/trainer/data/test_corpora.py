@@ -1,4 +1,4 @@
-"""What a curriculum draws on: one corpus or several, of one tokenizer; what of them decides the batches."""
+"""Opening corpora: one or several, with one tokenizer; hashes of what determines the batches."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def curated(tmp_path: Path) -> Path:
 
 
 def test_the_golden_corpus() -> None:
-    """Fails if counts are those of the other split."""
+    """Fails if the splits are swapped."""
     corpora, manifest = open_corpora({"main": str(GOLDEN)}), json.loads((GOLDEN / "manifest.json").read_text())
     assert list(corpora.sources) == ["books", "code", "web"]
     for told in manifest["sources"]:
@@ -42,15 +42,15 @@ def test_the_golden_corpus() -> None:
     assert (tokenizer.vocabulary, tokenizer.sha256) == (384, manifest["tokenizer"]["sha256"])
 
 
-def test_the_file_does_as_well_as_its_folder(web: Path) -> None:
-    """Fails if shards are looked for below the file."""
+def test_a_manifest_file_and_its_folder_open_the_same_corpus(web: Path) -> None:
+    """Fails if shard paths are resolved relative to the manifest file."""
     by_file, by_folder = open_corpora({"main": str(web / "manifest.json")}), open_corpora({"main": str(web)})
     assert by_file.sources == by_folder.sources
     assert all(shard.path.is_file() for shard in by_file.sources["pages"].train)
 
 
-def test_the_sources_of_several_corpora_carry_their_corpus_in_the_name(web: Path, curated: Path) -> None:
-    """Fails if one corpus' `books` hides the other's, or all chunks have the size of the first corpus'."""
+def test_with_several_corpora_source_names_start_with_the_corpus(web: Path, curated: Path) -> None:
+    """Fails if `books` of one corpus replaces that of the other, or if all corpora get the first one's chunk size."""
     corpora = open_corpora({"web": str(web), "best": str(curated)})
     assert set(corpora.sources) == {"best/books", "web/books", "web/pages"}
     assert all(source.name == name for name, source in corpora.sources.items())
@@ -67,8 +67,8 @@ def test_the_sources_of_several_corpora_carry_their_corpus_in_the_name(web: Path
     )
 
 
-def test_other_tokenizers_are_refused(web: Path, tmp_path: Path) -> None:
-    """Fails if the tokenizer of the first corpus is taken for that of all."""
+def test_corpora_with_different_tokenizers_are_rejected(web: Path, tmp_path: Path) -> None:
+    """Fails if only the first corpus' tokenizer is read."""
     other = write(tmp_path / "other", {"books": counted([9])}, chunk_tokens=3, tokenizer="ab" * 32)
     with pytest.raises(InputError) as caught:
         open_corpora({"web": str(web), "best": str(other)})
@@ -77,8 +77,8 @@ def test_other_tokenizers_are_refused(web: Path, tmp_path: Path) -> None:
     assert "rebuild one with the other's tokenizer.json" in str(caught.value)
 
 
-def test_all_that_cannot_be_opened_is_told_at_once(web: Path, tmp_path: Path) -> None:
-    """Fails if the first missing manifest ends the search."""
+def test_every_corpus_that_cannot_be_opened_is_reported(web: Path, tmp_path: Path) -> None:
+    """Fails if only the first missing manifest is reported."""
     (tmp_path / "newer").mkdir()
     (tmp_path / "newer" / "manifest.json").write_text('{"format_version": 99}')
     with pytest.raises(InputError) as caught:
@@ -99,7 +99,7 @@ def shard(manifest: dict[str, list[dict[str, list[dict[str, str]]]]], split: str
 
 
 def changed(folder: Path, target: Path, change: Callable[[dict], object]) -> OpenCorpus:  # type: ignore[type-arg]
-    """The digests' view of the same build with another manifest."""
+    """Open a copy of the build with a changed manifest."""
     shutil.copytree(folder, target)
     manifest = json.loads((target / "manifest.json").read_text())
     change(manifest)
@@ -107,16 +107,16 @@ def changed(folder: Path, target: Path, change: Callable[[dict], object]) -> Ope
     return opened(target)
 
 
-def test_a_takedown_changes_the_content_and_not_the_layout(web: Path, tmp_path: Path) -> None:
-    """Fails if the content leaves out the shards' hashes, or the layout holds them."""
+def test_a_takedown_changes_the_content_hash_but_not_the_layout_hash(web: Path, tmp_path: Path) -> None:
+    """Fails if the content hash omits the shards' hashes, or the layout hash includes them."""
     before = opened(web)
     taken = changed(web, tmp_path / "a", lambda manifest: shard(manifest, "train").update(sha256="cd" * 32))
     assert taken.content_sha256 != before.content_sha256
     assert taken.layout_sha256 == before.layout_sha256
 
 
-def test_what_decides_no_batch_changes_neither(web: Path, tmp_path: Path) -> None:
-    """Fails if a digest is one of the whole file: a holdout's hash, a license or a revision would bar a resumed run."""
+def test_metadata_that_affects_no_batch_changes_neither_hash(web: Path, tmp_path: Path) -> None:
+    """Fails if the whole manifest is hashed: a new license, revision or holdout would then prevent resuming."""
 
     def change(manifest: dict) -> None:  # type: ignore[type-arg]
         shard(manifest, "holdout").update(sha256="cd" * 32)
@@ -127,8 +127,8 @@ def test_what_decides_no_batch_changes_neither(web: Path, tmp_path: Path) -> Non
     assert (other.content_sha256, other.layout_sha256) == (opened(web).content_sha256, opened(web).layout_sha256)
 
 
-def test_chunks_order_and_tokenizer_change_both(web: Path, tmp_path: Path) -> None:
-    """Fails if a digest leaves out the size of a chunk, the order of the shards, or the tokenizer."""
+def test_chunk_size_shard_order_and_tokenizer_change_both_hashes(web: Path, tmp_path: Path) -> None:
+    """Fails if a hash omits the chunk size, the order of the shards, or the tokenizer."""
     changes: list[Callable[[dict], object]] = [  # type: ignore[type-arg]
         lambda manifest: manifest.update(chunk_tokens=5),
         lambda manifest: manifest["sources"][1]["shards"].reverse(),
@@ -138,8 +138,8 @@ def test_chunks_order_and_tokenizer_change_both(web: Path, tmp_path: Path) -> No
     assert len({each.content_sha256 for each in found}) == len({each.layout_sha256 for each in found}) == len(found)
 
 
-def test_an_empty_split_is_no_source_of_shards(tmp_path: Path) -> None:
-    """Fails if a source without training tokens is left out, or counted with its holdout."""
+def test_an_empty_split_has_no_shards(tmp_path: Path) -> None:
+    """Fails if a source without training tokens is dropped, or its holdout is counted as training tokens."""
     folder = write(tmp_path / "web", {"pages": WEB, "off": Made([], WEB.holdout)}, chunk_tokens=4)
     corpora: Corpora = open_corpora({"main": str(folder)})
     assert (corpora.sources["off"].train, corpora.sources["off"].train_tokens) == ((), 0)

@@ -1,4 +1,4 @@
-"""The curriculum over real shards: nothing twice before a source is used up; all that does not fit in one message."""
+"""The curriculum over real shards: no repetition within an epoch, and one message for everything that does not fit."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,7 +23,7 @@ from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.loader import Batches
 
-SPACING = 5_000  # of sources' tokens, each of which says where it stands
+SPACING = 5_000  # between the first token ids of two sources: an id gives the token's source and position
 SIZES = st.lists(st.lists(st.integers(1, 90), min_size=1, max_size=3), min_size=1, max_size=3)
 SHAPES = st.lists(
     st.tuples(
@@ -51,7 +51,7 @@ def drawn(corpora: Corpora, shapes: list[tuple[int, int, int, list[int]]], **wri
 
 
 def read(corpora: Corpora, plans: tuple[PhasePlan, ...]) -> dict[str, list[int]]:
-    """The place in its source of each token that is an input, in the order of the source's sequences."""
+    """Return the position in its source of each input token, in reading order."""
     found: dict[str, list[int]] = {name: [] for name in corpora.sources}
     for plan in plans:
         for batch in Batches(corpora, plan).iterate(plan.first_step, prefetch=False):
@@ -62,11 +62,11 @@ def read(corpora: Corpora, plans: tuple[PhasePlan, ...]) -> dict[str, list[int]]
 
 @ON_DISK
 @given(SIZES, st.integers(1, 40), SHAPES)
-def test_nothing_is_read_twice_before_its_source_is_used_up(
+def test_no_token_repeats_within_an_epoch_across_phases(
     sizes: list[list[int]], chunk: int, shapes: list[tuple[int, int, int, list[int]]]
 ) -> None:
-    """Over phases of unlike sequences, batches and shares. Fails if a phase starts each source anew (leaves its start
-    cursors out), if cursors are counted in sequences, or if the permutation's key holds the phase."""
+    """Phases differ in sequence length, batch and shares. Fails if a phase restarts its sources (ignores its start
+    cursors), if cursors count sequences, or if the permutation's key includes the phase."""
     with corpora_of(made(sizes), chunk_tokens=chunk) as corpora:
         resolved = drawn(corpora, shapes)
         found = read(corpora, resolved.phases)
@@ -81,10 +81,10 @@ def test_nothing_is_read_twice_before_its_source_is_used_up(
 
 @ON_DISK
 @given(SIZES, st.integers(1, 40), SHAPES, st.sampled_from([0.5, 1.0, 1.5]))
-def test_max_epochs_caps_what_is_repeated(
+def test_max_epochs_limits_the_epochs_of_each_source(
     sizes: list[list[int]], chunk: int, shapes: list[tuple[int, int, int, list[int]]], most: float
 ) -> None:
-    """Fails if only the tokens of the phase itself are held against `max_epochs`, or those of the source's share."""
+    """Fails if only the tokens of the phase itself count towards `max_epochs`."""
     with corpora_of(made(sizes), chunk_tokens=chunk) as corpora:
         free = drawn(corpora, shapes).phases
         over = {
@@ -108,10 +108,10 @@ def test_max_epochs_caps_what_is_repeated(
 
 @ON_DISK
 @given(SIZES, SHAPES, st.data())
-def test_cursors_are_what_was_read_up_to_there(
+def test_cursors_equal_the_tokens_read_so_far(
     sizes: list[list[int]], shapes: list[tuple[int, int, int, list[int]]], data: st.DataObject
 ) -> None:
-    """Fails if cursors(step) leaves out the step itself, or steps that are skipped."""
+    """Fails if cursors(step) excludes the step itself, or skipped steps."""
     with corpora_of(made(sizes), chunk_tokens=8) as corpora:
         resolved = drawn(corpora, shapes)
         step = data.draw(st.integers(1, resolved.steps), label="step")
@@ -139,8 +139,8 @@ def told(corpora: Corpora, *phases: dict[str, object]) -> list[str]:
     return [line.removeprefix("  ") for line in lines]
 
 
-def test_phases_follow_on_each_other(corpora: Corpora) -> None:
-    """Fails if steps are counted in each phase anew, or tokens that fill no whole batch make one."""
+def test_steps_and_cursors_continue_across_phases(corpora: Corpora) -> None:
+    """Fails if steps restart in each phase, or if an incomplete batch becomes a step."""
     shares = {"books": 0.25, "web": 0.75}
     resolved = curriculum(
         corpora,
@@ -170,14 +170,14 @@ def test_phases_follow_on_each_other(corpora: Corpora) -> None:
             resolved.named(written)
 
 
-def test_shares_default_to_the_manifests_tokens(corpora: Corpora) -> None:
-    """Fails if all sources are equal by default, or one without tokens gets a turn."""
+def test_default_shares_are_proportional_to_training_tokens(corpora: Corpora) -> None:
+    """Fails if default shares are equal, or if a source without tokens gets a share."""
     plan = curriculum(corpora, phase_of_steps(2, 8, 4)).phases[0]
     assert plan.shares == {"books": 1, "web": 3}
 
 
-def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) -> None:
-    """Fails if the first mistake, or the first phase with one, ends the check."""
+def test_every_problem_is_reported_with_its_numbers(corpora: Corpora) -> None:
+    """Fails if the check stops at the first problem, or at the first phase with one."""
     lines = told(
         corpora,
         phase_of_steps(10, 10, 20, "one", max_epochs=1, shares={"boks": 0.5, "empty": 0.1, "web": 0.4}),
@@ -199,8 +199,8 @@ def test_what_does_not_fit_is_told_at_once_with_the_numbers(corpora: Corpora) ->
     ]
 
 
-def test_a_learning_rate_that_cannot_be_hides_nothing_behind_it(corpora: Corpora) -> None:
-    """Fails if a phase without a schedule is left out: the steps and cursors of the later ones would be wrong."""
+def test_later_phases_are_checked_after_an_invalid_learning_rate(corpora: Corpora) -> None:
+    """Fails if a phase with an invalid schedule is omitted: steps and cursors of later phases would be wrong."""
     shares = {"books": 1.0}
     lines = told(
         corpora,
@@ -213,15 +213,15 @@ def test_a_learning_rate_that_cannot_be_hides_nothing_behind_it(corpora: Corpora
     ]
 
 
-def test_corpora_without_a_training_token(tmp_path: Path) -> None:
-    """Fails if a curriculum over nothing is resolved to phases that read nothing."""
+def test_corpora_without_training_tokens_are_rejected(tmp_path: Path) -> None:
+    """Fails if they resolve to phases that read nothing."""
     folder = write(tmp_path / "build", {"empty": Made([], documents([[5]]).train)}, chunk_tokens=16)
     lines = told(open_corpora({"main": str(folder)}), phase_of_steps(2, 8, 4))
     assert lines == ["phase `all`: the corpora hold no training tokens; build them with a larger `mix.tokens`"]
 
 
-def test_a_cap_may_be_a_fraction_and_is_met_exactly(corpora: Corpora) -> None:
-    """Fails if the last token that the cap allows is refused."""
+def test_max_epochs_can_be_a_fraction_and_reached_exactly(corpora: Corpora) -> None:
+    """Fails if the last allowed token is rejected."""
     fits = phase(tokens=1_500, sequence_tokens=10, batch_tokens=30, shares={"books": 1.0}, max_epochs=1.5)
     assert curriculum(corpora, fits).phases[0].cursors(50)["books"] == 1_500
     assert "1,530 would be read, 1.53 epochs" in told(corpora, {**fits, "tokens": 1_530})[0]

@@ -1,4 +1,4 @@
-"""The learning rate: phases join, the warm-up reaches its peak and the decay its end; a jump is asked for."""
+"""The learning rate: phases join, warm-up reaches the peak, decay reaches the end, and a jump must be requested."""
 
 from math import cos, pi
 
@@ -26,10 +26,10 @@ def near(found: float, expected: float) -> bool:
 
 
 @given(WRITTEN, RATES | st.just(0.0), st.integers(2, 500), st.none() | RATES)
-def test_the_warm_up_reaches_the_peak_and_the_last_step_the_end(
+def test_warmup_ends_at_the_peak_and_the_last_step_at_the_end(
     written: LearningRateSettings, end: float, steps: int, before: float | None
 ) -> None:
-    """Fails if the decay ends a step behind the last (`done = 1 - (left + 1) / decay_steps`), or the warm-up does."""
+    """Fails if the decay ends one step late (`done = 1 - (steps_left + 1) / decay_steps`), or the warm-up does."""
     decaying = written.model_copy(update={"end": end if written.decay else None, "jump": True})
     plan = rate_schedule(decaying, steps, before)
     assert plan.warmup_steps + plan.decay_steps <= steps
@@ -46,9 +46,9 @@ def test_the_warm_up_reaches_the_peak_and_the_last_step_the_end(
 
 @given(st.lists(st.tuples(WRITTEN, st.integers(2, 200)), min_size=2, max_size=5))
 def test_phases_join(phases: list[tuple[LearningRateSettings, int]]) -> None:
-    """A phase goes on at the rate of the step before it, to 1e-12: at it, or a warm-up step away from it.
+    """The first rate of a phase is the last rate of the previous one, to 1e-12, or one warm-up step from it.
 
-    Fails if a phase without a `peak` begins at the peak of the one before it, in place of where that one ended.
+    Fails if a phase without `peak` starts at the previous phase's peak and not at its last rate.
     """
     before: float | None = None
     for number, (written, steps) in enumerate(phases):
@@ -70,8 +70,8 @@ def test_phases_join(phases: list[tuple[LearningRateSettings, int]]) -> None:
 
 
 @given(RATES, RATES, st.integers(2, 100))
-def test_a_jump_is_refused_unless_asked_for(before: float, peak: float, steps: int) -> None:
-    """Fails if any peak is taken as it stands."""
+def test_a_jump_needs_the_jump_setting(before: float, peak: float, steps: int) -> None:
+    """Fails if a peak that differs from the previous rate is accepted."""
     assume(abs(before - peak) > 1e-8 * before)
     with pytest.raises(ValueError, match=r"ends at a rate of .* this one starts at .*remove `peak` .*`jump: true`"):
         rate_schedule(LearningRateSettings(peak=peak), steps, before)
@@ -80,8 +80,8 @@ def test_a_jump_is_refused_unless_asked_for(before: float, peak: float, steps: i
     assert rate_schedule(LearningRateSettings(peak=before), steps, before).rate(0) == before
 
 
-def test_in_numbers() -> None:
-    """Fails if the cosine is taken for the straight line, or steps are counted from 1."""
+def test_rates_of_a_small_schedule() -> None:
+    """Fails if cosine and linear are swapped, or if steps are counted from 1."""
     warm = rate_schedule(LearningRateSettings(peak=1.0, warmup=0.4, decay=0.4, end=0.0, shape="linear"), 10, None)
     assert [round(warm.rate(step), 12) for step in range(10)] == [0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25, 0]
     wave = rate_schedule(LearningRateSettings(decay=1.0, end=0.1), 4, 0.5)
@@ -90,7 +90,7 @@ def test_in_numbers() -> None:
     )
 
 
-def test_the_first_phase_needs_a_peak_and_begins_at_it_or_warms_up_from_0() -> None:
+def test_the_first_phase_needs_a_peak_and_starts_there_or_warms_up_from_0() -> None:
     with pytest.raises(ValueError, match="`peak` is required: no earlier phase ends at a rate above 0"):
         rate_schedule(LearningRateSettings(), 10, None)
     with pytest.raises(ValueError, match="`peak` is required"):
@@ -101,14 +101,14 @@ def test_the_first_phase_needs_a_peak_and_begins_at_it_or_warms_up_from_0() -> N
 
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.96, 0.04), (0.04, 0.96), (0.5, 0.5), (1.0, 0.0), (0.0, 1.0)])
-def test_a_warm_up_and_a_decay_are_left_a_step_each(warmup: float, decay: float) -> None:
-    """Fails if the warm-up is rounded up to the whole phase where a decay is asked for as well."""
+def test_warmup_and_decay_have_at_least_one_step_each(warmup: float, decay: float) -> None:
+    """Fails if rounding gives the warm-up all steps of a phase with a decay."""
     for steps in range(2, 40):
         plan = rate_schedule(LearningRateSettings(peak=1.0, warmup=warmup, decay=decay), steps, None)
         assert (plan.warmup_steps >= 1, plan.decay_steps >= 1) == (warmup > 0, decay > 0)
         assert plan.warmup_steps + plan.decay_steps <= steps
 
 
-def test_one_step_has_no_room_for_both() -> None:
+def test_one_step_cannot_hold_warmup_and_decay() -> None:
     with pytest.raises(ValueError, match="1 step cannot hold both a warm-up and a decay"):
         rate_schedule(LearningRateSettings(peak=1.0, warmup=0.5, decay=0.5), 1, None)

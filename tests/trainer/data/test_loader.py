@@ -1,4 +1,4 @@
-"""Batches: what they hold, by a slow reckoning; the same for any processes, accumulation and prefetch; seeking is free.
+"""Batches against a slow reference; equal for any processes, accumulation and prefetch; constant cost of seeking.
 
 Legend: B sequences, T sequence_tokens.
 """
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
 
 def slow_stream(made: Made, name: str, seed: int, chunk: int) -> Iterator[tuple[int, int]]:
-    """Token by token: (its place in the source, its id), epoch after epoch."""
+    """Yield (position in the source, id) of each token, epoch after epoch."""
     tokens = made.tokens().tolist()
     whole, epoch = len(tokens) // chunk, 0
     while True:
@@ -62,7 +62,7 @@ def slow_stream(made: Made, name: str, seed: int, chunk: int) -> Iterator[tuple[
 
 
 def slow_row(name: str, window: list[tuple[int, int]]) -> Row:
-    """The rules of `Batch`, one token after the other."""
+    """Apply the rules of `Batch` token by token."""
     inputs, targets, segments = [], [], [0]
     for (place, token), (next_place, following) in pairwise(window):
         seam = next_place != place + 1
@@ -73,7 +73,7 @@ def slow_row(name: str, window: list[tuple[int, int]]) -> Row:
 
 
 def slow_batches(sources: Mapping[str, Made], chunk: int, plans: tuple[PhasePlan, ...]) -> Iterator[list[Row]]:
-    """Every batch of a curriculum, from its first token on."""
+    """Yield every batch of a curriculum, reading each stream from its first token."""
     streams = {name: slow_stream(made, name, plans[0].seed, chunk) for name, made in sources.items()}
     last = {name: next(stream) for name, stream in streams.items()}
     for plan in plans:
@@ -105,11 +105,11 @@ def one_phase(
 @given(
     LENGTHS, LENGTHS, st.integers(1, 40), st.integers(2, 17), st.integers(2, 9), st.sampled_from([VOCABULARY, LARGE])
 )
-def test_batches_are_those_of_a_slow_reckoning(
+def test_batches_equal_a_slow_reference(
     books: list[list[int]], web: list[list[int]], chunk: int, width: int, other_width: int, vocabulary: int
 ) -> None:
-    """Fails if a target behind a seam is learned, if an EOS belongs to the segment before it, if a run of EOS that a
-    takedown left is learned, or if a seam at the end of one sequence is booked to the next."""
+    """Fails if a target across a seam has a loss, if an EOS is part of the previous segment, if the EOS of a takedown
+    have a loss, or if a seam at the end of one sequence is assigned to the next."""
     made = {"books": documents(books, first=vocabulary - 400), "web": documents(web)}
     phases = (
         phase_of_steps(4, width, 3, "one", shares={"books": 0.4, "web": 0.6}),
@@ -121,7 +121,7 @@ def test_batches_are_those_of_a_slow_reckoning(
     assert found == list(slow_batches(made, chunk, plans))
 
 
-def test_a_batch_says_what_it_is() -> None:
+def test_a_batch_has_its_step_rows_sources_and_types() -> None:
     with one_phase({"books": documents([[5, 4, -3, 8]])}, 3, 10, 2) as (corpora, plan):
         batch = Batches(corpora, plan, dp_rank=1, dp_world=2)[3]
     assert (batch.step, batch.first_row, batch.sources) == (3, 1, ("books",))
@@ -131,14 +131,14 @@ def test_a_batch_says_what_it_is() -> None:
     assert {each.shape for each in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)} == {(1, 10)}
 
 
-def test_the_rules_on_one_sequence() -> None:
-    """Fails with any of the rules; here they can be read. 20 tokens in chunks of 16: the tail is a chunk of its own."""
+def test_targets_and_segments_of_one_sequence() -> None:
+    """The rules of `Batch` in one readable example: 20 tokens in chunks of 16, with a remainder of 4."""
     with one_phase({"books": documents([[4, 3, -3, 4, 6]])}, 1, 20, 1) as (corpora, plan):
         batch = Batches(corpora, plan)[1]
     assert batch.inputs_BT.tolist() == [[1, 2, 3, 0, 5, 6, 0, 0, 0, 0, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0]]
-    # the EOS of document 2 is followed by three that a takedown left: none of those is learned
+    # after the EOS of document 2 come three EOS of a takedown, which are ignored as targets
     targets = [2, 3, 0, 5, 6, 0, IGNORED, IGNORED, IGNORED, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0, IGNORED]
-    assert batch.targets_BT.tolist() == [targets]  # the last is a seam: chunk 0 follows, in the second epoch
+    assert batch.targets_BT.tolist() == [targets]  # the last is a seam: chunk 0 of the second epoch follows
     assert batch.segments_BT.tolist() == [[0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7]]
 
 
@@ -151,7 +151,7 @@ def mixed(steps: int, width: int, rows: int, chunk: int, **written: object) -> I
 
 
 def parts(batch: Batch, accumulation: int) -> list[Batch]:
-    """Slices of the rows of one process."""
+    """Divide the rows of one process."""
     size = len(batch.sources) // accumulation
     return [
         replace(
@@ -174,11 +174,11 @@ def parts(batch: Batch, accumulation: int) -> list[Batch]:
     st.integers(1, 30),
     st.sampled_from([1, 8, 40, 128]),
 )
-def test_the_batch_is_the_same_for_any_processes_accumulation_and_prefetch(
+def test_the_batch_does_not_depend_on_processes_accumulation_or_prefetch(
     steps: int, width: int, rows: int, chunk: int, block: int
 ) -> None:
-    """Fails if the rows of a process are read as one run although rows of others stand between (without `breaks`), if
-    seams are booked to rows of the block in place of the step's, or if rows are dealt out in turn."""
+    """Fails if rows of a process are read as one run although rows of others are between them (without `run_ends`), if
+    seams are assigned to rows of the block instead of the step, or if rows are distributed round-robin."""
     with mixed(steps, width, rows, chunk) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", block):
         asked = range(plan.first_step, plan.last_step + 1)
         single = Batches(corpora, plan)
@@ -197,8 +197,8 @@ def test_the_batch_is_the_same_for_any_processes_accumulation_and_prefetch(
                 assert number + 1 == steps
 
 
-def test_a_digest_tells_any_change() -> None:
-    """Fails if the digest leaves out segments or targets, or where a row stands in the whole batch."""
+def test_any_change_changes_the_digest() -> None:
+    """Fails if the digest omits segments, targets, or the row's position in the whole batch."""
     with mixed(1, 12, 4, 10) as (corpora, plan):
         batch = Batches(corpora, plan)[1]
     changed = [replace(batch, first_row=1), replace(batch, inputs_BT=batch.inputs_BT[::-1])]
@@ -213,8 +213,10 @@ def test_a_digest_tells_any_change() -> None:
 
 @ON_DISK
 @given(st.sets(st.integers(1, 12)), st.integers(1, 12), st.sampled_from([1, 3, 8]), st.booleans())
-def test_skipped_steps_are_left_out_and_shift_nothing(skip: set[int], first: int, block: int, prefetch: bool) -> None:
-    """Fails if the steps behind a skipped one are numbered without it."""
+def test_skipped_steps_are_omitted_and_later_batches_stay(
+    skip: set[int], first: int, block: int, prefetch: bool
+) -> None:
+    """Fails if skipped steps do not count in the numbering."""
     with mixed(12, 5, 2, 10) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", block):
         skipping = replace(plan, skip=tuple(range(step, step + 1) for step in sorted(skip)))
         found = list(Batches(corpora, skipping).iterate(first, 11, prefetch=prefetch))
@@ -224,7 +226,7 @@ def test_skipped_steps_are_left_out_and_shift_nothing(skip: set[int], first: int
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """How many functions, of Python and of C, are called by it."""
+    """Return the number of calls of Python and C functions."""
     counts: Counter[str] = Counter()
     source_order.cache_clear()
     sys.setprofile(lambda frame, event, argument: counts.update((event,)))
@@ -236,9 +238,9 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("skip", [(), ("7", "900000000")], ids=["all", "skipping"])
-def test_seeking_to_a_far_step_costs_as_much_as_to_the_first(skip: tuple[str, ...]) -> None:
-    """The stated bound: step 10⁹ costs at most 1.2 times the calls of step 1, and 50 (for elements of the permutation
-    that are permuted again). Fails if cursors or turns are found by walking, or if `iterate` lists its steps first."""
+def test_seeking_costs_the_same_for_a_far_step(skip: tuple[str, ...]) -> None:
+    """Step 10⁹ may take 1.2 times the calls of step 1, plus 50 (for elements that the permutation repeats).
+    Fails if cursors or turns are computed step by step, or if `iterate` lists all steps first."""
     far = 10**9
     with mixed(far + 10**6, 24, 4, 10, skip=skip) as (corpora, plan):
         ways: list[Callable[[int], object]] = [
@@ -262,7 +264,7 @@ def prefetching() -> list[threading.Thread]:
 
 
 def test_the_prefetch_thread_ends_with_its_consumer() -> None:
-    """Fails if nothing tells the thread that its consumer is gone: it waits forever to hand over the next block."""
+    """Fails if the thread outlives the generator that it reads for."""
     with mixed(1000, 8, 4, 10) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", 4):
         running = Batches(corpora, plan).iterate(1)
         assert next(running).step == 1
@@ -278,9 +280,9 @@ def test_the_prefetch_thread_ends_with_its_consumer() -> None:
         assert prefetching() == []
 
 
-def test_an_error_in_the_thread_reaches_the_consumer_in_its_place() -> None:
-    """Fails if the thread dies in silence (the consumer would wait forever), or drops what it had read before."""
-    made = {"books": counted([40] * 10)}  # a chunk is a shard, and lasts two steps
+def test_an_error_in_the_prefetch_thread_is_raised_at_its_step() -> None:
+    """Fails if the error is lost (the consumer would wait forever), or if earlier batches are dropped."""
+    made = {"books": counted([40] * 10)}  # a chunk is a shard and lasts for two steps
     with one_phase(made, 20, 10, 2, chunk_tokens=40) as (corpora, plan), patch.object(loader, "BLOCK_SEQUENCES", 2):
         stream = Batches(corpora, plan).streams["books"]
         gone = next(stream.slices(200, 1)).shard.path  # of steps 11 and 12; step 10 ends on its first token
@@ -293,7 +295,7 @@ def test_an_error_in_the_thread_reaches_the_consumer_in_its_place() -> None:
         assert prefetching() == []
 
 
-def test_what_cannot_be_asked() -> None:
+def test_invalid_steps_and_process_counts_are_rejected() -> None:
     with mixed(3, 8, 6, 10) as (corpora, plan):
         for step in (0, 4):
             with pytest.raises(IndexError, match=f"step {step} is outside this phase, 1 … 3"):

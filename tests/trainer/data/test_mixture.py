@@ -1,4 +1,4 @@
-"""The mixture: shares as integers, and sources that are never further from their share than Tijdeman's bound.
+"""The mixture: integer shares, and sources within Tijdeman's bound of their share.
 
 Legend: K sources, P sequences of a period, N sequences.
 """
@@ -35,7 +35,7 @@ WORST = [
 
 
 def deviation(shares: tuple[int, ...]) -> Fraction:
-    """The furthest that any source ever is from its share, in sequences."""
+    """Return the largest deviation of any source from its share at any step, in sequences."""
     source_P = source_order(shares).source_P
     period, shares_K = sum(shares), np.array(shares)
     assert len(source_P) == period
@@ -45,19 +45,19 @@ def deviation(shares: tuple[int, ...]) -> Fraction:
 
 
 @given(VECTORS)
-def test_each_source_is_near_its_share_at_every_step(shares: tuple[int, ...]) -> None:
-    """Fails if the source furthest behind is taken, in place of the one whose deadline comes first."""
+def test_each_source_is_within_the_bound_of_its_share_at_every_step(shares: tuple[int, ...]) -> None:
+    """Fails if the source furthest behind is next instead of the one with the earliest deadline."""
     assert deviation(shares) <= 1 - Fraction(1, 2 * len(shares) - 2)
 
 
 @pytest.mark.parametrize("shares", WORST, ids=lambda shares: f"{len(shares)}-of-{sum(shares)}")
-def test_the_worst_cases_as_well(shares: tuple[int, ...]) -> None:
-    """Fails if a source may take its turn before it has earned it (without `if behind * slack < period`)."""
+def test_the_bound_holds_in_the_worst_cases(shares: tuple[int, ...]) -> None:
+    """Fails if a source can be next too early (without `if behind * slack < period`)."""
     assert deviation(shares) <= 1 - Fraction(1, 2 * len(shares) - 2)
 
 
 def test_the_bound_is_reached() -> None:
-    """Fails if `deviation` measures nothing: with k equal shares somebody is last, and with two the bound is 1/2."""
+    """Fails if `deviation` measures nothing: with two equal shares it is the bound, 1/2."""
     assert deviation((1, 1)) == Fraction(1, 2)
     assert deviation((1,) * 10) == Fraction(9, 10)  # of at most 17/18
 
@@ -69,8 +69,8 @@ def test_one_source_takes_every_turn() -> None:
 
 
 @given(VECTORS, st.data())
-def test_turns_and_takings_are_those_of_counting(shares: tuple[int, ...], data: st.DataObject) -> None:
-    """Fails if `taken` counts from 1 (includes the sequence asked for), or if `turns` forgets the periods before."""
+def test_turns_and_taken_equal_counting(shares: tuple[int, ...], data: st.DataObject) -> None:
+    """Fails if `taken` is off by one, or if `turns` ignores earlier periods."""
     found, period = source_order(shares), sum(shares)
     count = data.draw(st.integers(0, 3 * period), label="sequences")
     counted: Counter[int] = Counter()
@@ -85,8 +85,8 @@ def test_turns_and_takings_are_those_of_counting(shares: tuple[int, ...], data: 
 
 
 @given(VECTORS, st.integers(0, 10**12))
-def test_far_out_it_is_the_same_arithmetic(shares: tuple[int, ...], sequence: int) -> None:
-    """Fails if turns are counted in 32 bits."""
+def test_turns_and_taken_agree_at_large_sequence_numbers(shares: tuple[int, ...], sequence: int) -> None:
+    """Fails with 32-bit turns."""
     found = source_order(shares)
     source_N, turn_N = found.turns(np.array([sequence]))
     source = int(source_N[0])
@@ -95,15 +95,15 @@ def test_far_out_it_is_the_same_arithmetic(shares: tuple[int, ...], sequence: in
     assert sum(found.taken(sequence).tolist()) == sequence
 
 
-def test_the_order_is_the_promise_of_every_run_that_can_be_resumed() -> None:
-    """Fails if ties are broken otherwise: old runs would see other data."""
+def test_the_order_never_changes() -> None:
+    """Fails if ties are broken differently: resumed runs would read other data."""
     assert source_order((1, 2, 4)).source_P.tolist() == [2, 1, 2, 2, 0, 1, 2]
     assert source_order((2, 2, 2, 1)).source_P.tolist() == [0, 1, 2, 3, 0, 1, 2]
 
 
 @given(st.lists(st.integers(0, 2_000), min_size=1, max_size=12).filter(any), st.sampled_from([100, 1_000, 10_000]))
-def test_shares_in_hundredths_of_a_percent_are_kept_exactly(parts: list[int], whole: int) -> None:
-    """Fails if shares are cut to hundredths of a percent: 0.57 · 100 is 56.99… to a computer."""
+def test_shares_in_hundredths_of_a_percent_are_exact(parts: list[int], whole: int) -> None:
+    """Fails if shares are truncated to hundredths of a percent: 0.57 · 100 is 56.99… in floats."""
     parts = [min(part, whole // len(parts)) for part in parts]
     parts[0] += whole - sum(parts)
     names = [f"s{number:02d}" for number in range(len(parts))]
@@ -117,11 +117,11 @@ TOKENS = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(
 
 
 @given(TOKENS)
-def test_other_shares_are_rounded_by_less_than_one_part(tokens: dict[str, int]) -> None:
-    """Fails if the largest remainders go to the wrong sources (sorted the other way round), or to none.
+def test_other_shares_are_rounded_by_less_than_one_unit(tokens: dict[str, int]) -> None:
+    """Fails if the remainders are sorted in the opposite order, or not distributed.
 
-    An integer share is within 1/MAX_PERIOD of what was asked; where sources were lifted to the least share there is,
-    within k/MAX_PERIOD, and the period is longer by fewer than k.
+    An integer share is within 1/MAX_PERIOD of the requested one. If some of k sources are raised to the smallest
+    share, it is within k/MAX_PERIOD, and the period is longer by less than k.
     """
     found, whole = integer_shares({name: float(count) for name, count in tokens.items()}), sum(tokens.values())
     period, sources = sum(found.values()), len(tokens)
@@ -140,14 +140,14 @@ def test_other_shares_are_rounded_by_less_than_one_part(tokens: dict[str, int]) 
         assert not raised or not cut or min(raised) >= max(cut)
 
 
-def test_the_largest_remainder_gets_what_is_left() -> None:
-    """Fails if what is left goes to the first names."""
+def test_rounding_favors_the_largest_remainders() -> None:
+    """Fails if remainders go to the first names."""
     assert integer_shares({"a": 0.333333, "b": 0.666667}) == {"a": 3_333, "b": 6_667}
     assert integer_shares({"a": 1.0, "b": 10.0**9}) == {"a": 1, "b": 9_999}
     found = integer_shares({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
     assert found == {"a": 1, "b": 1, "c": 1}
 
 
-def test_what_has_no_share_is_left_out() -> None:
+def test_shares_of_0_are_omitted() -> None:
     assert integer_shares({"web": 0.25, "off": 0.0, "books": 0.75}) == {"books": 3, "web": 1}
     assert integer_shares({"off": 0.0}) == {}

@@ -1,6 +1,6 @@
-"""A source's stream: each epoch visits each chunk once, and each token is a target once, whatever the sizes.
+"""The stream of a source: each epoch reads each chunk once, and each token is a target once, for any sizes.
 
-Tokens of a `counted` source are their own places in it, so that a stream shows where it has been.
+Token ids of a `counted` source are their positions in it, so that a stream shows what it has read.
 """
 
 from collections.abc import Iterator
@@ -47,13 +47,15 @@ def opened(cuts: list[int], chunk_tokens: int, seed: int = 1, first: int = 0) ->
 @example([3, 4, 6], 4, 1, 1)  # a tail of one token
 @example([1, 1, 1, 1, 1], 2, 0, 1)  # shards smaller than a chunk
 def test_each_epoch_visits_each_chunk_once(cuts: list[int], chunk: int, epoch: int, seed: int) -> None:
-    """Fails if what is left behind the last whole chunk is permuted as if it were whole."""
+    """Fails if the remainder after the last full chunk is permuted like a full one."""
     tokens = sum(cuts)
     with opened(cuts, chunk, seed) as stream:
         read_N, _ = stream.read(epoch * tokens, tokens)
     whole = tokens // chunk
     chunks_CN = read_N[: whole * chunk].reshape(whole, chunk).astype(np.int64)
-    assert np.array_equal(chunks_CN - chunks_CN[:, :1], np.tile(np.arange(chunk), (whole, 1)))  # each in one piece
+    assert np.array_equal(
+        chunks_CN - chunks_CN[:, :1], np.tile(np.arange(chunk), (whole, 1))
+    )  # each chunk is contiguous
     assert sorted(chunks_CN[:, 0].tolist()) == [number * chunk for number in range(whole)]
     assert read_N[whole * chunk :].tolist() == list(range(whole * chunk, tokens))
 
@@ -65,7 +67,7 @@ def test_each_epoch_visits_each_chunk_once(cuts: list[int], chunk: int, epoch: i
 @example([17], 4, 16, 2)
 @example([2], 1, 30, 3)
 def test_each_token_is_a_target_once_an_epoch(cuts: list[int], chunk: int, width: int, epochs: int) -> None:
-    """Fails if sequences of T + 1 tokens are read at a stride of T + 1: what opens each is never a target."""
+    """Fails if sequences of T + 1 tokens have a stride of T + 1: their first tokens would never be targets."""
     tokens = sum(cuts)
     targets: list[int] = []
     with opened(cuts, chunk) as stream:
@@ -80,8 +82,8 @@ def test_each_token_is_a_target_once_an_epoch(cuts: list[int], chunk: int, width
 
 @ON_DISK
 @given(CUTS, CHUNKS, st.integers(0, 300), st.integers(1, 200))
-def test_any_part_is_that_part_of_the_whole(cuts: list[int], chunk: int, start: int, count: int) -> None:
-    """Fails if a chunk that is begun in its middle is read from its start, or a seam is told at the first token."""
+def test_any_range_equals_that_part_of_the_stream(cuts: list[int], chunk: int, start: int, count: int) -> None:
+    """Fails if a read in the middle of a chunk starts at its beginning, or if the first token is a seam."""
     with opened(cuts, chunk) as stream:
         whole_N, seams = stream.read(0, start + count)
         part_N, part_seams = stream.read(start, count)
@@ -95,8 +97,8 @@ def test_any_part_is_that_part_of_the_whole(cuts: list[int], chunk: int, start: 
 
 @ON_DISK
 @given(CUTS, CHUNKS, st.integers(0, 300), st.integers(1, 100))
-def test_pieces_say_where_the_tokens_lie(cuts: list[int], chunk: int, start: int, count: int) -> None:
-    """Fails if a piece goes on in the next shard at the place where it stopped in the one before it."""
+def test_slices_locate_the_tokens(cuts: list[int], chunk: int, start: int, count: int) -> None:
+    """Fails if a range continues in the next shard at the offset where it left the previous one."""
     starts = {f"books-train-{number:03d}.arrow": sum(cuts[:number]) for number in range(len(cuts))}
     with opened(cuts, chunk) as stream:
         told = [
@@ -107,8 +109,8 @@ def test_pieces_say_where_the_tokens_lie(cuts: list[int], chunk: int, start: int
         assert told == stream.read(start, count)[0].tolist()
 
 
-def test_epochs_seeds_and_sources_have_orders_of_their_own() -> None:
-    """Fails if the key leaves out the epoch, the seed, or the source's name."""
+def test_epochs_seeds_and_sources_have_different_orders() -> None:
+    """Fails if the key omits the epoch, the seed, or the source's name."""
     made = {"books": counted([120]), "poems": counted([120])}
     with corpora_of(made, chunk_tokens=2) as corpora:
         poems = SourceStream(corpora.sources["poems"], 1, VOCABULARY, ShardMaps())
@@ -121,30 +123,30 @@ def test_epochs_seeds_and_sources_have_orders_of_their_own() -> None:
     assert len({tuple(order_N.tolist()) for order_N in orders}) == len(orders)
 
 
-def test_tokens_over_65535_are_read_as_they_are() -> None:
-    """Fails if the buffer is uint16 whatever the vocabulary."""
+def test_tokens_over_65535_are_read() -> None:
+    """Fails if the buffer is always uint16."""
     with opened([40, 40], 7, first=69_000) as stream:
         read_N, _ = stream.read(0, 80)
     assert read_N.dtype == np.uint32
     assert sorted(read_N.tolist()) == list(range(69_000, 69_080))
 
 
-def test_what_is_read_is_a_copy_that_may_be_written_to() -> None:
+def test_read_returns_a_writable_copy() -> None:
     with opened([20], 4) as stream:
         read_N: NDArray[np.unsignedinteger] = stream.read(0, 20)[0]
         read_N[:] = 7
         assert stream.read(0, 20)[0].tolist() != read_N.tolist()
 
 
-def test_few_maps_are_enough() -> None:
-    """Fails if the newest map is closed in place of the one that was not used for longest."""
+def test_the_least_recently_used_map_is_closed() -> None:
+    """Fails if the newest map is closed instead."""
     with corpora_of({"books": counted([10] * 6)}, chunk_tokens=3) as corpora:
         source = corpora.sources["books"]
         maps = ShardMaps(limit=2)
         narrow, wide = stream_of(corpora, maps=maps).read(0, 130), stream_of(corpora).read(0, 130)
         kept, newer = maps.open(source.train[0]), maps.open(source.train[1])
         assert maps.open(source.train[0]) is kept
-        assert maps.open(source.train[2]) is not newer  # number 1 is closed for it
+        assert maps.open(source.train[2]) is not newer  # closes number 1
         assert maps.open(source.train[0]) is kept
         assert maps.open(source.train[1]) is not newer
     assert np.array_equal(narrow[0], wide[0])
@@ -152,7 +154,7 @@ def test_few_maps_are_enough() -> None:
 
 @contextmanager
 def two_builds(other: Made, **settings: object) -> Iterator[tuple[SourceStream, Path]]:
-    """A stream that has read nothing yet, and a shard of another build to put in the place of its own."""
+    """Yield a fresh stream whose shard was replaced with that of another build, and the path of the shard."""
     with TemporaryDirectory() as temporary:
         folder = write(Path(temporary) / "ours", {"books": counted([64])}, chunk_tokens=8)
         theirs = write(Path(temporary) / "theirs", {"books": other}, chunk_tokens=8, **settings)  # type: ignore[arg-type]
@@ -161,7 +163,7 @@ def two_builds(other: Made, **settings: object) -> Iterator[tuple[SourceStream, 
         yield stream_of(open_corpora({"main": str(folder)})), folder / shard
 
 
-def test_a_shard_of_another_tokenizer_is_refused() -> None:
+def test_a_shard_of_another_tokenizer_is_rejected() -> None:
     """Fails if only the number of tokens is compared."""
     with (
         two_builds(counted([64]), tokenizer="ab" * 32) as (stream, path),
@@ -171,7 +173,7 @@ def test_a_shard_of_another_tokenizer_is_refused() -> None:
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_shard_of_another_length_is_refused() -> None:
+def test_a_shard_of_another_length_is_rejected() -> None:
     """Fails if only the tokenizer is compared: a stream would run over the shard's end."""
     with (
         two_builds(counted([63])) as (stream, _),
@@ -180,8 +182,8 @@ def test_a_shard_of_another_length_is_refused() -> None:
         stream.read(0, 5)
 
 
-def test_a_shard_of_wider_tokens_is_refused() -> None:
-    """Fails without a look at the type: numpy cuts uint32 to uint16 without a word."""
+def test_a_shard_of_wider_tokens_is_rejected() -> None:
+    """Fails if the type is not checked: numpy truncates uint32 to uint16 silently."""
     with (
         two_builds(documents([[64]]), vocabulary=LARGE) as (stream, _),
         pytest.raises(
@@ -192,7 +194,7 @@ def test_a_shard_of_wider_tokens_is_refused() -> None:
 
 
 @pytest.mark.parametrize("keep", [None, 0, 10, 700])
-def test_a_shard_that_is_gone_or_cut_short_is_an_error_that_names_it(keep: int | None) -> None:
+def test_a_missing_or_truncated_shard_is_named(keep: int | None) -> None:
     """Fails if shards are mapped without the checks of `open_token_shard`."""
     with two_builds(counted([64])) as (stream, path):
         content = path.read_bytes()

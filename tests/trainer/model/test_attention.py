@@ -1,4 +1,4 @@
-"""Attention: against softmax written out, in float64, and one kernel against the other."""
+"""Attention against softmax written out in float64, and one kernel against the other."""
 
 import math
 
@@ -29,7 +29,7 @@ def made(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
-def written_out(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, attended_BTS: Tensor) -> Tensor:
+def softmax_attention(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, attended_BTS: Tensor) -> Tensor:
     """Softmax attention, one query head at a time."""
     group = q_BHTE.shape[1] // k_BKSE.shape[1]
     outs = []
@@ -47,14 +47,14 @@ def segments_of(*rows: list[int]) -> Tensor:
 
 @pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
 @pytest.mark.parametrize("masked", [True, False])
-def test_attention_and_its_gradients_are_those_of_softmax(heads: int, kv_heads: int, masked: bool) -> None:
+def test_attention_and_its_gradients_equal_softmax_written_out(heads: int, kv_heads: int, masked: bool) -> None:
     segments_BT = segments_of([3, 1, 5], [9]) if masked else segments_of([9], [9])
     mask: Mask = document_mask(segments_BT) if masked else None
     attended_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & torch.ones(9, 9, dtype=torch.bool).tril()
     parts = [made(2, count, 9, 8, seed=count + place) for place, count in enumerate((heads, kv_heads, kv_heads))]
     weights = made(2, heads, 9, 8, seed=99)
     results = []
-    for compute, how in ((attend, mask), (written_out, attended_BTS)):
+    for compute, how in ((attend, mask), (softmax_attention, attended_BTS)):
         leaves = [part.clone().requires_grad_() for part in parts]
         out = compute(*leaves, how)  # type: ignore[operator]
         (out * weights).sum().backward()
@@ -66,8 +66,8 @@ def test_attention_and_its_gradients_are_those_of_softmax(heads: int, kv_heads: 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
 @pytest.mark.parametrize("lengths", [([300],), ([1, 130, 40, 129],), ([128, 172], [299, 1])], ids=str)
-def test_both_kernels_give_the_same(heads: int, kv_heads: int, lengths: tuple[list[int], ...]) -> None:
-    """300 positions are three of FlexAttention's blocks, the last one not full."""
+def test_both_kernels_give_the_same_result(heads: int, kv_heads: int, lengths: tuple[list[int], ...]) -> None:
+    """300 positions are three of FlexAttention's blocks; the last is not full."""
     segments_BT = segments_of(*lengths)
     q_BHTE = made(len(lengths), heads, 300, 16)
     k_BKTE, v_BKTE = (made(len(lengths), kv_heads, 300, 16, seed=seed) for seed in (1, 2))
@@ -78,7 +78,7 @@ def test_both_kernels_give_the_same(heads: int, kv_heads: int, lengths: tuple[li
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7).map(sorted), min_size=1, max_size=3))
-def test_a_token_attends_to_its_own_segment_up_to_itself(rows: list[list[int]]) -> None:
+def test_a_token_attends_to_its_segment_up_to_itself(rows: list[list[int]]) -> None:
     mask_B1TS = document_mask(torch.tensor(rows, dtype=torch.int32))
     assert isinstance(mask_B1TS, Tensor)
     for row, segments in enumerate(rows):
@@ -87,7 +87,7 @@ def test_a_token_attends_to_its_own_segment_up_to_itself(rows: list[list[int]]) 
 
 
 @given(st.integers(0, 100_000), st.sampled_from([10_000.0, 500_000.0]))
-def test_angles_are_right_at_far_positions(position: int, base: float) -> None:
+def test_angles_are_exact_at_far_positions(position: int, base: float) -> None:
     """In fp32 the angles themselves would be off by up to 0.008 there."""
     angles = rotary_angles(100_001, 8, base, like=torch.zeros(()))
     assert angles.cos_TR.dtype == torch.float32
@@ -96,7 +96,7 @@ def test_angles_are_right_at_far_positions(position: int, base: float) -> None:
     assert angles.sin_TR[position].tolist() == pytest.approx([math.sin(angle) for angle in expected], abs=1e-7)
 
 
-def test_rotation_multiplies_complex_numbers() -> None:
+def test_rotation_is_a_product_of_complex_numbers() -> None:
     angles = rotary_angles(50, 8, 10_000.0, like=WHOLE)
     x_BHTE = made(2, 3, 50, 8)
     x_BHTR = torch.complex(x_BHTE[..., :4], x_BHTE[..., 4:])
@@ -105,8 +105,8 @@ def test_rotation_multiplies_complex_numbers() -> None:
 
 
 @given(st.integers(0, 900), st.integers(0, 90), st.integers(0, 10**6))
-def test_scores_depend_on_the_distance_alone(near: int, distance: int, seed: int) -> None:
-    """Why positions need not begin anew with each document."""
+def test_scores_depend_only_on_the_distance(near: int, distance: int, seed: int) -> None:
+    """Therefore positions need not restart with each document."""
     angles = rotary_angles(1000, 16, 500_000.0, like=WHOLE)
     q_E, k_E = made(16, seed=seed), made(16, seed=seed + 1)
 
@@ -119,7 +119,7 @@ def test_scores_depend_on_the_distance_alone(near: int, distance: int, seed: int
 
 
 def test_rotation_of_bf16_is_rounded_once() -> None:
-    """The turning itself is fp32."""
+    """The rotation itself is in fp32."""
     x_BHTE = made(1, 2, 400, 16).bfloat16()
     turned = rotate(x_BHTE, rotary_angles(400, 16, 10_000.0, like=x_BHTE))
     exact = rotate(x_BHTE.double(), rotary_angles(400, 16, 10_000.0, like=WHOLE))

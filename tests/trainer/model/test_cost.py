@@ -1,4 +1,4 @@
-"""What a model costs, against torch's own counting: of parameters, of FLOPs, and of what autograd keeps."""
+"""Cost of a model against torch's own counts of parameters, FLOPs and tensors kept by autograd."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -61,7 +61,7 @@ def shapes(draw: st.DrawFn) -> LlamaConfig:
 
 @settings(max_examples=25, deadline=None)
 @given(shapes())
-def test_parameters_are_those_of_the_model(config: LlamaConfig) -> None:
+def test_parameters_equal_those_of_the_model(config: LlamaConfig) -> None:
     with torch.device("meta"):
         model = LlamaModel(config)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -75,7 +75,7 @@ def test_parameters_are_those_of_the_model(config: LlamaConfig) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("config", SHAPES)
-def test_flops_are_those_that_torch_counts(config: LlamaConfig, masked: bool) -> None:
+def test_flops_equal_torchs_count(config: LlamaConfig, masked: bool) -> None:
     sequence_tokens, sequences = 96, 2
     model = LlamaModel(config)
     tokens_BT = torch.randint(0, config.vocab_size, (sequences, sequence_tokens))
@@ -91,7 +91,7 @@ def test_flops_are_those_that_torch_counts(config: LlamaConfig, masked: bool) ->
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_activations_are_those_that_autograd_keeps(config: LlamaConfig) -> None:
+def test_activations_equal_what_autograd_keeps(config: LlamaConfig) -> None:
     model = LlamaModel(config)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -111,7 +111,7 @@ def test_activations_are_those_that_autograd_keeps(config: LlamaConfig) -> None:
     assert found - norms == pytest.approx(config.activation_bytes_per_token(bf16=False), rel=0.01)
 
 
-def test_llama_3_8b_is_counted_as_published() -> None:
+def test_llama_3_8b_has_the_published_size() -> None:
     config = LlamaConfig(32, 4096, 32, 8, 128, 14336, 128_256, 500_000.0, 1e-5, False)
     counted = config.count_parameters()
     assert (
@@ -150,7 +150,7 @@ def test_device_hours() -> None:
         ("h100", 989.4),
     ],
 )
-def test_peaks_of_devices(name: str, tflops: float) -> None:
+def test_peak_flops_by_device_name(name: str, tflops: float) -> None:
     assert cost.peak_flops(name) == pytest.approx(tflops * 1e12)
 
 
@@ -168,11 +168,11 @@ def test_peaks_of_devices(name: str, tflops: float) -> None:
         "",
     ],
 )
-def test_a_device_of_which_no_peak_is_known(name: str) -> None:
+def test_other_devices_have_no_known_peak(name: str) -> None:
     assert cost.peak_flops(name) is None
 
 
-def test_every_name_finds_its_own_peak() -> None:
+def test_every_listed_name_matches_itself() -> None:
     assert {name: cost.peak_flops(name) for name in cost.PEAK_FLOPS} == cost.PEAK_FLOPS
 
 
@@ -199,7 +199,7 @@ def _parts(memory: cost.Memory) -> Iterator[int]:
     yield from (memory.gathered_bytes, memory.activations_bytes, memory.logits_bytes)
 
 
-def test_memory_is_shared_out_where_it_can_be() -> None:
+def test_memory_is_divided_among_devices() -> None:
     two, eight = _memory(UNTIED, devices=2), _memory(UNTIED, devices=8)
     assert eight.moments_bytes == pytest.approx(two.moments_bytes / 4, abs=8)
     assert eight.gathered_bytes == two.gathered_bytes

@@ -1,4 +1,4 @@
-"""The loss: what it is of one token."""
+"""The loss of a token."""
 
 import math
 
@@ -12,7 +12,7 @@ from trainer.model.cross_entropy import token_losses
 
 
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=6), st.data())
-def test_a_loss_is_minus_the_logarithm_of_the_targets_probability(logits: list[float], data: st.DataObject) -> None:
+def test_the_loss_is_the_negative_log_probability_of_the_target(logits: list[float], data: st.DataObject) -> None:
     target = data.draw(st.integers(0, len(logits) - 1))
     found = token_losses(torch.tensor([[logits]], dtype=torch.float64), torch.tensor([[target]]))
     expected = math.log(math.fsum(math.exp(logit) for logit in logits)) - logits[target]
@@ -20,7 +20,7 @@ def test_a_loss_is_minus_the_logarithm_of_the_targets_probability(logits: list[f
     assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_ignored_targets_cost_nothing_and_teach_nothing() -> None:
+def test_ignored_targets_have_no_loss_and_no_gradient() -> None:
     logits_BTV = torch.randn(2, 3, 5, requires_grad=True)
     losses_BT = token_losses(logits_BTV, torch.tensor([[1, IGNORED, 0], [IGNORED, IGNORED, 4]]))
     losses_BT.sum().backward()

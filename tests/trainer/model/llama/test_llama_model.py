@@ -1,4 +1,4 @@
-"""The model: against transformers' LLaMA on the same weights, documents alone and packed, and its first weights."""
+"""LLaMA against transformers' on the same weights; packed documents against single ones; initial weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,7 +35,7 @@ SHAPES = {
     "another base": replace(SMALL, rope_theta=100.0),
     "another epsilon": replace(SMALL, rms_norm_eps=0.1),
 }
-THEIRS = {  # names of ours, and of transformers'
+THEIRS = {  # our names: transformers' names
     "embedding": "model.embed_tokens",
     "blocks": "model.layers",
     "attention_norm": "input_layernorm",
@@ -54,7 +54,7 @@ THEIRS = {  # names of ours, and of transformers'
 
 
 class _InFloat64(ModuleType):
-    """torch, as transformers' LLaMA shall see it: it reckons norms, angles and softmax in fp32, whatever the model."""
+    """torch with fp32 replaced by float64: transformers' LLaMA computes norms, angles and softmax in fp32."""
 
     def __getattr__(self, name: str) -> object:
         return torch.float64 if name in ("float", "float32") else getattr(torch, name)
@@ -62,7 +62,7 @@ class _InFloat64(ModuleType):
 
 @pytest.fixture
 def llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """transformers' LLaMA, in float64 all through."""
+    """transformers' LLaMA, computing in float64 throughout."""
     from transformers.models.llama import modeling_llama
 
     monkeypatch.setattr(modeling_llama, "torch", _InFloat64("torch"))
@@ -70,7 +70,7 @@ def llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def made(config: LlamaConfig, seed: int = 1) -> LlamaModel:
-    """A float64 model whose gains are not 1, nor its logits nearly equal."""
+    """A float64 model with gains other than 1 and logits that differ clearly."""
     model = LlamaModel(config).double()
     initialize(model, seed, 0.3)
     generator = torch.Generator().manual_seed(seed)
@@ -135,8 +135,8 @@ def test_logits_and_gradients_are_those_of_transformers_llama(config: LlamaConfi
 
 
 @pytest.mark.parametrize("config", [SHAPES["grouped"], SHAPES["tied"]], ids=["grouped", "tied"])
-def test_packed_documents_are_what_they_are_alone(config: LlamaConfig) -> None:
-    """Alone, a document also stands at position 0: where it begins in the sequence changes nothing."""
+def test_packed_documents_give_the_same_logits_as_alone(config: LlamaConfig) -> None:
+    """A single document starts at position 0, so that the test also covers the start position in the sequence."""
     model = made(config)
     tokens_BT = tokens_of(config, 2, 60)
     cuts = [[0, 1, 24, 60], [0, 33, 59, 60]]
@@ -153,7 +153,7 @@ def test_packed_documents_are_what_they_are_alone(config: LlamaConfig) -> None:
                 torch.testing.assert_close(packed_BTV[row : row + 1, start:end], alone_BTV, rtol=0, atol=1e-9)
 
 
-def test_no_token_sees_the_ones_behind_it() -> None:
+def test_logits_do_not_depend_on_later_tokens() -> None:
     model = made(SMALL)
     tokens_BT = tokens_of(SMALL, 1, 20)
     changed_BT = tokens_BT.clone()
@@ -164,7 +164,7 @@ def test_no_token_sees_the_ones_behind_it() -> None:
     assert (difference_T[12:] > 0).all()
 
 
-def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
+def test_norms_of_a_bf16_model_compute_in_fp32() -> None:
     norm = LlamaModel(SMALL).norm.bfloat16()
     x_BTD = 300 * torch.randn(2, 50, SMALL.hidden_size, generator=torch.Generator().manual_seed(0)).bfloat16()
     exact_BTD = x_BTD.double() * (x_BTD.double().square().mean(-1, keepdim=True) + SMALL.rms_norm_eps).rsqrt()
@@ -172,7 +172,7 @@ def test_norms_reckon_in_fp32_where_the_model_is_bf16() -> None:
 
 
 @pytest.mark.parametrize("parameters", [torch.bfloat16, torch.float32], ids=["bf16", "autocast"])
-def test_bf16_comes_near_to_float64(parameters: torch.dtype) -> None:
+def test_bf16_is_near_float64(parameters: torch.dtype) -> None:
     exact, model = made(SMALL), made(SMALL).to(parameters)
     tokens_BT = tokens_of(SMALL, 2, 30)
     segments_BT = (tokens_BT == 3).cumsum(1)
@@ -183,8 +183,8 @@ def test_bf16_comes_near_to_float64(parameters: torch.dtype) -> None:
     assert (logits_BTV.double() - exact_BTV).std() < 0.03 * exact_BTV.std()
 
 
-def test_a_block_compiles_whole() -> None:
-    """In one graph, arguments included; without the code generator, which takes long."""
+def test_a_block_compiles_to_one_graph() -> None:
+    """Arguments included; without the code generator, which is slow."""
     model, compiled = made(SMALL), made(SMALL)
     for block in compiled.blocks:
         block.compile(backend="aot_eager", fullgraph=True)
@@ -198,7 +198,7 @@ def test_a_block_compiles_whole() -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_names_are_those_that_checkpoints_hold(tied: bool) -> None:
+def test_parameter_names_never_change(tied: bool) -> None:
     config = replace(SMALL, num_hidden_layers=1, tie_word_embeddings=tied)
     block = [f"attention.{part}" for part in ("query", "key", "value", "out")] + ["attention_norm", "mlp_norm"]
     block += [f"mlp.{part}" for part in ("gate", "up", "down")]
@@ -206,7 +206,7 @@ def test_names_are_those_that_checkpoints_hold(tied: bool) -> None:
     assert set(LlamaModel(config).state_dict()) == {f"{name}.weight" for name in names}
 
 
-def test_shape_of_a_training_file() -> None:
+def test_settings_resolve_to_a_config() -> None:
     least = LlamaSettings(num_hidden_layers=3, hidden_size=24, num_attention_heads=4, intermediate_size=64)
     assert least.resolve(100) == LlamaConfig(3, 24, 4, 4, 6, 64, 100, 500_000.0, 1e-5, False)
     full = LlamaSettings(
@@ -223,7 +223,7 @@ def test_shape_of_a_training_file() -> None:
     assert full.resolve(7) == LlamaConfig(3, 24, 4, 2, 16, 64, 7, 1e4, 1e-6, True)
 
 
-def test_first_weights_have_their_spread() -> None:
+def test_initial_weights_have_the_configured_spread() -> None:
     config = replace(
         SMALL,
         num_hidden_layers=8,
@@ -244,7 +244,7 @@ def test_first_weights_have_their_spread() -> None:
             assert abs(parameter.mean().item()) < 0.001, name
 
 
-def test_first_weights_depend_on_seed_and_name_alone() -> None:
+def test_initial_weights_depend_on_seed_and_name_alone() -> None:
     def first_weights(seed: int, turned: bool = False, on_meta: bool = False) -> dict[str, Tensor]:
         with torch.device("meta" if on_meta else "cpu"):
             model = LlamaModel(SMALL)
@@ -267,7 +267,7 @@ def test_first_weights_depend_on_seed_and_name_alone() -> None:
     assert len(set(firsts)) == len(firsts)
 
 
-def test_nothing_stays_uninitialised() -> None:
+def test_parameters_that_would_stay_uninitialized_are_rejected() -> None:
     with torch.device("meta"):
         on_meta = LlamaModel(SMALL)
     with pytest.raises(AssertionError, match=r"embedding.weight is on the meta device"):
