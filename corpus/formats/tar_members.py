@@ -9,7 +9,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from tarfile import TarInfo
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, UnreadableError
 from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
@@ -31,30 +31,18 @@ def is_tar(head: bytes) -> bool:
     return _header(head[:BLOCK_BYTES]) is not None or (len(head) >= BLOCK_BYTES and not head[:BLOCK_BYTES].strip(b"\0"))
 
 
-class TarBytes(Protocol):
-    """An archive's bytes. `place` is the offset in the file of the next one, `size` that of the file's end."""
-
-    meter: ArchiveMeter
-    size: int
-
-    @property
-    def place(self) -> int: ...
-
-    def parts(self, size: int) -> Iterator[bytes]:
-        """Yield the next `size` bytes, or all that are left. Raises UnreadableError."""
-
-    def skip(self, size: int) -> int:
-        """Pass over `size` bytes; return how many there were. Raises UnreadableError."""
-
-
 class PlainBytes:
-    """The bytes of a tar on the disk from an offset on. Those that are passed over are not read."""
+    """The bytes of a tar on the disk from an offset on. Those that are passed over are not read.
+
+    `place` is the offset in the file of the next byte, `size` that of the file's end.
+    """
 
     def __init__(self, file: BinaryIO, start: int, limits: ArchiveLimits) -> None:
         self._file, self.place, self.meter = file, start, ArchiveMeter(limits)
         self.size = file.seek(0, os.SEEK_END)
 
     def parts(self, size: int) -> Iterator[bytes]:
+        """Yield the next `size` bytes, or all that are left."""
         self._file.seek(self.place)
         while size and (part := self._file.read(min(size, _READ_BYTES))):
             self.place += len(part)
@@ -62,13 +50,14 @@ class PlainBytes:
             yield part
 
     def skip(self, size: int) -> int:
+        """Pass over `size` bytes; return how many there were."""
         skipped = max(0, min(size, self.size - self.place))
         self.place += skipped
         return skipped
 
 
 class DecompressedBytes:
-    """The bytes of a compressed tar, out of the pieces of a file of `size` bytes."""
+    """The same of a compressed tar, out of the pieces of a file of `size` bytes. Raises UnreadableError."""
 
     def __init__(self, pieces: Iterator[StreamPiece | StreamDamage], size: int, limits: ArchiveLimits) -> None:
         self._pieces, self.size, self.meter = pieces, size, ArchiveMeter(limits)
@@ -95,6 +84,9 @@ class DecompressedBytes:
 
     def skip(self, size: int) -> int:
         return sum(map(len, self.parts(size)))
+
+
+TarBytes = PlainBytes | DecompressedBytes
 
 
 def tar_members(data: TarBytes, wanted: Wanted, block: bytes = b"") -> ArchiveWalk:
