@@ -16,7 +16,7 @@ from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, leng
 from corpus.store.finished_build import Build, BuiltJob
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import SPLITS, TokenShard, open_token_shard
-from corpus.tokens.runs import KEYS, Run, order_key
+from corpus.tokens.runs import KEYS, TokenRun, order_key
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _run(build: Build, texts: Texts, task: int, rows: slice) -> Iterator[str]:
     path = file_of(job, task, "run", "arrow")
     found: list[tuple[bytes, str, int]] = []
     ledger = Ledger()
-    for batch in Run(path).rows(0, KEYS):
+    for batch in TokenRun(path).rows(0, KEYS):
         splits = [SPLITS[split] for split in batch.splits_D.tolist()]
         ids = [each.tobytes().rstrip(b"\0") for each in batch.ids_D16]
         found += zip(ids, splits, batch.bytes_D.tolist(), strict=True)

@@ -1,7 +1,7 @@
-"""Token runs to token shards: where a source's quota ends, and its documents before that point, in order.
+"""Merge the token runs of a source into token shards, up to the quota, in order of (shuffle key, id).
 
-Memory: `threshold` holds the rows of one key bin, without tokens. `merge` holds one shard, and one
-window of about WINDOW_TOKENS twice. One run is open at a time, whatever their number: nothing is spilled to disk.
+Memory: `threshold` holds the rows of one key bin without tokens. `merge` holds one shard, and a window of about
+WINDOW_TOKENS twice. One run is open at a time, and nothing is written to disk in between.
 
 Legend: D documents, N tokens of all documents, B key bins, S splits, 16 bytes of an id.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from corpus.errors import CorpusError
 from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Tokens, TokenShard, token_dtype
-from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, Rows, Run, RunHeader
+from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, RunHeader, RunRows, TokenRun
 
 REVISION = 1  # raised whenever the same runs give other shards
 WINDOW_TOKENS = 16_000_000
@@ -25,7 +25,7 @@ TRAIN = SPLITS.index("train")
 
 
 class Cut(NamedTuple):
-    """A point in the order of (key, id); what lies before it is taken."""
+    """A point in the order of (key, id); documents before it are taken."""
 
     key: int
     id: bytes
@@ -35,166 +35,138 @@ NOTHING = Cut(0, bytes(16))
 EVERYTHING = Cut(KEYS, bytes(16))
 
 
-class Merged(NamedTuple):
-    """The next shard of a partition, and how many of its documents are in each language."""
+class MergedShard(NamedTuple):
+    """The next shard of a partition, and the number of its documents by language."""
 
     shard: TokenShard
     languages: dict[str, int]
 
 
-class _Found(NamedTuple):
-    """Documents of one split out of one batch of a run, copied."""
+class _Columns(NamedTuple):
+    """Documents as columns."""
 
     keys_D: NDArray[np.uint64]
     ids_D16: NDArray[np.uint8]
-    languages_D: NDArray[np.int64]  # index into a list that all runs share
+    languages_D: NDArray[np.object_]
     bytes_D: NDArray[np.int64]
-    lengths_D: NDArray[np.int64]
-    tokens_N: Tokens
+    lengths_D: NDArray[np.int64]  # in tokens
+
+    def select(self, index: NDArray[np.intp] | slice) -> "_Columns":
+        keys_D, ids_D16, languages_D, bytes_D, lengths_D = self
+        return _Columns(keys_D[index], ids_D16[index], languages_D[index], bytes_D[index], lengths_D[index])
+
+    @staticmethod
+    def concatenate(parts: Sequence["_Columns"]) -> "_Columns":
+        return _Columns(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class _Window(NamedTuple):
-    """Documents of all runs in a key range, in order; document i is `tokens_N[starts_D[i]:ends_D[i]]`."""
+    """Documents of all runs in a key range, in order; document i starts at token starts_D[i] of tokens_N."""
 
-    ids_D16: NDArray[np.uint8]
-    languages_D: NDArray[np.int64]
-    bytes_D: NDArray[np.int64]
+    documents: _Columns
     starts_D: NDArray[np.int64]
-    ends_D: NDArray[np.int64]
-    sizes_D: NDArray[np.int64]  # in a shard: bytes of this document and all before it
     tokens_N: Tokens
 
 
 def threshold(runs: Sequence[Path], quota: int) -> Cut:
-    """The end of the smallest prefix of a source's training documents that holds `quota` tokens (or of all of them).
-
-    Found from the headers, then from the rows of one bin.
-    """
+    """Return the end of the shortest prefix of a source's training documents with at least `quota` tokens."""
     if quota <= 0:
         return NOTHING
+    # The bins in the headers tell the one in which the quota is reached.
     total_B = np.cumsum(_headers(runs)[1].tokens_SB[TRAIN])
     if quota > total_B[-1]:
         return EVERYTHING
     number = int(np.searchsorted(total_B, quota))
     before, end = int(total_B[number - 1]) if number else 0, (number + 1) << BIN_BITS
-    keys_D, ids_D16, lengths_D = _train_rows(runs, number << BIN_BITS, end)
-    order = _order(keys_D, ids_D16)
-    taken_D = before + np.cumsum(lengths_D[order])
-    left = int(np.searchsorted(taken_D, quota)) + 1  # the first document left out
-    if left > len(order):
-        raise CorpusError(f"{runs[0].parent}: damaged token runs: they hold fewer tokens than their headers say")
-    return Cut(int(keys_D[order[left]]), ids_D16[order[left]].tobytes()) if left < len(order) else Cut(end, bytes(16))
+    # Only that bin's rows are read.
+    documents = _window(runs, "train", (number << BIN_BITS, end), EVERYTHING, with_tokens=False).documents
+    total_D = before + np.cumsum(documents.lengths_D)
+    left_out = int(np.searchsorted(total_D, quota)) + 1  # the first document beyond the quota
+    if left_out > len(total_D):
+        raise CorpusError(f"{runs[0].parent}: damaged token runs: they have fewer tokens than their headers state")
+    if left_out == len(total_D):
+        return Cut(end, bytes(16))
+    return Cut(int(documents.keys_D[left_out]), documents.ids_D16[left_out].tobytes())
 
 
 def merge(
     runs: Sequence[Path], recipe: str, split: Split, keys: tuple[int, int], cut: Cut, shard_bytes: int
-) -> Iterator[Merged]:
-    """The shards, of at most `shard_bytes` each, of one split's documents before `cut` with low <= key < high.
+) -> Iterator[MergedShard]:
+    """Yield the shards of one split's documents before `cut` with low <= key < high, each of at most `shard_bytes`.
 
-    `recipe` is its fingerprint. The shards depend on the documents alone, not on how these lie in runs. A document
-    over `shard_bytes` gets a shard of its own.
+    `recipe` is the recipe's fingerprint. The shards depend on the documents alone, not on how the runs divide them. A
+    document over `shard_bytes` gets a shard of its own.
     """
     run, bins = _headers(runs)
-    languages: list[str] = []
-    filling = _Filling(ShardHeader(run.tokenizer, recipe, run.source, split), run.vocabulary, shard_bytes, languages)
-    for low, high in _windows(bins.tokens_SB[SPLITS.index(split)], keys[0], min(keys[1], cut.key + 1)):
-        window = _window(runs, split, (low, high), cut, languages)
-        done, documents = 0, len(window.sizes_D) if window else 0
-        while window and done < documents:
-            done = filling.take(window, done)
-            if done < documents:
+    header = ShardHeader(run.tokenizer, recipe, run.source, split)
+    filling = _FillingShard(header, token_dtype(run.vocabulary), shard_bytes)
+    for low_high in _key_ranges(bins.tokens_SB[SPLITS.index(split)], keys[0], min(keys[1], cut.key + 1)):
+        window, taken = _window(runs, split, low_high, cut), 0
+        while taken < len(window.starts_D):
+            taken = filling.take(window, taken)
+            if taken < len(window.starts_D):  # the shard is full
                 yield filling.finish()
     if filling.documents:
         yield filling.finish()
 
 
 def _headers(runs: Sequence[Path]) -> tuple[RunHeader, Bins]:
-    """The header that all runs share, and the sums of their bins."""
+    """Return the header that all runs share, and the sums of their bins."""
     if not runs:
-        raise ValueError("a source has at least one run, perhaps an empty one")
-    shared = Run(runs[0]).header
+        raise ValueError("expected at least one run of a source, which may be empty")
+    shared = TokenRun(runs[0]).header
     sums = Bins(*np.zeros((2, len(SPLITS), BINS), np.int64))
     for path in runs:
-        run = Run(path)
+        run = TokenRun(path)
         if run.header != shared:
-            raise CorpusError(f"{path}: a token run of {run.header}; expected {shared}, as {runs[0].name} has")
+            raise CorpusError(f"{path}: a token run of {run.header}; expected {shared}, as in {runs[0].name}")
         sums = Bins(sums.rows_SB + run.bins.rows_SB, sums.tokens_SB + run.bins.tokens_SB)
     return shared, sums
 
 
-def _train_rows(
-    runs: Sequence[Path], low: int, high: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int64]]:
-    """Keys, ids and lengths of the training documents in a key range, run after run."""
-    keys, ids, lengths = [np.empty(0, np.uint64)], [np.empty((0, 16), np.uint8)], [np.empty(0, np.int64)]
-    for path in runs:
-        for rows in Run(path).rows(low, high):
-            train_D = rows.splits_D == TRAIN
-            keys.append(rows.keys_D[train_D])
-            ids.append(rows.ids_D16[train_D])
-            lengths.append(np.diff(rows.offsets_D1)[train_D])
-    return np.concatenate(keys), np.concatenate(ids), np.concatenate(lengths)
-
-
-def _windows(tokens_B: NDArray[np.int64], low: int, high: int) -> Iterator[tuple[int, int]]:
-    """[low, high) in consecutive key ranges of about WINDOW_TOKENS each: some bins, or a part of one."""
-    start, held = low, 0
+def _key_ranges(tokens_B: NDArray[np.int64], low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Divide [low, high) into consecutive key ranges of about WINDOW_TOKENS: several bins, or a part of one."""
+    start, tokens = low, 0
     for number in range(low >> BIN_BITS, BINS):
-        parts = int(tokens_B[number]) // WINDOW_TOKENS + 1
-        tokens = int(tokens_B[number]) // parts
+        parts = int(tokens_B[number]) // WINDOW_TOKENS + 1  # keys are hashes, so they are even inside a bin
+        part_tokens = int(tokens_B[number]) // parts
         for part in range(parts):
             key = (number << BIN_BITS) + (part << BIN_BITS) // parts
-            if held + tokens > WINDOW_TOKENS and start < key < high:
+            if tokens + part_tokens > WINDOW_TOKENS and start < key < high:
                 yield start, key
-                start, held = key, 0
-            held += tokens
+                start, tokens = key, 0
+            tokens += part_tokens
     if start < high:
         yield start, high
 
 
 def _window(
-    runs: Sequence[Path], split: Split, keys: tuple[int, int], cut: Cut, languages: list[str]
-) -> _Window | None:
-    """The documents asked for, or None; `languages` grows by those that are new."""
-    parts: list[_Found] = []
+    runs: Sequence[Path], split: Split, keys: tuple[int, int], cut: Cut, *, with_tokens: bool = True
+) -> _Window:
+    """Return one split's documents before `cut` with low <= key < high."""
+    # Copy them out of one run after the other, so that only one file is mapped at a time.
+    empty = np.empty(0, np.int64)
+    parts = [_Columns(np.empty(0, np.uint64), np.empty((0, 16), np.uint8), np.empty(0, np.object_), empty, empty)]
+    tokens: list[Tokens] = [np.empty(0, np.uint8)]
     for path in runs:
-        run = Run(path)
+        run = TokenRun(path)
         for rows in run.rows(*keys):
-            wanted = np.flatnonzero((rows.splits_D == SPLITS.index(split)) & _before(rows, cut))
-            if len(wanted):
-                languages += [name for name in run.languages if name not in languages]
-                numbers = np.array([languages.index(name) for name in run.languages], np.int64)
-                parts.append(_copied(rows, wanted, numbers))
-    if not parts:
-        return None
-    found = _Found(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    order = _order(found.keys_D, found.ids_D16)
-    ends_D = np.cumsum(found.lengths_D)[order]
-    lengths_D = found.lengths_D[order]
-    return _Window(
-        found.ids_D16[order],
-        found.languages_D[order],
-        found.bytes_D[order],
-        ends_D - lengths_D,
-        ends_D,
-        np.cumsum(lengths_D * found.tokens_N.itemsize + ROW_BYTES),
-        found.tokens_N,
-    )
+            languages_D = np.array(run.languages, np.object_)[rows.languages_D]
+            documents = _Columns(rows.keys_D, rows.ids_D16, languages_D, rows.bytes_D, np.diff(rows.offsets_D1))
+            selected = np.flatnonzero((rows.splits_D == SPLITS.index(split)) & _before(rows, cut))
+            parts.append(documents.select(selected))
+            if with_tokens and len(selected):
+                slices = _slices(rows.tokens_N, rows.offsets_D1[selected], parts[-1].lengths_D)
+                tokens.append(np.concatenate(slices))
+    # Sort by key, then id. The tokens stay where they are.
+    documents = _Columns.concatenate(parts)
+    halves = np.ascontiguousarray(documents.ids_D16).view(">u8")
+    order = np.lexsort((halves[:, 1], halves[:, 0], documents.keys_D))
+    starts_D = np.cumsum(documents.lengths_D) - documents.lengths_D
+    return _Window(documents.select(order), starts_D[order], np.concatenate(tokens))
 
 
-def _copied(rows: Rows, wanted: NDArray[np.intp], numbers: NDArray[np.int64]) -> _Found:
-    starts_D, ends_D = rows.offsets_D1[wanted], rows.offsets_D1[wanted + 1]
-    return _Found(
-        rows.keys_D[wanted],
-        rows.ids_D16[wanted],
-        numbers[rows.languages_D[wanted]],
-        rows.bytes_D[wanted],
-        ends_D - starts_D,
-        np.concatenate(_slices(rows.tokens_N, starts_D, ends_D)),
-    )
-
-
-def _before(rows: Rows, cut: Cut) -> NDArray[np.bool_]:
+def _before(rows: RunRows, cut: Cut) -> NDArray[np.bool_]:
     if cut.key >= KEYS:
         return np.ones(len(rows.keys_D), np.bool_)
     before_D = rows.keys_D < cut.key
@@ -203,53 +175,45 @@ def _before(rows: Rows, cut: Cut) -> NDArray[np.bool_]:
     return before_D
 
 
-def _order(keys_D: NDArray[np.uint64], ids_D16: NDArray[np.uint8]) -> NDArray[np.intp]:
-    halves = np.ascontiguousarray(ids_D16).view(">u8")
-    return np.lexsort((halves[:, 1], halves[:, 0], keys_D))
+def _slices(tokens_N: Tokens, starts_D: NDArray[np.int64], lengths_D: NDArray[np.int64]) -> list[Tokens]:
+    return [tokens_N[start : start + n] for start, n in zip(starts_D.tolist(), lengths_D.tolist(), strict=True)]
 
 
-def _slices(tokens_N: Tokens, starts_D: NDArray[np.int64], ends_D: NDArray[np.int64]) -> list[Tokens]:
-    return [tokens_N[start:end] for start, end in zip(starts_D.tolist(), ends_D.tolist(), strict=True)]
+class _FillingShard:
+    """The shard that documents are added to, in order."""
 
+    def __init__(self, header: ShardHeader, dtype: "np.dtype[np.unsignedinteger]", shard_bytes: int) -> None:
+        self._header, self._dtype, self._shard_bytes = header, dtype, shard_bytes
+        self._reset()
 
-class _Filling:
-    """The shard being filled."""
-
-    def __init__(self, header: ShardHeader, vocabulary: int, shard_bytes: int, languages: list[str]) -> None:
-        self._header, self._dtype, self._languages = header, token_dtype(vocabulary), languages
-        self._most = shard_bytes
-        self._start()
-
-    def _start(self) -> None:
-        # Reserved at full size, but pages that no token reaches never become memory.
-        self._tokens: Tokens = np.empty(self._most // self._dtype.itemsize, self._dtype)
-        self._columns: list[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    def _reset(self) -> None:
+        # Reserved at full size; pages that no token reaches take no memory.
+        self._tokens: Tokens = np.empty(self._shard_bytes // self._dtype.itemsize, self._dtype)
+        self._parts: list[_Columns] = []
         self._filled = self._size = self.documents = 0
 
     def take(self, window: _Window, first: int) -> int:
-        """Copies documents from `first` on while they fit (at least one into an empty shard); the next one's index."""
-        before = int(window.sizes_D[first - 1]) if first else 0
-        end = int(np.searchsorted(window.sizes_D, before + self._most - self._size, side="right"))
-        if end <= first:
+        """Add documents from `first` on while they fit, at least one to an empty shard; return the next one's index."""
+        sizes_D = np.cumsum(window.documents.lengths_D[first:] * self._dtype.itemsize + ROW_BYTES)
+        count = int(np.searchsorted(sizes_D, self._shard_bytes - self._size, side="right"))
+        if count == 0:
             if self.documents:
                 return first
-            end = first + 1
-            self._tokens = np.empty(int(window.ends_D[first] - window.starts_D[first]), self._dtype)
-        starts_D, ends_D = window.starts_D[first:end], window.ends_D[first:end]
-        lengths_D = ends_D - starts_D
-        filled = self._filled + int(lengths_D.sum())
-        np.concatenate(_slices(window.tokens_N, starts_D, ends_D), out=self._tokens[self._filled : filled])
-        taken = slice(first, end)
-        self._columns.append((window.ids_D16[taken], window.languages_D[taken], window.bytes_D[taken], lengths_D))
-        self._filled, self.documents = filled, self.documents + end - first
-        self._size += int(window.sizes_D[end - 1]) - before
-        return end
+            count = 1  # a document over the limit
+            self._tokens = np.empty(int(window.documents.lengths_D[first]), self._dtype)
+        taken = window.documents.select(slice(first, first + count))
+        filled = self._filled + int(taken.lengths_D.sum())
+        slices = _slices(window.tokens_N, window.starts_D[first : first + count], taken.lengths_D)
+        np.concatenate(slices, out=self._tokens[self._filled : filled])
+        self._parts.append(taken)
+        self._filled, self.documents = filled, self.documents + count
+        self._size += int(sizes_D[count - 1])
+        return first + count
 
-    def finish(self) -> Merged:
-        """The shard as it stands; the next one begins empty."""
-        ids_D16, languages_D, bytes_D, lengths_D = (np.concatenate(each) for each in zip(*self._columns, strict=True))
-        counts = Counter(self._languages[number] for number in languages_D.tolist())
-        offsets_D1 = np.concatenate([[0], np.cumsum(lengths_D)])
-        shard = TokenShard(self._header, ids_D16, self._tokens[: self._filled], offsets_D1, bytes_D)
-        self._start()
-        return Merged(shard, dict(sorted(counts.items())))
+    def finish(self) -> MergedShard:
+        """Return the shard, and start an empty one."""
+        columns = _Columns.concatenate(self._parts)
+        offsets_D1 = np.concatenate([[0], np.cumsum(columns.lengths_D)])
+        shard = TokenShard(self._header, columns.ids_D16, self._tokens[: self._filled], offsets_D1, columns.bytes_D)
+        self._reset()
+        return MergedShard(shard, dict(sorted(Counter(columns.languages_D.tolist()).items())))

@@ -1,7 +1,7 @@
-"""The token run: what one task tokenized of one source, in the order in which mix will write it.
+"""The token run: the tokens of one task of one source, sorted by (shuffle key, id).
 
-That order is by (key, id), where the key is a keyed hash of the id: the one global shuffle. The header counts rows
-and tokens of each key bin, so that quotas are found without reading a row. Format: docs/formats.md.
+The shuffle key is a keyed hash of the id, so that sorting is the global shuffle. The header has the numbers of rows and
+tokens of each key bin, from which quotas are found without reading rows. Format: docs/formats.md.
 
 Legend: D documents, D1 = D + 1, N tokens of all documents, B key bins, S splits (train, holdout), 16 bytes of an id.
 """
@@ -35,11 +35,11 @@ REVISION = 1  # raised whenever the same documents give another run
 KEYS = 2**64
 BINS = 1024
 BIN_BITS = 54  # bin = key >> 54
-BATCH_TOKENS = 1_000_000  # a batch holds about so many: more only where one document does
+BATCH_TOKENS = 1_000_000  # of a record batch at most, unless one document has more
 
 
 class RunHeader(NamedTuple):
-    """What all runs of a source must agree on to be merged."""
+    """Properties that all runs of a source must share to be merged."""
 
     source: str
     tokenizer: str  # SHA-256 of tokenizer.json, hex
@@ -47,8 +47,8 @@ class RunHeader(NamedTuple):
     seed: int
 
 
-class Rows(NamedTuple):
-    """Documents in order, as views of one batch; document i is `tokens_N[offsets_D1[i]:offsets_D1[i + 1]]`."""
+class RunRows(NamedTuple):
+    """Documents in order, as views of one batch. Document i is `tokens_N[offsets_D1[i]:offsets_D1[i + 1]]`."""
 
     keys_D: NDArray[np.uint64]
     ids_D16: NDArray[np.uint8]
@@ -60,19 +60,19 @@ class Rows(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """Counts by split and key bin."""
+    """Numbers of rows and tokens by split and key bin."""
 
     rows_SB: NDArray[np.int64]
     tokens_SB: NDArray[np.int64]
 
 
 def order_key(seed: int, document: str) -> int:
-    """Where a document stands in the shuffle."""
+    """Return the shuffle key of a document."""
     return keyed_hash(seed, "order", document)
 
 
 def schema(vocabulary: int) -> pa.Schema:
-    """The columns in order; no nulls anywhere."""
+    """Return the columns in order; none has nulls."""
     columns = {
         "key": pa.uint64(),
         "id": pa.binary(16),
@@ -93,7 +93,7 @@ class RunWriter:
         self._tokens: list[Tokens] = []
 
     def add(self, document: str, split: Split, language: str, text_bytes: int, tokens: Tokens) -> None:
-        """Takes one document: its id in hex, its language code, the UTF-8 bytes of its text, its tokens with EOS."""
+        """Add a document by its id (hex). `text_bytes` is the size of its text as UTF-8; `tokens` end in EOS."""
         if len(tokens) == 0 or tokens.dtype != self._dtype:
             raise ValueError(f"expected at least EOS, as {self._dtype}; found {len(tokens)} tokens of {tokens.dtype}")
         key = order_key(self._header.seed, document)
@@ -101,15 +101,16 @@ class RunWriter:
         self._tokens.append(tokens)
 
     def write(self, path: Path) -> None:
-        """Writes the run under exactly this name; the same documents, added in any order, give the same bytes."""
+        """Write the run to `path`. The same documents, added in any order, give the same bytes."""
         order = sorted(range(len(self._rows)), key=lambda row: self._rows[row][:2])
-        languages = sorted({row[3] for row in self._rows})
-        stored = {**self._header._asdict(), "vocabulary": str(self._header.vocabulary), "seed": str(self._header.seed)}
-        metadata = {"format_version": FORMAT_VERSION, **stored, "bins": self._bins()}
-        columns = schema(self._header.vocabulary).with_metadata(metadata)
+        rows, tokens = [self._rows[row] for row in order], [self._tokens[row] for row in order]
+        languages = sorted({row[3] for row in rows})
+        header = {key: str(value) for key, value in self._header._asdict().items()}
+        columns = schema(self._header.vocabulary)
+        columns = columns.with_metadata({"format_version": FORMAT_VERSION, **header, "bins": self._bins()})
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
-            for batch in self._batches(order):
-                writer.write_batch(self._batch(batch, languages, columns))
+            for start, end in _batch_ranges(list(map(len, tokens))):
+                writer.write_batch(_record_batch(rows[start:end], tokens[start:end], languages, columns))
 
     def _bins(self) -> str:
         counts = np.zeros((2, len(SPLITS), BINS), np.int64)
@@ -117,38 +118,37 @@ class RunWriter:
             counts[:, row[2], row[0] >> BIN_BITS] += (1, len(tokens))
         return json.dumps({"rows": counts[0].tolist(), "tokens": counts[1].tolist()}, separators=(",", ":"))
 
-    def _batches(self, order: list[int]) -> Iterator[list[int]]:
-        batch: list[int] = []
-        size = 0
-        for row in order:
-            if batch and size + len(self._tokens[row]) > BATCH_TOKENS:
-                yield batch
-                batch, size = [], 0
-            batch.append(row)
-            size += len(self._tokens[row])
-        if batch:
-            yield batch
 
-    def _batch(self, order: list[int], languages: list[str], columns: pa.Schema) -> pa.RecordBatch:
-        keys, ids, splits, codes, sizes = zip(*(self._rows[row] for row in order), strict=True)
-        lists = [self._tokens[row] for row in order]
-        index = {code: number for number, code in enumerate(languages)}
-        numbers = pa.array([index[code] for code in codes], pa.int32())
-        return pa.record_batch(
-            [
-                pa.array(np.array(keys, np.uint64)),
-                pa.array(ids, pa.binary(16)),
-                pa.array(splits, pa.uint8()),
-                pa.DictionaryArray.from_arrays(numbers, pa.array(languages, pa.string())),
-                pa.array(sizes, pa.int64()),
-                list_array(np.concatenate(lists), np.cumsum([0, *map(len, lists)], dtype=np.int64)),
-            ],
-            schema=columns,
-        )
+def _batch_ranges(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    """Divide documents of these lengths into ranges of at most BATCH_TOKENS, or one document."""
+    start = size = 0
+    for row, length in enumerate(lengths):
+        if row > start and size + length > BATCH_TOKENS:
+            yield start, row
+            start, size = row, 0
+        size += length
+    if lengths:
+        yield start, len(lengths)
 
 
-class Run:
-    """An open run; the file stays mapped as long as the run or a view of its rows is held."""
+def _record_batch(
+    rows: list[tuple[int, bytes, int, str, int]], tokens: list[Tokens], languages: list[str], columns: pa.Schema
+) -> pa.RecordBatch:
+    keys, ids, splits, codes, sizes = zip(*rows, strict=True)
+    numbers = pa.array([languages.index(code) for code in codes], pa.int32())
+    arrays = [
+        pa.array(np.array(keys, np.uint64)),
+        pa.array(ids, pa.binary(16)),
+        pa.array(splits, pa.uint8()),
+        pa.DictionaryArray.from_arrays(numbers, pa.array(languages, pa.string())),
+        pa.array(sizes, pa.int64()),
+        list_array(np.concatenate(tokens), np.cumsum([0, *map(len, tokens)], dtype=np.int64)),
+    ]
+    return pa.record_batch(arrays, schema=columns)
+
+
+class TokenRun:
+    """An open run. The file stays mapped while the run or a view of its rows exists."""
 
     def __init__(self, path: Path) -> None:
         """Raises CorpusError if the file is missing, damaged, of another format version, or not a token run."""
@@ -160,14 +160,14 @@ class Run:
             source, tokenizer = stored["source"].decode(), stored["tokenizer"].decode()
             vocabulary, seed = int(stored["vocabulary"]), int(stored["seed"])
         except (KeyError, ValueError) as error:
-            raise CorpusError(f"{path}: damaged token run: its schema metadata lacks or garbles {error}") from None
+            raise CorpusError(f"{path}: damaged token run: invalid schema metadata: {error}") from None
         self.header = RunHeader(source, tokenizer, vocabulary, seed)
         if not self._file.reader.schema.equals(schema(vocabulary)):
             raise CorpusError(f"{path}: its columns are not those of a token run")
 
     @cached_property
     def bins(self) -> Bins:
-        """Rows and tokens by split and key bin, from the header."""
+        """Numbers of rows and tokens by split and key bin, from the header."""
         try:
             stored = json.loads(self._file.metadata["bins"])
             bins = Bins(np.array(stored["rows"], np.int64), np.array(stored["tokens"], np.int64))
@@ -179,16 +179,16 @@ class Run:
 
     @cached_property
     def languages(self) -> list[str]:
-        """The language codes that `languages_D` points to."""
-        found: list[str] = self._batches[0].column("language").dictionary.to_pylist() if self._batches else []
-        return found
+        """The language codes that `languages_D` indexes."""
+        codes: list[str] = self._batches[0].column("language").dictionary.to_pylist() if self._batches else []
+        return codes
 
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:
         return [self._file.batch(index) for index in range(self._file.reader.num_record_batches)]
 
-    def rows(self, low: int, high: int) -> Iterator[Rows]:
-        """The rows with low <= key < high, in order, as views; only their pages are read, found by binary search."""
+    def rows(self, low: int, high: int) -> Iterator[RunRows]:
+        """Yield the rows with low <= key < high, in order, as views. Only their pages of the file are read."""
         for batch in self._batches:
             keys = batch.column("key").to_numpy(zero_copy_only=True)
             if len(keys) == 0 or int(keys[0]) >= high or int(keys[-1]) < low:
@@ -197,10 +197,10 @@ class Run:
             if start < end:
                 yield self._view(batch, start, end)
 
-    def _view(self, batch: pa.RecordBatch, start: int, end: int) -> Rows:
+    def _view(self, batch: pa.RecordBatch, start: int, end: int) -> RunRows:
         tokens_N, offsets = list_views(batch.column("tokens"))
         offsets_D1 = offsets[start : end + 1]
-        rows = Rows(
+        rows = RunRows(
             batch.column("key").to_numpy(zero_copy_only=True)[start:end],
             id_views(batch.column("id"))[start:end],
             batch.column("split").to_numpy(zero_copy_only=True)[start:end],
@@ -213,20 +213,20 @@ class Run:
         outside = offsets_D1[0] < 0 or offsets_D1[-1] > len(tokens_N) or bool((np.diff(offsets_D1) < 1).any())
         languages = rows.languages_D.min() < 0 or rows.languages_D.max() >= len(self.languages)
         if unordered or outside or languages or rows.splits_D.max() >= len(SPLITS):
-            raise CorpusError(f"{self.path}: damaged token run: rows out of order, or pointing outside the file")
+            raise CorpusError(f"{self.path}: damaged token run: rows are out of order, or point outside the file")
         return rows
 
 
 def _position(keys: NDArray[np.uint64], key: int) -> int:
-    """The first row whose key is not below `key`, which may be 2**64."""
+    """Return the first row whose key is not below `key`, which may be 2**64."""
     return len(keys) if key >= KEYS else int(np.searchsorted(keys, np.uint64(key)))
 
 
 def count_documents(runs: Sequence[Path], split: Split, keys: tuple[int, int]) -> tuple[int, int]:
-    """Documents of a split with a key in [low, high), and the bytes of their text."""
+    """Return the number of a split's documents with a key in [low, high), and the bytes of their text."""
     documents = size = 0
     for path in runs:
-        for rows in Run(path).rows(*keys):
-            wanted = rows.splits_D == SPLITS.index(split)
-            documents, size = documents + int(wanted.sum()), size + int(rows.bytes_D[wanted].sum())
+        for rows in TokenRun(path).rows(*keys):
+            of_split = rows.splits_D == SPLITS.index(split)
+            documents, size = documents + int(of_split.sum()), size + int(rows.bytes_D[of_split].sum())
     return documents, size

@@ -1,4 +1,4 @@
-"""Which tokenizer a recipe asks for."""
+"""Settings of the tokenizer in a recipe."""
 
 from typing import Self
 
@@ -11,9 +11,9 @@ from corpus.tokens.train_bpe import Train
 class Tokenizer(Strict):
     """A given tokenizer.json, or one trained on the corpus (the default)."""
 
-    file: str | None = None  # a Hugging Face tokenizer.json, seen from the recipe's folder
+    file: str | None = None  # a Hugging Face tokenizer.json, relative to the recipe's folder
     train: Train | None = None
-    eos: str | None = None  # the token that ends documents; None: by the usual names
+    eos: str | None = None  # token at the end of each document; None: found by the usual names
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -1,7 +1,8 @@
-"""Training of the tokenizer: a byte-level BPE on a sample of the corpus drawn by share."""
+"""Train the tokenizer: a byte-level BPE on a sample of the corpus drawn by share."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Annotated
 
 from pydantic import Field
@@ -16,25 +17,25 @@ LIBRARIES = ("tokenizers",)
 EOS = "<|endoftext|>"  # id 0
 
 # Words with the space before them, contractions, at most three digits, punctuation with the line ends after it.
-# Every character falls into exactly one piece, so nothing is lost.
+# Every character is in exactly one piece, so nothing is lost.
 # Source: cl100k_base in OpenAI's tiktoken_ext/openai_public.py, less its possessive quantifiers, as in the
 # tokenizer.json of Llama 3.
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-MIN_PAIRS = 2  # a pair seen once is no evidence for a token
+MIN_PAIRS = 2  # a pair that occurs once gives no token
 MAX_TOKEN_BYTES = 64
-# The trainer rescans a whole piece at each merge in it: 250,000 spaces in a row cost 38 s, and bought themselves
-# tokens of that length. In training, runs longer than this are cut; encoding does not cut them.
+# The trainer rescans a piece at each merge in it, so 250,000 spaces in a row took 38 s and became tokens of that
+# length. Training cuts runs at this length; encoding does not.
 _LONG_RUN = re.compile(r"\S{100}|\s{100}")
 
 
 class Train(Strict):
-    """A tokenizer of the corpus's own."""
+    """A tokenizer trained on the corpus."""
 
     vocabulary: Annotated[int, Field(ge=257, le=1_048_576)] = (
-        32_768  # with EOS and the 256 bytes; fewer if text is short
+        32_768  # with EOS and the 256 bytes; smaller if there is little text
     )
     sample_bytes: Annotated[Quantity, Field(ge=1)] = 100_000_000
 
@@ -42,25 +43,25 @@ class Train(Strict):
 def sample(
     documents: Mapping[str, Sequence[tuple[str, int]]], shares: Mapping[str, float], sample_bytes: int, seed: int
 ) -> dict[str, list[str]]:
-    """The ids to train on, by source: the first by keyed hash until the source's part of the bytes is reached.
+    """Return the ids to train on, by source: the first by keyed hash, until the source's part of the bytes is reached.
 
-    `documents` holds (id, bytes of its text) by source, in any order and without the holdout. A source with less
-    than its part gives all it has.
+    `documents` has (id, bytes of the text) by source, in any order and without the holdout. A source with fewer bytes
+    than its part gives all its documents.
     """
     parts = apportion(sample_bytes, exact(shares))
     chosen: dict[str, list[str]] = {}
-    for source, found in documents.items():
+    for source, sizes in documents.items():
         left, chosen[source] = parts[source], []
-        for _, document, size in sorted((keyed_hash(seed, "tokenizer", each), each, size) for each, size in found):
+        for identity, size in sorted(sizes, key=lambda entry: (keyed_hash(seed, "tokenizer", entry[0]), entry)):
             if left <= 0:
                 break
-            chosen[source].append(document)
+            chosen[source].append(identity)
             left -= size
     return chosen
 
 
 def train(texts: Iterable[str], settings: Train) -> bytes:
-    """tokenizer.json of a byte-level BPE; the same texts in any order, on any number of threads, give the same bytes.
+    """Return tokenizer.json of a byte-level BPE. It depends neither on the order of texts nor on threads.
 
     Raises CorpusError if there is no text.
     """
@@ -79,24 +80,19 @@ def train(texts: Iterable[str], settings: Train) -> bytes:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    counted = _Counted(texts)
-    tokenizer.train_from_iterator(iter(counted), trainer)
-    if not counted.characters:
-        raise CorpusError("no text to train a tokenizer on: every source's sample is empty")
+    nonempty = (text for text in texts if text)
+    first = next(nonempty, None)
+    if first is None:
+        raise CorpusError("no text to train a tokenizer on: the samples of all sources are empty")
+    tokenizer.train_from_iterator(_without_long_runs(chain([first], nonempty)), trainer)
     return tokenizer.to_str(pretty=False).encode() + b"\n"
 
 
-class _Counted:
-    """Texts with their long runs cut, and how many characters there were."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts, self.characters = texts, 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self._texts:
-            self.characters += len(text)
-            start = 0
-            for run in _LONG_RUN.finditer(text):
-                yield text[start : run.end()]
-                start = run.end()
-            yield text[start:]
+def _without_long_runs(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts, cut after each long run."""
+    for text in texts:
+        start = 0
+        for run in _LONG_RUN.finditer(text):
+            yield text[start : run.end()]
+            start = run.end()
+        yield text[start:]

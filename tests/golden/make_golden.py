@@ -14,7 +14,7 @@ from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry,
 from corpus.store.token_shards import SPLITS, shard_entry, write_token_shard
 from corpus.tokens.encode import Encoder
 from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
-from corpus.tokens.runs import Run, RunHeader, RunWriter
+from corpus.tokens.runs import RunHeader, RunWriter, TokenRun
 from corpus.tokens.token_quotas import Mix, partition_keys, quotas
 from corpus.tokens.train_bpe import Train, sample, train
 
@@ -119,7 +119,8 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         runs = {source: tokenize(source, encoder, Path(temporary)) for source in SHARES}
         there = {
-            source: sum(int(Run(path).bins.tokens_SB[TRAIN].sum()) for path in paths) for source, paths in runs.items()
+            source: sum(int(TokenRun(path).bins.tokens_SB[TRAIN].sum()) for path in paths)
+            for source, paths in runs.items()
         }
         asked = quotas(SHARES, there, MIX.tokens, MIX.shortfall)
         made = {source: tuple(shards(runs[source], folder, source, asked[source])) for source in sorted(SHARES)}

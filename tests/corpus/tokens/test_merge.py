@@ -1,4 +1,4 @@
-"""Merging: the smallest prefix that holds the quota, and the same shards however documents lie in runs."""
+"""Merging takes the shortest prefix with the quota, and gives the same shards however runs divide the documents."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from corpus.errors import CorpusError
 from corpus.store.token_shards import ROW_BYTES, SPLITS, write_token_shard
 from corpus.tokens import merge as merging
 from corpus.tokens import runs as token_runs
-from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, Merged, merge, threshold
+from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, MergedShard, merge, threshold
 from corpus.tokens.runs import KEYS, RunHeader, RunWriter
 from corpus.tokens.token_quotas import partition_keys
 
@@ -33,7 +33,7 @@ class Doc(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys that crowd: equal ones, both ends of the key space, and many documents in one bin."""
+    """Few different keys: equal ones, both ends of the key space, and many documents in one bin."""
 
     def key(seed: int, name: str) -> int:
         number = int(name[:4], 16)
@@ -53,7 +53,7 @@ def documents(count: int) -> list[Doc]:
 
 
 def written(folder: Path, found: list[Doc], places: list[int], header: RunHeader = HEADER) -> list[Path]:
-    """Document i goes into the run `places[i]`."""
+    """Write document i to the run `places[i]`."""
     writers = [RunWriter(header) for _ in range(max(places, default=0) + 1)]
     for doc, place in zip(found, places, strict=True):
         tokens = np.array([*range(1, doc.tokens), 0], np.uint16)
@@ -64,11 +64,11 @@ def written(folder: Path, found: list[Doc], places: list[int], header: RunHeader
     return paths
 
 
-def names(merged: list[Merged]) -> list[str]:
+def names(merged: list[MergedShard]) -> list[str]:
     return [row.tobytes().hex() for each in merged for row in each.shard.ids_D16]
 
 
-def same(folder: Path, merged: list[Merged]) -> list[bytes]:
+def same(folder: Path, merged: list[MergedShard]) -> list[bytes]:
     for number, each in enumerate(merged):
         write_token_shard(folder / f"{number}.arrow", each.shard)
     return [(folder / f"{number}.arrow").read_bytes() for number in range(len(merged))]
@@ -82,7 +82,7 @@ def same(folder: Path, merged: list[Merged]) -> list[bytes]:
     window=st.sampled_from([1, 30, 100, 10**6]),
     quota=st.integers(0, 300),
 )
-def test_shards_do_not_depend_on_how_documents_lie_in_runs(
+def test_shards_do_not_depend_on_how_runs_divide_the_documents(
     tmp_path_factory: pytest.TempPathFactory, places: list[int], split: str, shard_bytes: int, window: int, quota: int
 ) -> None:
     folder, found = tmp_path_factory.mktemp("merge"), documents(40)
@@ -100,7 +100,7 @@ def test_shards_do_not_depend_on_how_documents_lie_in_runs(
     assert results[0] == results[1]
 
 
-def test_what_a_shard_holds(tmp_path: Path) -> None:
+def test_contents_of_a_shard(tmp_path: Path) -> None:
     found = documents(30)
     (merged,) = merge(written(tmp_path, found, [n % 3 for n in range(30)]), "cd" * 32, "train", ALL, EVERYTHING, 10**6)
     train = [doc for doc in found if doc.split == "train"]
@@ -115,7 +115,7 @@ def test_what_a_shard_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shard_bytes", [1, ROW_BYTES * 3, 200, 500])
-def test_shards_are_as_full_as_they_may_be(tmp_path: Path, shard_bytes: int) -> None:
+def test_shards_are_as_full_as_allowed(tmp_path: Path, shard_bytes: int) -> None:
     found = [doc for doc in documents(60) if doc.split == "train"]
     paths = written(tmp_path, found, [n % 4 for n in range(len(found))])
     merged = list(merge(paths, "cd" * 32, "train", ALL, EVERYTHING, shard_bytes))
@@ -126,7 +126,7 @@ def test_shards_are_as_full_as_they_may_be(tmp_path: Path, shard_bytes: int) -> 
         assert sum(shard) + following[0] > shard_bytes
 
 
-def test_partitions_in_turn_are_the_whole_order(tmp_path: Path) -> None:
+def test_partitions_joined_are_the_whole_order(tmp_path: Path) -> None:
     found = documents(80)
     paths = written(tmp_path, found, [n % 3 for n in range(80)])
     cut = threshold(paths, 200)
@@ -138,7 +138,7 @@ def test_partitions_in_turn_are_the_whole_order(tmp_path: Path) -> None:
         assert [name for part in parts for name in part] == whole
 
 
-def test_threshold_is_the_smallest_prefix(tmp_path: Path) -> None:
+def test_threshold_ends_the_shortest_prefix(tmp_path: Path) -> None:
     found = documents(60)
     train = [doc for doc in found if doc.split == "train"]
     paths = written(tmp_path, found, [n % 3 for n in range(60)])
@@ -171,50 +171,50 @@ def test_runs_of_another_source_seed_or_tokenizer_are_refused(tmp_path: Path) ->
             threshold([own, strange], 1)
 
 
-def test_headers_that_promise_more_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def promising(writer: RunWriter) -> str:
+def test_headers_with_more_tokens_than_the_rows_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_many(writer: RunWriter) -> str:
         return json.dumps({"rows": [[9] * 1024] * 2, "tokens": [[9] * 1024] * 2})
 
-    monkeypatch.setattr(RunWriter, "_bins", promising)
+    monkeypatch.setattr(RunWriter, "_bins", too_many)
     paths = written(tmp_path, documents(20), [0] * 20)
-    with pytest.raises(CorpusError, match="fewer tokens than their headers say"):
+    with pytest.raises(CorpusError, match="fewer tokens than their headers state"):
         threshold(paths, 1000)
 
 
-def test_windows_cover_the_keys_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_ranges_cover_the_keys_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "WINDOW_TOKENS", 100)
     draw = np.random.default_rng(1)
     tokens_B = draw.integers(0, 60, 1024) * draw.choice([0, 1, 50], 1024)
     for low, high in ((0, KEYS), (KEYS // 3, KEYS // 2), (5, 6), (7, 7)):
-        windows = list(merging._windows(tokens_B, low, high))
+        windows = list(merging._key_ranges(tokens_B, low, high))
         edges = [low, *(end for _, end in windows)]
         assert [start for start, _ in windows] == edges[:-1] and edges[-1] == (high if windows else low)
         assert all(start < end for start, end in windows)
         if (low, high) == (0, KEYS):
             share = [_tokens_within(tokens_B, start, end) for start, end in windows]
             assert max(share) <= 101
-    assert len(list(merging._windows(np.full(1024, 10), 0, KEYS))) == 103  # ten bins each
+    assert len(list(merging._key_ranges(np.full(1024, 10), 0, KEYS))) == 103  # ten bins each
 
 
 def _tokens_within(tokens_B: np.ndarray, start: int, end: int) -> float:
-    """If keys are even in each bin."""
+    """Tokens in a key range, if keys are even in each bin."""
     edges = np.arange(1025, dtype=float) * 2.0**54
     inside = np.clip(np.minimum(edges[1:], float(end)) - np.maximum(edges[:-1], float(start)), 0, None)
     return float((tokens_B * inside / 2.0**54).sum())
 
 
 def test_one_run_is_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files and maps stay few, whatever the number of runs."""
+    """The number of open files and maps does not depend on the number of runs."""
     maps: list[int] = []
 
-    class Counted(token_runs.Run):
+    class Counted(token_runs.TokenRun):
         def __init__(self, path: Path) -> None:
             maps.append(Path("/proc/self/maps").read_text().count("run-"))
             super().__init__(path)
 
     if not Path("/proc/self/maps").exists():
         pytest.skip("counts maps in /proc")
-    monkeypatch.setattr(merging, "Run", Counted)
+    monkeypatch.setattr(merging, "TokenRun", Counted)
     paths = written(tmp_path, documents(60), [n % 20 for n in range(60)])
     assert len(list(merge(paths, "cd" * 32, "train", ALL, Cut(KEYS, b""), 300))) > 3
     assert len(maps) > 40 and max(maps) <= 2

@@ -1,4 +1,4 @@
-"""Shares and quotas: exact, whatever the numbers."""
+"""Shares and quotas are exact for all numbers."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -17,13 +17,13 @@ SHARES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 1000).map(l
 WHOLE = st.integers(0, 10**15)
 
 
-def test_shares_are_the_decimals_written() -> None:
+def test_shares_are_exact_decimals() -> None:
     assert exact({"a": 0.1, "b": 0.2, "c": 0.7}) == {"a": Fraction(1, 10), "b": Fraction(1, 5), "c": Fraction(7, 10)}
     assert exact({"a": 1e-7, "b": 0.9999999})["a"] == Fraction(1, 10**7)
 
 
 @pytest.mark.parametrize("shares", [{}, {"a": 0.0}, {"a": -0.1, "b": 1.1}])
-def test_refuses_shares_of_nothing(shares: dict[str, float]) -> None:
+def test_shares_without_a_positive_sum_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="shares must be"):
         exact(shares)
 
@@ -46,13 +46,13 @@ AVAILABLE = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 10**13),
 
 
 @given(SHARES, AVAILABLE, WHOLE.filter(bool))
-def test_accept_gives_the_share_or_all(shares: dict[str, float], available: dict[str, int], tokens: int) -> None:
+def test_accept_gives_the_share_or_all_tokens(shares: dict[str, float], available: dict[str, int], tokens: int) -> None:
     asked = apportion(tokens, exact(shares))
     assert quotas(shares, available, tokens, "accept") == {name: min(asked[name], available[name]) for name in shares}
 
 
 @given(SHARES, AVAILABLE, st.none() | WHOLE.filter(bool))
-def test_scale_gives_the_largest_whole_that_all_can_serve(
+def test_scale_gives_the_largest_corpus_for_which_all_have_enough(
     shares: dict[str, float], available: dict[str, int], tokens: int | None
 ) -> None:
     fractions, given_ = exact(shares), quotas(shares, available, tokens, "scale")
@@ -69,19 +69,19 @@ def test_stop_names_each_short_source() -> None:
     assert quotas(shares, available, 190, "stop") == {"web": 95, "books": 57, "code": 38}
     with pytest.raises(CorpusError) as caught:
         quotas(shares, available, 200, "stop")
-    assert "books: asked 60 tokens, available 59" in str(caught.value)
-    assert "code: asked 40 tokens, available 39" in str(caught.value)
+    assert "books: needs 60 tokens, has 59" in str(caught.value)
+    assert "code: needs 40 tokens, has 39" in str(caught.value)
     assert "web" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shortfall", ["accept", "stop"])
-def test_all_there_is(shortfall: str) -> None:
+def test_without_a_total_all_tokens_are_taken(shortfall: str) -> None:
     shares, available = {"web": 0.9, "books": 0.1, "off": 0.0}, {"web": 5, "books": 70, "off": 9}
     assert quotas(shares, available, None, shortfall) == {"web": 5, "books": 70, "off": 0}  # type: ignore[arg-type]
 
 
 @given(st.integers(1, 1024))
-def test_partitions_are_all_keys_in_turn(partitions: int) -> None:
+def test_partitions_cover_all_keys(partitions: int) -> None:
     ranges = [partition_keys(number, partitions) for number in range(partitions)]
     assert ranges[0][0] == 0 and ranges[-1][1] == 2**64
     assert all(one[1] == other[0] for one, other in pairwise(ranges))
