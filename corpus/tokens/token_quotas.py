@@ -19,9 +19,7 @@ class Mix(Strict):
 
     tokens: Annotated[Quantity, Field(ge=1)] | None = None  # for training; None: all tokens of the sources
     shortfall: Shortfall = "accept"  # if a source has too few tokens: give all, shrink the corpus, or stop
-    partitions: Annotated[int, Field(ge=1, le=1024)] | None = (
-        None  # per source; None: one per eight tasks of clean
-    )
+    partitions: Annotated[int, Field(ge=1, le=1024)] | None = None  # per source; None: one per eight tasks of clean
     shard_bytes: Annotated[Quantity, Field(ge=1, le=512_000_000)] = 512_000_000
     chunk_tokens: Annotated[int, Field(ge=2)] = 8192  # unit that the trainer shuffles
 

@@ -1,4 +1,4 @@
-"""What the tests of tokens share."""
+"""Fixtures of the token tests."""
 
 import json
 from pathlib import Path

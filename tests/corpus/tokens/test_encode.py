@@ -1,4 +1,4 @@
-"""Encoding: nothing lost, nothing added but EOS, whatever the text and the tokenizer."""
+"""Encoding loses nothing and adds only EOS, for all texts and tokenizers."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a variant of the golden tokenizer.json."""
+    """Write a variant of the golden tokenizer.json."""
 
     def write(**changes: object) -> Path:
         stored = json.loads((GOLDEN / "tokenizer.json").read_bytes())
@@ -41,26 +41,26 @@ def special(number: int, content: str, **changes: bool) -> dict[str, object]:
     TEXT
     | st.lists(st.sampled_from(["<|endoftext|>", " ", "\n", "\r\n", "é", "😀", "\0", "a", "Ġ", "\u0301"])).map("".join)
 )
-def test_every_text_comes_back(text: str) -> None:
+def test_every_text_round_trips(text: str) -> None:
     tokens = ENCODER.encode([text])[0]
     assert ENCODER.decode(tokens) == text
     assert tokens[-1] == ENCODER.eos_id and ENCODER.eos_id not in tokens[:-1]
     assert tokens.dtype == np.uint16 and tokens.max() < ENCODER.vocabulary
 
 
-def test_books_come_back(books: list[str]) -> None:
+def test_books_round_trip(books: list[str]) -> None:
     texts = [book[:300_000] for book in books[:3]]
     for text, tokens in zip(texts, ENCODER.encode(texts), strict=True):
         assert ENCODER.decode(tokens) == text
 
 
 @given(st.lists(TEXT, max_size=6))
-def test_a_batch_is_its_texts_one_by_one(texts: list[str]) -> None:
+def test_a_batch_gives_the_same_ids_as_single_texts(texts: list[str]) -> None:
     together = ENCODER.encode(texts)
     assert [each.tolist() for each in together] == [ENCODER.encode([text])[0].tolist() for text in texts]
 
 
-def test_what_an_encoder_says() -> None:
+def test_attributes_of_an_encoder() -> None:
     raw = (GOLDEN / "tokenizer.json").read_bytes()
     assert ENCODER.sha256 == hashlib.sha256(raw).hexdigest()
     assert (ENCODER.vocabulary, ENCODER.eos, ENCODER.eos_id) == (384, "<|endoftext|>", 0)
@@ -90,12 +90,12 @@ def test_a_cut_at_a_seam_changes_no_token(changed: Callable[..., Path], monkeypa
 
 
 def test_ten_million_spaces_are_encoded() -> None:
-    """Without pieces the library panics on them; and the time of one call must not grow with their square."""
+    """Without pieces the library panics on them, and the time of a call grows with their square."""
     assert ENCODER.roundtrips(" " * 10_050_000)
 
 
 def test_a_panic_in_the_library_is_an_error(changed: Callable[..., Path]) -> None:
-    """A pattern that takes exponential time makes the regex engine give up."""
+    """The regex engine panics on a pattern that takes exponential time."""
     split = {"type": "Split", "pattern": {"Regex": "(a|a)*$b|(x+x+)+y"}, "behavior": "Isolated", "invert": False}
     encoder = Encoder(changed(pre_tokenizer=split))
     with pytest.raises(CorpusError, match="this tokenizer failed on a text"):
@@ -129,26 +129,26 @@ def test_post_processor_truncation_and_padding_are_off(changed: Callable[..., Pa
     assert Encoder(path).vocabulary == 385
 
 
-def test_a_normalizer_that_loses_text_is_seen(changed: Callable[..., Path]) -> None:
+def test_a_normalizer_that_loses_text_does_not_round_trip(changed: Callable[..., Path]) -> None:
     encoder = Encoder(changed(normalizer={"type": "Lowercase"}))
     assert encoder.roundtrips("the miller") and not encoder.roundtrips("The miller")
 
 
-def test_eos_is_asked_for_or_known_by_name(changed: Callable[..., Path]) -> None:
+def test_eos_is_given_or_found_by_name(changed: Callable[..., Path]) -> None:
     assert Encoder(changed(added_tokens=[special(384, "</s>"), special(385, "<odd>")]), "<odd>").eos_id == 385
     stored = json.loads((GOLDEN / "tokenizer.json").read_bytes())
     stored["model"]["vocab"] = {name: number for name, number in stored["model"]["vocab"].items() if number}
     only = changed(model=stored["model"], added_tokens=[special(384, "</s>"), special(385, "<odd>")])
     assert Encoder(only).eos == "</s>"
-    with pytest.raises(InputError, match=r"no token '<EOS>' to end documents with; .*: </s>, <odd>"):
+    with pytest.raises(InputError, match=r"no token '<EOS>' to end documents; .*: </s>, <odd>"):
         Encoder(only, "<EOS>")
     with pytest.raises(InputError, match=r"none of <\|endoftext\|>.* special tokens: <odd>"):
         Encoder(changed(model=stored["model"], added_tokens=[special(385, "<odd>")]))
 
 
-def test_eos_out_of_a_text_is_refused(changed: Callable[..., Path]) -> None:
+def test_a_text_that_becomes_eos_is_refused(changed: Callable[..., Path]) -> None:
     """An added token that is not marked special is found in any text."""
-    with pytest.raises(InputError, match="would be read as the special token '</s>'"):
+    with pytest.raises(InputError, match="would become the special token '</s>'"):
         Encoder(changed(added_tokens=[special(384, "</s>", special=False)]), "</s>")
 
 
@@ -159,7 +159,7 @@ def test_many_ids_need_uint32(changed: Callable[..., Path]) -> None:
     assert encoder.vocabulary == 65_537 and encoder.encode(["a"])[0].dtype == np.uint32
 
 
-def test_broken_files(tmp_path: Path) -> None:
+def test_broken_files_are_refused(tmp_path: Path) -> None:
     raw, path = (GOLDEN / "tokenizer.json").read_bytes(), tmp_path / "tokenizer.json"
     with pytest.raises(InputError, match="cannot read this tokenizer: No such file"):
         Encoder(path)

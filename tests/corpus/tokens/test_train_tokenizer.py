@@ -1,4 +1,4 @@
-"""Training: the sample is drawn by share, and the same texts give the same tokenizer."""
+"""Training draws its sample by share, and the same texts give the same tokenizer."""
 
 import hashlib
 import json
@@ -39,13 +39,13 @@ def test_sample_takes_each_share_in_hashed_order() -> None:
     assert chosen == sample(shuffled, {"books": 0.25, "web": 0.75}, 2000, seed=3)
 
 
-def test_sample_of_a_short_source_is_all_of_it() -> None:
+def test_sample_of_a_short_source_has_all_its_documents() -> None:
     documents = {"web": ids(3, "w"), "none": []}
     chosen = sample(documents, {"web": 0.5, "none": 0.5}, 10**9, seed=1)
     assert sorted(chosen["web"]) == sorted(each for each, _ in documents["web"]) and chosen["none"] == []
 
 
-def test_what_is_trained() -> None:
+def test_contents_of_a_trained_tokenizer() -> None:
     made = json.loads(train(TEXTS, SMALL))
     vocabulary = made["model"]["vocab"]
     assert vocabulary["<|endoftext|>"] == 0 and len(vocabulary) == 300
@@ -89,8 +89,8 @@ def test_same_bytes_in_any_process_and_number_of_threads(tmp_path: Path) -> None
     assert len(found) == 1 and len(found.pop()) > 10_000
 
 
-def test_one_page_cannot_buy_tokens_of_any_length(tmp_path: Path) -> None:
-    """And is soon trained on: without a cut these 2 MB of spaces and signs take a minute."""
+def test_long_runs_give_no_long_tokens(tmp_path: Path) -> None:
+    """Without cuts these 2 MB of spaces and signs also take a minute to train on."""
     made = train([*TEXTS, " " * 1_000_000, "=" * 1_000_000], Train(vocabulary=2000))
     (tmp_path / "tokenizer.json").write_bytes(made)
     assert max(len(token) for token in json.loads(made)["model"]["vocab"]) <= MAX_TOKEN_BYTES
