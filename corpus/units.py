@@ -1,4 +1,4 @@
-"""Sizes, counts, percentages and durations, as people write and read them."""
+"""Parses and formats sizes, counts, percentages and durations."""
 
 import re
 from decimal import Decimal
@@ -11,7 +11,7 @@ _QUANTITY = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", re.
 
 
 def quantity(value: int | str) -> int:
-    """`64MB`, `1.5 GiB`, `20M`, `4096` as an integer. Raises InputError on anything else."""
+    """Parse `64MB`, `1.5 GiB`, `20M` or `4096` to an integer. Raises InputError on anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
     if isinstance(value, int) and value >= 0:
@@ -23,7 +23,7 @@ def quantity(value: int | str) -> int:
 
 
 def share(value: float | str) -> float:
-    """`1%` or `0.01` as 0.01. Raises InputError unless it lies in 0..1."""
+    """Parse `1%` or `0.01` to 0.01. Raises InputError unless it lies in 0..1."""
     text = str(value).strip()
     try:
         number = float(Decimal(text[:-1]) / 100) if text.endswith("%") else float(text)
@@ -35,12 +35,12 @@ def share(value: float | str) -> float:
 
 
 def human_bytes(count: float) -> str:
-    """1234567 as `1.2 MB` (powers of ten)."""
+    """Format 1234567 as `1.2 MB` (powers of ten)."""
     return f"{_scaled(count)}B" if count >= 1000 else f"{count:.0f} B"
 
 
 def human_count(count: float) -> str:
-    """1234567 as `1.2 M`; whole numbers under 10,000 as they are."""
+    """Format 1234567 as `1.2 M`; numbers under 10,000 in full."""
     return f"{count:,.0f}" if count < 10_000 else _scaled(count).strip()
 
 
@@ -53,7 +53,7 @@ def _scaled(count: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """75.2 as `1 min 15 s`."""
+    """Format 75.2 as `1 min 15 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from corpus import settings
 from corpus.errors import InputError
-from corpus.settings import Path_, Quantity, Share, Strict
+from corpus.settings import KeyPath, Quantity, Share, Strict
 from trainer.model.family import ModelSettings, Positive, Real, validate_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -157,14 +157,14 @@ def skipped_steps(skip: Sequence[str]) -> tuple[range, ...]:
     return tuple(ranges)
 
 
-def _contradictions(training: Training) -> list[tuple[Path_, str]]:
+def _contradictions(training: Training) -> list[tuple[KeyPath, str]]:
     """Return mistakes that involve several settings, each with the path of one of them."""
-    problems: list[tuple[Path_, str]] = [(("model", name), text) for name, text in training.model.problems()]
+    problems: list[tuple[KeyPath, str]] = [(("model", name), text) for name, text in training.model.problems()]
     if training.out is not None and not training.out.strip():
         problems.append((("out",), "`out` is empty; name a folder, or remove it"))
     names = [phase.name for phase in training.curriculum]
     for index, phase in enumerate(training.curriculum):
-        path: Path_ = ("curriculum", index)
+        path: KeyPath = ("curriculum", index)
         if phase.name in names[:index]:
             problems.append(((*path, "name"), f"two phases are named `{phase.name}`"))
         if phase.name.isdecimal():

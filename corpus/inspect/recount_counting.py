@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import CorpusError
 from corpus.store.finished_build import Build, BuiltJob, task_path
-from corpus.store.ledger import Entry, Ledger
+from corpus.store.ledger import Ledger, LedgerEntry
 
 Ids = NDArray[np.bytes_]  # of 16 bytes each
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AssertionError, CorpusError)
@@ -58,11 +58,11 @@ def ledger_problems(build: Build, job: BuiltJob, task: int, counted: Ledger) -> 
             yield f"{where}: {what}: says {_shown(said.get(fate))}; counted {_shown(found.get(fate))}"
 
 
-def _by_fate(ledger: Ledger) -> dict[tuple[str, str, str], Entry]:
+def _by_fate(ledger: Ledger) -> dict[tuple[str, str, str], LedgerEntry]:
     return {entry[:3]: entry for entry in ledger.entries() if any(entry[3:])}
 
 
-def _shown(entry: Entry | None) -> str:
+def _shown(entry: LedgerEntry | None) -> str:
     if entry is None:
         return "nothing"
     return f"{entry.records} records, {entry.input_bytes} bytes of input, {entry.text_bytes} of text"

@@ -1,4 +1,4 @@
-"""Arrow IPC files read by memory map: checked as far as needed for a damaged one to be an error, never a crash."""
+"""Memory-mapped Arrow IPC files, checked so that a damaged one raises an error and never crashes the process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,20 @@ from corpus.errors import CorpusError
 
 @dataclass(frozen=True, slots=True)
 class ArrowFile:
-    """An open file; it stays mapped as long as this or a view of a batch is held."""
+    """An open file; it stays mapped as long as this object or a view of a batch exists."""
 
     path: Path
     what: str  # in messages: "token shard"
     reader: pa.RecordBatchFileReader
-    _whole: pa.Buffer
+    _mapped: pa.Buffer
 
     @classmethod
     def open(cls, path: Path, what: str) -> Self:
-        """Maps a file. Raises CorpusError if it is missing or not an Arrow IPC file."""
+        """Map a file. Raises CorpusError if it is missing or not an Arrow IPC file."""
         try:
             with pa.memory_map(str(path)) as mapped:
-                whole = mapped.read_buffer(mapped.size())
-            return cls(path, what, pa.ipc.open_file(whole), whole)
+                buffer = mapped.read_buffer(mapped.size())
+            return cls(path, what, pa.ipc.open_file(buffer), buffer)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CorpusError(f"{path}: cannot be read as a {what}: {on_one_line(error)}") from None
 
@@ -34,31 +34,31 @@ class ArrowFile:
         return {key.decode("utf-8", "replace"): value for key, value in (self.reader.schema.metadata or {}).items()}
 
     def refuse_other_versions(self, version: str) -> None:
-        """Raises CorpusError unless the file says that it is of this format version."""
+        """Raise CorpusError unless the file states this format version."""
         found = self.metadata.get("format_version", b"").decode("utf-8", "replace")
         if found != version:
-            said = f"format_version {found!r}" if found else "no format_version"
-            raise CorpusError(f"{self.path}: {said}; this release reads a {self.what} of version {version}")
+            stated = f"format_version {found!r}" if found else "no format_version"
+            raise CorpusError(f"{self.path}: {stated}; this release reads a {self.what} of version {version}")
 
     def batch(self, index: int) -> pa.RecordBatch:
-        """One batch; its buffers lie in the file and are as long as its columns say, and there are no nulls.
+        """Return a batch whose buffers lie in the file, are as long as its columns need, and hold no nulls.
 
         Offsets and indices are not checked. Raises CorpusError.
         """
         try:
             batch = self.reader.get_batch(index)
-            batch.validate()  # before anything is looked at: sizes in a damaged file may point anywhere
+            batch.validate()  # first of all: sizes in a damaged file may point anywhere
             nulls = sum(_checked_nulls(column) for column in batch.columns)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise CorpusError(f"{self.path}: damaged {self.what}: {on_one_line(error)}") from None
         if nulls:
             raise CorpusError(f"{self.path}: {nulls} nulls; a {self.what} holds none")
-        start, end = self._whole.address, self._whole.address + self._whole.size
+        start, end = self._mapped.address, self._mapped.address + self._mapped.size
         buffers = [
             buffer for column in batch.columns for buffer in column.buffers() if buffer is not None and buffer.size
         ]
         if any(buffer.address < start or buffer.address + buffer.size > end for buffer in buffers):
-            raise CorpusError(f"{self.path}: compressed; a {self.what} is not, so that it can be read by memory map")
+            raise CorpusError(f"{self.path}: compressed; a {self.what} must be uncompressed to be memory-mapped")
         return batch
 
 
@@ -73,6 +73,6 @@ def _checked_nulls(column: pa.Array) -> int:
 
 
 def on_one_line(what: object) -> str:
-    """A message of a library, for a sentence of ours."""
+    """Return a library's message on one line, at most 200 characters, for use in our own messages."""
     text = " ".join(str(what).split())
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -47,7 +47,7 @@ class ProductRow(_BuildModel):
 
 
 class LedgerRow(_BuildModel):
-    """An entry of a ledger; see corpus.store.ledger.Entry."""
+    """An entry of a ledger; see corpus.store.ledger.LedgerEntry."""
 
     source: str
     outcome: Literal["kept", "dropped", "skipped", "merged", "failed"]

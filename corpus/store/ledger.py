@@ -1,4 +1,4 @@
-"""The ledger: what became of every record read, in records and in input bytes.
+"""The ledger: the outcome of every record read, counted in records and in bytes.
 
 `read = kept + dropped(rule) + skipped(reason) + merged(into) + failed(reason)`, for each task, job and source.
 """
@@ -12,20 +12,20 @@ from corpus.document import OUTCOMES
 from corpus.settings import Json
 
 
-class Entry(NamedTuple):
-    """Records of one source that met one fate for one reason (`kept` has the reason "", or a split's name)."""
+class LedgerEntry(NamedTuple):
+    """Records of one source with the same outcome and reason (`kept` has the reason "", or the name of a split)."""
 
     source: str
     outcome: str
     reason: str
     records: int
-    input_bytes: int  # as they lie in the file, booked to the record's outcome
-    text_bytes: int  # UTF-8 bytes of the text that came out of them; 0 where there is none
+    input_bytes: int  # of the input file
+    text_bytes: int  # UTF-8 bytes of the extracted text; 0 if there is none
 
 
 @dataclass
 class Ledger:
-    """Counts entries; its JSON is sorted, so it does not depend on the order of counting."""
+    """Counts by source, outcome and reason. Its JSON is sorted, so it does not depend on the order of counting."""
 
     _records: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     _input: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -34,19 +34,21 @@ class Ledger:
     def add(
         self, source: str, outcome: str, reason: str, *, records: int = 1, input_bytes: int = 0, text_bytes: int = 0
     ) -> None:
-        """Books `records` to an outcome."""
+        """Add `records` to an outcome."""
         assert outcome in OUTCOMES, outcome
         key = (source, outcome, reason)
         self._records[key] += records
         self._input[key] += input_bytes
         self._text[key] += text_bytes
 
-    def entries(self) -> list[Entry]:
-        """All entries, sorted by source, outcome and reason."""
-        return [Entry(*key, self._records[key], self._input[key], self._text[key]) for key in sorted(self._records)]
+    def entries(self) -> list[LedgerEntry]:
+        """Return all entries, sorted by source, outcome and reason."""
+        return [
+            LedgerEntry(*key, self._records[key], self._input[key], self._text[key]) for key in sorted(self._records)
+        ]
 
     def total(self, field_name: str, source: str | None = None, outcome: str | None = None) -> int:
-        """The sum of one column over the entries of a source and an outcome (None: all)."""
+        """Return the sum of one column over the entries of a source and an outcome (None: all)."""
         return sum(
             getattr(entry, field_name)
             for entry in self.entries()
@@ -54,17 +56,17 @@ class Ledger:
         )
 
     def json(self) -> list[Json]:
-        """The entries as JSON objects."""
+        """Return the entries as JSON objects."""
         return [dict(entry._asdict()) for entry in self.entries()]
 
     @classmethod
     def of(cls, parts: Iterable[Sequence[Json]]) -> Self:
-        """The sum of ledgers read back from JSON."""
+        """Return the sum of ledgers read back from JSON."""
         ledger = cls()
         for part in parts:
             for row in part:
                 assert isinstance(row, dict)
-                entry = Entry(**row)  # type: ignore[arg-type]
+                entry = LedgerEntry(**row)  # type: ignore[arg-type]
                 ledger.add(
                     entry.source,
                     entry.outcome,

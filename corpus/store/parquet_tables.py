@@ -1,4 +1,4 @@
-"""Columns and single rows of the Parquet files that we write."""
+"""Reads columns and single rows of Parquet tables."""
 
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ Row = dict[str, Json]
 
 
 def columns(path: Path, *names: str) -> pa.Table:
-    """Columns of a Parquet file (none named: all), dictionaries as plain text."""
+    """Return columns of a Parquet file (all if none is named); dictionary columns become plain strings."""
     with pq.ParquetFile(path) as file:
         table = file.read(columns=list(names) or None)
     for index, field in enumerate(table.schema):
@@ -22,7 +22,7 @@ def columns(path: Path, *names: str) -> pa.Table:
 
 
 def row_of(path: Path, number: int) -> Row:
-    """One row of a Parquet file; only the row group that holds it is read."""
+    """Return one row of a Parquet file; only the row group that holds it is read."""
     with pq.ParquetFile(path) as file:
         group = 0
         while number >= file.metadata.row_group(group).num_rows:

@@ -1,4 +1,4 @@
-"""Files that exist only when whole: temporary name, fsync, rename, fsync of the folder."""
+"""Writes files atomically: temporary name, fsync, rename, fsync of the folder."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ class Product(NamedTuple):
 
 
 def canonical(value: Json) -> str:
-    """JSON whose bytes depend on the value alone."""
+    """Return JSON whose bytes depend on the value alone."""
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file in hexadecimal; `progress` is told of each block's bytes."""
+    """Return the SHA-256 of a file in hexadecimal; `progress` is called with the size of each block."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while block := file.read(1 << 20):
@@ -39,7 +39,7 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> st
 
 
 def fsync_folder(folder: Path) -> None:
-    """Makes renames into `folder` durable."""
+    """Make renames into `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,7 +48,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Gives a written file its final name, durably: its bytes reach the disk before its name does."""
+    """Rename a written file to its final name durably: its bytes reach the disk before its name does."""
     descriptor = os.open(temporary, os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -60,19 +60,19 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def write_text(final: Path, text: str, scratch: Path) -> None:
-    """Writes a small file whole or not at all; a kill may leave its beginnings in `scratch`, on the same disk."""
+    """Write a small file atomically; a kill may leave a partial file in `scratch`, on the same disk."""
     scratch.mkdir(parents=True, exist_ok=True)
     temporary = scratch / f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         publish(temporary, final)
     except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk it would keep what others need
+        temporary.unlink(missing_ok=True)  # on a full disk it would take space that others need
         raise
 
 
 def read_json(path: Path) -> dict[str, Json]:
-    """A JSON object that we wrote. Raises CorpusError if it is missing or damaged."""
+    """Read a JSON object that we wrote. Raises CorpusError if it is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

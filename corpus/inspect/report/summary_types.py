@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from corpus.store.ledger import Entry
+from corpus.store.ledger import LedgerEntry
 
 UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
 
@@ -29,7 +29,7 @@ class Fate(Model):
     text_bytes: int
 
     @classmethod
-    def of(cls, stage: Stage, entry: Entry) -> "Fate":
+    def of(cls, stage: Stage, entry: LedgerEntry) -> "Fate":
         """The same entry, less its source."""
         return cls(stage=stage, **{name: value for name, value in entry._asdict().items() if name != "source"})
 
