@@ -176,10 +176,10 @@ def _link(node: Any) -> str:
             return ""
     if text is not None and str(text).strip():
         return "".join(_rendered(text))
-    shown = html.unescape(title.removeprefix(":"))
-    if text is not None and shown.endswith(")"):  # the pipe trick: [[Mercury (planet)|]]
-        shown = shown.rpartition("(")[0].rstrip()
-    return shown
+    page = html.unescape(title.removeprefix(":"))
+    if text is not None and page.endswith(")"):  # the pipe trick: [[Mercury (planet)|]]
+        page = page.rpartition("(")[0].rstrip()
+    return page
 
 
 def _tag(node: Any) -> str:
@@ -203,11 +203,11 @@ def _tag(node: Any) -> str:
 
 def _template(node: Any) -> str:
     name = str(node.name).strip().lower().replace("_", " ")
-    show = _TEMPLATES.get("lang-x" if re.fullmatch(r"lang-[a-z-]{2,8}", name) else name)
-    if show is None:
+    render = _TEMPLATES.get("lang-x" if re.fullmatch(r"lang-[a-z-]{2,8}", name) else name)
+    if render is None:
         return ""
     unnamed = (param for param in node.params if not param.showkey or str(param.name).strip() == "1")
-    return show(["".join(_rendered(param.value)).strip() for param in unnamed] or [""])
+    return render(["".join(_rendered(param.value)).strip() for param in unnamed] or [""])
 
 
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,25}__")

@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from corpus.document import UnreadableError
-from corpus.extract.tex.characters import SYMBOLS
 from corpus.extract.tex.commands import STRUCTURE
 from corpus.extract.tex.lexer import PAR
 from corpus.extract.tex.macros import Macro, Parameter
+from corpus.extract.tex.symbols import SYMBOLS
 from corpus.extract.tex.tokens import FROZEN, TokenStream
 
 _NOT_DEFINED = re.compile(r"\A\\[a-zA-Z]*cite[a-zA-Z]*\Z|@.|.@")  # citations, and internal names of packages

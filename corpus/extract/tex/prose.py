@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from corpus.extract.tex.characters import ACCENTS, SPACES, SYMBOLS, accented, with_ligatures
 from corpus.extract.tex.commands import COMMANDS, reference_arguments
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.formulas import FormulaReader
 from corpus.extract.tex.lexer import BLOCK, LITERAL, PAR
 from corpus.extract.tex.macros import read_assignment, read_number
 from corpus.extract.tex.structure import Structure
-from corpus.extract.tex.writer import LINE, REFERENCE, Writer
+from corpus.extract.tex.symbols import ACCENTS, SPACES, SYMBOLS, accented, with_ligatures
+from corpus.extract.tex.writer import LINE, REFERENCE, TextWriter
 
 _NO_SPACE_BEFORE = (  # Source: xspace.sty
     *("{", "}", "~", ".", "!", ",", ":", ";", "?", "/", "'", ")", "-", " ", "\n"),
@@ -25,7 +25,7 @@ def prose_text(expander: Expander, preamble: bool) -> str:
 class _Prose:
     def __init__(self, expander: Expander, preamble: bool) -> None:
         self._expander, self._tokens, self._macros = expander, expander.tokens, expander.definitions.macros
-        self._writer, self._formulas = Writer(), FormulaReader(expander)
+        self._writer, self._formulas = TextWriter(), FormulaReader(expander)
         self._structure = Structure(expander, self._writer, self._formulas, preamble)
         self._handlers: dict[str, Callable[[], object]] = {
             "$": lambda: self._display("$$") if self._tokens.take("$") else self._inline("$"),
@@ -89,9 +89,9 @@ class _Prose:
         before, _, after = spec.partition("k")
         self._tokens.skip(before)
         if after:
-            shown = self._tokens.argument()
+            text = self._tokens.argument()
             self._tokens.skip(after)
-            self._tokens.push(shown)
+            self._tokens.push(text)
 
     def _inline(self, closing: str) -> None:
         source = self._formulas.inline(closing)

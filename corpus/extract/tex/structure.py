@@ -7,7 +7,7 @@ from corpus.document import UnreadableError
 from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATHS_ENVIRONMENTS, SECTIONS, THEOREMS
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.formulas import FormulaReader
-from corpus.extract.tex.writer import LINE, TOP, Writer
+from corpus.extract.tex.writer import LINE, TOP, TextWriter
 
 MAX_OPEN = 1000  # environments within each other
 REACH = 20  # environments left open within one that ends; an \end further out is ignored
@@ -26,7 +26,7 @@ class _OpenEnvironment(NamedTuple):
 class Structure:
     r"""Handlers of the commands that structure the text. The preamble is all before \begin{document}."""
 
-    def __init__(self, expander: Expander, writer: Writer, formulas: FormulaReader, preamble: bool) -> None:
+    def __init__(self, expander: Expander, writer: TextWriter, formulas: FormulaReader, preamble: bool) -> None:
         self._tokens, self._definitions = expander.tokens, expander.definitions
         self._writer, self._formulas = writer, formulas
         self._groups: list[Callable[[], None] | None] = []  # open groups, with what to do at their end
@@ -124,8 +124,8 @@ class Structure:
     def _formula(self, name: str) -> None:
         source = self._formulas.display("", name)
         single = MATHS_ENVIRONMENTS[name.rstrip("*")]
-        shown = f"$${source}$$" if single else f"\\begin{{{name}}}\n{source}\n\\end{{{name}}}"
-        self._writer.literal(shown if source else "")
+        formula = f"$${source}$$" if single else f"\\begin{{{name}}}\n{source}\n\\end{{{name}}}"
+        self._writer.literal(formula if source else "")
 
     def _end(self) -> None:
         name = self._tokens.word()

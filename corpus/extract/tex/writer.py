@@ -30,7 +30,7 @@ _GAP = re.compile(r"\s+")
 _LITERAL = re.compile(f"{LITERAL}(\\d+){LITERAL}")
 
 
-class Writer:
+class TextWriter:
     """Collects the text. Captured text (a heading, a note, a dropped environment) is not written in place."""
 
     def __init__(self) -> None:

@@ -5,8 +5,8 @@ import pytest
 from corpus.extract.latex_text import latex_text
 
 
-def shown(source: str, **files: str) -> str:
-    """The text of a submission; `other_tex` stands for other.tex."""
+def text_of(source: str, **files: str) -> str:
+    """Return the text of a submission; the argument `other_tex` is the file other.tex."""
     encoded = {name.replace("_", "."): content.encode() for name, content in files.items()}
     return latex_text({"main.tex": source.encode(), **encoded}, "main.tex").text
 
@@ -39,7 +39,7 @@ def shown(source: str, **files: str) -> str:
     ],
 )
 def test_prose(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_prose(source: str, expected: str) -> None:
     ],
 )
 def test_accents_and_letters(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_accents_and_letters(source: str, expected: str) -> None:
     ],
 )
 def test_formulas_stay_latex(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_formulas_stay_latex(source: str, expected: str) -> None:
     ],
 )
 def test_citations_and_references_leave_no_gap(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_citations_and_references_leave_no_gap(source: str, expected: str) -> No
     ],
 )
 def test_structure(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 def test_document_with_title_abstract_and_body() -> None:
@@ -154,17 +154,17 @@ def test_document_with_title_abstract_and_body() -> None:
     body = r"\maketitle\begin{abstract}Short.\footnote{Very.}\end{abstract}\section{Start}Words."
     body += r"\appendix\section{More}End."
     expected = "On us and you\n\nAbstract\n\nShort.\n\nVery.\n\nStart\n\nWords.\n\nMore\n\nEnd."
-    assert shown(preamble + r"\begin{document}" + body + r"\end{document} \section{Behind} it") == expected
+    assert text_of(preamble + r"\begin{document}" + body + r"\end{document} \section{Behind} it") == expected
 
 
 def test_abstract_in_the_preamble_and_title_in_the_body() -> None:
     source = r"\documentclass{x}\begin{abstract}Abs\end{abstract}\begin{document}\title[s]{T}Body\end{document}"
-    assert shown(source) == "Abstract\n\nAbs\n\nT\n\nBody"
-    assert shown(r"\abstract{Abs.} \section{S} body") == "Abstract\n\nAbs.\n\nS\n\nbody"
+    assert text_of(source) == "Abstract\n\nAbs\n\nT\n\nBody"
+    assert text_of(r"\abstract{Abs.} \section{S} body") == "Abstract\n\nAbs.\n\nS\n\nbody"
 
 
 def test_preamble_commands_within_the_text_start_no_preamble() -> None:
-    assert shown(r"\begin{document}Use \verb|\documentclass| or \documentclass{x} here.\end{document}") == (
+    assert text_of(r"\begin{document}Use \verb|\documentclass| or \documentclass{x} here.\end{document}") == (
         "Use \\documentclass or here."
     )
 
@@ -188,12 +188,12 @@ def test_encodings(content: bytes, expected: str) -> None:
 
 
 def test_inputs_are_read_in_place() -> None:
-    found = shown(r"\input{a} 1 \input b 2 \include{c.tex} \subfile{d}", a_tex="A", b_tex="B", c_tex="C", d_tex="D")
+    found = text_of(r"\input{a} 1 \input b 2 \include{c.tex} \subfile{d}", a_tex="A", b_tex="B", c_tex="C", d_tex="D")
     assert found == "A 1 B 2 C D"
     whole = r"\documentclass[main]{subfiles}\newcommand{\x}{X}\begin{document}part \x\end{document} behind"
-    assert shown(r"a \subfile{d} b \x", d_tex=whole) == "a part X b X"
-    assert shown(r"a \input{b} d", b_tex=r"b \iftrue\endinput\fi c") == "a b d"
-    assert shown(r"\begin{document}a \input{b} d", b_tex=r"b\end{document} c") == "a b"
+    assert text_of(r"a \subfile{d} b \x", d_tex=whole) == "a part X b X"
+    assert text_of(r"a \input{b} d", b_tex=r"b \iftrue\endinput\fi c") == "a b d"
+    assert text_of(r"\begin{document}a \input{b} d", b_tex=r"b\end{document} c") == "a b"
 
 
 def test_folders_and_missing_files() -> None:
@@ -224,4 +224,4 @@ def test_macros_of_local_packages() -> None:
         r"\ProvidesPackage{mine}\newcommand{\us}{We}\def\@inner{x}\newcommand{\them}[1]{\@inner{#1}}\def\section#1{no}"
     )
     source = r"\documentclass{a}\usepackage{other,mine}\begin{document}\us{} and \them{they}.\section{S}x\end{document}"
-    assert shown(source, mine_sty=package) == "We and they.\n\nS\n\nx"
+    assert text_of(source, mine_sty=package) == "We and they.\n\nS\n\nx"

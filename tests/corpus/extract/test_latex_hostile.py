@@ -14,7 +14,7 @@ from corpus.extract.tex import tokens
 from corpus.extract.tex.commands import COMMANDS
 
 
-def shown(source: str, **files: str) -> str:
+def text_of(source: str, **files: str) -> str:
     encoded = {name.replace("_", "."): content.encode() for name, content in files.items()}
     return latex_text({"main.tex": source.encode(), **encoded}, "main.tex").text
 
@@ -51,13 +51,13 @@ DOUBLING = "".join(
 def test_endless_macros_are_too_complex(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(tokens, "MAX_PUSHED", 50_000)
     with pytest.raises(UnreadableError, match="too_complex"):
-        shown(source)
+        text_of(source)
 
 
 def test_endless_inputs_are_too_complex() -> None:
     parts = {f"p{n}_tex": rf"{n} \input{{p{n + 1}}}\input{{p{n + 1}}}" for n in range(60)}
     with pytest.raises(UnreadableError, match="too_complex"):
-        shown(r"\input{p0}", **parts)
+        text_of(r"\input{p0}", **parts)
 
 
 N = 200_000
@@ -108,7 +108,7 @@ N = 200_000
 def test_repeated_pieces_take_linear_time(source: str) -> None:
     """In quadratic time these would take hours."""
     try:
-        assert isinstance(shown(source), str)
+        assert isinstance(text_of(source), str)
     except UnreadableError as error:
         assert error.reason == "too_complex"
 
@@ -132,7 +132,7 @@ PIECES += sorted(COMMANDS)
 )
 def test_random_mixture_is_text_or_too_complex(source: str, other: str) -> None:
     try:
-        assert "\0" not in shown(source, b_tex=other, p_sty=other)
+        assert "\0" not in text_of(source, b_tex=other, p_sty=other)
     except UnreadableError as error:
         assert error.reason == "too_complex"
 

@@ -5,7 +5,7 @@ import pytest
 from corpus.extract.latex_text import latex_text
 
 
-def shown(source: str) -> str:
+def text_of(source: str) -> str:
     return latex_text({"main.tex": source.encode()}, "main.tex").text
 
 
@@ -47,7 +47,7 @@ def shown(source: str) -> str:
     ],
 )
 def test_macros(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_macros(source: str, expected: str) -> None:
     ],
 )
 def test_conditionals(source: str, expected: str) -> None:
-    assert shown(source) == expected
+    assert text_of(source) == expected
