@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+import trainer.model
 from corpus.settings import Strict, nearest
 
 DEFAULT_FAMILY = "llama"
@@ -143,8 +143,8 @@ class ModelSettings(Strict):
 @cache
 def families() -> Mapping[str, type[ModelSettings]]:
     """Return the settings class of each family, by the name of its folder."""
-    folders = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg]
-    return {name: importlib.import_module(f"trainer.model.{name}.settings").SETTINGS for name in sorted(folders)}
+    names = sorted(module.name for module in pkgutil.iter_modules(trainer.model.__path__) if module.ispkg)
+    return {name: importlib.import_module(f"trainer.model.{name}.settings").SETTINGS for name in names}
 
 
 def validate_model(written: object) -> object:

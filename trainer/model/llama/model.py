@@ -1,7 +1,7 @@
 """LLaMA: a decoder-only transformer from tokens to logits.
 
 Legend: B sequences, T positions, D hidden_size, H query heads, K key and value heads, E head_dim, F intermediate_size,
-V vocab_size.
+V vocab_size, X width of the query, key or value heads together.
 """
 
 from typing import ClassVar
@@ -76,8 +76,8 @@ class LlamaAttention(nn.Module):
         out_BTD: Tensor = self.out(heads_BHTE.transpose(1, 2).flatten(2))
         return out_BTD
 
-    def _split_heads(self, flat: Tensor) -> Tensor:
-        return flat.view(*flat.shape[:-1], -1, self.head_dim).transpose(1, 2)
+    def _split_heads(self, x_BTX: Tensor) -> Tensor:
+        return x_BTX.view(*x_BTX.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
 class LlamaMlp(nn.Module):
