@@ -1,4 +1,4 @@
-"""A web server on loopback that does what the worst ones do, and counts what it was asked and what it sent."""
+"""Web server on loopback with the faults of real ones; it counts its requests and the bytes that it sent."""
 
 import contextlib
 import re
@@ -14,27 +14,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 _BLOCK_BYTES = 1 << 16
-_LONGEST_S = 10.0  # that a stalled answer is kept open
+_LONGEST_S = 10.0  # a stalled response is kept open
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a request is answered; by default as it should be."""
+    """Faults of a response; none by default."""
 
     status: int | None = None
     retry_after: str | None = None
-    says: str = ""  # the body of a refusal
-    location: str | None = None  # with a status of 3xx
+    says: str = ""  # body of an error response
+    location: str | None = None  # with a 3xx status
     truncate: int | None = None  # closes the connection after so many bytes of the body
-    stall: int | None = None  # sends nothing more after them
-    reset: int | None = None  # resets the connection after them
-    pace_s: float = 0.0  # rests so long between blocks
-    length: int | None = None  # Content-Length, whatever the body's is
+    stall: int | None = None  # sends no more after so many bytes
+    reset: int | None = None  # resets the connection after so many bytes
+    pace_s: float = 0.0  # pause between blocks
+    length: int | None = None  # Content-Length, true or not
     no_length: bool = False
     chunked: bool = False
-    extra: bytes = b""  # sent behind the body
+    extra: bytes = b""  # sent after the body
     ignore_range: bool = False
-    ignore_condition: bool = False  # sends a part of whatever it has now, If-Range or not
+    ignore_condition: bool = False  # ignores If-Range and sends a part of the current version
     content_range: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ GOOD = Mode()
 
 
 class Request(NamedTuple):
-    """What was asked."""
+    """One request."""
 
     method: str
     path: str
@@ -52,18 +52,18 @@ class Request(NamedTuple):
 
 
 class HostileServer:
-    """Files, and how requests for them are answered: the next ones by `script`, then by `standing`."""
+    """Files, and the faults of responses: the next ones from `script`, later ones from `standing`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.files: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
-        self.flapping: set[str] = set()  # paths whose entity tag is another at each request
+        self.flapping: set[str] = set()  # paths with another ETag in each response
         self.script: dict[str, list[Mode]] = {}  # of GET
         self.standing: dict[str, Mode] = {}  # of GET; "*" for all
         self.heads: dict[str, Mode] = {}  # of HEAD
         self.forbidden_after: int | None = None  # requests
-        self.closed_s: float | None = None  # answers GETs with 429 for so long from the first on
+        self.closed_s: float | None = None  # answers GET with 429 for so long after the first
         self.asked: list[Request] = []
         self.sent: Counter[str] = Counter()  # bytes of bodies
         self.most_at_once = 0
@@ -72,22 +72,22 @@ class HostileServer:
         self._guard = threading.Lock()
 
     def add(self, path: str, body: bytes, etag: str | None = "auto") -> str:
-        """Serves a file; its address."""
+        """Serve a file, and return its address."""
         self.files[path] = body
         if etag:
             self.etags[path] = f'"{len(self.etags)}-{len(body)}"' if etag == "auto" else etag
         return self.url + path
 
     def count(self, path: str | None = None, method: str = "GET") -> int:
-        """How many requests there were."""
+        """Return the number of requests."""
         return sum(each.method == method and path in (None, each.path) for each in self.asked)
 
     def ranges(self, path: str) -> list[str | None]:
-        """The Range headers of the GETs."""
+        """Return the Range headers of the GET requests."""
         return [each.range for each in self.asked if each.path == path and each.method == "GET"]
 
     def mode(self, method: str, path: str) -> Mode:
-        """How this request is answered."""
+        """Return the faults of the response to this request."""
         with self._guard:
             if self.forbidden_after is not None and len(self.asked) > self.forbidden_after:
                 return Mode(status=403, says="<h1>Enough!</h1>\n\x1b[31mYou ask too much")
@@ -101,7 +101,7 @@ class HostileServer:
             return queue.pop(0) if queue else self.standing.get(path, self.standing.get("*", GOOD))
 
     def busy(self, more: int) -> None:
-        """Counts the requests that are answered at once."""
+        """Count the requests that are answered at the same time."""
         with self._guard:
             self._now += more
             self.most_at_once = max(self.most_at_once, self._now)
@@ -109,7 +109,7 @@ class HostileServer:
 
 @contextmanager
 def hostile_server() -> Iterator[HostileServer]:
-    """A server that answers until the context ends."""
+    """Run the server."""
     state = HostileServer()
     handler = type("Handler", (_Handler,), {"state": state})
     server = _Server(("127.0.0.1", 0), handler)
@@ -127,13 +127,13 @@ def hostile_server() -> Iterator[HostileServer]:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        pass  # clients hang up on what they do not like
+        pass  # clients close connections early
 
 
 class _Handler(BaseHTTPRequestHandler):
     state: HostileServer
     protocol_version = "HTTP/1.1"
-    timeout = 1.0  # of an idle connection: none outlives its test by more
+    timeout = 1.0  # of an idle connection, so that none outlives its test for long
 
     def do_GET(self) -> None:
         self.state.busy(+1)
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _leave(self) -> None:
-        """Is called before the last bytes are sent: the next request may come before we know that these arrived."""
+        """Stop counting the request, before its last bytes are sent: the next request may follow at once."""
         if self._counted:
             self.state.busy(-1)
         self._counted = False
@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         if partial:
             self.send_header("Content-Range", mode.content_range or f"bytes {start}-{end - 1}/{len(body)}")
             if named := re.match(r"bytes (\d+)-(\d+)", mode.content_range or ""):
-                start, end = int(named[1]), int(named[2]) + 1  # it does as it says
+                start, end = int(named[1]), int(named[2]) + 1  # the body is as stated
         if mode.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         elif not mode.no_length:
@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         if mode.stall is not None:
             self.state.over.wait(_LONGEST_S)
         if mode.reset is not None:
-            time.sleep(0.05)  # what was sent arrives before the reset takes it back
+            time.sleep(0.05)  # the bytes sent must arrive before the reset
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 

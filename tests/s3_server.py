@@ -1,4 +1,4 @@
-"""An S3 server on the loopback, for tests: moto's, in this process, with the environment that makes clients use it."""
+"""S3 server on loopback for tests: moto's, in this process, with the environment that makes clients use it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.end_to_end.builds import NOT_PRODUCTS
 
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch, *buckets: str) -> Iterator[str]:
-    """The server's address, while it runs; its buckets are empty."""
+    """Run the server with empty buckets, and yield its address."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -26,7 +26,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch, *buckets: str) -> Iterator[str]:
         import boto3
         import urllib3
 
-        urllib3.request("POST", f"{url}/moto-api/reset")  # what an earlier server of this process held
+        urllib3.request("POST", f"{url}/moto-api/reset")  # state of an earlier server in this process
         for bucket in buckets:
             boto3.client("s3", endpoint_url=url).create_bucket(Bucket=bucket)
         yield url
@@ -35,7 +35,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch, *buckets: str) -> Iterator[str]:
 
 
 def stored(server: str, output: str, bucket: str = "corpora") -> dict[str, str]:
-    """Every product of a build in the bucket, with its SHA-256."""
+    """Return every product of a build in the bucket, with its SHA-256."""
     import boto3
 
     client, found = boto3.client("s3", endpoint_url=server), {}

@@ -6,7 +6,6 @@ No other module of the corpus side opens a socket to read.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
 from corpus.errors import InputError
@@ -72,31 +71,21 @@ def describe(urls: Sequence[str], access: Access) -> list[FileInfo]:
     console = Console(stderr=True)
     bars = Progress(console=console, disable=not console.is_terminal, transient=True)
     bar = bars.add_task("asking for sizes", total=len(urls))
+    threads, wait = ThreadPoolExecutor(_THREADS), True
     try:
-        with _request_threads() as threads:
-            pending = [threads.submit(_describe, stores[_scheme(url)], url) for url in urls]
-            for done in as_completed(pending):
-                done.result()
-                bars.advance(bar)
-                if time.monotonic() - began > BAR_AFTER_S:
-                    bars.start()
-            return [answer.result() for answer in pending]
-    finally:
-        bars.stop()
-
-
-@contextmanager
-def _request_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests: an error cancels the pending ones, and Ctrl-C does not wait for the running ones."""
-    threads = ThreadPoolExecutor(_THREADS)
-    interrupted = False
-    try:
-        yield threads
+        pending = [threads.submit(_describe, stores[_scheme(url)], url) for url in urls]
+        for done in as_completed(pending):
+            done.result()  # an error cancels the pending requests
+            bars.advance(bar)
+            if time.monotonic() - began > BAR_AFTER_S:
+                bars.start()
+        return [answer.result() for answer in pending]
     except KeyboardInterrupt:
-        interrupted = True
+        wait = False  # for running requests
         raise
     finally:
-        threads.shutdown(wait=not interrupted, cancel_futures=True)
+        threads.shutdown(wait=wait, cancel_futures=True)
+        bars.stop()
 
 
 def fetch(info: FileInfo, access: Access, progress: Callable[[int], None], *, verify: bool = False) -> Path:

@@ -247,6 +247,6 @@ _md5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
 def _state(path: Path, etag: str) -> Json:
-    """What `pull_all` notes of a file that equals its object."""
+    """Return the note that `pull_all` keeps of a file that equals its object."""
     stat = path.stat() if path.is_file() else None
     return [etag, stat.st_size, stat.st_mtime_ns] if stat else "absent"

@@ -1,4 +1,4 @@
-"""Whole files from a faulty server: the right bytes or one clear error, with few requests."""
+"""Complete files from a faulty server: the right bytes or one clear error, with few requests."""
 
 import base64
 import hashlib

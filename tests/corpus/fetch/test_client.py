@@ -12,7 +12,7 @@ from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness
 from corpus.fetch.access import Access
 from corpus.fetch.base_store import AbsentError, FileInfo
-from corpus.fetch.client import describe, expand, fetch, is_remote, read_ranges, read_small, remote_path
+from corpus.fetch.client import describe, expand, fetch, is_address, is_remote, read_ranges, read_small, remote_path
 from corpus.fetch.politeness import UnreachableError
 from corpus.fetch.ranges import GAP_BYTES, REQUEST_BYTES, group_ranges
 from tests.hostile_server import HostileServer, Mode, hostile_server
@@ -37,6 +37,7 @@ def access(tmp_path: Path) -> Access:
 def test_urls_are_distinguished_from_paths() -> None:
     assert all(is_remote(f"{each}://x/y") for each in ("http", "https", "s3", "hf", "file", "HTTPS"))
     assert not any(is_remote(each) for each in ("a/b", "/a", "pypi:a==1/*", "ftp://x", "C:/x", "data/s3:/x"))
+    assert all(is_address(each) for each in ("pypi:a==1/*", "s3://x/y")) and not is_address("a/pypi:b")
 
 
 def test_files_are_described_in_order_without_downloading_them(server: HostileServer, access: Access) -> None:
