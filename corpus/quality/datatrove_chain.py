@@ -16,17 +16,9 @@ MAX_REASONS = 100  # of one filter in one task; further ones are recorded under 
 SCORE_ONE = 1024  # our language scores are integers up to this; datatrove's go to 1
 
 PROBE = "The mill stands by the river. It grinds corn, and the people of the village bring it there.\n" * 3
-PROBE_DOCUMENT = Document(
-    id="0" * 32,
-    text=PROBE,
-    source="probe",
-    url="https://example.org/mill",
-    date="2024-05-01",
-    language="en",
-    license="cc0-1.0",
-    origin=Origin("mill.txt", 0, len(PROBE)),
-    signals={"language_score": SCORE_ONE},
-)
+_URL, _ORIGIN = "https://example.org/mill", Origin("mill.txt", 0, len(PROBE))
+_SIGNALS = {"language_score": SCORE_ONE}
+PROBE_DOCUMENT = Document("0" * 32, PROBE, "probe", _URL, "2024-05-01", "en", "cc0-1.0", _ORIGIN, _SIGNALS)
 
 
 class StepVerdict(NamedTuple):
@@ -68,17 +60,9 @@ class Chain:
 def _metadata(document: Document) -> Mapping[str, object]:
     """Return what a datatrove filter sees of a document beside its text; unknown values are left out."""
     score = document.signals.get("language_score")
-    values = {
-        "id": document.id,
-        "url": document.url,
-        "date": document.date,
-        "language": document.language,
-        "license": document.license,
-        "source": document.source,
-        "origin_file": document.origin.file,
-        "origin_start": document.origin.start,
-        "language_score": None if score is None else score / SCORE_ONE,
-    }
+    values = {name: getattr(document, name) for name in ("id", "url", "date", "language", "license", "source")}
+    values |= {"origin_file": document.origin.file, "origin_start": document.origin.start}
+    values |= {"language_score": None if score is None else score / SCORE_ONE}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -68,7 +68,7 @@ def measure(text: str) -> dict[str, int | None]:
 def measure_bytes(utf8: bytes) -> dict[str, int | None]:
     """Return the SIGNALS of a text given as UTF-8; an invalid byte counts as one U+FFFD."""
     from corpus.quality.kernels import measure as kernel  # imports numba
-    from corpus.quality.kernels.characters import character_flags
+    from corpus.quality.kernels.character_flags import character_flags
 
     # The kernels name the fields. numba compiles for the record's type, so it recompiles when a signal is added.
     record = np.zeros(1, [(name, np.int64) for name in SIGNALS])

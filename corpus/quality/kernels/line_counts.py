@@ -3,8 +3,8 @@
 import numpy as np
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
-from corpus.quality.kernels import characters as c
-from corpus.quality.kernels.characters import Codes, Flags, SignalRecord
+from corpus.quality.kernels import character_flags as c
+from corpus.quality.kernels.character_flags import Codes, Flags, SignalRecord
 from corpus.quality.kernels.words import Spans
 
 _FEED, _RETURN, _DOT, _ELLIPSIS, _BULLET, _HYPHEN, _HASH = 0x0A, 0x0D, 0x2E, 0x2026, 0x2022, 0x2D, 0x23
@@ -57,17 +57,14 @@ def _stripped(flags: Flags, start: int, end: int) -> tuple[int, int]:
 @jit
 def line_feed_runs(codes: Codes, size: int) -> Spans:
     """Return the runs of consecutive line feeds."""
-    feeds = 0
-    for position in range(size):
-        feeds += codes[position] == _FEED
-    runs = np.empty((feeds, 2), np.int32)
+    feeds = np.flatnonzero(codes[:size] == _FEED)
+    runs = np.empty((len(feeds), 2), np.int32)
     count = 0
-    for position in range(size):
-        if codes[position] == _FEED:
-            if not (count and runs[count - 1, 1] == position):
-                runs[count, 0] = position
-                count += 1
-            runs[count - 1, 1] = position + 1
+    for position in feeds:
+        if not (count and runs[count - 1, 1] == position):
+            runs[count, 0] = position
+            count += 1
+        runs[count - 1, 1] = position + 1
     return runs[:count]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, cached_jit, jit_no_alloc
-from corpus.quality.kernels import characters as c
-from corpus.quality.kernels.characters import Bytes, Codes, Flags, SignalRecord, decode
+from corpus.quality.kernels import character_flags as c
+from corpus.quality.kernels.character_flags import Bytes, Codes, Flags, SignalRecord, decode
 from corpus.quality.kernels.line_counts import count_lines, line_feed_runs, paragraphs, split_at_runs
 from corpus.quality.kernels.repetition import Numbers, duplicates, number, repeated_ngram_characters
 from corpus.quality.kernels.words import Spans, words

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
-from corpus.quality.kernels.characters import Codes
+from corpus.quality.kernels.character_flags import Codes
 from corpus.quality.kernels.words import Spans
 
 Numbers = NDArray[np.int32]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
-from corpus.quality.kernels import characters as c
-from corpus.quality.kernels.characters import Codes, Flags
+from corpus.quality.kernels import character_flags as c
+from corpus.quality.kernels.character_flags import Codes, Flags
 from corpus.quality.kernels.exceptions import SPLITS, UNIT, find, may_be
 
 Spans = NDArray[np.int32]  # [span, 2]: index of the first code point, and one past the last

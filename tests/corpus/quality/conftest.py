@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 WEB, BOOKS, RECORDS, CODE = 600, 150, 170, 80
-MOST_CHARACTERS = 5_000  # the reference reads 0.3 MB/s
+MAX_CHARACTERS = 5_000  # the reference reads 0.3 MB/s
 
 
 @pytest.fixture(scope="session")
 def documents(data: Path) -> list[str]:
-    """The same 1,000 on every run; long ones are cut."""
+    """The same 1,000 documents on every run; long ones are truncated."""
     pools = [(_web(data), WEB), (_books(data), BOOKS), (_records(data), RECORDS), (_code(), CODE)]
     found = [text for pool, wanted in pools for text in islice(pool, wanted)]
     assert len(found) == 1000
@@ -35,11 +35,11 @@ def _web(data: Path) -> Iterator[str]:
                 continue
             text = extract_plain_text(bytes_to_str(content, detect_encoding(content)), main_content=True)
             if len(text) > 200:
-                yield text[:MOST_CHARACTERS]
+                yield text[:MAX_CHARACTERS]
 
 
 def _books(data: Path) -> Iterator[str]:
-    """From each book in turn its beginning (often a list of chapters) and two pieces more."""
+    """Three pieces of each book, one of them its beginning (often a list of chapters)."""
     import zstandard
 
     with zstandard.open(data / "books/classic-books.jsonl.zst", "rt", encoding="utf-8") as lines:
@@ -66,7 +66,7 @@ def _records(data: Path) -> Iterator[str]:
             record = json.loads(line)
             texts.append(str(record.get("text") or record.get("raw_content") or ""))
     for text in texts:
-        for start in range(0, min(len(text), 4 * MOST_CHARACTERS), 4_000):
+        for start in range(0, min(len(text), 4 * MAX_CHARACTERS), 4_000):
             yield text[start : start + 4_000]
 
 
@@ -75,4 +75,4 @@ def _code() -> Iterator[str]:
     for path in sorted(Path(json.__file__).parents[1].glob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
         if len(text) > 500:
-            yield text[:MOST_CHARACTERS]
+            yield text[:MAX_CHARACTERS]

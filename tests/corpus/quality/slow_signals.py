@@ -1,6 +1,6 @@
-"""The signals once more, from their definitions and with no regard to speed: the oracle of the compiled kernels.
+"""Signals from their definitions, without regard to speed: the reference for the compiled kernels.
 
-Words follow spaCy's algorithm by regular expressions, as spaCy itself does.
+Words follow spaCy's algorithm with regular expressions, as in spaCy itself.
 """
 
 import re as standard
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import regex as re
 
-from corpus.quality.kernels.characters import _CURRENCY, _PUNCTUATION, _QUOTES, SYMBOL, character_flags
+from corpus.quality.kernels.character_flags import _CURRENCY, _PUNCTUATION, _QUOTES, SYMBOL, character_flags
 from corpus.quality.kernels.exceptions import TABLE, UNIT
 from corpus.quality.signals import SIGNALS
 

@@ -30,7 +30,7 @@ def model() -> LanguageModel:
         ("水車はゆっくり回りますが、とても細かく挽きます。", "ja"),
     ],
 )
-def test_language_is_named_with_an_integer_score(model: LanguageModel, text: str, language: str) -> None:
+def test_language_has_an_integer_score(model: LanguageModel, text: str, language: str) -> None:
     found, score = model.identify(text)
     assert found == language
     assert isinstance(score, int) and SCORE_ONE // 2 < score <= SCORE_ONE
@@ -43,21 +43,21 @@ def test_text_without_letters_is_undetermined(model: LanguageModel, text: str) -
 
 
 @pytest.mark.parametrize("opening", ["\n", "</s>", "x\n\n", "\x00"])
-def test_nothing_in_a_text_hides_what_follows(model: LanguageModel, opening: str) -> None:
-    """A line feed or </s> ends what fastText reads, and the sentence behind it would not count."""
+def test_text_after_a_line_feed_or_end_mark_is_read(model: LanguageModel, opening: str) -> None:
+    """fastText stops reading at a line feed or </s>."""
     assert model.identify(f"{opening}Die Mühlen mahlen langsam, aber sie mahlen trefflich klein.")[0] == "de"
 
 
-def test_label_words_and_surrogates_are_text(model: LanguageModel) -> None:
+def test_labels_and_surrogates_are_ordinary_text(model: LanguageModel) -> None:
     assert model.identify("__label__fr __label__fr The mill grinds slowly \ud800 but it grinds small.")[0] == "en"
 
 
-def test_opening_says_nothing_on_standard_error(model: LanguageModel, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_prints_nothing(model: LanguageModel, capfd: pytest.CaptureFixture[str]) -> None:
     LanguageModel(Path(os.environ["GRISTMILL_LID"]))
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "no.ftz").write_bytes(b"not a model at all")
     for path in (tmp_path / "no.ftz", tmp_path / "missing.ftz"):
         with pytest.raises(InputError, match=r"expected a fastText model"):

@@ -1,4 +1,4 @@
-"""Every rule has golden documents: one just inside its bound and one just outside, which no other rule tells apart."""
+"""Every rule has golden documents, just inside and just outside its bound, with equal verdicts of all other rules."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS, measure
 
 RULES = {rule.name: rule for rules in rule_sets().values() for rule in rules}
 Pair = tuple[str, str]  # inside, outside
-CARRIER_GOLDEN = {  # the same, of rules over what a record says of itself
+CARRIER_GOLDEN = {  # values just inside and outside, for rules over signals of the carrier
     "latex.missing_inputs": (0, 1),
     "repository.generated": (0, 1),
     "repository.minified": (0, 1),
@@ -23,20 +23,20 @@ CARRIER_GOLDEN = {  # the same, of rules over what a record says of itself
 
 
 def fresh(letters: int = 5) -> Iterator[str]:
-    """Different words of so many letters, none of them a stop word or an exception."""
+    """Different words of this length, none of them a stop word or an exception."""
     sounds = ["bdfgklmnprtz", "aiou"] * 3
     for word in product(*sounds[: min(letters, 5)]):
         yield "".join(word) + "x" * (letters - 5)
 
 
 def prose(words: int, letters: int = 5, line: int = 10) -> str:
-    """So many words, the and of among them, so many to a line."""
+    """Text of this many words, `the` and `of` among them, in lines of `line` words."""
     chosen = ["the", "of", *islice(fresh(letters), words - 2)]
     return "\n".join(" ".join(chosen[start : start + line]) for start in range(0, words, line))
 
 
 def padded(opening: str, characters: int) -> str:
-    """The opening, then different words up to exactly so many characters."""
+    """The opening, followed by different words up to exactly this many characters."""
     words = fresh(7)
     while characters - len(opening) > 20:
         opening += f" {next(words)}"
@@ -44,7 +44,7 @@ def padded(opening: str, characters: int) -> str:
 
 
 def either_side(opening: str, part: int, share: float) -> Pair:
-    """The opening in texts of which `part` characters are at most `share`, or just more."""
+    """The opening in two texts: `part` characters are at most `share` of the first, and just more of the second."""
     characters = math.ceil(part / share - 1e-9)
     return padded(opening, characters), padded(opening, characters - 1)
 
@@ -77,7 +77,7 @@ def among(marks: list[str], words: int) -> str:
 
 
 def golden_lines(before: str, after: str, outside: int) -> Iterator[Pair]:
-    """100 lines of ten words, so many of them with something before or after."""
+    """100 lines of ten words; on the second side `outside` of them are marked, on the first one fewer."""
     lines = prose(1000).split("\n")
     for marked in ((outside - 1, outside),):
         inside, beyond = ([f"{before}{line}{after}" for line in lines[:n]] + lines[n:] for n in marked)
@@ -85,7 +85,7 @@ def golden_lines(before: str, after: str, outside: int) -> Iterator[Pair]:
 
 
 def golden_duplicates(joint: str, within: str) -> Iterator[Pair]:
-    """3 of 10 and 4 of 13 pieces say `again`; the others are long."""
+    """3 of 10 and 4 of 13 pieces are duplicates; the others are long."""
     words = prose(900).split()
     pieces = [
         within.join(" ".join(words[n : n + 15]) for n in range(start, start + 60, 15)) for start in range(0, 720, 60)
@@ -104,7 +104,7 @@ def golden_top(n: int, share: float) -> Iterator[Pair]:
 
 
 def golden_again(n: int, share: float) -> Iterator[Pair]:
-    """Five runs of n words, each said twice."""
+    """Five runs of n words, each twice."""
     words, parting = fresh(4), fresh(6)
     runs = [" ".join(islice(words, n)) for _ in range(5)]
     yield either_side(" ".join(f"{run} {next(parting)}" for run in [*runs, *runs]), 5 * 4 * n, share)
@@ -145,13 +145,13 @@ GOLDEN: list[tuple[str, Pair | tuple[int, int]]] = [*golden(), *CARRIER_GOLDEN.i
 
 
 def signals_of(name: str, side: str | int) -> dict[str, int | None]:
-    """What is measured of a text, or of a record that says so much of what the rule bounds."""
+    """Signals of a text, or of plain prose with this value of the rule's own signal."""
     measured = {**dict.fromkeys(CARRIER_SIGNALS), **measure(side if isinstance(side, str) else prose(50))}
     return measured if isinstance(side, str) else {**measured, RULES[name].signal: side}
 
 
 @pytest.mark.parametrize(("name", "pair"), GOLDEN, ids=[name for name, _ in GOLDEN])
-def test_only_this_rule_tells_its_golden_documents_apart(name: str, pair: Pair | tuple[int, int]) -> None:
+def test_only_this_rule_separates_its_golden_documents(name: str, pair: Pair | tuple[int, int]) -> None:
     inside, outside = (signals_of(name, side) for side in pair)
     rule = RULES[name]
     assert rule.passes(rule.value(inside)) and not rule.passes(rule.value(outside))
@@ -182,6 +182,6 @@ def test_every_rule_names_its_set_its_signals_and_its_source(name: str) -> None:
     assert rule.source and ends(rule)
 
 
-def test_empty_text_fails_only_what_is_not_a_ratio() -> None:
+def test_empty_text_fails_only_rules_that_are_not_ratios() -> None:
     rejecting = {rule.name for rule in failing(list(RULES.values()), signals_of("", ""))}
     assert rejecting == {"gopher_quality.words", "gopher_quality.stop_words"}

@@ -1,4 +1,4 @@
-"""The compiled signals: against their definitions, on hostile text, and pinned to their revision."""
+"""Compiled signals compared with their definitions, on hostile text, and pinned to their revision."""
 
 import hashlib
 import json
@@ -27,11 +27,11 @@ anything = st.text(st.characters(exclude_categories=["Cn", "Cs"]), max_size=200)
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(texts, anything, st.lists(st.sampled_from("a b, c. d\n"), max_size=200).map(" ".join)))
-def test_signals_are_what_their_definitions_say(text: str) -> None:
+def test_signals_equal_their_definitions(text: str) -> None:
     assert measure(text) == slow_signals.measure(text)
 
 
-def test_signals_of_real_documents_are_what_their_definitions_say(documents: list[str]) -> None:
+def test_signals_of_real_documents_equal_their_definitions(documents: list[str]) -> None:
     for text in documents[::25]:
         assert measure(text) == slow_signals.measure(text)
 
@@ -48,13 +48,13 @@ def test_signals_of_real_documents_are_what_their_definitions_say(documents: lis
         ("NATO. U.S. end... so…", ["NATO", ".", "U.S.", "end", "...", "so", "…"]),
     ],
 )
-def test_words_are_cut_as_spacy_cuts_them(text: str, words: list[str]) -> None:
+def test_words_are_split_as_in_spacy(text: str, words: list[str]) -> None:
     assert slow_signals.words(text) == words
     assert measure(text)["words"] == len(words)
 
 
-def test_stop_words_are_told_from_words_of_the_same_bits() -> None:
-    """The kernel packs a word into one number: 0x7468, e and the would be the same one."""
+def test_words_with_the_bits_of_a_stop_word_are_not_counted() -> None:
+    """The kernel packs a word into one number, in which U+7468 with e would equal `the`."""
     assert measure("\u7468e \0be \x70\u0468e bee")["stop_words"] == 0
     assert measure("the be to of and that have with, the be")["stop_words"] == 8
     assert measure("The be")["stop_words"] == 1
@@ -83,7 +83,7 @@ def test_a_lone_surrogate_is_one_character() -> None:
     "run", ["!", "a", "a ", "a.", ".", "@.", "-", "'s", "\n", "x\n\n", "1+", "é,", "don't ", "0 1 2 3 4 5 6 7 8 9 "]
 )
 def test_hostile_repetition_is_measured_in_linear_time(run: str) -> None:
-    """Quadratic work would take hours; the counts are checked against a text a thousand times shorter."""
+    """Quadratic work would take hours."""
     text = run * (1_000_000 // len(run))
     found = measure(text)
     assert found["characters"] == len(text)
@@ -115,14 +115,14 @@ def test_output_changes_only_with_the_revision() -> None:
 
 
 def test_signals_do_not_depend_on_the_process() -> None:
-    """Another process has another salt for its hash tables."""
+    """Each process has its own salt for its hash tables."""
     code = "from corpus.quality.signals import measure; print(measure('the the mill, it grinds. ' * 9))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(measure("the the mill, it grinds. " * 9))
 
 
-def test_names_of_signals_load_no_compiler() -> None:
+def test_importing_signal_names_does_not_import_numba() -> None:
     code = "import sys; from corpus.quality import catalog, signals; catalog.rule_sets(); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
