@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from common import record
+from pipelines.commands.forecast.estimate import Drawn, KnownRecords, Sample
+from pipelines.commands.forecast.sampling import LEAST_DOCUMENTS
 
 from corpus.dedup.decision import held_out
 from corpus.recipe import Recipe, read_recipe
@@ -25,8 +27,6 @@ from corpus.store.parquet_tables import columns
 from corpus.tokens.encode import Encoder
 from corpus.tokens.runs import order_key
 from pipelines.commands.forecast import estimate
-from pipelines.commands.forecast.estimate import Drawn, KnownRecords, Sample
-from pipelines.commands.forecast.sampling import LEAST_DOCUMENTS
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"

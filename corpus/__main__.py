@@ -1,4 +1,4 @@
-"""`python -m corpus`."""
+"""Run `python -m corpus`."""
 
 from corpus.cli import main
 

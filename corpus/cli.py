@@ -1,33 +1,57 @@
-"""The command `corpus`: plan, build, verify, stats, report, explain, diff, prune."""
+"""The command `corpus`: plan, build, verify, stats, report, explain, diff, prune.
+
+Each command imports what it needs itself, so that `--help` and `--version` are quick.
+"""
 
 import os
+import re
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from corpus.errors import CorpusError, InputError
 
-STOPPED = 130  # what typer makes of Ctrl-C
+STOPPED = 130  # exit status after Ctrl-C
+FIRST_STEPS = """\
+Build token shards from the sources of a recipe. To begin:
+
+  corpus plan recipes/quickstart.yaml       show the jobs of a recipe
+  corpus build recipes/quickstart.yaml      build it, in about a minute
+  corpus report                             look at the result
+  corpus --help                             list all commands
+"""
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Turns the sources of a recipe into token shards, with every document accounted for.",
+    help="Build token shards from the sources of a recipe, with every document accounted for.",
 )
 
 
-def _folder(written: str) -> str:
-    """An empty name (of a variable that is not set) would stand for the current folder."""
+class PlanCommand(TyperCommand):
+    """Allow `--forecast` without a value. A share after it must look like one: the recipe may follow as well."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        filled = []
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            alone = arg == "--forecast" and not re.fullmatch(r"[0-9.]+%?", following)
+            filled.append("--forecast=" if alone else arg)
+        return super().parse_args(ctx, filled)
+
+
+def _out_option(written: str) -> str:
+    """Refuse an empty name, as of an unset variable: it would mean the current folder."""
     if not written.strip():
-        raise InputError("--out: the name is empty; name a folder (the current one is `.`), or leave --out away")
+        raise InputError("--out: the name is empty; name a folder (`.` is the current one), or leave out --out")
     return written
 
 
-def _build(written: str | None, on: str | None) -> Path:
-    """The folder of a build; the profile says how one at s3:// is asked for."""
+def _build_folder(written: str | None, on: str | None) -> Path:
+    """Find a build's folder; for one at s3:// the profile says how to connect."""
     from corpus.inspect.find_build import build_folder
 
     if written is None or not written.startswith("s3://"):
@@ -37,7 +61,7 @@ def _build(written: str | None, on: str | None) -> Path:
     return build_folder(written, read_profile(on).access())
 
 
-def _assigned(assignments: list[str] | None, sample: str | None) -> list[str]:
+def _with_sample(assignments: list[str] | None, sample: str | None) -> list[str]:
     return [*(assignments or []), *([f"sample={sample}"] if sample is not None else [])]
 
 
@@ -49,84 +73,104 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-RecipeFile = Annotated[Path, typer.Argument(help="A recipe, such as recipes/quickstart.yaml.", metavar="RECIPE")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Overrides a setting: key.path=value.", metavar="KEY=VALUE")
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="Recipe file, such as recipes/quickstart.yaml.", metavar="RECIPE", show_default=False)
 ]
-SampleOf = Annotated[
-    str | None, typer.Option("--sample", help="Only so many files a source, or a share such as 5%.", metavar="N|N%")
+BuildArgument = Annotated[
+    str | None, typer.Argument(help="Folder of a build. (default: the only one in ./build)", metavar="OUT")
 ]
-Out = Annotated[
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, such as mix.tokens=1M.", metavar="KEY=VALUE"),
+]
+SampleOption = Annotated[
+    str | None,
+    typer.Option("--sample", help="Use a part of each source: 20 files, or a share such as 5%.", metavar="N|N%"),
+]
+OutOption = Annotated[
     str | None,
     typer.Option(
-        parser=_folder,
-        help="The output folder, or s3://BUCKET/FOLDER. (default: the recipe's `out`, or build/<name>)",
+        parser=_out_option,
+        help="Output folder, or s3://BUCKET/FOLDER. (default: the recipe's `out`, or build/<name>)",
         metavar="PATH",
     ),
 ]
-On = Annotated[str | None, typer.Option("--on", help="The profile: a file, or a name in recipes/on/.", metavar="PLACE")]
-Built = Annotated[
-    str | None, typer.Argument(help="A build's folder. (default: the only one under build/)", metavar="OUT")
+OnOption = Annotated[
+    str | None, typer.Option("--on", help="Profile to run on: a file, or a name in recipes/on/.", metavar="PROFILE")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options that stand before a command."""
+    """Print the first steps if no command is given."""
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS, end="")
 
 
-@app.command()
+@app.command(cls=PlanCommand)
 def plan(
-    recipe: RecipeFile,
-    out: Out = None,
-    on: On = None,
-    assignments: Set = None,
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    on: OnOption = None,
+    assignments: SetOption = None,
+    sample: SampleOption = None,
     forecast: Annotated[
-        bool, typer.Option("--forecast", help="Build a small sample, and say what the whole will hold and take.")
-    ] = False,
-    sample: Annotated[
-        str | None, typer.Option("--sample", help="Forecast from this share of each source, such as 5%.", metavar="N%")
+        str | None,
+        typer.Option(
+            help="Build a sample, and estimate documents, tokens, disk and time of the full build. "
+            "The value is the share of the input to read. (default: 5%)",
+            metavar="[N%]",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say where everything would come from; open no socket, read no source.")
+        bool,
+        typer.Option("--dry-run", help="List where everything comes from, without opening a connection or a source."),
     ] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show the jobs of a recipe, which are done, and what the build will hold and take."""
+    """Show the jobs of a recipe and which are done.
+
+    Example: corpus plan recipes/quickstart.yaml --forecast
+    """
+    overrides = _with_sample(assignments, sample)
     if dry_run:
         from pipelines.commands.dry_run import show_dry_run
 
-        if forecast or sample is not None:
-            raise InputError("--dry-run fetches nothing, and a forecast needs a sample; give just one of them")
-        show_dry_run(recipe, on, assignments or [], as_json)
+        if forecast is not None:
+            raise InputError("--dry-run fetches nothing, but --forecast needs a sample; give only one of them")
+        show_dry_run(recipe, on, overrides, as_json)
         return
     from pipelines.commands.show_plan import show_plan
 
-    show_plan(recipe, out, on, assignments or [], forecast=forecast, sample=sample, as_json=as_json)
+    show_plan(recipe, out, on, overrides, forecast=forecast, as_json=as_json)
 
 
 @app.command()
 def build(
-    recipe: RecipeFile,
-    workers: Annotated[int | None, typer.Option(min=1, help="Tasks at once. (default: one a core)")] = None,
-    on: On = None,
-    out: Out = None,
-    assignments: Set = None,
-    sample: SampleOf = None,
+    recipe: RecipeArgument,
+    workers: Annotated[int | None, typer.Option(min=1, help="Tasks to run at once. (default: one per core)")] = None,
+    on: OnOption = None,
+    out: OutOption = None,
+    assignments: SetOption = None,
+    sample: SampleOption = None,
 ) -> None:
-    """Build a recipe's corpus, or what is left of it."""
+    """Build a corpus; resume if interrupted.
+
+    Example: corpus build recipes/quickstart.yaml --sample 5%
+    """
     from pipelines.build import build as build_corpus
     from pipelines.engine.read_profile import read_profile
 
     profile = read_profile(on)
     if workers is not None:
         profile = profile.model_copy(update={"workers": workers})
-    folder = build_corpus(recipe, out=out, profile=profile, assignments=_assigned(assignments, sample))
+    folder = build_corpus(recipe, out=out, profile=profile, assignments=_with_sample(assignments, sample))
 
     from corpus.inspect.stats_tables import show_build
 
@@ -134,93 +178,136 @@ def build(
 
 
 @app.command()
-def verify(out: Built = None, on: On = None) -> None:
-    """Check every file of a build against its manifests, and the ledgers against the shards."""
+def verify(out: BuildArgument = None, on: OnOption = None) -> None:
+    """Check the files of a build against their checksums, and the ledgers against the shards.
+
+    Example: corpus verify build/quickstart
+    """
     from corpus.inspect.verify import verify_build
 
-    verify_build(_build(out, on))
+    verify_build(_build_folder(out, on))
 
 
 @app.command()
 def stats(
-    path: Annotated[str | None, typer.Argument(help="A build's folder, or one shard.", metavar="OUT|SHARD")] = None,
-    on: On = None,
-    as_json: AsJson = False,
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of a build, or one shard. (default: the only build in ./build)", metavar="OUT|SHARD"
+        ),
+    ] = None,
+    on: OnOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show a build's funnel and shards, or what one shard holds."""
+    """Show the numbers of a build or of one shard.
+
+    Example: corpus stats build/quickstart
+    """
     from corpus.inspect.stats_tables import show_stats
 
-    there = path is not None and path.startswith("s3://")
-    show_stats(_build(path, on) if there else Path(path) if path else None, as_json)
+    remote = path is not None and path.startswith("s3://")
+    show_stats(_build_folder(path, on) if remote else Path(path) if path else None, as_json)
 
 
 @app.command()
-def report(out: Built = None, on: On = None) -> None:
-    """Say where a build's report page lies."""
-    page = _build(out, on) / "report.html"
+def report(
+    out: BuildArgument = None,
+    on: OnOption = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the path only.")] = False,
+) -> None:
+    """Open the report page of a build in a browser, or print its path if there is none.
+
+    Example: corpus report build/quickstart
+    """
+    page = _build_folder(out, on) / "report.html"
     if not page.is_file():
-        raise CorpusError(f"{page}: not there; the build did not reach its end: run `corpus build` again")
+        raise CorpusError(f"{page}: no such file, because the build is unfinished; run `corpus build` again")
     print(page)
+    desktop = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and _is_terminal() and not no_open:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 @app.command()
 def explain(
-    out: Annotated[str, typer.Argument(help="A build's folder.", metavar="OUT")],
-    what: Annotated[str, typer.Argument(help="A document's id, or FILE@OFFSET.", metavar="ID|FILE@OFFSET")],
-    on: On = None,
-    as_json: AsJson = False,
+    document: Annotated[
+        str,
+        typer.Argument(help="Id of a document (or how it begins), or FILE@OFFSET.", metavar="ID|FILE@OFFSET"),
+    ],
+    out: BuildArgument = None,
+    on: OnOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Tell where a document comes from, what was measured and decided, and where it ended."""
+    """Show where a document comes from, its signals and verdicts, and where it ended.
+
+    Example: corpus explain 3f2a91 build/quickstart (or the folder first)
+    """
     from corpus.inspect.explain import show_explanation
 
-    show_explanation(_build(out, on), what, as_json)
+    if out is not None and not _may_be_build(out) and _may_be_build(document):
+        document, out = out, document
+    show_explanation(_build_folder(out, on), document, as_json)
+
+
+def _may_be_build(written: str) -> bool:
+    return written.startswith("s3://") or Path(written).is_dir()
 
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="A build's folder.", metavar="A")],
-    b: Annotated[str, typer.Argument(help="Another's.", metavar="B")],
-    on: On = None,
-    as_json: AsJson = False,
+    a: Annotated[str, typer.Argument(help="Folder of the first build.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Folder of the second build.", metavar="B")],
+    on: OnOption = None,
+    as_json: JsonOption = False,
     page: Annotated[
-        Path | None, typer.Option("--page", help="Write it as a page, too.", metavar="FILE.html", dir_okay=False)
+        Path | None, typer.Option("--page", help="Write a page as well.", metavar="FILE.html", dir_okay=False)
     ] = None,
 ) -> None:
-    """Tell what two builds differ by: settings, rules, what became of documents, tokens."""
+    """Compare two builds: settings, rules, outcomes of documents, tokens.
+
+    Example: corpus diff build/before build/after --page diff.html
+    """
     from corpus.inspect.diff.diff_tables import show_diff
 
-    show_diff(_build(a, on), _build(b, on), as_json, page)
+    show_diff(_build_folder(a, on), _build_folder(b, on), as_json, page)
 
 
 @app.command()
 def prune(
-    out: Built = None,
+    out: BuildArgument = None,
     recipes: Annotated[
-        list[Path] | None, typer.Option("--recipe", help="Keep what this recipe needs, too.", metavar="RECIPE")
+        list[Path] | None, typer.Option("--recipe", help="Keep the jobs of this recipe as well.", metavar="RECIPE")
     ] = None,
-    on: On = None,
-    assignments: Set = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them without asking.")] = False,
+    on: OnOption = None,
+    assignments: SetOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
-    """Remove the job folders that no plan needs, after saying which and how much."""
+    """List job folders that no plan needs, and remove them after asking.
+
+    Example: corpus prune build/quickstart --recipe recipes/quickstart.yaml
+    """
     from pipelines.commands.prune import show_prune
 
     show_prune(out, recipes or [], on, assignments or [], yes)
 
 
 def main() -> None:
-    """Runs the command; an error that a person can act on is printed without a traceback."""
+    """Run the command. Errors that the user can act on are printed without a traceback."""
     try:
         app()
     except CorpusError as error:
         from corpus.display.terminal import printable
 
-        print("\n".join(map(printable, f"corpus: {error}".split("\n"))), file=sys.stderr)
+        print(printable(f"corpus: {error}", keep_line_ends=True), file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code != STOPPED:
             raise
         print("corpus: stopped", file=sys.stderr, flush=True)
-        os._exit(STOPPED)  # threads may still wait for servers
+        os._exit(STOPPED)  # other threads may still wait for servers
     except BrokenPipeError:
         sys.exit(0)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.fetch.base_store import FileInfo, path_parts
+from corpus.fetch.cache import cache_path
 from corpus.fetch.local import local_path
 from corpus.fetch.package_index import parse_address
 from corpus.recipe import Recipe, Sample, local_files
@@ -79,6 +80,22 @@ def size_of(item: Item) -> int | None:
             return item.remote.size
         case Selection():
             return None
+
+
+def published_bytes(item: Item) -> int:
+    """Size known before anything is downloaded: of an index, if files are selected from it; 0 if unknown."""
+    return size_of(item.listed if isinstance(item, Selection) else item) or 0
+
+
+def bytes_to_fetch(item: Item, cache: Path) -> int:
+    """Published size of an item that is not in the cache yet; 0 for local files."""
+    match item:
+        case LocalFile():
+            return 0
+        case Selection(listed=listed):
+            return bytes_to_fetch(listed, cache)
+        case RemoteFile() | Package():
+            return 0 if cache_path(item.remote, cache).is_file() else published_bytes(item)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""`corpus prune`: removes the job folders that no plan needs, after saying which and how much.
+"""`corpus prune`: list the job folders that no plan needs with their sizes, and remove them after asking.
 
-Needed are the jobs of build.json, and those of each recipe that is named. What has not the name of a job's folder is
-left where it is, and no link is followed.
+The last finished build needs the jobs in build.json; each recipe given needs those of its plan. A folder whose name is
+not a job's is left alone, and no symbolic link is followed.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from corpus.display.terminal import plain_console, print_line
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.output import open_output
 from corpus.inspect.find_build import build_folder
@@ -27,74 +28,73 @@ from pipelines.engine.profile import Profile
 from pipelines.engine.read_profile import read_profile
 from pipelines.plan import make_plan
 
-_JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # as Job.folder
-TEMPORARY = "tmp"  # in a job's folder: of tasks that are at work, or were killed
+_JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # see Job.folder
+TEMPORARY = "tmp"  # in a job's folder: files of tasks that are running or were killed
 
 
-class Stale(NamedTuple):
-    """A folder that goes, and what it takes up."""
+class UnusedFolder(NamedTuple):
+    """A folder to remove."""
 
     path: Path
     bytes: int
-    why: str
+    reason: str
 
 
 def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignments: Sequence[str], yes: bool) -> None:
-    """Prints what no plan needs, asks, and removes it. Raises InputError or CorpusError; nothing was removed then."""
+    """Print the unused folders, ask, and remove them. Raises InputError or CorpusError before anything is removed."""
     if out is not None and out.startswith("s3://"):
-        raise InputError(f"{out}: prune works on folders of this machine; remove there what `jobs/` holds in vain")
-    folder, console = build_folder(out).resolve(), Console(highlight=False, markup=False, soft_wrap=True)
+        raise InputError(f"{out}: prune works on local folders only; delete unused folders under jobs/ in the bucket")
+    folder, console = build_folder(out).resolve(), plain_console()
     open_output(folder).require_local("prune")
     with build_lock(folder):
-        found = stale(folder, needed(folder, recipes, read_profile(on), assignments))
-        for each in found:
-            console.print(f"{human_bytes(each.bytes):>10}  {each.path.relative_to(folder)}  {each.why}")
-        if not found:
-            console.print(f"Nothing to remove: every job in {folder} is needed")
+        unused = unused_folders(folder, needed(folder, recipes, read_profile(on), assignments))
+        for each in unused:
+            print_line(console, f"{human_bytes(each.bytes):>10}  {each.path.relative_to(folder)}  {each.reason}")
+        if not unused:
+            print_line(console, f"Nothing to remove: every job in {folder} is needed")
             return
-        total = human_bytes(sum(each.bytes for each in found))
-        console.print(f"{total:>10}  in {len(found)} folders of {folder}")
-        if not yes and not _agreed(console):
+        total = human_bytes(sum(each.bytes for each in unused))
+        print_line(console, f"{total:>10}  in {len(unused)} folders of {folder}")
+        if not yes and not _confirmed(console):
             return
-        for each in found:
+        for each in unused:
             remove(folder, each.path)
-        console.print(f"Removed {len(found)} folders, {total}")
+        print_line(console, f"Removed {len(unused)} folders, {total}")
 
 
 def needed(folder: Path, recipes: Sequence[Path], profile: Profile, assignments: Sequence[str] = ()) -> set[str]:
-    """The names of the job folders of the last finished build, and of the recipes' plans."""
+    """Return the names of the job folders that the last finished build and the recipes' plans need."""
     names: set[str] = set()
     if (folder / "build.json").is_file():
-        names |= {each.removeprefix("jobs/") for each in read_file(BuildFile, folder / "build.json").jobs}
+        names |= {job.removeprefix("jobs/") for job in read_file(BuildFile, folder / "build.json").jobs}
     elif not recipes:
-        raise InputError(f"{folder}: no build was finished here (no build.json); name what is needed with --recipe")
+        raise InputError(f"{folder}: no finished build (no build.json); name the recipes to keep with --recipe")
     for path in recipes:
         recipe = read_recipe(path, assignments)
         plan = make_plan(recipe, path.parent, profile.access(recipe.contact)).settled(folder)
         if plan.unsettled:
             raise InputError(
-                f"{path}: not all of its sources were fetched in {folder}, so the jobs that it needs cannot be known; "
-                "build it first, or leave it away"
+                f"{path}: its job folders cannot be known, because not all of its sources have been fetched into "
+                f"{folder}; build it first, or leave out --recipe"
             )
         names |= {job.folder.removeprefix("jobs/") for job in plan.jobs}
     return names
 
 
-def stale(folder: Path, keep: set[str]) -> list[Stale]:
-    """The folders of jobs that are not to be kept, and what killed tasks left in the others."""
-    found = []
+def unused_folders(folder: Path, keep: set[str]) -> list[UnusedFolder]:
+    """Return the job folders not to be kept, and the temporary folders that killed tasks left in the others."""
+    unused = []
     for path in _folders(folder / "jobs"):
         if _JOB.fullmatch(path.name) and path.name not in keep:
-            found.append(Stale(path, _size(path), ""))
+            unused.append(UnusedFolder(path, _size(path), ""))
         elif _JOB.fullmatch(path.name):
-            found += [
-                Stale(each, _size(each), "left by a killed task") for each in _folders(path) if each.name == TEMPORARY
-            ]
-    return found
+            left_over = [inner for inner in _folders(path) if inner.name == TEMPORARY]
+            unused += [UnusedFolder(inner, _size(inner), "left by a killed task") for inner in left_over]
+    return unused
 
 
 def remove(folder: Path, path: Path) -> None:
-    """Removes a job's folder and its progress, its manifest first: what is half removed must not pass for whole."""
+    """Remove a job's folder and progress files. The manifest goes first, so that no partial job looks finished."""
     try:
         if path.name != TEMPORARY:
             (path / "job.json").unlink(missing_ok=True)
@@ -103,32 +103,34 @@ def remove(folder: Path, path: Path) -> None:
                     shutil.rmtree(progress)
         shutil.rmtree(path)
     except OSError as error:
-        raise CorpusError(f"{path}: could not be removed: {error.strerror}; what was listed above it is gone") from None
+        raise CorpusError(
+            f"{path}: cannot remove: {error.strerror}; the folders listed before it have been removed"
+        ) from None
 
 
-def _agreed(console: Console) -> bool:
+def _confirmed(console: Console) -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        console.print("Nothing was removed: add --yes to remove them")
+        print_line(console, "Nothing removed: add --yes to remove these folders")
         return False
     import typer
 
-    return typer.confirm("Remove them?")
+    return typer.confirm("Remove these folders?")
 
 
 def _folders(parent: Path) -> Iterator[Path]:
-    """The folders in a folder, by name; a link is none, and has none."""
+    """Folders in a folder, by name; symbolic links are neither listed nor followed."""
     if parent.is_symlink() or parent.parent.is_symlink() or not parent.is_dir():
         return
     with os.scandir(parent) as entries:
-        yield from sorted(Path(each.path) for each in entries if each.is_dir(follow_symlinks=False))
+        yield from sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def _size(path: Path) -> int:
-    """The bytes of the files in it."""
+    """Bytes of the files in a folder."""
     size = 0
     for parent, _, files in os.walk(path, followlinks=False):
         for name in files:
-            with contextlib.suppress(FileNotFoundError):  # of a task that is still at work elsewhere
-                found = os.lstat(os.path.join(parent, name))  # noqa: PTH118
-                size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+            with contextlib.suppress(FileNotFoundError):  # removed by a task that runs elsewhere
+                status = os.lstat(os.path.join(parent, name))  # noqa: PTH118
+                size += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return size

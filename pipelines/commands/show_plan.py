@@ -1,18 +1,15 @@
-"""`corpus plan`: the jobs of a recipe, which are done, and what the build will hold and take."""
+"""`corpus plan`: list the jobs of a recipe with their states, and print a forecast if asked for."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from corpus import units
+from corpus.display.terminal import Cells, plain_console, print_line, table
 from corpus.errors import InputError
 from corpus.fetch.output import open_output
-from corpus.recipe import read_recipe
+from corpus.recipe import Recipe, read_recipe
 from corpus.settings import Json
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.build import out_folder
@@ -22,129 +19,148 @@ from pipelines.engine.read_profile import read_profile
 from pipelines.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from pipelines.commands.forecast.forecast import Forecast, Range
+    from pipelines.commands.forecast.forecast import Forecast
+    from pipelines.commands.forecast.ratios import Interval
 
 
 def show_plan(
     recipe: Path, out: str | None, on: str | None, assignments: Sequence[str], *,
-    forecast: bool = False, sample: str | None = None, as_json: bool = False,
+    forecast: str | None = None, as_json: bool = False,
 ) -> None:  # fmt: skip
-    """Prints the jobs and, if asked for, the forecast; the output folder is left alone."""
-    share = _share(sample)
+    """Print the jobs and, if asked for, the forecast. Nothing is written to the output folder."""
+    share = _share(forecast)
     checked = read_recipe(recipe, assignments)
+    if forecast is not None and checked.sample is not None:
+        raise InputError("--forecast estimates the full build; leave out --sample, and `sample` in the recipe or --set")
     profile = read_profile(on)
     folder = out_folder(checked, out, profile)
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     settled = plan.settled(folder)
-    told: dict[str, Json] = {"name": checked.name, "out": open_output(folder).name, "jobs": _jobs(settled, folder)}
+    printed: dict[str, Json] = {"name": checked.name, "out": open_output(folder).name, "jobs": _jobs(settled, folder)}
     if not as_json:
         _print_jobs(settled, folder, checked.name)
-    if forecast or sample is not None:
-        if not to_do(settled, folder):
-            from pipelines.commands.forecast.truth import show_truth, truth
+    if forecast is not None and not _unfinished(settled, folder):
+        printed["built"] = _show_built(folder, as_json=as_json)
+    elif forecast is not None:
+        from pipelines.commands.forecast.forecast import make_forecast
 
-            held = truth(settled, folder)
-            told["built"] = cast(Json, held)
-            if not as_json:
-                show_truth(held)
-        else:
-            from pipelines.commands.forecast.forecast import forecast as make_forecast
-
-            found = make_forecast(checked, recipe.parent, plan, profile, share, Console(stderr=True))
-            told["forecast"] = found.model_dump(mode="json")
-            if not as_json:
-                _print_forecast(found)
+        estimate = make_forecast(checked, recipe.parent, plan, profile, share)
+        printed["forecast"] = _forecast_json(estimate)
+        if not as_json:
+            _print_forecast(estimate, checked)
     if as_json:
-        print(json.dumps(told, indent=1))
+        print(json.dumps(printed, indent=1))
 
 
-def _share(sample: str | None) -> float | None:
+def _share(forecast: str | None) -> float | None:
+    """Share of the input to read; None for the default, as without a value."""
+    if not forecast:
+        return None
     try:
-        share = units.share(sample) if sample is not None else None
+        share = units.share(forecast)
     except InputError:
         share = 0.0
-    if share == 0:
-        raise InputError(f"--sample {sample}: a forecast is made from a share of each source, such as 5%")
+    if not share:
+        raise InputError(f"--forecast {forecast}: expected a share of the input to read, such as 5%")
     return share
 
 
 def _jobs(plan: Plan, folder: Path) -> list[Json]:
-    """A job's fingerprint is null as long as it follows from files that were not looked at."""
-    known = {job.name for job in plan.fetches} if plan.unsettled else {job.name for job in plan.jobs}
+    """Jobs as JSON. A fingerprint is null while it depends on files that have not been fetched."""
+    known = {job.name for job in (plan.fetches if plan.unsettled else plan.jobs)}
     return [
         {"job": job.name, "tasks": job.tasks, "fingerprint": job.fingerprint if job.name in known else None,
-         "state": state(folder, job)}
+         "state": job_state(folder, job)}
         for job in plan.jobs
     ]  # fmt: skip
 
 
 def _print_jobs(plan: Plan, folder: Path, name: str) -> None:
-    table = Table(
-        "job", "tasks", "fingerprint", "state", title=f"{name} in {open_output(folder).name}", title_justify="left"
-    )
+    console = plain_console()
+    rows: list[Cells] = []
     for job in plan.jobs:
         known = job in plan.fetches or not plan.unsettled
-        table.add_row(job.name, str(job.tasks), job.fingerprint[:12] if known else "by content", state(folder, job))
-    console = Console()
-    console.print(table)
-    left = to_do(plan, folder)
-    console.print(
-        f"{len(plan.jobs) - len(left)} of {len(plan.jobs)} jobs are done; {len(left)} to do.", highlight=False
-    )
+        rows.append([job.name, job.tasks, job.fingerprint[:12] if known else "by content", job_state(folder, job)])
+    console.print(table(["job", "tasks", "fingerprint", "state"], rows, text=(0, 2, 3)))
+    unfinished = len(_unfinished(plan, folder))
+    print_line(console, f"{name}: {len(plan.jobs) - unfinished} of {len(plan.jobs)} jobs done, {unfinished} to do")
+    print_line(console, f"Output: {open_output(folder).name}")
 
 
-def to_do(plan: Plan, folder: Path) -> list[Job]:
-    """The jobs that a build would run."""
+def _unfinished(plan: Plan, folder: Path) -> list[Job]:
     return [job for job in plan.jobs if not JobOutput(folder, job).is_finished]
 
 
-def state(folder: Path, job: Job) -> str:
-    """`done`, `to do`, or how far a build came that was stopped."""
-    done = JobOutput(folder, job)
-    if done.is_finished:
+def job_state(folder: Path, job: Job) -> str:
+    """Return `done`, `to do`, or the number of finished tasks of a build that was stopped."""
+    output = JobOutput(folder, job)
+    if output.is_finished:
         return "done"
-    finished = job.tasks - len(done.missing())
+    finished = job.tasks - len(output.missing())
     return f"{finished} of {job.tasks} tasks done" if finished else "to do"
 
 
-def _print_forecast(found: "Forecast") -> None:
-    console = Console()
-    rows = (*found.sources, found.total)
-    title = f"Forecast from a sample ({100 * found.sample:.3g} % asked for), with 90 % intervals"
-    table = _table(title, "sampled", "of bytes", "records", "kept", "duplicates")
-    for source in rows:
-        of = f"{source.sampled} of {human_count(source.of)}" if source.of is not None else str(source.sampled)
-        counts = [_line(each, human_count) for each in (source.records, source.kept, source.merged)]
-        table.add_row(source.name, of, f"{100 * source.sampled_bytes_share:.3g} %", *counts)
-    console.print(table)
-    table = _table("Of the training shards", "documents", "tokens", "text")
-    for source in rows:
-        counts = [_line(each, human_count) for each in (source.documents, source.tokens)]
-        table.add_row(source.name, *counts, _line(source.text_bytes, human_bytes))
-    console.print(table)
-    fetch = f"{human_bytes(found.fetch_bytes)} are still to fetch" if found.fetch_bytes else "all there"
+def _show_built(folder: Path, *, as_json: bool) -> Json:
+    """Print or return the numbers of a finished build, in place of a forecast."""
+    from corpus.inspect.report.summary import read_summary
+    from corpus.inspect.stats_tables import show_build
+
+    if not as_json:
+        print("The build is finished, so these are its real numbers:\n")
+        show_build(folder)
+    return {
+        source.name: {
+            "records": source.records_read, "kept": source.passed_rules, "merged": source.passed_rules - source.unique,
+            "documents": source.train.documents, "tokens": source.train.tokens, "text_bytes": source.train.bytes,
+        }
+        for source in read_summary(folder).sources
+    }  # fmt: skip
+
+
+def _forecast_json(forecast: "Forecast") -> Json:
+    """The forecast as JSON; an interval is an object with `value`, `low` and `high`."""
+
+    def plain(value: object) -> Json:
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            return {name: plain(field) for name, field in value._asdict().items()}
+        if isinstance(value, dict):
+            return {str(name): plain(field) for name, field in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        assert isinstance(value, str | int | float)
+        return value
+
+    return plain(forecast)
+
+
+def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
+    console = plain_console()
+    title = f"Forecast from {100 * forecast.sample:.3g} % of the input, with 90 % intervals"
+    rows: list[Cells] = []
+    training: list[Cells] = []
+    for name, source in forecast.sources.items():
+        counts = [human_count(source.records), _interval(source.kept, human_count), human_count(source.merged)]
+        rows.append([name, source.sampled, f"{100 * source.sampled_bytes_share:.3g} %", *counts])
+        figures = [_interval(source.documents, human_count), _interval(source.tokens, human_count)]
+        training.append([name, *figures, _interval(source.text_bytes, human_bytes)])
+    console.print(table(["source", "sampled", "of bytes", "records", "kept", "duplicates"], rows, title=title))
+    console.print(table(["source", "documents", "tokens", "text"], training, title="Training shards"))
     lines = [
-        f"output folder: {_line(found.out_bytes, human_bytes)}; it only grows until the end, so that is its peak",
-        f"cache: {human_bytes(found.cache_bytes)}, {fetch}",
-        f"time after fetching, {found.workers} workers: {_line(found.seconds, human_seconds)}",
-        "duplicates show in a sample only in pairs: the other figures reckon with those that it shows",
+        f"Output folder: {_interval(forecast.out_bytes, human_bytes)}",
+        f"Still to download: {human_bytes(forecast.fetch_bytes)}",
+        f"Time after downloading, {forecast.workers} workers: {_interval(forecast.seconds, human_seconds)}",
+        "Duplicates are a rough figure: a sample shows few of them, because it must hold both copies.",
     ]
-    if found.stops:
-        lines.append(f"{100 * found.stops:.0f} % of forecasts: the build stops, as a source is too small for its share")
+    asked = {source.name: source.share * (recipe.mix.tokens or 0) for source in recipe.sources}
+    if short := [name for name, tokens in asked.items() if forecast.sources[name].tokens.value < tokens - 1]:
+        lines.append(f"Too small for their share (mix.shortfall: {recipe.mix.shortfall}): {', '.join(short)}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        print_line(console, line)
 
 
-def _table(title: str, *heads: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in ("source", *heads):
-        table.add_column(head, no_wrap=True)
-    return table
-
-
-def _line(found: "Range", human: Callable[[float], str]) -> str:
-    """`726 k (720–742 k)`."""
-    value, low, high = human(found.value), human(found.low), human(found.high)
+def _interval(interval: "Interval", human: Callable[[float], str]) -> str:
+    """Format an interval, such as `726 k (720–742 k)`."""
+    value, low, high = human(interval.value), human(interval.low), human(interval.high)
     number, space, unit = low.partition(" ")
-    short = number if unit == high.partition(" ")[2] and not {" ", ":"} & set(unit) else f"{number}{space}{unit}"
-    return value if low == high == value else f"{value} ({short}–{high})"
+    same_unit = unit == high.partition(" ")[2] and " " not in unit
+    return value if low == high == value else f"{value} ({number if same_unit else f'{number}{space}{unit}'}–{high})"

@@ -1,4 +1,4 @@
-"""Watches a wave of jobs from the outside: bars on a terminal, a line a job elsewhere, and whether workers live."""
+"""Watch a wave of jobs from outside: progress bars on a terminal, and detection of killed workers and full disks."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ MIN_FREE_BYTES = 200_000_000
 
 
 class Watch:
-    """A context within which the progress of a wave is shown; `problem` holds what stopped it, if it had to."""
+    """Context that shows the progress of a wave. If it has to stop the wave, `problem` says why."""
 
     def __init__(self, out: Path, jobs: Sequence[Job], console: Console, *, here: bool) -> None:
         self._out, self._jobs, self._here = out, jobs, here
@@ -40,15 +40,15 @@ class Watch:
             console=console,
             disable=not console.is_terminal,
         )
-        self._rows: dict[str, TaskID] = {}
-        self._rates = {job.name: Rate() for job in jobs}
+        self._bar_of_job: dict[str, TaskID] = {}
+        self._rates = {job.name: TransferRate() for job in jobs}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
 
     def __enter__(self) -> Self:
         for job in self._jobs:
-            self._rows[job.name] = self._bars.add_task(job.name, total=job.tasks, counts="")
+            self._bar_of_job[job.name] = self._bars.add_task(job.name, total=job.tasks, counts="")
         self._bars.start()
         self._thread.start()
         return self
@@ -65,58 +65,56 @@ class Watch:
         dead: set[int] = set()
         while not self._stop.wait(open_output(self._out).poll_s):
             self._update()
-            still, dead = dead, self._dead_workers()
-            self.problem = _killed(still & dead) or _full_disk(self._out)
+            # A worker counts as killed if its files are still there at the next look: it may just have finished.
+            dead_before, dead = dead, self._dead_workers()
+            self.problem = _killed(dead_before & dead) or _full_disk(self._out)
             if self.problem:
-                _thread.interrupt_main(signal.SIGTERM)  # not SIGINT, which a job in the background ignores
+                _thread.interrupt_main(signal.SIGTERM)  # a background job may ignore SIGINT
                 return
 
     def _dead_workers(self) -> set[int]:
-        """Processes of this machine that have gone, and left a task's temporary folder behind."""
-        found = set()
-        for job in self._jobs if self._here else ():  # elsewhere the executor sees it
+        """Ids of processes of this machine that no longer run but left a task's temporary folder behind."""
+        dead = set()
+        for job in self._jobs if self._here else ():  # elsewhere, the executor detects it
             for folder in (self._out / job.folder / "tmp").glob("[0-9]*-*.[0-9]*"):
-                if folder.stem.partition("-")[2] != HOST:
-                    continue
-                pid = int(folder.suffix[1:])
-                if not _alive(pid):
-                    found.add(pid)
-        return found
+                if folder.stem.partition("-")[2] == HOST and not _is_alive(pid := int(folder.suffix[1:])):
+                    dead.add(pid)
+        return dead
 
     def _update(self) -> None:
-        with contextlib.suppress(CorpusError):  # storage that does not answer for once: shown the next time
-            self._show()
+        with contextlib.suppress(CorpusError):  # storage may fail to answer once; the next update shows it
+            self._update_bars()
 
-    def _show(self) -> None:
+    def _update_bars(self) -> None:
         for job in self._jobs:
             done = JobOutput(self._out, job)
             documents, size = counts(self._out, job)
-            shown = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
+            text = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
             if job.fetched_bytes:
-                shown = self._rates[job.name].told(size, job.fetched_bytes, time.monotonic())
+                text = self._rates[job.name].update(size, job.fetched_bytes, time.monotonic())
             finished = job.tasks - len(done.missing()) if done.folder.is_dir() else 0
-            self._bars.update(self._rows[job.name], completed=finished, counts=shown)
+            self._bars.update(self._bar_of_job[job.name], completed=finished, counts=text)
 
 
-class Rate:
-    """How fast bytes arrive, over the last seconds."""
+class TransferRate:
+    """Bytes per second over the last updates."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque(maxlen=20)
 
-    def told(self, size: int, total: int, now_s: float) -> str:
-        """`1.2 GB of 20 GB, 35 MB/s, 9 min 02 s left`."""
+    def update(self, size: int, total: int, now_s: float) -> str:
+        """Take the bytes so far, and return a text such as `1.2 GB of 20 GB, 35 MB/s, 9 min 02 s left`."""
         self._seen.append((now_s, size))
         (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
-        shown = f"{human_bytes(size)} of {human_bytes(total)}"
+        text = f"{human_bytes(size)} of {human_bytes(total)}"
         if last_s == first_s or last <= first:
-            return shown
+            return text
         rate = (last - first) / (last_s - first_s)
-        return f"{shown}, {human_bytes(rate)}/s, {human_seconds(max(0, total - size) / rate)} left"
+        return f"{text}, {human_bytes(rate)}/s, {human_seconds(max(0, total - size) / rate)} left"
 
 
 def counts(out: Path, job: Job) -> tuple[int, int]:
-    """Documents and bytes that the tasks of a job say they have passed."""
+    """Return documents and bytes processed so far, from the progress files of the job's tasks."""
     documents = size = 0
     for path in (out / "logs" / "progress" / job.folder.removeprefix("jobs/")).glob("[0-9]*"):
         try:
@@ -127,7 +125,7 @@ def counts(out: Path, job: Job) -> tuple[int, int]:
     return documents, size
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -138,35 +136,35 @@ def _alive(pid: int) -> bool:
 
 
 def _killed(workers: set[int]) -> str | None:
-    """What to say if workers were killed from outside; usually the kernel was out of memory."""
+    """Message if workers were killed from outside, usually because memory ran out."""
     if not workers:
         return None
     return (
-        "a worker process was killed; if memory ran out, use fewer --workers, or a smaller task_bytes. "
-        "What was finished is kept: build again to go on"
+        "a worker process was killed; if memory ran out, use fewer --workers or a smaller task_bytes. "
+        "Finished tasks are kept: run the same command again to resume"
     )
 
 
 def _full_disk(out: Path) -> str | None:
     free = shutil.disk_usage(out).free
     if free < MIN_FREE_BYTES:
-        return f"{out}: only {human_bytes(free)} left on this disk; make room and build again to go on"
+        return f"{out}: only {human_bytes(free)} free on this disk; free some space and run the same command to resume"
     return None
 
 
 class Stopwatch:
-    """Seconds and peak memory of a wave, for run.json."""
+    """Elapsed seconds, for run.json."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
     def seconds(self) -> float:
-        """Since this was made."""
+        """Seconds since this was made."""
         return round(time.perf_counter() - self._start, 3)
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident set of this process or of any one child that has ended."""
+    """Largest resident set of this process or of any single child that has ended."""
     import resource
 
     kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

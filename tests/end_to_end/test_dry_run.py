@@ -1,4 +1,4 @@
-"""`corpus plan --dry-run` opens no socket and no source's file, whatever the recipe names."""
+"""`corpus plan --dry-run` opens no socket and no file of a source, for any recipe."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ main()
 
 
 def dry_run(recipe: Path, folder: Path, *more: str, cut: bool = False) -> subprocess.CompletedProcess[str]:
-    """Runs it with an empty cache, seeing every socket and each file of the sources that is opened."""
+    """Run it with an empty cache, and report every socket and every file of a source that it opens."""
     command = [sys.executable, "-c", WATCHED, str(folder / "files"), "plan", str(recipe), "--dry-run", *more]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT), "COLUMNS": "200",
                    "XDG_CACHE_HOME": str(folder / "cache")}  # fmt: skip
@@ -39,19 +39,19 @@ def dry_run(recipe: Path, folder: Path, *more: str, cut: bool = False) -> subpro
 
 
 @pytest.mark.parametrize("name", ["quickstart", "web_books_code"])
-def test_the_recipes_tell_where_everything_comes_from(tmp_path: Path, name: str) -> None:
+def test_recipes_list_where_everything_comes_from(tmp_path: Path, name: str) -> None:
     done = dry_run(ROOT / "recipes" / f"{name}.yaml", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    for source in told["sources"]:
+    listed = json.loads(done.stdout)
+    for source in listed["sources"]:
         assert source["from"] and source["license"] and source["reader"], source
         assert all("://" in each["at"] for each in source["from"]), source
-        assert source["bytes"] is None, "nobody asked"
-    assert "lid.176" in told["models"][0]["address"] and "CC BY-SA" in told["models"][0]["license"]
-    assert sum(source["tokens_asked"] for source in told["sources"]) == told["tokens_asked"]
+        assert source["bytes"] is None, "not looked up"
+    assert "lid.176" in listed["models"][0]["address"] and "CC BY-SA" in listed["models"][0]["license"]
+    assert sum(source["tokens_asked"] for source in listed["sources"]) == listed["tokens_asked"]
     text = dry_run(ROOT / "recipes" / f"{name}.yaml", tmp_path).stdout
     assert "unknown" in text and "tokenizer" in text and "lid.176" in text
-    for source in told["sources"]:
+    for source in listed["sources"]:
         for each in source["from"]:
             assert each["address"] in text and each["at"] in text
 
@@ -63,7 +63,7 @@ def test_without_a_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_local_files_are_counted_and_not_read(tmp_path: Path) -> None:
+def test_local_files_are_counted_but_not_read(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / "files" / name).write_text('{"text": "words"}\n')
@@ -79,18 +79,23 @@ def test_local_files_are_counted_and_not_read(tmp_path: Path) -> None:
     recipe.write_text(json.dumps({"format_version": 1, "name": "made", "sources": sources}))
     done = dry_run(recipe, tmp_path, "--json")
     assert done.returncode == 0, done.stderr
-    told = {source["name"]: source for source in json.loads(done.stdout)["sources"]}
-    assert (told["here"]["files"], told["here"]["bytes"]) == (2, 36)
-    assert (told["there"]["files"], told["there"]["bytes"]) == (1, 18)
-    assert told["web"]["files"] == 3 and told["web"]["bytes"] is None and "secret" not in str(told["web"]["from"])
-    assert told["bucket"]["from"][0]["at"] == "s3://bucket/crawl-data/CC-MAIN-2024-22/cc-index-table.paths.gz"
-    assert told["bucket"]["settings"]["select"] and told["bucket"]["tokens_asked"] is None
+    listed = {source["name"]: source for source in json.loads(done.stdout)["sources"]}
+    assert (listed["here"]["files"], listed["here"]["bytes"]) == (2, 36)
+    assert (listed["there"]["files"], listed["there"]["bytes"]) == (1, 18)
+    assert listed["web"]["files"] == 3 and listed["web"]["bytes"] is None and "secret" not in str(listed["web"]["from"])
+    assert listed["bucket"]["from"][0]["at"] == "s3://bucket/crawl-data/CC-MAIN-2024-22/cc-index-table.paths.gz"
+    assert listed["bucket"]["settings"]["select"] and listed["bucket"]["tokens_asked"] is None
 
 
-def test_mistakes_are_told_as_always(tmp_path: Path) -> None:
+def test_mistakes_in_the_recipe_are_errors(tmp_path: Path) -> None:
     recipe = tmp_path / "bad.yaml"
     recipe.write_text("format_version: 1\nname: bad\nsources: []\n")
     done = dry_run(recipe, tmp_path)
     assert done.returncode == 2 and "sources" in done.stderr
-    done = dry_run(ROOT / "recipes" / "quickstart.yaml", tmp_path, "--sample", "5%")
-    assert done.returncode == 2 and "just one of them" in done.stderr
+    done = dry_run(ROOT / "recipes" / "quickstart.yaml", tmp_path, "--forecast", "5%")
+    assert done.returncode == 2 and "give only one of them" in done.stderr
+
+
+def test_a_sample_is_part_of_the_recipe(tmp_path: Path) -> None:
+    done = dry_run(ROOT / "recipes" / "quickstart.yaml", tmp_path, "--sample", "20", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["sample"]["files"] == 20

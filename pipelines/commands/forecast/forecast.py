@@ -1,272 +1,136 @@
-"""`corpus plan --forecast`: what a build will hold and take, from a sample of it, each figure with its error."""
+"""`corpus plan --forecast`: what a build will hold, and the disk and time it takes, from a sample of each source."""
 
-import contextlib
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from corpus.errors import CorpusError, InputError
-from corpus.recipe import Recipe
-from corpus.settings import Json
-from corpus.store.products import canonical, write_text
-from corpus.store.token_shards import token_dtype
-from corpus.tokens.encode import Encoder
+from corpus.errors import InputError
+from corpus.recipe import Recipe, Sample
 from corpus.tokens.token_quotas import quotas
-from corpus.tokens.train_bpe import Train
 from corpus.units import human_bytes
-from pipelines.build import held, stoppable
-from pipelines.commands.forecast import costs
-from pipelines.commands.forecast.costs import Totals
-from pipelines.commands.forecast.estimate import Drawn
-from pipelines.commands.forecast.sample_read import Known, Reader, published_size
-from pipelines.commands.forecast.sampling import build_sample, draws_of, plan_sample, seconds
-from pipelines.engine.profile import Place, read_place
-from pipelines.inputs import Item, Package, RemoteFile, Selection
-from pipelines.plan import KEEP_ALL_BELOW_BYTES, Plan
+from pipelines.build import build_lock, stoppable
+from pipelines.commands.forecast.ratios import GROUPS, Interval, SourceSample, jackknife
+from pipelines.commands.forecast.sample import BuiltSample, build_sample, read_source
+from pipelines.engine.profile import Profile
+from pipelines.engine.read_profile import read_profile
+from pipelines.inputs import bytes_to_fetch, published_bytes
+from pipelines.plan import Plan, make_plan
+from pipelines.stages.clean import CleanStage
+from pipelines.stages.fetch import FetchStage
 
-REVISION = 2  # raised whenever the same sample gives another forecast
-DRAWS = 200
-INTERVAL = 0.9
-USUAL_SHARE, USUAL_BYTES = 0.05, 2_000_000_000  # a sample that nobody asked for: 5 %, and no more than so many bytes
-USUAL_FETCH_BYTES = 5_000_000_000
-QUANTITIES = ("records", "kept", "merged", "available", "documents", "tokens", "text_bytes")
-
-
-class Range(BaseModel):
-    """A figure that is as likely too high as too low, and the interval in which it lies nine times in ten."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    low: float
-    high: float
+# Without a share: 5 %, but no more than 2 GB, and not if more than 5 GB must be fetched first.
+DEFAULT_SHARE, DEFAULT_BYTES, DEFAULT_FETCH_BYTES = 0.05, 2_000_000_000, 5_000_000_000
+REMOTE_FILES_TO_SAMPLE = 20  # a source with fewer is fetched whole, and a share is taken of its records
+# Costs that a sample does not show, as measured on the quickstart.
+TOKENS_PER_S = 750_000  # of minhash, text, tokenize and mix; one core
+FIXED_S, DOCUMENT_S = 15.0, 3e-4  # start of workers, tokenizer, dedup, report
+REPORT_BYTES, SHARD_BYTES_PER_TOKEN = 3_500_000, 2.2
+DISK_MARGIN, TIME_MARGIN = 0.1, 0.5  # either way
+Figures = dict[str, list[float]]  # of each source and of "all": the fields of SourceForecast that are intervals
 
 
-class SourceForecast(BaseModel):
-    """Of one source, or of all."""
+class SourceForecast(NamedTuple):
+    """Forecast of one source, or of all."""
 
-    model_config = ConfigDict(frozen=True)
-
-    name: str
     sampled: int  # documents
-    of: int | None  # documents there are to sample; None: files were sampled, and only these were read
     sampled_bytes_share: float
-    records: Range
-    kept: Range  # by the rules
-    merged: Range  # of these, duplicates; what may hide behind the sample is in `high`, and in no other figure
-    available: Range  # tokens for training
-    documents: Range  # of the training shards, as `tokens` and `text_bytes`
-    tokens: Range
-    text_bytes: Range
+    records: float
+    merged: float  # duplicates; a rough figure, because a sample shows few of them
+    kept: Interval  # documents that pass the rules, duplicates included
+    available: Interval  # tokens for training, before the mix
+    documents: Interval  # in the training shards, as are the next two
+    tokens: Interval
+    text_bytes: Interval
 
 
-class Forecast(BaseModel):
-    """What a build will hold and take."""
+class Forecast(NamedTuple):
+    """Forecast of a build, by source and for "all"."""
 
-    model_config = ConfigDict(frozen=True)
-
-    sample: float
-    interval: float
-    sources: tuple[SourceForecast, ...]
-    total: SourceForecast
-    out_bytes: Range  # of the output folder: nothing in it is deleted, so that it is never larger before the end
-    cache_bytes: int
-    fetch_bytes: int  # of these, what is not there yet
-    seconds: Range  # after fetching
+    sample: float  # share asked for
+    sources: dict[str, SourceForecast]
+    out_bytes: Interval  # nothing is deleted during a build, so this is also the peak
+    fetch_bytes: int  # still to download
+    seconds: Interval  # after downloading
     workers: int
-    stops: float  # how likely the build stops because a source is too small for its share
 
 
-class _Corpus(NamedTuple):
-    """One draw: quantities by source, and what is computed of all."""
-
-    rows: dict[str, dict[str, float]]
-    out_bytes: float
-    seconds: float
-    stops: bool
-
-
-def forecast(
-    recipe: Recipe, recipe_folder: Path, plan: Plan, place: Place, share: float | None, console: Console
-) -> Forecast:
-    """The forecast of a plan; the sample lies below the cache, so that asking again is quick.
-
-    Raises InputError if the recipe itself asks for a sample, CorpusError if the sample cannot be built.
-    """
-    if recipe.sample is not None:
-        raise InputError("the recipe asks for a `sample` itself; leave that away: a forecast is of the whole")
-    acquires = [job for job in plan.acquires if job.source is not None]
-    whole = {job.of_source: float(sum(map(published_size, job.items))) for job in acquires}
-    asked, share = share is not None, share or min(USUAL_SHARE, USUAL_BYTES / max(1.0, sum(whole.values())))
-    here = _here(place)
-    folder = _scratch(plan, share, place)
-    answer = folder / f"forecast-{_key(plan, share, here.worker_count or 1)}.json"
-    with contextlib.suppress(OSError, ValueError):  # not asked before, or not whole
-        return Forecast.model_validate_json(answer.read_bytes())
-    sample = plan_sample(recipe, recipe_folder, share, here)
-    _tell_fetching(sample, place, console, bounded=not asked)
-    with held(folder), stoppable():
-        sampled = build_sample(sample, share, here, folder, console)
-        console.print("counting tokens, and forecasting", highlight=False)
-        given = Path(plan.tokenizer_file[0]) if plan.tokenizer_file else None
-        known = Reader(sampled, recipe, given, whole).known()
-        keep_all = recipe.keep_dropped == "all" or sum(whole.values()) <= KEEP_ALL_BELOW_BYTES
-        part = {name: each.part for name, each in known.items()}
-        dropped = {name: each.dropped_text_bytes for name, each in known.items()}
-        rates = costs.rates(sampled, part, dropped, keep_all)
-        dedup_s = seconds(folder, sampled.dedup)
-        sample_kept = sum(
-            sampled.done(job).ledger().total("records", outcome="kept") for job in sampled.cleans.values()
-        )
-        simulated = _Simulation(recipe, known, rates, dedup_s / max(1, sample_kept), given, here.worker_count or 1)
-        draws = [simulated.draw(draws_of(recipe.seed, f"draw:{number}")) for number in range(DRAWS)]
-        access = place.access(recipe.contact)
-        items = [
-            item for job in plan.acquires for item in (*job.items, *job.lists) if not (job.source and job.source.stream)
-        ]
-        found = Forecast(
-            sample=share,
-            interval=INTERVAL,
-            sources=tuple(_summed(name, [each], draws, [name]) for name, each in known.items()),
-            total=_summed("all", list(known.values()), draws, list(known)),
-            out_bytes=_wide(_range([each.out_bytes for each in draws]), costs.DISK_FACTOR),
-            cache_bytes=sum(_cached(item) for item in items),
-            fetch_bytes=sum(_cached(item) for item in items if not in_cache(item, access.cache)),
-            seconds=_wide(_range([each.seconds for each in draws]), costs.TIME_FACTOR),
-            workers=here.worker_count or 1,
-            stops=sum(each.stops for each in draws) / DRAWS,
-        )
-        write_text(answer, found.model_dump_json(indent=1) + "\n", folder / "logs")
-    return found
-
-
-class _Simulation:
-    """Draws corpora and fills their quotas."""
-
-    def __init__(
-        self, recipe: Recipe, known: Mapping[str, Known], rates: Mapping[str, costs.SourceRates], dedup_s: float,
-        given: Path | None, workers: int,
-    ) -> None:  # fmt: skip
-        self._recipe, self._known, self._rates = recipe, known, rates
-        self._dedup_s, self._workers = dedup_s, workers
-        train = recipe.tokenizer.train or Train()
-        vocabulary = Encoder(given, recipe.tokenizer.eos).vocabulary if given else train.vocabulary
-        self._token_bytes = token_dtype(vocabulary).itemsize
-        self._shares = {source.name: source.share for source in recipe.sources}
-
-    def draw(self, draw: np.random.Generator) -> _Corpus:
-        """One corpus."""
-        sources: dict[str, Drawn] = {}
-        off = draw.uniform(-1, 1)  # one tokenizer cuts all sources
-        for name, known in self._known.items():
-            found = known.source.draw(draw)
-            sources[name] = found._replace(tokens_U=found.tokens_U * (1 + off * known.spread))
-        available = {name: round(each.available()) for name, each in sources.items()}
-        mix, stops = self._recipe.mix, False
-        try:
-            quota = quotas(self._shares, available, mix.tokens, mix.shortfall)
-        except CorpusError:
-            stops, quota = True, quotas(self._shares, available, mix.tokens, "accept")
-        rows, totals = {}, {}
-        for name, each in sources.items():
-            kept, merged = each.total(each.kept_U), each.total(each.merged_U)
-            unseen = self._known[name].source.sample.unseen(kept, draw)
-            documents, tokens, text = each.filled(quota[name])
-            left_U, held_U = each.kept_U & ~each.merged_U, each.kept_U & ~each.merged_U & each.held_out_U
-            rows[name] = {
-                "records": each.records, "kept": kept, "merged": merged, "most_merged": min(kept, merged + unseen),
-                "available": each.available(), "documents": documents, "tokens": tokens, "text_bytes": text,
-            }  # fmt: skip
-            totals[name] = Totals(
-                each.total(each.kept_U), each.total(each.text_bytes_U[each.kept_U]), each.total(left_U),
-                each.total(each.text_bytes_U[left_U]), each.total(each.tokens_U[left_U]),
-                tokens + each.total(each.tokens_U[held_U]), documents + each.total(held_U),
-            )  # fmt: skip
-        disk = costs.REPORT_BYTES + sum(self._rates[name].disk(totals[name], self._token_bytes) for name in totals)
-        dedup_s = self._dedup_s * sum(each.kept for each in totals.values())
-        return _Corpus(rows, disk, costs.time(self._rates, totals, self._recipe, dedup_s, self._workers), stops)
-
-
-def _summed(name: str, known: Sequence[Known], draws: Sequence[_Corpus], names: Sequence[str]) -> SourceForecast:
-    """The draws of one source, or of several together."""
-    ranges = {what: _range([sum(each.rows[name][what] for name in names) for each in draws]) for what in QUANTITIES}
-    most = _range([sum(each.rows[name]["most_merged"] for name in names) for each in draws])
-    ranges["merged"] = ranges["merged"].model_copy(update={"high": most.high})
-    of = [each.of for each in known]
-    part = sum(each.part * each.input_bytes for each in known) / max(1.0, sum(each.input_bytes for each in known))
-    counted = sum(each for each in of if each is not None) if None not in of else None
-    return SourceForecast(
-        name=name, sampled=sum(each.sampled for each in known), of=counted, sampled_bytes_share=part, **ranges
+def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, share: float | None) -> Forecast:
+    """Forecast a plan of a recipe in folder `parent`. The sample stays in the cache, so the next forecast is quick."""
+    whole = {job.source_name: max(1, sum(map(published_bytes, job.items))) for job in plan.fetches if job.source}
+    used = share or min(DEFAULT_SHARE, DEFAULT_BYTES / sum(whole.values()))
+    # The sample is built on this machine, with the cache and the connections of the profile.
+    settings = {name: getattr(profile, name) for name in ("workers", "cache", "connections", "s3")}
+    here = profile if profile.on_this_host else read_profile(None).model_copy(update=settings)
+    workers, cache, console = here.worker_count or 1, here.cache_folder, Console(stderr=True, highlight=False)
+    sample = Sample(parts_per_million=max(1, round(used * 1_000_000)))
+    sampled = recipe.model_copy(update={"sample": sample, "keep_dropped": plan.job(CleanStage).keep_dropped})
+    sample_plan = make_plan(sampled, parent, here.access(recipe.contact), REMOTE_FILES_TO_SAMPLE)
+    fetch_bytes = sum(bytes_to_fetch(item, cache) for job in sample_plan.fetches for item in job.items)
+    if share is None and fetch_bytes > DEFAULT_FETCH_BYTES:
+        raise InputError(f"--forecast must download {human_bytes(fetch_bytes)} first; to accept, use --forecast 1%")
+    console.print(f"Building a sample; to download: {human_bytes(fetch_bytes)}")
+    # Recipes that read the same files share a folder.
+    files = str((used, [(job.name, job.fingerprint) for job in plan.fetches]))
+    folder = cache / "forecasts" / hashlib.sha256(files.encode()).hexdigest()[:16]
+    with build_lock(folder), stoppable():
+        built = build_sample(sample_plan, used, here, folder, console)
+        samples = {}
+        for source, job in zip(recipe.sources, sample_plan.fetches, strict=False):
+            part = max(1, sum(map(published_bytes, job.items))) / whole[source.name]
+            samples[source.name] = read_source(built, source, recipe, part)
+    figures = _figures(recipe, samples)
+    out_bytes, processor_s = _costs(built, samples, figures)
+    seconds = FIXED_S + DOCUMENT_S * figures["all"][0] + processor_s / workers
+    return Forecast(
+        sample=used,
+        sources=_intervals(recipe, samples, figures),
+        out_bytes=Interval(out_bytes, out_bytes * (1 - DISK_MARGIN), out_bytes * (1 + DISK_MARGIN)),
+        fetch_bytes=sum(bytes_to_fetch(item, cache) for job in plan.fetches for item in (*job.items, *job.lists)),
+        seconds=Interval(seconds, seconds * (1 - TIME_MARGIN), seconds * (1 + TIME_MARGIN)),
+        workers=workers,
     )
 
 
-def _range(values: Sequence[float]) -> Range:
-    low, middle, high = np.quantile(values, ((1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2)).tolist()
-    return Range(value=middle, low=low, high=high)
+def _figures(recipe: Recipe, samples: Mapping[str, SourceSample], without: int | None = None) -> Figures:
+    """Estimate all sources, leaving one jackknife group out of every sample."""
+    estimates = {name: sample.estimate(without) for name, sample in samples.items()}
+    available = {name: round(estimate.take(float("inf"))[1]) for name, estimate in estimates.items()}
+    shares = {source.name: source.share for source in recipe.sources}
+    quota = quotas(shares, available, recipe.mix.tokens, "scale" if recipe.mix.shortfall == "scale" else "accept")
+    rows = {name: [each.kept, float(available[name]), *each.take(quota[name])] for name, each in estimates.items()}
+    return {**rows, "all": [sum(column) for column in zip(*rows.values(), strict=True)]}
 
 
-def _wide(found: Range, factor: float) -> Range:
-    """An interval that is wider by what no draw shows: how far the rates themselves may be off."""
-    return Range(value=found.value, low=found.low / factor, high=found.high * factor)
-
-
-def _tell_fetching(sample: Plan, place: Place, console: Console, *, bounded: bool) -> None:
-    """What comes over the network for a sample; raises InputError if it is much, and nobody named a share."""
-    sizes = {
-        job.name: sum(_cached(item) for item in (*job.items, *job.lists) if not in_cache(item, place.cache_folder))
-        for job in sample.acquires
-    }
-    told = ", ".join(f"{name.partition('.')[2]} {human_bytes(size)}" for name, size in sizes.items() if size)
-    if bounded and sum(sizes.values()) > USUAL_FETCH_BYTES:
-        raise InputError(
-            f"a sample has to fetch {human_bytes(sum(sizes.values()))} first ({told}): files of which a source has few "
-            f"are fetched whole. The build needs them too: to fetch them now, name the share, such as --sample 1%"
+def _intervals(recipe: Recipe, samples: Mapping[str, SourceSample], figures: Figures) -> dict[str, SourceForecast]:
+    others = [_figures(recipe, samples, group) for group in range(GROUPS)]
+    sources = {}
+    for name, values in figures.items():
+        parts = [sample for source, sample in samples.items() if name in (source, "all")]
+        whole, sampled = map(sum, zip(*(sample.input_bytes() for sample in parts), strict=True))
+        without = zip(*(other[name] for other in others), strict=True)
+        sources[name] = SourceForecast(
+            sum(int(sample.sampled_U.sum()) for sample in parts),
+            sampled / whole,
+            sum(sample.records for sample in parts),
+            sum(sample.estimate().merged for sample in parts),
+            *map(jackknife, values, without),
         )
-    fetched = f", after fetching {told}" if told else ""
-    console.print(f"building a sample{fetched}", highlight=False, soft_wrap=True)
+    return sources
 
 
-def _here(place: Place) -> Place:
-    """This machine with the place's cache and connections: a sample is too small to be sent anywhere."""
-    shared = {"workers": place.workers, "cache": place.cache, "connections": place.connections, "s3": place.s3}
-    return place if place.here else read_place(None).model_copy(update=shared)
-
-
-def _scratch(plan: Plan, share: float, place: Place) -> Path:
-    """The sample's folder: one for all recipes that read the same files."""
-    read = [[job.name, job.fingerprint] for job in plan.acquires]
-    digest = hashlib.sha256(canonical({"read": json.dumps(read), "share": share}).encode()).hexdigest()
-    return place.cache_folder / "forecasts" / digest[:16]
-
-
-def _key(plan: Plan, share: float, workers: int) -> str:
-    about: dict[str, Json] = {
-        "plan": plan.job("report").fingerprint,
-        "share": share,
-        "workers": workers,
-        "revision": REVISION,
-    }
-    return hashlib.sha256(canonical(about).encode()).hexdigest()[:12]
-
-
-def _cached(item: Item) -> int:
-    """Bytes that the cache will hold of it."""
-    return published_size(item) if isinstance(item, Package | RemoteFile | Selection) else 0
-
-
-def in_cache(item: Item, cache: Path) -> bool:
-    """Whether it was fetched before."""
-    from corpus.fetch.cache import cache_path
-
-    match item:
-        case Package(remote=remote) | RemoteFile(remote=remote):
-            return cache_path(remote, cache).is_file()
-        case Selection(listed=listed):
-            return in_cache(listed, cache)
-    return True
+def _costs(built: BuiltSample, samples: Mapping[str, SourceSample], figures: Figures) -> tuple[float, float]:
+    """Bytes in the output folder, and processor seconds of all tasks."""
+    out_bytes = REPORT_BYTES + SHARD_BYTES_PER_TOKEN * figures["all"][3]
+    seconds = figures["all"][1] / TOKENS_PER_S
+    for name, sample in samples.items():
+        whole, sampled = sample.input_bytes()
+        jobs = [job for job in built.jobs.values() if job.source_name == name]
+        fetches = [job for job in jobs if isinstance(job, FetchStage)]  # a census reads all files: its costs stay
+        fixed = [*fetches, built.censuses[name]] if name in built.censuses else []
+        (size, time_s), (fixed_bytes, fixed_s) = built.costs(jobs), built.costs(fixed)
+        out_bytes += fixed_bytes + (size - fixed_bytes) * whole / max(1.0, sampled)
+        seconds += fixed_s + (time_s - fixed_s) * whole / max(1.0, sampled)
+    return out_bytes, seconds

@@ -1,4 +1,4 @@
-"""What a dry run says of local files: each counted once, and no name of theirs steers a terminal."""
+"""A dry run over local files: each is counted once, and no file name can steer a terminal."""
 
 import json
 import unicodedata
@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from corpus.recipe import read_recipe
-from corpus.settings import Json
-from pipelines.commands.dry_run import describe, show_dry_run
+from pipelines.commands.dry_run import SourcePreview, preview, show_dry_run
 from tests.small_build import HOSTILE
 
 TITLE = "mit\x1b]0;pwned\x07\x1b[2J :smile: [bold]\\"
@@ -22,27 +21,27 @@ def recipe_over(folder: Path, *paths: str, **more: object) -> Path:
     return path
 
 
-def told_of(recipe: Path) -> dict[str, Json]:
-    """What is told of its source."""
-    (source,) = describe(read_recipe(recipe, []), recipe.parent, recipe.parent / "cache")["sources"]  # type: ignore[misc, union-attr]
-    return source  # type: ignore[return-value]
+def preview_of(recipe: Path) -> SourcePreview:
+    """Preview of the only source."""
+    (source,) = preview(read_recipe(recipe, []), recipe.parent, recipe.parent / "cache")
+    return source
 
 
-def test_a_file_that_two_patterns_match_counts_once(tmp_path: Path) -> None:
+def test_a_file_that_two_patterns_match_is_counted_once(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     for name, size in (("web-a.jsonl", 10), ("web-b.jsonl", 100)):
         (tmp_path / "files" / name).write_bytes(b" " * size)
     same = f"file://{tmp_path}/files/web-b.jsonl"
-    told = told_of(recipe_over(tmp_path, "files/*.jsonl", "files/web-a.jsonl", "files/*.jsonl", same))
-    assert (told["files"], told["bytes"]) == (2, 110)
-    assert [(each["files"], each["bytes"]) for each in told["from"]] == [(2, 110), (1, 10), (1, 100)]  # type: ignore[union-attr, index, call-overload]
+    source = preview_of(recipe_over(tmp_path, "files/*.jsonl", "files/web-a.jsonl", "files/*.jsonl", same))
+    assert (source.files, source.bytes) == (2, 110)
+    assert [(each.files, each.bytes) for each in source.locations] == [(2, 110), (1, 10), (1, 100)]
 
 
-def test_a_file_elsewhere_counts_once_and_leaves_the_sum_unknown(tmp_path: Path) -> None:
+def test_a_remote_file_is_counted_once_and_its_size_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b" " * 10)
     b, c = "https://files.example/b.jsonl", "https://files.example/c.jsonl"
-    told = told_of(recipe_over(tmp_path, "a.jsonl", b, b, c))
-    assert (told["files"], told["bytes"]) == (3, None)
+    source = preview_of(recipe_over(tmp_path, "a.jsonl", b, b, c))
+    assert (source.files, source.bytes) == (3, None)
 
 
 def test_nothing_in_a_recipe_or_a_path_steers_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`corpus prune`: exactly what no plan needs goes, and nothing while a build is at work or where a link leads."""
+"""`corpus prune` removes exactly the folders that no plan needs; nothing during a build, and nothing behind a link."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from corpus.cli import app
 from corpus.errors import CorpusError, InputError
 from corpus.inspect.verify import verify_build
 from pipelines.build import build_lock
-from pipelines.commands.prune import needed, show_prune, stale
+from pipelines.commands.prune import needed, show_prune, unused_folders
 from pipelines.engine.executors.local import Local
 from tests.small_build import built
 
@@ -28,7 +28,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(build: Path, tmp_path: Path) -> Path:
-    """A copy of the build, with a job of an older plan in it, half of another, and its progress."""
+    """A copy of the build, with a job of an older plan, an unfinished one, and their progress files."""
     out = tmp_path / "out"
     shutil.copytree(build, out)
     for name in (OLD, "dedup-ffffffffffff"):
@@ -45,7 +45,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_exactly_what_no_plan_needs_is_removed(own: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_unused_folders_are_removed(own: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_prune(str(own), [], None, [], True)
     output = capsys.readouterr().out
     assert f"1 kB  jobs/{OLD}" in output and "Removed 2 folders, 2 kB" in output
@@ -55,7 +55,7 @@ def test_exactly_what_no_plan_needs_is_removed(own: Path, build: Path, capsys: p
     assert "Nothing to remove" in capsys.readouterr().out
 
 
-def test_what_killed_tasks_left_goes_too(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_killed_tasks_are_removed(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = next(own.glob("jobs/clean.books-*"))
     (job / "tmp" / "00000.123").mkdir(parents=True)
     (job / "tmp" / "00000.123" / "half").write_bytes(b"x" * 500)
@@ -64,19 +64,19 @@ def test_what_killed_tasks_left_goes_too(own: Path, capsys: pytest.CaptureFixtur
     assert not (job / "tmp").exists() and (job / "job.json").is_file()
 
 
-def test_a_recipes_jobs_stay(own: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jobs_of_a_recipe_are_kept(own: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = build.parent / "tiny.yaml"
     all_jobs = set(json.loads((own / "build.json").read_text())["jobs"])
     (own / "build.json").write_text(json.dumps({"format_version": 1, "jobs": []}))
     place = Local(cache=str(build.parent / "cache"))
     assert {f"jobs/{name}" for name in needed(own, [recipe], place)} == all_jobs
-    assert {each.path.name for each in stale(own, needed(own, [recipe], place))} == {OLD, "dedup-ffffffffffff"}
+    assert {each.path.name for each in unused_folders(own, needed(own, [recipe], place))} == {OLD, "dedup-ffffffffffff"}
     changed = needed(own, [recipe], place, ["holdout.share=20%"])
     assert {name.partition("-")[0] for name in changed - needed(own, [recipe], place)} >= {"dedup", "manifest"}
     assert {name for name in changed if name.startswith("clean.")} <= {each.removeprefix("jobs/") for each in all_jobs}
 
 
-def test_a_recipe_whose_jobs_cannot_be_known_is_refused(own: Path, build: Path, tmp_path: Path) -> None:
+def test_a_recipe_with_unknown_jobs_is_refused(own: Path, build: Path, tmp_path: Path) -> None:
     recipe = json.loads((build.parent / "tiny.yaml").read_text())
     recipe["sources"][0]["paths"] = ["new.jsonl"]
     recipe["sources"][1]["paths"] = [str(build.parent / "files" / "web-*")]
@@ -88,7 +88,7 @@ def test_a_recipe_whose_jobs_cannot_be_known_is_refused(own: Path, build: Path, 
     assert files(own) == before
 
 
-def test_without_yes_and_without_a_terminal_it_only_lists(own: Path) -> None:
+def test_without_yes_and_without_a_terminal_folders_are_only_listed(own: Path) -> None:
     before = files(own)
     done = CliRunner().invoke(app, ["prune", str(own)], catch_exceptions=False)
     assert done.exit_code == 0 and OLD in done.output and "--yes" in done.output
@@ -96,7 +96,7 @@ def test_without_yes_and_without_a_terminal_it_only_lists(own: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "gone"), [(True, True), (False, False)])
-def test_on_a_terminal_it_asks(own: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, gone: bool) -> None:
+def test_a_terminal_is_asked(own: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, gone: bool) -> None:
     asked = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -105,7 +105,7 @@ def test_on_a_terminal_it_asks(own: Path, monkeypatch: pytest.MonkeyPatch, answe
     assert asked and (own / "jobs" / OLD).exists() is not gone
 
 
-def test_it_waits_for_no_build(own: Path) -> None:
+def test_a_running_build_is_an_error(own: Path) -> None:
     before = files(own)
     program = (
         "import sys; from pathlib import Path; from pipelines.build import build_lock\n"
@@ -122,7 +122,7 @@ def test_it_waits_for_no_build(own: Path) -> None:
         pass
 
 
-def test_no_link_is_followed(own: Path, tmp_path: Path) -> None:
+def test_links_are_not_followed(own: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "deep").mkdir(parents=True)
     (elsewhere / "deep" / "precious").write_text("all of it")
@@ -139,7 +139,7 @@ def test_no_link_is_followed(own: Path, tmp_path: Path) -> None:
     assert (own / "jobs" / "text.web-aaaaaaaaaaaa").is_symlink() and (job / "tmp").is_symlink()
 
 
-def test_jobs_that_is_a_link_itself_is_left_alone(own: Path, tmp_path: Path) -> None:
+def test_a_jobs_folder_that_is_a_link_is_left_alone(own: Path, tmp_path: Path) -> None:
     (own / "jobs").rename(tmp_path / "moved")
     (own / "jobs").symlink_to(tmp_path / "moved")
     before = files(tmp_path / "moved")
@@ -147,13 +147,13 @@ def test_jobs_that_is_a_link_itself_is_left_alone(own: Path, tmp_path: Path) -> 
     assert files(tmp_path / "moved") == before
 
 
-def test_an_output_folder_that_is_a_link_is_the_users_own(own: Path, tmp_path: Path) -> None:
+def test_the_output_folder_may_be_a_link(own: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(own)
     show_prune(str(tmp_path / "link"), [], None, [], True)
     assert not (own / "jobs" / OLD).exists()
 
 
-def test_what_it_does_not_know_stays(own: Path) -> None:
+def test_folders_with_other_names_are_kept(own: Path) -> None:
     unknown = ("notes", "clean.web-0123456789AB", "clean.web-0123456789abc", ".hidden-0123456789ab", "a b-0123456789ab")
     for name in unknown:
         (own / "jobs" / name).mkdir()
@@ -179,6 +179,6 @@ def test_a_damaged_build_file_removes_nothing(own: Path) -> None:
     assert {**files(own), "build.json": b""} == {**before, "build.json": b""}
 
 
-def test_addresses_are_refused() -> None:
-    with pytest.raises(InputError, match="this machine"):
+def test_a_bucket_is_refused() -> None:
+    with pytest.raises(InputError, match="local folders only"):
         show_prune("s3://bucket/folder", [], None, [], True)

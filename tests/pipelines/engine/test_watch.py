@@ -1,4 +1,4 @@
-"""The watch over a wave: it goes on when storage fails for once, and knows the dead of its own machine alone."""
+"""The watch over a wave survives storage errors, and reports dead workers of its own machine only."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipelines.engine.task import HOST, Task
 from tests.pipelines.engine.test_task import JOB
 
 
-def test_storage_that_does_not_answer_fails_no_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_error_does_not_stop_the_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / JOB.folder).mkdir(parents=True)
 
     def fail(self: JobOutput) -> list[int]:
@@ -25,7 +25,7 @@ def test_storage_that_does_not_answer_fails_no_wave(tmp_path: Path, monkeypatch:
     assert watch.problem is None
 
 
-def test_the_dead_of_this_machine_alone(tmp_path: Path) -> None:
+def test_only_dead_workers_of_this_machine_are_reported(tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     temporary = Task(tmp_path, JOB, 0).temporary.parent
