@@ -104,7 +104,7 @@ def test_of_many_files_only_a_share_is_read(tmp_path: Path) -> None:
     assert source["records"] == pytest.approx(360, rel=0.02)
     assert source["sampled_bytes_share"] == pytest.approx(0.1, rel=0.1)
     assert source["tokens"]["value"] == pytest.approx(30_000, rel=0.05), "the quota"
-    records = list((tmp_path / "cache").glob("forecasts/*/jobs/acquire.books-*/tasks/*.json"))
+    records = list((tmp_path / "cache").glob("forecasts/*/jobs/fetch.books-*/tasks/*.json"))
     assert len(records) == 12, "other files are not opened"
 
 
