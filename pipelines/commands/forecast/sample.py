@@ -16,7 +16,7 @@ from corpus.recipe import Recipe
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.store.parquet_tables import columns
-from corpus.tokens.runs import KEYS, Run, order_key
+from corpus.tokens.runs import KEYS, TokenRun, order_key
 from pipelines.commands.forecast.ratios import GROUPS, SourceSample, choose
 from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput, Table
@@ -127,7 +127,7 @@ def read_source(built: BuiltSample, source: SourceSettings, recipe: Recipe, file
     # Tokens and text bytes of documents by id. Duplicates are not tokenized.
     counts: dict[str, tuple[int, int, int]] = {}
     for path in JobOutput(built.folder, tokenize).run:
-        for part in Run(path).rows(0, KEYS):
+        for part in TokenRun(path).rows(0, KEYS):
             numbers = zip(part.ids_D16, np.diff(part.offsets_D1), part.bytes_D, strict=True)
             counts |= {identity.tobytes().hex(): (1, int(tokens), int(size)) for identity, tokens, size in numbers}
     results = np.array([counts.get(identity, (0, 0, 0)) for identity in records.ids], np.float64).reshape(-1, 3)
