@@ -71,7 +71,7 @@ class ParallelSettings(Strict):
 
 
 class CheckpointSettings(Strict):
-    """When to save checkpoints, and how many to keep. The end of each phase is always saved and kept."""
+    """Interval and number of checkpoints. The end of each phase is always saved and kept."""
 
     every_steps: Positive | None = None
     keep: Positive = 2  # checkpoints within a phase

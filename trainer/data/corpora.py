@@ -110,6 +110,7 @@ def open_corpora(folders: Mapping[str, str]) -> Corpora:
             problems.append(f"corpus `{name}`: {error}; build it with `corpus build`, or name another in `corpora`")
     if problems:
         raise InputError("\n".join(problems))
+    # Token ids of all corpora must mean the same: compare each tokenizer with the first.
     first_name, first = next(iter(corpora.items()))
     expected = first.manifest.tokenizer
     for name, opened in corpora.items():
@@ -121,6 +122,7 @@ def open_corpora(folders: Mapping[str, str]) -> Corpora:
             )
     if problems:
         raise InputError("\n".join(problems))
+    # Source names are unique within a corpus; with several, the corpus' name makes them unique.
     sources = {}
     for corpus_name, opened in corpora.items():
         for source in opened.manifest.sources:

@@ -96,8 +96,9 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
     rate: float | None = None
     first_step = 1
     for index, phase in enumerate(training.curriculum):
-        steps = phase.tokens // phase.batch_tokens
+        steps = phase.tokens // phase.batch_tokens  # an incomplete batch is dropped
         shares, found = _shares(phase, corpora)
+        # The phase starts at the rate at which the previous one ended.
         try:
             schedule = rate_schedule(phase.learning_rate, steps, rate)
             rate = schedule.rate(steps - 1)
@@ -121,6 +122,7 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
         phases.append(plan)
         first_step += steps
         found += _skip_problems(plan)
+        # The next phase starts at the cursors at which this one ends.
         if shares:
             cursors = plan.cursors(plan.last_step)
             found += _epoch_problems(phase, plan, corpora, cursors)

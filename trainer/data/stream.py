@@ -58,12 +58,13 @@ class SourceStream:
         follow their predecessor in the source, because another chunk begins.
         """
         tokens_N = np.empty(count, self._dtype)
-        seams, at, expected = [], 0, -1
+        seams, at, expected = [], 0, -1  # expected: the offset that would continue the previous run
         shard, shard_tokens_N = None, tokens_N
         for offset, length in self._runs(start, count):
             if offset != expected and at:
                 seams.append(at)
             for file, first, last in self._slices(offset, length):
+                # Chunks are much shorter than shards: look the map up only when the shard changes.
                 if file is not shard:
                     shard, shard_tokens_N = file, self._tokens(file)
                 tokens_N[at : at + last - first] = shard_tokens_N[first:last]
