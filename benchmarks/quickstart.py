@@ -63,13 +63,13 @@ def name_of(command: Sequence[str]) -> str:
 
 
 def learned(out: Path) -> tuple[dict[str, dict[str, float]], dict[str, bool]]:
-    """Bits per byte by evaluation and source, beside the yardsticks; and whether the last beats the unigram.
+    """Bits per byte by evaluation and source, beside the baselines; and whether the last beats the unigram.
 
     Each source with a full holdout is judged.
     """
     rows = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
     scores = {row["after"]: {name: each["bits_per_byte"] for name, each in row["sources"].items()} for row in rows}
-    kept = json.loads((out / "yardsticks.json").read_text())["yardsticks"]["sources"]
+    kept = json.loads((out / "baselines.json").read_text())["baselines"]["sources"]
     unigram = {name: each["unigram_bits"] / each["bytes"] for name, each in kept.items()}
     xz = {name: 8 * each["xz_bytes"] / each["bytes"] for name, each in kept.items() if each["xz_bytes"] is not None}
     last = rows[-1]["sources"]

@@ -28,8 +28,8 @@ from rich.table import Table
 
 from trainer import config
 from trainer.data.loader import Batch, segments
+from trainer.engine.distributed import Distributed, chosen_precision, compile_blocks, forward_context, start
 from trainer.engine.optimizer import clip, make_optimizer, set_rate
-from trainer.engine.parallel import Distributed, chosen_precision, compile_blocks, forward_context, start
 from trainer.engine.step import TrainStep
 from trainer.model.cost import flops_per_token, peak_flops
 from trainer.model.llama.model import LlamaModel

@@ -64,7 +64,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Check the training file against its corpora, and show time, memory and cost."""
-    from trainer.inspect.training_plan import show_plan
+    from trainer.inspect.plan_tables import show_plan
 
     show_plan(config, assignments or [], without_corpus=without_corpus, as_json=as_json, vocabulary=vocabulary)
 
@@ -87,9 +87,9 @@ def fit(
 @app.command("eval")
 def eval_(config: Config = None, assignments: Set = None, as_json: AsJson = False) -> None:
     """Show bits per byte on each source's holdout, next to the baselines."""
-    from trainer.inspect.load_model import show_scores
+    from trainer.inspect.eval_run import show_evaluations
 
-    show_scores(config, assignments or [], as_json)
+    show_evaluations(config, assignments or [], as_json)
 
 
 @app.command()
@@ -104,9 +104,9 @@ def generate(
     assignments: Set = None,
 ) -> None:
     """Continue a prompt with the model of a checkpoint."""
-    from trainer.inspect.load_model import write_on
+    from trainer.inspect.generate import print_generated
 
-    write_on(config, assignments or [], prompt, tokens, temperature, top_k, seed, checkpoint)
+    print_generated(config, assignments or [], prompt, tokens, temperature, top_k, seed, checkpoint)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`trainer fit`: one loop for all phases and any number of processes; killed at any moment, it can go on."""
+"""`trainer fit`: one loop for all phases and any number of processes, which continues after a kill."""
 
 import json
 import os
@@ -17,158 +17,170 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import State
+from trainer.engine.checkpoint_state import CheckpointState
+from trainer.engine.distributed import Distributed, chosen_precision, forward_context, gathered, start
 from trainer.engine.optimizer import make_optimizer
-from trainer.engine.parallel import Distributed, chosen_precision, forward_context, gathered, start
-from trainer.engine.resume import Start, batch_settings, corpora_read, find_start
-from trainer.engine.run_folder import held, record_start
-from trainer.engine.start_run import Setup, build_model, read_setup
-from trainer.engine.step import Agreed, Learned, NotFinite, TrainStep
+from trainer.engine.resume import RunStart, batch_settings, corpora_states, find_start
+from trainer.engine.run_setup import RunSetup, build_model, lock_run_folder, read_setup, record_start
+from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
-from trainer.inspect.console import RunConsole, make_console
-from trainer.inspect.curves import FILE_NAME as PAGE
+from trainer.inspect.console import RunConsole
+from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
 from trainer.inspect.metrics import MetricsFile, StepRow, TensorBoard
-from trainer.inspect.scoring import Scoring, label_of, print_table
+from trainer.inspect.run_page import FILE_NAME as PAGE
 from trainer.inspect.trace import documents_of
 from trainer.model.cost import flops_per_token, peak_flops
 
 
 def fit(config: Path | None, phase: str | None, assignments: Sequence[str] = (), other_corpus: bool = False) -> None:
-    """Trains the phase named, or all that is left. Raises InputError, TrainerError, Stopped."""
+    """Train the named phase, or everything that is left. Raises InputError, TrainerError, Stopped."""
     setup = read_setup(config, assignments)
-    asked = setup.curriculum.named(phase) if phase is not None else None
-    with held(setup.folder), start() as distributed, make_console(silent=distributed.rank > 0) as console:
-        Run(setup, distributed, console).go(asked, other_corpus)
+    only = setup.curriculum.named(phase) if phase is not None else None
+    with (
+        lock_run_folder(setup.folder),
+        start() as distributed,
+        RunConsole(silent=distributed.rank > 0) as console,
+    ):
+        TrainingRun(setup, distributed, console).train(only, other_corpus)
 
 
-class Run:
+class TrainingRun:
     """A run on this process."""
 
-    def __init__(self, setup: Setup, distributed: Distributed, console: RunConsole) -> None:
+    def __init__(self, setup: RunSetup, distributed: Distributed, console: RunConsole) -> None:
         self.setup, self.distributed, self.console = setup, distributed, console
-        self.batches = [  # refuses those that cannot be shared, before anything is built
+        # First of all, because it refuses batches that the ranks cannot share evenly.
+        self.batches = [
             Batches(setup.corpora, phase, distributed.dp_rank, distributed.dp_world)
             for phase in setup.curriculum.phases
         ]
-        self.corpora = corpora_read(setup)  # hashes the names of all shards: once
+        self.corpora = corpora_states(setup)  # hashes the names of all shards, so do it once
         training = setup.training
         if training.parallel.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS documents for reproducible results
+            # Source: cuBLAS documentation, "Results reproducibility".
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(training.parallel.deterministic)
         self.precision = chosen_precision(training.parallel.precision, distributed.device)
         saving = training.checkpoint
         self.checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, saving.keep, saving.background)
-        self.told = _Told(setup, distributed)
-        self.scoring = Scoring(setup, distributed, console, partial(forward_context, distributed, self.precision))
-        self.stopping: int | None = None  # the signal that asked for it
+        self.recorder = _StepRecorder(setup, distributed)
+        context = partial(forward_context, distributed, self.precision)
+        self.evaluator = RunEvaluator(setup, distributed, console, context)
+        self.stop_signal: int | None = None
 
-    def go(self, asked: PhasePlan | None, other_corpus: bool) -> None:
-        """Trains what is left, as far as `asked`."""
-        begin = find_start(self.setup, self.checkpoints, asked, other_corpus)
-        self._refuse_differences(begin)
-        label = label_of(self.setup, begin.state)
-        ended = begin.state is None or begin.state.phase_done  # then it is scored, unless it was killed before it could
-        if not begin.phases and (not ended or self.scoring.has(begin.step, label)):
-            self.console.say(f"{asked.name if asked else 'the curriculum'}: done; the last step was {begin.step}")
+    def train(self, only: PhasePlan | None, other_corpus: bool) -> None:
+        """Train what is left of the curriculum, or of the phase `only`."""
+        begin = find_start(self.setup, self.checkpoints, only, other_corpus)
+        self._check_same_inputs(begin)
+        label = evaluation_label(self.setup, begin.state)
+        # Between phases, the model is evaluated; a kill may have prevented that.
+        between_phases = begin.state is None or begin.state.phase_done
+        if not begin.phases and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
+            self.console.say(f"{only.name if only else 'the curriculum'}: done; the last step was {begin.step}")
             return
-        train_step = self._train_step(begin)
-        for steps in begin.phases[0].skip if begin.phases else ():
-            if steps.start <= begin.step:
-                told = f"step {steps.start} was taken before the checkpoint of step {begin.step}"
-                self.console.say(f"skip: {told}; to pass over it, remove the checkpoints behind it")
+        step = self._make_step(begin)
+        for skipped in begin.phases[0].skip if begin.phases else ():
+            if skipped.start <= begin.step:
+                self.console.say(
+                    f"skip: step {skipped.start} is already part of the checkpoint of step {begin.step}; to skip it, "
+                    "remove the checkpoints after it"
+                )
         if self.distributed.rank == 0:
             changed = record_start(
                 self.setup.folder, self.setup.training, begin.step, self.distributed.world, self.precision
             )
             if changed:
-                self.console.say(f"not as at the last start: {', '.join(changed)}")
-            self.told.resume(begin.step)
-            self.scoring.file.resume(begin.step)
+                self.console.say(f"changed since the last start: {', '.join(changed)}")
+            self.recorder.resume(begin.step)
+            self.evaluator.file.resume(begin.step)
         try:
-            if ended:
-                self._score(train_step, begin.step, label)
-            with self._stoppable():
+            if between_phases:
+                self._evaluate(step, begin.step, label)
+            with self._catch_signals():
                 done = begin.step
                 for phase in begin.phases:
-                    done = self._phase(train_step, phase, done)
+                    done = self._train_phase(step, phase, done)
         finally:
-            self.told.close()
+            self.recorder.close()
         if self.distributed.rank == 0:
-            print_table(self.setup)
+            print_evaluations(self.setup)
             print(f"Report: {self.setup.folder / PAGE}")
 
-    def _refuse_differences(self, begin: Start) -> None:
-        """Raises InputError unless all processes read the same settings, corpora and checkpoint."""
+    def _check_same_inputs(self, begin: RunStart) -> None:
+        """Raise InputError unless all processes read the same settings, corpora and checkpoint."""
         state = begin.state.model_dump_json() if begin.state else ""
-        mine = {
-            "the training file": self.setup.training.digest,
-            "the corpora": str(self.corpora),
-            "the last checkpoint": f"{begin.checkpoint and begin.checkpoint.name} {state}",
+        inputs = {
+            "training file": self.setup.training.digest,
+            "corpora": str(self.corpora),
+            "last checkpoint": f"{begin.checkpoint and begin.checkpoint.name} {state}",
         }
-        every = [json.loads(told) for told in gathered(self.distributed, json.dumps(mine))]
-        for rank, theirs in enumerate(every):
-            if differing := [name for name, value in theirs.items() if value != every[0][name]]:
+        first, *others = map(json.loads, gathered(self.distributed, json.dumps(inputs)))
+        for rank, other in enumerate(others, 1):
+            if different := [name for name in inputs if other[name] != first[name]]:
                 raise InputError(
-                    f"process {rank} reads {' and '.join(differing)} otherwise than process 0 does; give all machines "
-                    "the same files, and wait until a shared disk shows them everywhere"
+                    f"rank {rank} and rank 0 read a different {' and '.join(different)}; give all machines the same "
+                    "files, and wait until a shared disk shows them everywhere"
                 )
 
-    def _train_step(self, begin: Start) -> TrainStep:
+    def _make_step(self, begin: RunStart) -> TrainStep:
         training = self.setup.training
         model = build_model(self.setup, self.distributed, self.precision, initial=begin.checkpoint is None)
         optimizer = make_optimizer(model, training.optimizer)
         if begin.checkpoint is not None:
             self.checkpoints.load(begin.checkpoint, model, optimizer)
-            self.console.say(f"going on from {begin.checkpoint.name}")
-        micro = training.parallel.micro_batch_sequences
-        return TrainStep(model, optimizer, self.distributed, self.scoring.context, micro, training.optimizer.clip_norm)
+            self.console.say(f"continuing from {begin.checkpoint.name}")
+        sequences, clip_norm = training.parallel.micro_batch_sequences, training.optimizer.clip_norm
+        return TrainStep(model, optimizer, self.distributed, self.evaluator.context, sequences, clip_norm)
 
-    def _phase(self, train_step: TrainStep, phase: PhasePlan, done: int) -> int:
-        """Takes the steps of a phase that are left; returns its last."""
+    def _train_phase(self, step: TrainStep, phase: PhasePlan, done: int) -> int:
+        """Take the remaining steps of a phase after step `done`; return its last step."""
         training, curriculum = self.setup.training, self.setup.curriculum
         tokens_after = curriculum.tokens(curriculum.steps) - curriculum.tokens(phase.last_step)
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
-        clock, looked = time.perf_counter(), done
+        step_start_s, previous = time.perf_counter(), done
         for batch in self.batches[phase.index].iterate(done + 1):
-            agreed = train_step.agree(batch, self.stopping is not None or self.checkpoints.failed)
+            agreed = step.agree(batch, self.stop_signal is not None or self.checkpoints.failed)
             if agreed.stop:
-                self.checkpoints.wait()  # raises what failed
-                self._save(train_step, phase, done)
+                self.checkpoints.wait()  # raises if the save failed
+                self._save(step, phase, done)
                 self.checkpoints.wait()
-                number = self.stopping or signal.SIGTERM
-                raise Stopped(f"stopped after step {done}, which is saved; the same command goes on from there", number)
+                raise Stopped(
+                    f"stopped after step {done}, which is saved; the same command continues from there",
+                    self.stop_signal or signal.SIGTERM,
+                )
             done = batch.step
             if not agreed.targets:
-                self.console.say(f"step {done} has nothing to predict: a takedown overwrote all of it")
+                self.console.say(f"step {done} has no targets: a takedown removed all its documents")
                 continue
             try:
-                learned = train_step.learn(batch, agreed.targets, phase.schedule.rate(done - phase.first_step))
+                result = step.learn(batch, agreed.targets, phase.schedule.rate(done - phase.first_step))
             except NotFinite as error:
                 self.checkpoints.wait()
-                raise self._named(error, phase, done) from None
-            now = time.perf_counter()
+                raise self._with_documents(error, phase, done) from None
+            now_s = time.perf_counter()
             if self.distributed.rank == 0:
-                self.console.step(self.told.step(phase, done, agreed, learned, now - clock))
-            clock = now
-            if done < phase.last_step and _due(training.checkpoint.every_steps, looked, done):
-                self._save(train_step, phase, done)
-            if done < phase.last_step and _due(training.evaluate.every_steps, looked, done):
-                self._score(train_step, done, f"step {done}")
-                clock = time.perf_counter()
-            looked = done
-        self._save(train_step, phase, phase.last_step)
+                self.console.step(self.recorder.record(phase, done, agreed, result, now_s - step_start_s))
+            step_start_s = now_s
+            # The end of the phase is saved and evaluated below.
+            if done < phase.last_step and _is_due(training.checkpoint.every_steps, previous, done):
+                self._save(step, phase, done)
+            if done < phase.last_step and _is_due(training.evaluate.every_steps, previous, done):
+                self._evaluate(step, done, f"step {done}")
+                step_start_s = time.perf_counter()
+            previous = done
+        self._save(step, phase, phase.last_step)
         self.checkpoints.wait()
-        self._score(train_step, phase.last_step, f"after {phase.name}")
+        self._evaluate(step, phase.last_step, f"after {phase.name}")
         return phase.last_step
 
-    def _score(self, train_step: TrainStep, step: int, label: str) -> None:
-        row = self.scoring.score(train_step.model, step, label)
-        if row is not None and self.told.board is not None:
-            self.told.board.evaluation(row)
+    def _evaluate(self, step: TrainStep, done: int, label: str) -> None:
+        row = self.evaluator.evaluate(step.model, done, label)
+        if row is not None and self.recorder.board is not None:
+            self.recorder.board.evaluation(row)
 
-    def _save(self, train_step: TrainStep, phase: PhasePlan, done: int) -> None:
+    def _save(self, step: TrainStep, phase: PhasePlan, done: int) -> None:
         setup = self.setup
-        state = State(
+        state = CheckpointState(
             step=done,
             phase=phase.index,
             phase_name=phase.name,
@@ -186,68 +198,68 @@ class Run:
             world=self.distributed.world,
             tokens_seen=setup.curriculum.tokens(done),
         )
-        last = done == phase.last_step
-        self.checkpoints.save(state, train_step.model, train_step.optimizer, last_of_phase=last)
+        self.checkpoints.save(state, step.model, step.optimizer, last_of_phase=done == phase.last_step)
 
-    def _named(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
-        """The error, with the documents to blame and what to do."""
+    def _with_documents(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
+        """Add the documents of the batch, and what to do, to the error of the first process."""
         if self.distributed.rank:
             return error
-        named = documents_of(self.setup.corpora, phase, step, error.rows)
-        which = "sequences without a finite loss hold" if error.rows else "loss of every sequence is finite; they hold"
+        documents = documents_of(self.setup.corpora, phase, step, error.rows)
+        rows = "sequences without a finite loss" if error.rows else "batch (every sequence has a finite loss)"
         latest = self.checkpoints.latest()
         return NotFinite(
-            f"{error}\n  the {which}: {named}\n  all of them: trainer trace --step {step}; to pass over it, add "
-            f'`skip: ["{step}"]` to phase `{phase.name}`, and go on from {latest.name if latest else "the start"}',
+            f"{error}\n  documents of the {rows}: {documents}\n  list all: trainer trace --step {step}; to skip the "
+            f'step, add `skip: ["{step}"]` to phase `{phase.name}` and continue from '
+            f"{latest.name if latest else 'the start'}",
             error.rows,
         )
 
     @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """SIGTERM and the first Ctrl-C ask the loop to save and stop; a second Ctrl-C stops at once."""
+    def _catch_signals(self) -> Iterator[None]:
+        """Let SIGTERM and the first Ctrl-C save and stop the run; a second Ctrl-C stops it at once."""
 
-        def asked(number: int, _: FrameType | None) -> None:
-            if self.stopping and number == signal.SIGINT:
+        def handle(number: int, _: FrameType | None) -> None:
+            if self.stop_signal and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.stopping = number  # and nothing else: the signal may have come in the midst of printing
+            self.stop_signal = number  # nothing else: the signal may interrupt a print
 
-        before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
-class _Told:
-    """What is told of each step, by the first process."""
+class _StepRecorder:
+    """Records each step on the first process."""
 
-    def __init__(self, setup: Setup, distributed: Distributed) -> None:
+    def __init__(self, setup: RunSetup, distributed: Distributed) -> None:
         self.setup, self.world = setup, distributed.world
-        self.epoch = {name: source.train_tokens for name, source in setup.corpora.sources.items()}
+        self.epoch_tokens = {name: source.train_tokens for name, source in setup.corpora.sources.items()}
         self.metrics = MetricsFile(setup.folder)
         device = distributed.device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self.board: TensorBoard | None = None
 
     def resume(self, step: int) -> None:
-        """Forgets the steps behind `step`, which will be taken again."""
+        """Drop the rows after `step`: those steps will be taken again."""
         self.metrics.resume(step)
         if self.setup.training.tensorboard:
             self.board = TensorBoard(self.setup.folder, step)
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Close the files."""
         self.metrics.close()
         if self.board is not None:
             self.board.close()
 
-    def step(self, phase: PhasePlan, step: int, agreed: Agreed, learned: Learned, seconds: float) -> StepRow:
-        """Writes the row of a step."""
-        pace = phase.batch_tokens / seconds
+    def record(self, phase: PhasePlan, step: int, agreed: StepAgreement, result: StepResult, seconds: float) -> StepRow:
+        """Write and return the row of a step."""
+        tokens_per_s = phase.batch_tokens / seconds
 
         def mfu(flops: int) -> float | None:
-            return None if self.peak is None else pace * flops / (self.peak * self.world)
+            return None if self.peak is None else tokens_per_s * flops / (self.peak * self.world)
 
         row = StepRow(
             step=step,
@@ -255,16 +267,16 @@ class _Told:
             step_in_phase=step - phase.first_step + 1,
             tokens=self.setup.curriculum.tokens(step),
             targets=agreed.targets,
-            loss=learned.loss,
-            grad_norm=learned.grad_norm,
-            learning_rate=learned.rate,
+            loss=result.loss,
+            grad_norm=result.grad_norm,
+            learning_rate=result.rate,
             step_s=seconds,
-            tokens_per_s=pace,
+            tokens_per_s=tokens_per_s,
             mfu=mfu(flops_per_token(self.setup.model_config)),
             mfu_attention=mfu(flops_per_token(self.setup.model_config, phase.sequence_tokens)),
-            losses=learned.losses,
-            epochs={name: read / self.epoch[name] for name, read in phase.cursors(step).items() if read},
-            batch=f"{learned.digest:016x}",
+            losses=result.losses,
+            epochs={name: read / self.epoch_tokens[name] for name, read in phase.cursors(step).items() if read},
+            batch=f"{result.digest:016x}",
         )
         self.metrics.write(row)
         if self.board is not None:
@@ -272,6 +284,6 @@ class _Told:
         return row
 
 
-def _due(every: int | None, before: int, done: int) -> bool:
-    """Whether a multiple of `every` lies behind `before`, up to `done`: steps may be skipped."""
-    return every is not None and done // every > before // every
+def _is_due(every: int | None, previous: int, done: int) -> bool:
+    """True if a multiple of `every` lies after `previous`, up to `done`: skipped steps leave gaps."""
+    return every is not None and done // every > previous // every

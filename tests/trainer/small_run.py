@@ -13,8 +13,8 @@ from torch.distributed.tensor import DTensor
 
 from trainer.engine import checkpoint_store
 from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import CorpusState, State
-from trainer.engine.parallel import Distributed, shard
+from trainer.engine.checkpoint_state import CheckpointState, CorpusState
+from trainer.engine.distributed import Distributed, shard
 
 ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
 
@@ -79,7 +79,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     )
 
 
-def state(step: int, phase: int = 0, **changed: object) -> State:
+def state(step: int, phase: int = 0, **changed: object) -> CheckpointState:
     fields: dict[str, object] = {
         "step": step,
         "phase": phase,
@@ -99,7 +99,7 @@ def state(step: int, phase: int = 0, **changed: object) -> State:
         "tokens_seen": 100,
         **changed,
     }
-    return State.model_validate(fields)
+    return CheckpointState.model_validate(fields)
 
 
 def checkpoints(folder: Path, keep: int = 2, background: bool = False) -> Checkpoints:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, write_config
-from trainer.engine.parallel import compile_blocks
+from trainer.engine.distributed import compile_blocks
 from trainer.model.attention import block_mask, dense_mask
 from trainer.model.cross_entropy import token_losses
 from trainer.model.llama import model as llama

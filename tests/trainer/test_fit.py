@@ -14,8 +14,8 @@ import torch
 from corpus.errors import CorpusError, InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
 from trainer.data.loader import Batch
-from trainer.engine.start_run import read_setup
-from trainer.engine.step import Agreed, NotFinite, TrainStep
+from trainer.engine.run_setup import read_setup
+from trainer.engine.step import NotFinite, StepAgreement, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.trace import trace
 from trainer.model.llama.settings import LlamaConfig
@@ -204,8 +204,8 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     """Fails if the folder is not locked, or if the lock outlives who held it."""
     config = write_config(tmp_path)
-    hold = "import sys\nfrom pathlib import Path\nfrom trainer.engine.run_folder import held\n"
-    hold += "with held(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    hold = "import sys\nfrom pathlib import Path\nfrom trainer.engine.run_setup import lock_run_folder\n"
+    hold += "with lock_run_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "run")], stdin=pipe, stdout=pipe) as other:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
@@ -239,7 +239,7 @@ def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None
 def test_a_batch_that_a_takedown_emptied_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agree = TrainStep.agree
 
-    def emptied(self: TrainStep, batch: Batch, stop: bool = False) -> Agreed:
+    def emptied(self: TrainStep, batch: Batch, stop: bool = False) -> StepAgreement:
         found = agree(self, batch, stop)
         return found._replace(targets=0) if batch.step == 4 else found
 
@@ -255,7 +255,7 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.inspect.scoring.write_run_page", full)
+    monkeypatch.setattr("trainer.inspect.eval_run.write_run_page", full)
     run = fit_here(write_config(tmp_path), "1")
     assert told(run, "step")[-1] == (PHASE_1,)
     assert "the page could not be written: OSError" in capfd.readouterr().err

@@ -121,7 +121,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return config
 
 
-def test_eval_shows_every_source_before_and_after_each_phase_beside_the_yardsticks(
+def test_eval_shows_every_source_before_and_after_each_phase_beside_the_baselines(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, _ = trainer(capfd, monkeypatch, "eval", "--config", str(run))
@@ -131,7 +131,7 @@ def test_eval_shows_every_source_before_and_after_each_phase_beside_the_yardstic
     code, out, _ = trainer(capfd, monkeypatch, "eval", "--config", str(run), "--json")
     found = json.loads(out)
     assert [row["after"] for row in found["evaluations"]] == ["before", "after broad", "after curated"]
-    assert set(found["yardsticks"]["sources"]) == {"books", "code", "web"}
+    assert set(found["baselines"]["sources"]) == {"books", "code", "web"}
 
 
 def test_generate_continues_a_prompt_and_repeats_with_the_same_seed(

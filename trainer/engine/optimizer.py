@@ -1,4 +1,4 @@
-"""AdamW over a model's parameters, its learning rate, and the clipping of gradients."""
+"""AdamW: parameter groups, learning rate and gradient clipping."""
 
 from collections.abc import Iterable
 
@@ -10,22 +10,22 @@ from trainer.config import OptimizerSettings
 
 
 def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW in two groups: matrices decay; the norms' gains do not, nor does an embedding table of its own.
+    """Make AdamW with two groups: matrices have weight decay; norm gains and an untied embedding have none.
 
-    Decay would shrink the rows of rare tokens, and small embeddings make large gradients. A table that is also the
-    output head is a matrix like others. The rate is 0 until `set_rate`.
-    Source: OLMo 2 (arXiv 2501.00656), weight decay on embeddings.
+    Weight decay would shrink the embeddings of rare tokens, and small embeddings cause large gradients. A tied
+    embedding is also the output head, and decays like other matrices. The learning rate is 0 until `set_rate`. Source:
+    OLMo 2 (arXiv 2501.00656), weight decay on embeddings.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    spared = {name for name, parameter in parameters.items() if parameter.ndim < 2}
+    no_decay = {name for name, parameter in parameters.items() if parameter.ndim < 2}
     if "head.weight" in parameters:
-        spared.add("embedding.weight")
+        no_decay.add("embedding.weight")
     groups = [
         {
-            "params": [parameter for name, parameter in parameters.items() if name not in spared],
+            "params": [parameter for name, parameter in parameters.items() if name not in no_decay],
             "weight_decay": settings.weight_decay,
         },
-        {"params": [parameter for name, parameter in parameters.items() if name in spared], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in parameters.items() if name in no_decay], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups,
@@ -37,31 +37,30 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of all groups."""
+    """Set the learning rate of all groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 @torch.no_grad()
 def clip(parameters: Iterable[Tensor], max_norm: float | None) -> float:
-    """The gradients' norm over all parameters and devices; scales them down to `max_norm` if they are above it.
+    """Scale gradients down to `max_norm` and return their norm before. All processes call this together.
 
-    `None` measures and scales nothing. Gradients whose norm is not finite are worthless after this: look at the norm
-    before stepping. All devices must call it together.
+    With None, only measure. If the norm is not finite, the scaled gradients are useless: check it before stepping.
     """
-    updated = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in updated if parameter.grad is not None])
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
     if max_norm is not None:
-        nn.utils.clip_grads_with_norm_(updated, max_norm, norm)
+        nn.utils.clip_grads_with_norm_(with_gradient, max_norm, norm)
     return float(norm)
 
 
 def _can_fuse(parameters: list[nn.Parameter]) -> bool:
-    """Whether one kernel can update them all: no mixture of sharded and whole ones, nor of devices.
+    """True if one kernel can update all parameters: all sharded or none, and all on one kind of device.
 
-    The CPU has it too, and it works element by element: its results do not depend on the number of threads.
+    The CPU kernel works element by element, so its results do not depend on the number of threads.
     """
     kinds = {(isinstance(parameter, DTensor), parameter.device.type) for parameter in parameters}
     return len(kinds) == 1 and next(iter(kinds))[1] in ("cpu", "cuda")

@@ -1,24 +1,30 @@
-"""Where a run goes on: which checkpoint it begins from, and whether that is of this curriculum, model and corpus."""
+"""Resuming: the checkpoint to continue from, and checks that it fits the settings and corpora."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import CorpusState, State, read_state
-from trainer.engine.start_run import Setup
+from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
+from trainer.engine.distributed import Distributed, chosen_precision, forward_context
+from trainer.engine.run_setup import RunSetup, build_model
+from trainer.model.transformer import Transformer
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """From where, and through which phases."""
+class RunStart:
+    """The checkpoint to start from, and the phases to train."""
 
     checkpoint: Path | None
-    state: State | None
-    phases: tuple[PhasePlan, ...]  # what is left of the first, then the others; none: nothing is left to do
+    state: CheckpointState | None
+    phases: tuple[PhasePlan, ...]  # the first one may be partly done; empty if nothing is left
 
     @property
     def step(self) -> int:
@@ -26,42 +32,62 @@ class Start:
         return self.state.step if self.state else 0
 
 
-def find_start(setup: Setup, checkpoints: Checkpoints, asked: PhasePlan | None, other_corpus: bool) -> Start:
-    """Goes on from the last checkpoint. `asked` limits the run to one phase.
+def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None, other_corpus: bool) -> RunStart:
+    """Continue from the last checkpoint; `only` limits the run to one phase.
 
-    Raises InputError if the phase before it is not done, or if the checkpoint is of something else; another corpus is
-    taken if `other_corpus` says so.
+    Raises InputError if the phase before `only` is not done, or if the checkpoint does not fit the settings. A
+    different corpus is an error unless `other_corpus`.
     """
     latest = checkpoints.latest()
     state = read_state(latest) if latest else None
-    phases = setup.curriculum.phases
-    first = 0
-    if state is not None:
-        assert latest is not None
-        _refuse_others(setup, state, latest, other_corpus)
-        first = state.phase + 1 if state.phase_done else state.phase
-    if asked is None:
-        return Start(latest, state, phases[first:])
-    if asked.index > first:
-        before = phases[asked.index - 1]
-        found = (
+    phases, next_phase = setup.curriculum.phases, 0
+    if latest is not None and state is not None:
+        _check_state(setup, state, latest, other_corpus)
+        next_phase = state.phase + 1 if state.phase_done else state.phase
+    if only is None:
+        return RunStart(latest, state, phases[next_phase:])
+    if only.index > next_phase:
+        previous = phases[only.index - 1]
+        last = (
             f"the last checkpoint is at step {state.step}, in phase `{state.phase_name}`" if state else "there is none"
         )
         raise InputError(
-            f"phase {asked.index + 1}, `{asked.name}`, needs the last checkpoint of phase {before.index + 1}, "
-            f"`{before.name}`, in {setup.folder / 'checkpoints'}; {found}: run `trainer fit --phase {before.index + 1}`"
+            f"phase {only.index + 1}, `{only.name}`, needs the last checkpoint of phase {previous.index + 1}, "
+            f"`{previous.name}`, in {checkpoints.folder}; {last}: run `trainer fit --phase {previous.index + 1}`"
         )
-    return Start(latest, state, phases[first : asked.index + 1] if asked.index == first else ())
+    return RunStart(latest, state, (only,) if only.index == next_phase else ())
 
 
-def refuse_other_models(setup: Setup, state: State, checkpoint: Path) -> None:
-    """Raises InputError if the checkpoint was made of another model or tokenizer."""
+class TrainedModel(NamedTuple):
+    """The model of a checkpoint, and the context of its forward passes."""
+
+    model: Transformer
+    state: CheckpointState
+    context: Callable[[], AbstractContextManager[object]]
+
+
+def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) -> TrainedModel:
+    """Load the model of the last checkpoint, or of the one at `step`.
+
+    Raises InputError if there is none, or if it is of another model.
+    """
+    checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, setup.training.checkpoint.keep, False)
+    path = checkpoints.latest() if step is None else checkpoints.of_step(step)
+    if path is None:
+        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+        existing = ", ".join(sorted(folder.name for folder in checkpoints.folder.glob("step-*"))) or "none"
+        raise InputError(f"{missing} in {checkpoints.folder} (found: {existing}); run `trainer fit` first")
+    state = read_state(path)
     if problems := _model_problems(setup, state):
-        raise InputError(f"{checkpoint} is of another model than the training file's\n  " + "\n  ".join(problems))
+        raise InputError(f"{path} is of another model than the training file's\n  " + "\n  ".join(problems))
+    precision = chosen_precision(setup.training.parallel.precision, distributed.device)
+    model = build_model(setup, distributed, precision, initial=False)
+    checkpoints.load(path, model, None)
+    return TrainedModel(model, state, partial(forward_context, distributed, precision))
 
 
-def _refuse_others(setup: Setup, state: State, checkpoint: Path, other_corpus: bool) -> None:
-    """The same for all that one cannot go on from: another model, tokenizer, seed, phase or corpus."""
+def _check_state(setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool) -> None:
+    """Raise InputError if the checkpoint has another model, tokenizer, seed, phase or corpus."""
     problems = _model_problems(setup, state)
     if state.seed != setup.training.seed:
         problems.append(f"seed is {setup.training.seed}, in the checkpoint {state.seed}")
@@ -71,27 +97,28 @@ def _refuse_others(setup: Setup, state: State, checkpoint: Path, other_corpus: b
         problems += _phase_problems(setup.curriculum.phases[state.phase], state, other_corpus)
     if problems:
         lines = "\n  ".join(problems)
-        raise InputError(f"{checkpoint} cannot be gone on from: change the settings back, or `out`\n  {lines}")
+        raise InputError(
+            f"{checkpoint} does not fit the settings: change them back, or choose another `out`\n  {lines}"
+        )
     if not other_corpus:
-        _refuse_other_corpora(setup, state, checkpoint)
+        _check_corpora(setup, state, checkpoint)
 
 
-def _model_problems(setup: Setup, state: State) -> list[str]:
-    current = asdict(setup.model_config)
-    saved = setup.model_config.from_checkpoint(state.model)
+def _model_problems(setup: RunSetup, state: CheckpointState) -> list[str]:
+    current, saved = asdict(setup.model_config), setup.model_config.from_checkpoint(state.model)
     problems = [
         f"model: {name} is {current.get(name)}, in the checkpoint {saved.get(name)}"
         for name in current | saved
         if current.get(name) != saved.get(name)
     ]
-    if state.tokenizer_sha256 != setup.corpora.tokenizer.sha256:
-        told = f"{setup.corpora.tokenizer.sha256[:12]}, in the checkpoint {state.tokenizer_sha256[:12]}"
-        problems.append(f"the corpora's tokenizer is {told}")
+    tokenizer = setup.corpora.tokenizer.sha256
+    if state.tokenizer_sha256 != tokenizer:
+        problems.append(f"the corpora's tokenizer is {tokenizer[:12]}, in the checkpoint {state.tokenizer_sha256[:12]}")
     return problems
 
 
 def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
-    """What decides a phase's batches, beside corpora, seed and start cursors."""
+    """Return the settings that determine a phase's batches, besides corpora, seed and start cursors."""
     return {
         "tokens": phase.steps * phase.batch_tokens,
         "sequence_tokens": phase.sequence_tokens,
@@ -100,39 +127,45 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
     }
 
 
-def _phase_problems(phase: PhasePlan, state: State, other_corpus: bool) -> list[str]:
-    now, then = batch_settings(phase), state.phase_settings
-    free = {"shares"} if other_corpus else set()  # by default they follow from the corpora
+def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool) -> list[str]:
+    current, saved = batch_settings(phase), state.phase_settings
+    if other_corpus:
+        current.pop("shares")  # by default they follow from the corpora
     problems = [
-        f"phase `{phase.name}`: {key} is {now[key]}, in the checkpoint {then.get(key)}"
-        for key in now
-        if now[key] != then.get(key) and key not in free
+        f"phase `{phase.name}`: {key} is {value}, in the checkpoint {saved.get(key)}"
+        for key, value in current.items()
+        if value != saved.get(key)
     ]
     if phase.name != state.phase_name:
         problems.append(f"phase {phase.index + 1} is `{phase.name}`, in the checkpoint `{state.phase_name}`")
-    began, start = state.step - state.step_in_phase + 1, {name: read for name, read in phase.start.items() if read}
-    before = {name: read for name, read in state.start.items() if read}
-    if not problems and (began != phase.first_step or (before != start and not other_corpus)):
-        problems.append(f"the phases before `{phase.name}` are not those that the checkpoint has been through")
+    # The phases before must have ended at the same step, with the same tokens read of each source.
+    first_step = state.step - state.step_in_phase + 1
+    cursors, saved_cursors = (
+        {name: read for name, read in start.items() if read} for start in (phase.start, state.start)
+    )
+    if not problems and (first_step != phase.first_step or (cursors != saved_cursors and not other_corpus)):
+        problems.append(f"the phases before `{phase.name}` differ from those of the checkpoint")
     return problems
 
 
-def _refuse_other_corpora(setup: Setup, state: State, checkpoint: Path) -> None:
-    """A takedown's child is taken: it has the same layout, and a later revision."""
-    now, then = corpora_read(setup), state.corpora
-    for name in sorted({*now, *then}):
-        new, old = now.get(name), then.get(name)
-        same = new is not None and old is not None and new.content_sha256 == old.content_sha256
-        if not same and not (new and old and new.layout_sha256 == old.layout_sha256 and new.revision > old.revision):
-            what = "is another one" if new and old else "was not read" if new else "is missing"
-            raise InputError(
-                f"{checkpoint}: corpus `{name}` {what}: the checkpoint was trained on other documents, and batches "
-                "would repeat or miss some; build that one again, start a new run (`out`), or say --other-corpus"
-            )
+def _check_corpora(setup: RunSetup, state: CheckpointState, checkpoint: Path) -> None:
+    """Raise InputError if a corpus differs. A corpus after a takedown passes: same layout, later revision."""
+    current, saved = corpora_states(setup), state.corpora
+    for name in sorted({*current, *saved}):
+        new, old = current.get(name), saved.get(name)
+        if new and old:
+            after_takedown = new.layout_sha256 == old.layout_sha256 and new.revision > old.revision
+            if new.content_sha256 == old.content_sha256 or after_takedown:
+                continue
+        problem = "is another one" if new and old else "was not read" if new else "is missing"
+        raise InputError(
+            f"{checkpoint}: corpus `{name}` {problem}: the checkpoint was trained on other documents, and batches "
+            "would repeat or miss some; build that corpus again, start a new run (`out`), or add --other-corpus"
+        )
 
 
-def corpora_read(setup: Setup) -> dict[str, CorpusState]:
-    """What a checkpoint says of the corpora."""
+def corpora_states(setup: RunSetup) -> dict[str, CorpusState]:
+    """Return the identity of each corpus, as a checkpoint records it."""
     return {
         name: CorpusState(
             content_sha256=opened.content_sha256, layout_sha256=opened.layout_sha256, revision=opened.manifest.revision

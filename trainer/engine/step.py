@@ -1,12 +1,13 @@
-"""One step of training: gradients of the whole batch, in micro-batches and over all processes, then one update.
+"""One training step: gradients of the whole batch, in micro-batches and over all processes, then one update.
 
-The loss is the sum over targets divided by the number of targets in the whole batch, so neither accumulation nor the
+The loss is the sum over targets divided by the number of targets in the whole batch. Neither accumulation nor the
 number of processes changes it.
 
-Legend: B sequences of this process, T positions.
+Legend: B sequences of this process, T positions, V vocabulary.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,23 +18,23 @@ import numpy as np
 import torch
 
 from trainer.data.loader import IGNORED, Batch
+from trainer.engine.distributed import Distributed, gathered, sums
 from trainer.engine.optimizer import clip, set_rate
-from trainer.engine.parallel import Distributed, gathered, sums
 from trainer.errors import TrainerError
 from trainer.model.cross_entropy import token_losses
 from trainer.model.transformer import Transformer
 
 
-class Agreed(NamedTuple):
-    """What all processes must know of a step before they take it."""
+class StepAgreement(NamedTuple):
+    """Facts that all processes share before a step."""
 
-    stop: bool  # one of them was asked to
-    targets: int  # of the whole batch
+    stop: bool  # True if any process was asked to stop
+    targets: int  # in the whole batch
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """What a step found, the same on all processes."""
+class StepResult:
+    """Measurements of a step, the same on all processes."""
 
     loss: float  # nats, mean over the batch's targets
     grad_norm: float  # before clipping
@@ -43,84 +44,84 @@ class Learned:
 
 
 class NotFinite(TrainerError):
-    """The loss or the gradient is not a number, and nothing was updated; `rows` of the whole batch are to blame."""
+    """The loss or the gradient norm is not finite. Nothing was updated."""
 
     by_all = True
 
     def __init__(self, message: str, rows: tuple[int, ...]) -> None:
         super().__init__(message)
-        self.rows = rows  # empty: the loss is finite, the gradient is not
+        self.rows = rows  # rows of the whole batch without a finite loss; empty if all are finite
 
 
 @dataclass(frozen=True, slots=True)
 class TrainStep:
-    """A model, its optimizer, and how they are laid out."""
+    """A model and its optimizer, ready to take steps."""
 
     model: Transformer
     optimizer: torch.optim.Optimizer
     distributed: Distributed
-    context: Callable[[], AbstractContextManager[object]]
+    context: Callable[[], AbstractContextManager[object]]  # of forward passes
     micro_batch_sequences: int | None
     clip_norm: float | None
 
-    def agree(self, batch: Batch, stop: bool = False) -> Agreed:
-        """The sum over all processes, which call it together."""
+    def agree(self, batch: Batch, stop: bool = False) -> StepAgreement:
+        """Combine stop requests and count targets over all processes, which call this together."""
         stops, targets = sums(self.distributed, [int(stop), int((batch.targets_BT != IGNORED).sum())])
-        return Agreed(stops > 0, targets)
+        return StepAgreement(stops > 0, targets)
 
-    def learn(self, batch: Batch, targets: int, rate: float) -> Learned:
-        """Takes one step on a batch of so many targets. All processes call it together.
+    def learn(self, batch: Batch, targets: int, rate: float) -> StepResult:
+        """Take one step; `targets` is the number in the whole batch. All processes call this together.
 
         Raises NotFinite before the update.
         """
         losses_B = self._backward(batch, targets)
-        loss, found, digest = self._over_processes(batch, losses_B)
-        self._refuse(batch, loss / targets, losses_B, "loss")
+        loss, source_losses, digest = self._over_processes(batch, losses_B)
+        self._check_finite(batch, loss / targets, losses_B, "loss")
         norm = clip(self.model.parameters(), self.clip_norm)
-        self._refuse(batch, norm, losses_B, "norm of the gradient")
+        self._check_finite(batch, norm, losses_B, "norm of the gradient")
         set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Learned(loss / targets, norm, rate, found, digest)
+        return StepResult(loss / targets, norm, rate, source_losses, digest)
 
     def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Adds up gradients; returns each sequence's summed loss."""
-        device, at_once = self.distributed.device, self.micro_batch_sequences or len(batch.sources)
-        found = []
-        for first in range(0, len(batch.sources), at_once):
-            part = slice(first, first + at_once)
+        """Accumulate gradients over micro-batches; return the summed loss of each sequence."""
+        sequences = self.micro_batch_sequences or len(batch.sources)
+        losses = []
+        for first in range(0, len(batch.sources), sequences):
+            rows = slice(first, first + sequences)
             inputs_BT, targets_BT, segments_BT = (
-                torch.from_numpy(rows[part]).to(device, non_blocking=True)
-                for rows in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
+                torch.from_numpy(array_BT[rows]).to(self.distributed.device, non_blocking=True)
+                for array_BT in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             )
             with self.context():
                 logits_BTV = self.model(inputs_BT, segments_BT)
             losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
-            del logits_BTV
-            # FSDP averages gradients over processes, where the sum is wanted.
+            del logits_BTV  # the largest tensor: free it before the backward pass
+            # FSDP averages gradients over ranks; times dp_world, that is the sum.
             torch.autograd.backward(losses_B.sum() * (self.distributed.dp_world / targets))
-            found.append(losses_B.detach())
-        return torch.cat(found).double().cpu().numpy()
+            losses.append(losses_B.detach())
+        return torch.cat(losses).double().cpu().numpy()
 
     def _over_processes(self, batch: Batch, losses_B: np.ndarray) -> tuple[float, dict[str, float], int]:
-        """Over all processes: the summed loss, the mean of each source, the digest of the batch."""
+        """Return the summed loss, the mean loss of each source and the batch's digest, over all processes."""
         sources_B, counts_B = np.array(batch.sources), (batch.targets_BT != IGNORED).sum(axis=1)
         rows = {name: sources_B == name for name in sorted(set(batch.sources))}
-        mine = {name: (float(losses_B[each].sum()), int(counts_B[each].sum())) for name, each in rows.items()}
-        total: dict[str, tuple[float, int]] = {}
-        digest = 0
-        for told in gathered(self.distributed, json.dumps([mine, batch.digest()])):
-            sources, part = json.loads(told)
-            digest = (digest + part) % 2**64
-            for name, (loss, count) in sources.items():
-                before = total.get(name, (0.0, 0))
-                total[name] = before[0] + loss, before[1] + count
-        means = {name: loss / count for name, (loss, count) in sorted(total.items()) if count}
-        return sum(loss for loss, _ in total.values()), means, digest
+        sums_here = {name: (float(losses_B[mask].sum()), int(counts_B[mask].sum())) for name, mask in rows.items()}
+        # Sums are added in the order of ranks, so every process gets the same bits.
+        losses, counts, digest = defaultdict[str, float](float), defaultdict[str, int](int), 0
+        for message in gathered(self.distributed, json.dumps([sums_here, batch.digest()])):
+            sums_there, digest_there = json.loads(message)
+            digest = (digest + digest_there) % 2**64
+            for name, (loss, count) in sums_there.items():
+                losses[name] += loss
+                counts[name] += count
+        means = {name: losses[name] / counts[name] for name in sorted(losses) if counts[name]}
+        return sum(losses.values()), means, digest
 
-    def _refuse(self, batch: Batch, value: float, losses_B: np.ndarray, what: str) -> None:
+    def _check_finite(self, batch: Batch, value: float, losses_B: np.ndarray, name: str) -> None:
         if isfinite(value):
             return
-        mine = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
-        rows = [row for told in gathered(self.distributed, json.dumps(mine)) for row in json.loads(told)]
-        raise NotFinite(f"step {batch.step}: the {what} is {value}; the weights were not updated", tuple(rows))
+        rows_here = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
+        rows = [row for message in gathered(self.distributed, json.dumps(rows_here)) for row in json.loads(message)]
+        raise NotFinite(f"step {batch.step}: the {name} is {value}; the weights were not updated", tuple(rows))

@@ -1,52 +1,115 @@
-"""What a model's bits per byte are held against: token counts, and xz.
+"""Baselines for a model's bits per byte: a unigram model and xz.
 
-`unigram` knows how often each token stands in the source's own training split, and nothing of their order: the
-cross-entropy of the holdout under those counts, each raised by one. A model that has learned anything at all beats it.
-`xz -9` compresses the same text, which is another thing than to predict it, and is shown for scale.
+The unigram model knows how often each token occurs in the source's training split, but nothing of their order. Its bits
+are the cross-entropy of the holdout under those counts plus one. A model that has learned anything scores below it.
+`xz -9` compresses the same text. That is a different task than prediction, and gives a sense of scale.
 
-Both read the documents that the model is scored on, and no more at once than a few million tokens or one document.
+Both read the documents that the model is scored on, in blocks of a few million tokens or one document.
 
-Legend: D documents of a shard, N tokens of a stretch, V vocabulary.
+Legend: D documents of a shard, N tokens of a block, V vocabulary.
 """
 
 import lzma
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from pydantic import Field, ValidationError
 
+from corpus.settings import Strict
+from corpus.store.products import write_text
 from corpus.store.token_shards import Tokens
-from corpus.units import human_bytes
 from trainer.data.corpora import Corpora, TokenSource
 from trainer.data.holdout import HoldoutStream, open_holdouts, overwritten
 from trainer.data.stream import ShardMaps
 from trainer.errors import TrainerError
-from trainer.inspect.console import clean
-from trainer.inspect.metrics import EvaluationRow
+from trainer.inspect.metrics import Count, Real
 from trainer.inspect.read_tokenizer import open_tokenizer
-from trainer.inspect.scores import Levels, Yardstick, Yardsticks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-AT_ONCE_TOKENS = 4_000_000
+FILE_NAME = "baselines.json"
+BLOCK_TOKENS = 4_000_000
 XZ_PRESET = 9
-BEATEN = "*"
-WHOLE_NAMES = 28  # characters of a source's name that a row has room for
-Counts = NDArray[np.int64]
+LEVEL_NAMES = ("unigram", f"xz -{XZ_PRESET}")
+
+TokenCounts = NDArray[np.int64]
 
 
-def measure(
+class SourceBaseline(Strict):
+    """Baselines of one source's holdout."""
+
+    documents: Count  # read, without those overwritten by a takedown
+    holdout_documents: Count  # in the holdout
+    bytes: Annotated[int, Field(ge=1)]
+    unigram_bits: Real
+    xz_bytes: Count | None
+    xz_missing: str | None  # reason why xz_bytes is None
+
+
+class BaselineLevels(NamedTuple):
+    """Baselines in bits per byte; None if unknown."""
+
+    unigram: float | None
+    xz: float | None
+
+
+class Baselines(Strict):
+    """Baselines of all sources with a holdout."""
+
+    tokens_per_source: Count | None = None  # the limit, as in `Evaluation`
+    sources: dict[str, SourceBaseline] = Field(default={})
+
+    def levels(self, names: Iterable[str]) -> BaselineLevels:
+        """Return the levels over these sources, weighted by bytes; None if a source lacks the baseline."""
+        known = [self.sources.get(name) for name in names]
+        sources = [source for source in known if source is not None]
+        if not sources or len(sources) < len(known):
+            return BaselineLevels(None, None)
+        text_bytes = sum(source.bytes for source in sources)
+        xz_bytes = [source.xz_bytes for source in sources if source.xz_bytes is not None]
+        return BaselineLevels(
+            sum(source.unigram_bits for source in sources) / text_bytes,
+            8 * sum(xz_bytes) / text_bytes if len(xz_bytes) == len(sources) else None,
+        )
+
+
+class _SavedBaselines(Strict):
+    """Contents of `baselines.json`."""
+
+    corpora: dict[str, str]  # content hash of each corpus that was measured
+    baselines: Baselines
+
+
+def load_baselines(folder: Path, corpora: Corpora, tokens_per_source: int | None) -> Baselines | None:
+    """Read the baselines saved in a run folder; None if there are none of these corpora and this limit."""
+    try:
+        saved = _SavedBaselines.model_validate_json((folder / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    matches = saved.corpora == _contents(corpora) and saved.baselines.tokens_per_source == tokens_per_source
+    return saved.baselines if matches else None
+
+
+def save_baselines(folder: Path, corpora: Corpora, baselines: Baselines) -> None:
+    """Write `baselines.json` into a run folder."""
+    saved = _SavedBaselines(corpora=_contents(corpora), baselines=baselines)
+    write_text(folder / FILE_NAME, saved.model_dump_json(indent=1) + "\n", folder)
+
+
+def _contents(corpora: Corpora) -> dict[str, str]:
+    return {name: opened.content_sha256 for name, opened in corpora.manifests.items()}
+
+
+def measure_baselines(
     corpora: Corpora, tokens_per_source: int | None, progress: Callable[[int, int], None] | None = None
-) -> Yardsticks:
-    """Both yardsticks of each source. `progress` is told the tokens read and those there are."""
+) -> Baselines:
+    """Compute the baselines of each source. `progress` gets the tokens read so far and in total."""
     holdouts = open_holdouts(corpora, tokens_per_source)
-    tokenizer = open_tokenizer(corpora.tokenizer) if holdouts else None
     total = sum(corpora.sources[held.name].train_tokens + held.tokens for held in holdouts)
     read = 0
 
@@ -56,135 +119,72 @@ def measure(
         if progress is not None:
             progress(read, total)
 
-    found = {}
+    baselines, vocabulary = {}, corpora.tokenizer.vocabulary
+    tokenizer = open_tokenizer(corpora.tokenizer) if holdouts else None
     for held in holdouts:
         assert tokenizer is not None
-        source, vocabulary = corpora.sources[held.name], corpora.tokenizer.vocabulary
-        train_V = training_counts(source, vocabulary, corpora.tokenizer.eos_id, count)
-        xz_bytes, missing = xz(held, tokenizer, count)
-        bits = unigram_bits(held_out_counts(held, vocabulary), train_V)
-        found[held.name] = Yardstick(
+        train_V = training_counts(corpora.sources[held.name], vocabulary, corpora.tokenizer.eos_id, count)
+        xz_bytes, xz_missing = compressed_bytes(held, tokenizer, count)
+        baselines[held.name] = SourceBaseline(
             documents=held.documents,
             holdout_documents=held.holdout_documents,
             bytes=held.bytes,
-            unigram_bits=bits,
+            unigram_bits=unigram_bits(holdout_counts(held, vocabulary), train_V),
             xz_bytes=xz_bytes,
-            xz_missing=missing,
+            xz_missing=xz_missing,
         )
-    return Yardsticks(tokens_per_source=tokens_per_source, sources=found)
+    return Baselines(tokens_per_source=tokens_per_source, sources=baselines)
 
 
-class Comparison(NamedTuple):
-    """The table of all evaluations as text: bits per byte, a source a row, and all of them in the last."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    note: str  # what stands under it
-
-
-def comparison(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> Comparison:
-    """Evaluations in the order given, beside the yardsticks. A star says that the unigram is beaten."""
-    last = {name: score for row in evaluations for name, score in row.sources.items()}
-    names, rows = sorted(last), []
-    for name in names:
-        scores = [row.sources.get(name) for row in evaluations]
-        shown = f"{clean(name)} (thin)" if last[name].thin else clean(name)
-        cells = _cells([score.bits_per_byte if score else None for score in scores], yardsticks.levels([name]))
-        rows.append([shown, human_bytes(last[name].bytes), *cells])
-    if len(names) > 1:
-        cells = _cells([row.bits_per_byte for row in evaluations], yardsticks.levels(names))
-        rows.append(["all", human_bytes(sum(score.bytes for score in last.values())), *cells])
-    columns = ["source", "holdout", *(clean(row.after) for row in evaluations), "unigram", f"xz -{XZ_PRESET}"]
-    return Comparison(columns, rows, _note(evaluations, yardsticks))
-
-
-def evaluations_table(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> Table:
-    """The same for a terminal; what beats the unigram is bold."""
-    made = comparison(evaluations, yardsticks)
-    table = Table(box=SIMPLE_HEAD, title="Held-out bits per byte", title_justify="left", title_style="bold")
-    table.pad_edge, table.show_edge, table.padding = False, False, (0, 1, 0, 0)
-    table.caption, table.caption_justify = Text(f"\n{made.note}"), "left"
-    whole = max((len(row[0]) for row in made.rows), default=0) <= WHOLE_NAMES
-    table.add_column("source", no_wrap=whole, overflow="fold")
-    table.add_column("holdout", justify="right", no_wrap=True)
-    for heading in made.columns[2:-2]:  # they wrap where the terminal is narrow
-        table.add_column(Text(heading), justify="right", min_width=len("12.345*"), overflow="fold")
-    for heading in made.columns[-2:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in made.rows:
-        table.add_row(*(Text(cell, style="bold" if cell.endswith(BEATEN) else "") for cell in row))
-    return table
-
-
-def unigram_bits(held_out_V: Counts, train_V: Counts) -> float:
-    """Σ −log₂ p over the held-out tokens, with p = (training count + 1) / (training tokens + V)."""
+def unigram_bits(holdout_V: TokenCounts, train_V: TokenCounts) -> float:
+    """Return Σ −log₂ p over the holdout's tokens, with p = (training count + 1) / (training tokens + V)."""
     total = int(train_V.sum()) + len(train_V)
-    return float((held_out_V * (math.log2(total) - np.log2(train_V + 1.0))).sum())
+    return float((holdout_V * (math.log2(total) - np.log2(train_V + 1.0))).sum())
 
 
-def training_counts(source: TokenSource, vocabulary: int, eos_id: int, progress: Callable[[int], None]) -> Counts:
-    """How often each token stands in the training split. Documents overwritten by a takedown do not count."""
+def training_counts(source: TokenSource, vocabulary: int, eos_id: int, progress: Callable[[int], None]) -> TokenCounts:
+    """Count each token in the training split, without documents overwritten by a takedown."""
     maps, counts_V = ShardMaps(), np.zeros(vocabulary, np.int64)
     for written in source.train:
         shard = maps.open(written)
-        for at in range(0, len(shard.tokens_N), AT_ONCE_TOKENS):
-            part_N = shard.tokens_N[at : at + AT_ONCE_TOKENS]
-            counts_V += _counts(part_N, vocabulary, source.name)
-            progress(len(part_N))
+        for start in range(0, len(shard.tokens_N), BLOCK_TOKENS):
+            block_N = shard.tokens_N[start : start + BLOCK_TOKENS]
+            counts_V += _counts(block_N, vocabulary, source.name)
+            progress(len(block_N))
+        # A takedown fills a document with EOS; those were counted above.
         counts_V[eos_id] -= int(np.diff(shard.offsets_D1)[overwritten(shard, eos_id)].sum())
     return counts_V
 
 
-def held_out_counts(held: HoldoutStream, vocabulary: int) -> Counts:
-    """How often each token is a target."""
+def holdout_counts(held: HoldoutStream, vocabulary: int) -> TokenCounts:
+    """Count how often each token is a target."""
     counts_V = np.zeros(vocabulary, np.int64)
-    for at in range(1, held.ends[-1] + 1, AT_ONCE_TOKENS):
-        part_N = held.slice(at, at + AT_ONCE_TOKENS)
-        counts_V += _counts(part_N, vocabulary, held.name)
-    counts_V[held.eos_id] -= held.ends[-1] - held.tokens  # what overwritten documents hold
+    for start in range(1, held.ends[-1] + 1, BLOCK_TOKENS):  # token 0 is the EOS before the first document
+        counts_V += _counts(held.slice(start, start + BLOCK_TOKENS), vocabulary, held.name)
+    counts_V[held.eos_id] -= held.ends[-1] - held.tokens  # the EOS of overwritten documents
     return counts_V
 
 
-def xz(held: HoldoutStream, tokenizer: "Tokenizer", progress: Callable[[int], None]) -> tuple[int | None, str | None]:
-    """The size of what `xz -9` makes of the documents, one behind the other; or None, and why."""
-    packer = lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=XZ_PRESET)
+def compressed_bytes(
+    held: HoldoutStream, tokenizer: "Tokenizer", progress: Callable[[int], None]
+) -> tuple[int | None, str | None]:
+    """Return the size of `xz -9` over the concatenated documents, or None and the reason."""
+    compressor = lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=XZ_PRESET)
     size = 0
     for tokens_N, text_bytes in held.texts():
         text = tokenizer.decode(tokens_N.tolist(), skip_special_tokens=False).encode()
         if len(text) != text_bytes:
-            return None, f"a document decodes to {len(text)} bytes where its shard says {text_bytes}"
-        size += len(packer.compress(text))
+            return None, f"a document decodes to {len(text)} bytes, but its shard says {text_bytes}"
+        size += len(compressor.compress(text))
         progress(len(tokens_N) + 1)
-    return size + len(packer.flush()), None
+    return size + len(compressor.flush()), None
 
 
-def _counts(tokens_N: Tokens | Counts, vocabulary: int, source: str) -> Counts:
+def _counts(tokens_N: Tokens | TokenCounts, vocabulary: int, source: str) -> TokenCounts:
     counts_V = np.bincount(tokens_N, minlength=vocabulary)
     if len(counts_V) > vocabulary:
-        told = f"source {source}: token {len(counts_V) - 1} in a vocabulary of {vocabulary}"
-        raise TrainerError(f"{told}: a shard is damaged; run `corpus verify` on the build")
+        raise TrainerError(
+            f"source {source}: token {len(counts_V) - 1} in a vocabulary of {vocabulary}: a shard is damaged; run "
+            "`corpus verify` on the build"
+        )
     return counts_V
-
-
-def _cells(given: Sequence[float | None], levels: Levels) -> list[str]:
-    def cell(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f}"
-
-    unigram = levels.unigram
-    beaten = [value is not None and unigram is not None and value < unigram for value in given]
-    shown = [cell(value) + (BEATEN if below else "") for value, below in zip(given, beaten, strict=True)]
-    return [*shown, cell(unigram), cell(levels.xz)]
-
-
-def _note(evaluations: Sequence[EvaluationRow], yardsticks: Yardsticks) -> str:
-    lengths = sorted({row.sequence_tokens for row in evaluations})
-    parts = [f"Windows of {' and '.join(map(str, lengths))} tokens, at a stride of as many."] if lengths else []
-    limits = sorted({row.tokens_per_source for row in evaluations if row.tokens_per_source is not None})
-    parts += [f"Of a holdout the first documents, up to {limit:,} tokens." for limit in limits[-1:]]
-    if yardsticks.sources:
-        parts.append(f"{BEATEN} better than the unigram, which counts the tokens of the source's training split.")
-        for name, each in yardsticks.sources.items():
-            parts += [f"No xz of {clean(name)}: {each.xz_missing}."] if each.xz_missing else []
-    if any(score.thin for row in evaluations for score in row.sources.values()):
-        parts.append("thin: too little is held out to judge by.")
-    return " ".join(parts)

@@ -1,26 +1,70 @@
-"""Text from a model, a token at a time: what follows on a prompt at a document's start.
+"""Text generation, one token at a time. The prompt is the beginning of a document.
 
-There is no key/value cache: each token runs the model over all that came before it, up to `context_tokens`; past that
-the window slides, and the oldest tokens are forgotten. Enough to see what a model has learned, not to serve it.
+There is no key/value cache: each token runs the model over all tokens before it, up to `context_tokens`. Beyond that
+the window slides, and the oldest tokens are dropped. This shows what a model has learned; it is not meant for serving.
 
-Legend: T tokens so far, V vocabulary, K of them that may be drawn.
+Legend: T tokens so far, V vocabulary, K tokens that may be drawn.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
 
 import torch
+from rich.console import Console
 from tokenizers import Tokenizer
 
 from corpus.errors import InputError
+from trainer.engine.distributed import from_first, start
+from trainer.engine.resume import load_trained
+from trainer.engine.run_setup import read_setup
 from trainer.errors import TrainerError
+from trainer.inspect.read_tokenizer import open_tokenizer
 
-MAX_PROMPT_CHARACTERS = 250_000  # the tokenizer's regex engine gives up on far more
+MAX_PROMPT_CHARACTERS = 250_000  # the tokenizer's regex engine fails on much longer texts
 CONTEXT_TOKENS = 2048
-_LEAD = 4  # tokens of the prompt before the first new one: some decoders join words by what stands before
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # control characters, and of direction
+_LEAD_TOKENS = 4  # tokens of the prompt decoded with the first new one: some decoders join words by their context
+# Control characters and marks of direction. Joiners stay, which are part of words and emoji.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def print_generated(
+    config: Path | None,
+    assignments: Sequence[str],
+    prompt: str,
+    tokens: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    checkpoint: int | None,
+) -> None:
+    """Run `trainer generate`: print the prompt and the text after it, as it is generated."""
+    setup = read_setup(config, assignments)
+    with start() as distributed:
+        console = Console(markup=False, highlight=False, soft_wrap=True, quiet=distributed.rank > 0)
+        model, state, context = load_trained(setup, distributed, checkpoint)
+        context_tokens = state.phase_settings["sequence_tokens"]
+        assert isinstance(context_tokens, int)
+        texts = generate(
+            model,
+            open_tokenizer(setup.corpora.tokenizer),
+            prompt,
+            tokens=tokens,
+            temperature=temperature,
+            top_k=top_k,
+            seed=seed,
+            eos_id=setup.corpora.tokenizer.eos_id,
+            context_tokens=context_tokens,
+            forward_context=context,
+            agree=partial(from_first, distributed),
+        )
+        console.print(prompt, end="", style="bold")
+        for text in texts:
+            console.print(text, end="")
+        console.print()
 
 
 def generate(
@@ -37,36 +81,47 @@ def generate(
     forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     agree: Callable[[int], int] = lambda token: token,
 ) -> Iterator[str]:
-    """Yields the text behind the prompt as it comes, at most so many tokens of it; ends at EOS.
+    """Yield the text after the prompt as it is generated: at most `tokens` tokens, or up to EOS.
 
-    The prompt is text and nothing else: a special token in it is spelled out. Temperature 0 takes the likeliest token.
-    The same seed draws the same text from the same logits. What would steer a terminal comes as U+FFFD. Several
-    processes generate together, and `agree` gives all of them the token that the first drew. Raises InputError on
-    settings out of range, and TrainerError where the logits are not finite.
+    Special tokens in the prompt are read as text. Temperature 0 takes the likeliest token. The same seed draws the same
+    text from the same logits. Unsafe characters come as U+FFFD. Several processes generate together: `agree` returns
+    the token that the first one drew. Raises InputError if a setting is out of range, and TrainerError if the logits
+    are not finite.
     """
     _check(prompt, tokens, temperature, top_k, seed, context_tokens)
     tokenizer.encode_special_tokens = True
-    written = tokenizer.encode(prompt, add_special_tokens=False).ids
-    drawn = _draw(
-        model,
-        [eos_id, *written],
-        tokens=tokens,
-        eos_id=eos_id,
-        context_tokens=context_tokens,
-        forward_context=forward_context,
-        sampler=_Sampler(temperature, top_k, seed),
-        agree=agree,
-    )
-    return _as_text(tokenizer, written[-_LEAD:], drawn)
+    prompt_ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+    ids, sampler = [eos_id, *prompt_ids], _Sampler(temperature, top_k, seed)
+
+    def new_tokens() -> Iterator[int]:
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        was_training = model.training
+        model.eval()
+        try:
+            for _ in range(tokens):
+                tokens_BT = torch.tensor([ids[-context_tokens:]], device=device)
+                # Each pass is one token longer: compiled blocks would be compiled again for each.
+                with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
+                    logits_V = model(tokens_BT, None)[0, -1]
+                # Rounding can differ between processes. Without one choice for all, they would diverge and hang.
+                token = agree(sampler(logits_V))
+                if token == eos_id:
+                    return
+                ids.append(token)
+                yield token
+        finally:
+            model.train(was_training)
+
+    return _decode(tokenizer, prompt_ids[-_LEAD_TOKENS:], new_tokens())
 
 
-def shown(text: str) -> str:
-    """Text that can be printed: what would steer a terminal, line ends and tabs aside, is U+FFFD."""
+def safe_text(text: str) -> str:
+    """Replace characters that could control a terminal by U+FFFD; line ends and tabs stay."""
     return _UNSAFE.sub("\ufffd", text)
 
 
 class _Sampler:
-    """Chooses a token from logits, on the CPU, so that every device draws alike."""
+    """Draws tokens on the CPU, so that all devices draw the same."""
 
     def __init__(self, temperature: float, top_k: int | None, seed: int) -> None:
         self._temperature, self._top_k = temperature, top_k
@@ -79,61 +134,30 @@ class _Sampler:
         if self._temperature == 0:
             return int(logits_V.argmax())
         logits_K, ids_K = logits_V.topk(min(self._top_k or len(logits_V), len(logits_V)))
-        chances_K = ((logits_K - logits_K[0]) / self._temperature).softmax(dim=0)
-        return int(ids_K[torch.multinomial(chances_K, 1, generator=self._generator)])
+        probabilities_K = ((logits_K - logits_K[0]) / self._temperature).softmax(dim=0)
+        return int(ids_K[torch.multinomial(probabilities_K, 1, generator=self._generator)])
 
 
-def _draw(
-    model: torch.nn.Module,
-    ids: list[int],
-    *,
-    tokens: int,
-    eos_id: int,
-    context_tokens: int,
-    forward_context: Callable[[], AbstractContextManager[object]],
-    sampler: _Sampler,
-    agree: Callable[[int], int],
-) -> Iterator[int]:
-    """The tokens behind `ids`, without the EOS that ends them."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    was_training = model.training
-    model.eval()
-    try:
-        for _ in range(tokens):
-            tokens_BT = torch.tensor([ids[-context_tokens:]], device=device)
-            # Each text is a token longer than the last: compiled blocks would be compiled anew for each.
-            with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
-                logits_V = model(tokens_BT, None)[0, -1]
-            # A rounding apart, processes would draw different tokens, and one that ends leaves the others waiting.
-            token = agree(sampler(logits_V))
-            if token == eos_id:
-                return
-            ids.append(token)
-            yield token
-    finally:
-        model.train(was_training)
-
-
-def _as_text(tokenizer: Tokenizer, lead: list[int], drawn: Iterator[int]) -> Iterator[str]:
-    """The text of tokens as they come. What ends in U+FFFD may be a character's first bytes, and waits for the rest."""
+def _decode(tokenizer: Tokenizer, lead: list[int], tokens: Iterator[int]) -> Iterator[str]:
+    """Yield the text of tokens. A final U+FFFD may be the start of a longer character, so it waits for more bytes."""
     ids = list(lead)
-    given = len(tokenizer.decode(ids, skip_special_tokens=False))
+    yielded = len(tokenizer.decode(ids, skip_special_tokens=False))
     text = ""
-    for token in drawn:
+    for token in tokens:
         ids.append(token)
         text = tokenizer.decode(ids, skip_special_tokens=False)
-        whole = text.rstrip("\ufffd")
-        if len(whole) > given:
-            yield shown(whole[given:])
-            given = len(whole)
-    if len(text) > given:
-        yield shown(text[given:])
+        complete = text.rstrip("\ufffd")
+        if len(complete) > yielded:
+            yield safe_text(complete[yielded:])
+            yielded = len(complete)
+    if len(text) > yielded:
+        yield safe_text(text[yielded:])
 
 
 def _check(prompt: str, tokens: int, temperature: float, top_k: int | None, seed: int, context_tokens: int) -> None:
     problems = []
     if len(prompt) > MAX_PROMPT_CHARACTERS:
-        problems.append(f"the prompt has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are read")
+        problems.append(f"the prompt has {len(prompt)} characters; expected at most {MAX_PROMPT_CHARACTERS}")
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         problems.append("the prompt is not UTF-8")
     if not (temperature >= 0 and math.isfinite(temperature)):

@@ -1,7 +1,7 @@
-"""What a run measured: `metrics.jsonl`, a row a step, and `evaluations.jsonl`, bits per byte by source.
+"""Measurements of a run: `metrics.jsonl` (one row per step) and `evaluations.jsonl` (bits per byte by source).
 
-Both are only ever appended to; `trainer eval` may do so beside a running `trainer fit`. A run that resumes drops the
-rows after the checkpoint, so that each step stands there once, and with them the last line, if a kill tore it.
+Both files are append-only, and `trainer eval` may append while `trainer fit` runs. A resumed run first drops the rows
+after its checkpoint, and a last line that a kill left incomplete, so each step has exactly one row.
 """
 
 import os
@@ -13,24 +13,60 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import Field, ValidationError
 
 from corpus.errors import InputError
+from corpus.settings import Strict
 from corpus.store.products import publish
 from trainer.errors import TrainerError
-from trainer.inspect.scores import Count, Evaluation, Real, Record
 
 METRICS, EVALUATIONS, TENSORBOARD = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
 
-
-class Row(Record):
-    """What every row has: the number of steps done, in all."""
-
-    step: Count
+Count = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(ge=0)]
 
 
-class StepRow(Row):
-    """One step. Losses are in nats per target token, before the step's update."""
+class SourceScore(Strict):
+    """Score of a model on one source's holdout."""
+
+    documents: Count  # scored
+    holdout_documents: Count  # in the holdout; more than `documents` if `tokens_per_source` left some out
+    overwritten: Count  # removed by a takedown: their tokens and bytes do not count
+    tokens: Count  # including the EOS of each document
+    bytes: Annotated[int, Field(ge=1)]  # of UTF-8 text
+    bits: Real  # sum of −log₂ p over all tokens
+    bits_per_byte: Real
+    bits_per_token: Real
+    thin: bool  # True if the holdout is too small for a reliable score
+
+
+class Evaluation(Strict):
+    """Scores of all sources with a holdout, and the settings they were computed with."""
+
+    sequence_tokens: Count  # targets per window
+    stride_tokens: Count
+    tokens_per_source: Count | None  # limit per source, counted from the holdout's start; None: no limit
+    sources: dict[str, SourceScore]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of text scored, over all sources."""
+        return sum(score.bytes for score in self.sources.values())
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Total bits divided by total bytes; None without a holdout."""
+        return sum(score.bits for score in self.sources.values()) / self.bytes if self.sources else None
+
+
+class RunRow(Strict):
+    """Base of all rows."""
+
+    step: Count  # steps done, over the whole curriculum
+
+
+class StepRow(RunRow):
+    """Measurements of one step. Losses are in nats per target token, before the step's update."""
 
     phase: str
-    step_in_phase: Count  # steps done in the phase, this one with them
+    step_in_phase: Count  # steps done in the phase, including this one
     tokens: Count  # seen so far, over all phases
     targets: Count  # tokens predicted in this step
     loss: float  # over the whole batch
@@ -38,14 +74,14 @@ class StepRow(Row):
     learning_rate: Real
     step_s: Real
     tokens_per_s: Real
-    mfu: Real | None = None  # by 6N FLOPs a token; null where the peak is not known
-    mfu_attention: Real | None = None  # with attention's FLOPs
-    losses: dict[str, float]  # by source, of those in the batch
-    epochs: dict[str, Real]  # how often each source has been read so far
+    mfu: Real | None = None  # from 6N FLOPs per token; null if the device's peak is unknown
+    mfu_attention: Real | None = None  # including attention's FLOPs
+    losses: dict[str, float]  # by source, for the sources in the batch
+    epochs: dict[str, Real]  # read so far of each source
     batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of the tokens
 
 
-class EvaluationRow(Evaluation, Row):
+class EvaluationRow(Evaluation, RunRow):
     """One evaluation of all holdouts."""
 
     after: str  # "before", "after broad", …
@@ -53,20 +89,20 @@ class EvaluationRow(Evaluation, Row):
     seconds: Real
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=RunRow)
 
 
 class _RowFile(Generic[AnyRow]):
-    """Rows as lines of JSON. A line is on its way to the disk when `write` returns, so a killed process loses none."""
+    """Rows as lines of JSON. `write` is unbuffered: a killed process loses no row that was written."""
 
-    def __init__(self, path: Path, model: type[AnyRow]) -> None:
-        self.path, self._model = path, model
+    def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
+        self.path, self._row_type = path, row_type
         self._file: FileIO | None = None
 
     def resume(self, step: int) -> None:
-        """Keeps the rows of steps up to `step`, and goes on behind them.
+        """Drop the rows after `step`; later writes append to the rest.
 
-        Raises InputError if a line before the last is no row.
+        Raises InputError if a line other than the last is not a row.
         """
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,32 +114,35 @@ class _RowFile(Generic[AnyRow]):
         publish(temporary, self.path)
 
     def write(self, row: AnyRow) -> None:
-        """Appends a row to the file there is. Raises TrainerError if the disk does not take it."""
+        """Append a row. Raises TrainerError if the disk is full or the file is not writable."""
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("a+b", buffering=0)  # a line is one write, which no other cuts in two
-                self._end_last_line(self._file)
-            left = row.model_dump_json().encode() + b"\n"
-            while left:  # once, but for a disk that fills up
-                left = left[self._file.write(left) :]
+                # Unbuffered append mode: a line is one write call, so lines of two processes do not mix.
+                self._file = self.path.open("a+b", buffering=0)
+                self._repair_last_line(self._file)
+            rest = row.model_dump_json().encode() + b"\n"
+            while rest:  # a disk that fills up takes a part of the line
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            self.close()  # the line may be torn, which opening mends
-            told = f"{self.path}: cannot be written: {error.strerror}; mend that and resume from the last checkpoint"
-            raise TrainerError(told) from None
+            self.close()  # the line may be incomplete: opening the file again repairs it
+            raise TrainerError(
+                f"{self.path}: cannot be written: {error.strerror}; make room or fix the permissions, then resume from "
+                "the last checkpoint"
+            ) from None
 
     def rows(self) -> Iterator[AnyRow]:
-        """The rows written so far; none if there is no file. Raises InputError if a line before the last is no row."""
+        """Yield the rows written so far, none without a file. Raises InputError as `resume` does."""
         return (row for _, row in self._lines())
 
     def close(self) -> None:
-        """Lets go of the file; writing opens it again."""
+        """Close the file; the next write opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _end_last_line(self, file: FileIO) -> None:
-        """Ends the last line; cuts it off if a kill tore it. In place: others may have the file open."""
+    def _repair_last_line(self, file: FileIO) -> None:
+        """Add a missing line end, or cut off an incomplete row. In place: other processes may have the file open."""
         end = file.seek(0, os.SEEK_END)
         file.seek(max(end - 1, 0))
         if file.read(1) in (b"", b"\n"):
@@ -111,14 +150,14 @@ class _RowFile(Generic[AnyRow]):
         file.seek(0)
         last = file.read().rpartition(b"\n")[2]
         try:
-            self._model.model_validate_json(last)
+            self._row_type.model_validate_json(last)
         except ValidationError:
             file.truncate(end - len(last))
         else:
             file.write(b"\n")
 
     def _lines(self) -> Iterator[tuple[bytes, AnyRow]]:
-        """Each whole line and its row. Only a line without its end can be torn, and only the last can lack it."""
+        """Yield each line and its row. An invalid last line without a line end is incomplete, and skipped."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -126,80 +165,82 @@ class _RowFile(Generic[AnyRow]):
         with file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield line.rstrip(b"\n"), self._model.model_validate_json(line)
+                    yield line.rstrip(b"\n"), self._row_type.model_validate_json(line)
                 except ValidationError as error:
                     if not line.endswith(b"\n"):
                         return
-                    fault = error.errors(include_url=False, include_input=False)[0]
-                    where = ".".join(map(str, fault["loc"]))
-                    said = f"{where}: {fault['msg']}" if where else fault["msg"]
-                    told = f"{self.path}: line {number} is not a row of {self.path.stem}: {said}"
-                    raise InputError(f"{told}; delete that line or the file: no checkpoint needs it") from None
+                    problem = error.errors(include_url=False, include_input=False)[0]
+                    message = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
+                    raise InputError(
+                        f"{self.path}: line {number} is not a row of {self.path.stem}: {message}; delete that line or "
+                        "the file: no checkpoint needs it"
+                    ) from None
 
 
 class MetricsFile(_RowFile[StepRow]):
-    """`metrics.jsonl` of a run's folder."""
+    """`metrics.jsonl` in a run folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / METRICS, StepRow)
 
 
 class EvaluationsFile(_RowFile[EvaluationRow]):
-    """`evaluations.jsonl` of a run's folder."""
+    """`evaluations.jsonl` in a run folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / EVALUATIONS, EvaluationRow)
 
     def write(self, row: EvaluationRow) -> None:
-        """As ever, but the file is opened each time: rows are rare, and another process may have put it anew."""
+        """Append a row and close the file: another process's `resume` may replace it before the next write."""
         super().write(row)
         self.close()
 
 
 class TensorBoard:
-    """The same numbers for TensorBoard, in `tensorboard/` of a run's folder.
+    """The same numbers as TensorBoard event files, in `tensorboard/` of a run folder.
 
-    `step` is what the run resumes from: later points of a run that was killed are hidden. Raises InputError if
-    TensorBoard is not installed.
+    `step` is the step the run resumes from: TensorBoard then hides later points of an earlier attempt. Raises
+    InputError if TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import SummaryWriter  # optional dependency
         except ImportError:
-            told = "`tensorboard: true` needs TensorBoard, which is not installed"
-            raise InputError(f"{told}: pip install 'gristmill[tensorboard]', or set it to false") from None
+            raise InputError(
+                "`tensorboard: true` needs TensorBoard, which is not installed: pip install 'gristmill[tensorboard]', "
+                "or set it to false"
+            ) from None
         self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
 
     def step(self, row: StepRow) -> None:
-        """A step's numbers."""
+        """Write the numbers of a step."""
         numbers = {
             "loss": row.loss,
             "gradient norm": row.grad_norm,
             "learning rate": row.learning_rate,
             "tokens per second": row.tokens_per_s,
             "tokens": float(row.tokens),
+            "mfu": row.mfu,
+            "mfu with attention": row.mfu_attention,
         }
-        measured = {"mfu": row.mfu, "mfu with attention": row.mfu_attention}
-        numbers |= {name: value for name, value in measured.items() if value is not None}
-        self._add(numbers | _named("loss by source", row.losses) | _named("epochs", row.epochs), row.step)
+        self._add(row.step, numbers | _grouped("loss by source", row.losses) | _grouped("epochs", row.epochs))
 
     def evaluation(self, row: EvaluationRow) -> None:
-        """Bits per byte, overall and by source."""
-        numbers = _named("bits per byte", {name: score.bits_per_byte for name, score in row.sources.items()})
-        if row.bits_per_byte is not None:
-            numbers["bits per byte"] = row.bits_per_byte
-        self._add(numbers, row.step)
+        """Write bits per byte, overall and by source."""
+        scores = {name: score.bits_per_byte for name, score in row.sources.items()}
+        self._add(row.step, {"bits per byte": row.bits_per_byte} | _grouped("bits per byte", scores))
         self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is still held."""
+        """Flush and close the event file."""
         self._writer.close()
 
-    def _add(self, numbers: Mapping[str, float], step: int) -> None:
+    def _add(self, step: int, numbers: Mapping[str, float | None]) -> None:
         for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
 
 
-def _named(group: str, numbers: Mapping[str, float]) -> dict[str, float]:
+def _grouped(group: str, numbers: Mapping[str, float]) -> dict[str, float | None]:
     return {f"{group}/{name}": value for name, value in numbers.items()}

@@ -1,143 +1,200 @@
-"""`trainer plan` on a terminal: the plan's numbers as tables. Names from manifests are printed as plain text."""
+"""`trainer plan` on a terminal: compute the plan and print it as tables or JSON."""
 
+import json
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from corpus.display.terminal import Cells, plain_console, print_line, table
+from corpus.errors import InputError
 from corpus.units import human_bytes, human_count, human_seconds
+from trainer.config import Training, find_config, read_training
+from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource, open_corpora
+from trainer.data.curriculum import resolve
+from trainer.inspect.training_plan import TrainingPlan, make_plan
 from trainer.model.cost import CHINCHILLA_TOKENS
 
-if TYPE_CHECKING:
-    from trainer.inspect.training_plan import Plan
-
-Rows = list[list[str | int]]
-
-WIDTH = 100
+DEFAULT_VOCABULARY = 32_768  # of the tokenizers of `corpus build`
+LARGER = 10**6  # times a corpus, to show what a curriculum would read of one that is large enough
 
 
-def print_plan(plan: "Plan") -> None:
-    """Prints all tables, then the sums."""
-    console = Console(highlight=False, markup=False)
-    console = Console(highlight=False, markup=False, width=min(WIDTH, console.width) if console.is_terminal else WIDTH)
-    for part in (_model, _phases, _shares, _sources, _memory):
-        part(console, plan)
-    for label, text in _sums(plan):
-        console.print(Text(f"{label:<14} {text}"), soft_wrap=True)
+def show_plan(
+    config: Path | None,
+    assignments: Sequence[str],
+    *,
+    without_corpus: bool,
+    as_json: bool,
+    vocabulary: int = DEFAULT_VOCABULARY,
+) -> None:
+    """Run `trainer plan`. `vocabulary` is used without a corpus; otherwise the corpora's tokenizer has its own.
+
+    Raises InputError if the corpora are too small for the curriculum. As tables, the plan is printed all the same.
+    """
+    training = read_training(find_config(config), assignments)
+    refusal: InputError | None = None
+    if without_corpus:
+        imagined = _imagined_corpora(training, vocabulary)
+        plan = make_plan(training, resolve(training, imagined), vocabulary, None)
+    else:
+        try:
+            corpora = open_corpora(training.corpora)
+        except InputError as error:
+            raise InputError(f"{error}\nto plan before a corpus is built, add --without-corpus") from None
+        try:
+            curriculum = resolve(training, corpora)
+        except InputError as error:
+            refusal = error
+            try:
+                curriculum = resolve(training, _larger(corpora))
+            except InputError:
+                raise refusal from None  # the size is not the only problem
+        plan = make_plan(training, curriculum, corpora.tokenizer.vocabulary, corpora)
+    if as_json and refusal is None:
+        print(json.dumps(plan.to_json(), indent=2))
+    elif not as_json:
+        print_plan(plan)
+    if refusal is not None:
+        raise refusal
 
 
-def _model(console: Console, plan: "Plan") -> None:
+def _larger(corpora: Corpora) -> Corpora:
+    sources = {
+        name: replace(source, train=tuple(replace(shard, tokens=shard.tokens * LARGER) for shard in source.train))
+        for name, source in corpora.sources.items()
+    }
+    return replace(corpora, sources=sources)
+
+
+def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
+    """Return corpora with more tokens of each source than the curriculum reads.
+
+    Raises InputError if a phase has no shares, because they would follow from the manifests.
+    """
+    if lacking := [f"phase `{phase.name}`" for phase in training.curriculum if phase.shares is None]:
+        raise InputError(
+            f"without a corpus every phase must state its `shares`; {', '.join(lacking)} would take them from the "
+            "manifests. State them, or build the corpus and plan without --without-corpus"
+        )
+    if vocabulary < 1:
+        raise InputError(f"--vocabulary {vocabulary}: expected the number of tokens of the tokenizer, such as 32768")
+    shards = (TokenShardFile(Path(), tokens=10**12 * LARGER, documents=0, tokenizer=""),)
+    names = sorted({name for phase in training.curriculum for name in phase.shares or {}})
+    sources = {
+        name: TokenSource(name=name, chunk_tokens=1, train=shards, holdout=(), holdout_thin=False)
+        for name in names
+    }
+    return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {})
+
+
+def print_plan(plan: TrainingPlan) -> None:
+    """Print all tables, then the totals."""
+    console = plain_console()
+    _print_parameters(console, plan)
+    _print_phases(console, plan)
+    _print_shares(console, plan)
+    _print_sources(console, plan)
+    _print_memory(console, plan)
+    _print_totals(console, plan)
+
+
+def _print_parameters(console: Console, plan: TrainingPlan) -> None:
     parts = plan.parameters
-    head = parts.head or "tied"
-    total = max(1, parts.total)
-    rows: Rows = [
-        [name, count, f"{count / total:.1%}" if isinstance(count, int) else ""]
-        for name, count in (("embedding", parts.embedding), ("head", head), ("blocks", parts.blocks))
-    ]
-    rows += [["norms", parts.norms, f"{parts.norms / total:.1%}"], ["all", parts.total, ""]]
-    whose = "the corpora's" if plan.from_corpora else "assumed: no corpus was read"
-    _table(console, f"{plan.name}: vocabulary {plan.vocabulary:,} ({whose})", ["part", "parameters", "share"], rows)
+    counts = {"embedding": parts.embedding, "head": parts.head, "blocks": parts.blocks, "norms": parts.norms}
+    rows: list[Cells] = [[name, count, f"{count / max(1, parts.total):.1%}"] for name, count in counts.items()]
+    if not parts.head:
+        rows[1] = ["head", "tied", ""]
+    rows.append(["all", parts.total, ""])
+    origin = "the corpora's" if plan.from_corpora else "assumed: no corpus was read"
+    _print_table(
+        console, f"{plan.name}: vocabulary {plan.vocabulary:,} ({origin})", ["part", "parameters", "share"], rows
+    )
 
 
-def _phases(console: Console, plan: "Plan") -> None:
-    rows: Rows = []
+def _print_phases(console: Console, plan: TrainingPlan) -> None:
+    rows: list[Cells] = []
     for phase in plan.phases:
-        rates = [phase.rate_start, phase.rate_peak, phase.rate_end]
-        told = [f"{rate:.3g}" for rate in rates]
-        shown = [each for at, each in enumerate(told) if at == 0 or each != told[at - 1]]
+        rates = [f"{rate:.3g}" for rate in (phase.rate_start, phase.rate_peak, phase.rate_end)]
+        path = " → ".join(rate for rate, _ in groupby(rates))  # a constant rate once
         batch = f"{phase.batch_sequences:,} × {phase.sequence_tokens:,}"
-        rows.append([phase.name, phase.steps, human_count(phase.tokens), batch, " → ".join(shown)])
-    columns = ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"]
-    _table(console, "Phases", columns, rows)
+        rows.append([phase.name, phase.steps, human_count(phase.tokens), batch, path])
+    _print_table(console, "Phases", ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"], rows)
 
 
-def _shares(console: Console, plan: "Plan") -> None:
-    rows: Rows = []
+def _print_shares(console: Console, plan: TrainingPlan) -> None:
+    rows: list[Cells] = []
     for phase in plan.phases:
-        for at, source in enumerate(phase.sources):
-            asked = "as held" if source.share_asked is None else f"{source.share_asked:.2%}"
-            row: list[str | int] = ["" if at else phase.name, source.name, asked, f"{source.share:.2%}"]
+        for index, source in enumerate(phase.sources):
+            asked = "by size" if source.share_asked is None else f"{source.share_asked:.2%}"
+            row: Cells = ["" if index else phase.name, source.name, asked, f"{source.share:.2%}"]
             row += [human_count(source.tokens), human_count(source.cursor_tokens)]
             if source.epochs is not None:
-                over = "over" if source.epochs > phase.max_epochs else ""
-                row += [_epochs(source.epochs), f"{phase.max_epochs:g}", over]
+                epochs = f"{source.epochs:.2f}" if source.epochs < 1000 else f"{source.epochs:,.0f}"
+                row += [epochs, f"{phase.max_epochs:g}", "over" if source.epochs > phase.max_epochs else ""]
             rows.append(row)
     columns = ["phase", "source", "asked", "share", "tokens", "read by its end"]
     columns += ["epochs", "max", ""] if plan.from_corpora else []
-    _table(console, "Tokens of each source, and what has been read of it when the phase ends", columns, rows, (0, 1, 8))
+    _print_table(
+        console, "Tokens of each source, and the total read at the end of the phase", columns, rows, text=(0, 1, 8)
+    )
 
 
-def _epochs(epochs: float) -> str:
-    return f"{epochs:.2f}" if epochs < 1000 else f"{epochs:,.0f}"
-
-
-def _sources(console: Console, plan: "Plan") -> None:
-    rows: Rows = []
+def _print_sources(console: Console, plan: TrainingPlan) -> None:
+    rows: list[Cells] = []
     for source in plan.sources:
         held = [] if source.held_tokens is None else [human_count(source.held_tokens)]
         rows.append([source.name, human_count(source.tokens), human_count(source.needed_tokens), *held])
-    columns = ["source", "read in all", "must hold at least", *(["holds"] if plan.from_corpora else [])]
-    _table(console, "What a corpus must hold of each source for training, given max_epochs", columns, rows)
+    columns = ["source", "total read", "needed at least", *(["in the corpora"] if plan.from_corpora else [])]
+    _print_table(console, "Training tokens that each source needs, given max_epochs", columns, rows)
 
 
-def _memory(console: Console, plan: "Plan") -> None:
+def _print_memory(console: Console, plan: TrainingPlan) -> None:
     memories = [phase.memory for phase in plan.phases]
-    parts = (
-        ("parameters, fp32", [each.parameters_bytes for each in memories]),
-        ("gradients, fp32", [each.gradients_bytes for each in memories]),
-        ("AdamW's moments, fp32", [each.moments_bytes for each in memories]),
-        ("weights to compute with", [each.gathered_bytes for each in memories]),
-        ("activations", [each.activations_bytes for each in memories]),
-        ("logits", [each.logits_bytes for each in memories]),
-        ("all", [each.total_bytes for each in memories]),
-    )
-    rows: Rows = [[name, *map(human_bytes, sizes)] for name, sizes in parts]
+    parts = {
+        "parameters, fp32": [memory.parameters_bytes for memory in memories],
+        "gradients, fp32": [memory.gradients_bytes for memory in memories],
+        "AdamW's moments, fp32": [memory.moments_bytes for memory in memories],
+        "weights to compute with": [memory.gathered_bytes for memory in memories],
+        "activations": [memory.activations_bytes for memory in memories],
+        "logits": [memory.logits_bytes for memory in memories],
+        "all": [memory.total_bytes for memory in memories],
+    }
+    rows: list[Cells] = [[name, *map(human_bytes, sizes)] for name, sizes in parts.items()]
     rows.append(["micro-batch, sequences", *(phase.micro_batch_sequences for phase in plan.phases)])
-    whose = f"each of {plan.devices} devices" if plan.devices > 1 else "the device"
-    title = f"Memory of {whose}: an estimate, nothing recomputed"
-    _table(console, title, ["part", *(phase.name for phase in plan.phases)], rows)
+    devices = f"each of {plan.devices} devices" if plan.devices > 1 else "the device"
+    _print_table(
+        console,
+        f"Memory of {devices}: an estimate, without recomputation of activations",
+        ["part", *(phase.name for phase in plan.phases)],
+        rows,
+    )
 
 
-def _sums(plan: "Plan") -> list[tuple[str, str]]:
-    ratio = plan.tokens_per_parameter
-    against = "over" if ratio >= CHINCHILLA_TOKENS else "under"
+def _print_totals(console: Console, plan: TrainingPlan) -> None:
+    compared = "over" if plan.tokens_per_parameter >= CHINCHILLA_TOKENS else "under"
     peak = f"{plan.accelerator}: {plan.peak_flops / 1e12:,.4g} TFLOP/s dense bf16"
     devices = f"{plan.devices} device{'s' if plan.devices != 1 else ''}"
-    lines = [
-        ("tokens", f"{plan.tokens:,}"),
-        ("a parameter", f"{ratio:.1f} tokens, {against} Chinchilla's {CHINCHILLA_TOKENS}"),
-        ("FLOPs", f"{plan.flops_6nd:.3g} by 6ND, {plan.flops:.3g} with attention"),
-        ("device-hours", f"{_hours(plan.device_hours)} at {plan.mfu:.1%} of {peak}, attention counted"),
-        ("time", f"{human_seconds(plan.days * 86_400)} ({_hours(plan.days)} days) on {devices}"),
-    ]
+    totals = {
+        "tokens": f"{plan.tokens:,}",
+        "per parameter": f"{plan.tokens_per_parameter:.1f} tokens, {compared} Chinchilla's {CHINCHILLA_TOKENS}",
+        "FLOPs": f"{plan.flops_6nd:.3g} by 6ND, {plan.flops:.3g} with attention",
+        "device-hours": f"{_short(plan.device_hours)} at {plan.mfu:.1%} of {peak}, with attention",
+        "time": f"{human_seconds(plan.days * 86_400)} ({_short(plan.days)} days) on {devices}",
+    }
     if plan.price is not None:
-        lines.append(("cost", f"{plan.price:,.2f} at {plan.price_per_hour:,.2f} a device-hour"))
-    return lines
+        totals["cost"] = f"{plan.price:,.2f} at {plan.price_per_hour:,.2f} a device-hour"
+    for label, text in totals.items():
+        print_line(console, f"{label:<14} {text}")
 
 
-def _hours(count: float) -> str:
-    """Hours, or days: with decimals where they are few."""
-    return f"{count:,.1f}" if count >= 10 else f"{count:.2g}"
+def _print_table(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Cells], text: Collection[int] = (0,)
+) -> None:
+    print_line(console, title)  # a title of the table itself would wrap at the table's width
+    console.print(table(columns, rows, text=text))
 
 
-def _table(console: Console, title: str, columns: Sequence[str], rows: Rows, text: Collection[int] = (0,)) -> None:
-    """Columns not in `text` are figures. Neither names nor figures are broken where there is room."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.padding = (0, 1, 0, 0)
-    console.print(Text(_plain(title), style="bold"), soft_wrap=True)  # a table's own title is as narrow as the table
-    for index, name in enumerate(columns):
-        words = index in text
-        table.add_column(
-            Text(name), justify="left" if words else "right", overflow="fold", no_wrap=not words or index == 0
-        )
-    for row in rows:
-        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else _plain(cell)) for cell in row))
-    console.print(table)
-
-
-def _plain(text: str) -> str:
-    """The text with what a terminal would act upon written as escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+def _short(number: float) -> str:
+    return f"{number:,.1f}" if number >= 10 else f"{number:.2g}"

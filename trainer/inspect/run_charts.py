@@ -1,39 +1,33 @@
-"""The charts of a run, over the tokens seen, the phases marked: from numbers to points, from points to Vega-Lite specs.
+"""Charts of a run page: from measurements to points, and from points to one layered Vega-Lite chart.
 
-A curve is so many points at most, each the mean over as many steps as it takes, with their range beside it so that no
-spike hides. Names of sources and phases are foreign: they stand in data values only.
+A curve has a limited number of points. Each is the mean of consecutive steps, with their range, so no spike is hidden.
+Names of sources and phases come from users' files: they appear in data values only, never in the chart's own settings.
 
 Legend: N steps, P points of a curve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
+import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.display.page import INK, REST, SERIES, STEPS
+from corpus.display.page import INK, REST
 from corpus.settings import Json
-from trainer.inspect.metrics import EvaluationRow
-from trainer.inspect.scores import Levels
 
-SMALL = 260  # pixels: a small chart's width; it is scaled to its column
-FEW = 40  # steps that are drawn as points too
-WINDOWS, LEAST = 100, 3  # smoothing reaches a 100th of the steps to either side, and three at least
-
-LOSS = {"each step": STEPS[1], "smoothed": SERIES[0]}
-RATE = SERIES[6]
-LEVELS = ("unigram", "xz -9")
-BITS = {"model": SERIES[2], **dict(zip(LEVELS, (SERIES[1], REST), strict=True))}
+SMALL_WIDTH = 260  # pixels of a small chart before it is scaled to its column
+MAX_DOTTED_POINTS = 40  # curves of at most this many points show each of them
+SMOOTHING_WINDOWS, MIN_REACH = 100, 3  # smoothing reaches 1/100 of the steps to either side, and at least 3 steps
 
 Reals = NDArray[np.float64]
-Values = list[Json]
 Spec = dict[str, Json]
 
 
 class PhaseMark(NamedTuple):
-    """Where a phase lies: its steps, both ends included, and the tokens seen before it and at its end."""
+    """Steps of a phase (both ends included), and the tokens seen at its start and end."""
 
     name: str
     first_step: int
@@ -42,24 +36,24 @@ class PhaseMark(NamedTuple):
     tokens_last: int
 
 
-class Frame(NamedTuple):
-    """What all charts of a page have in common."""
+class TokenAxis(NamedTuple):
+    """Horizontal axis shared by all charts of a page."""
 
     phases: Sequence[PhaseMark]
-    tokens: int  # seen in all, where the charts end
+    tokens: int  # seen in total: the right end of each chart
 
 
-class Column(NamedTuple):
-    """A number of those steps that have it."""
+class Series(NamedTuple):
+    """One measurement, for the steps that have it."""
 
     values_N: Reals
     steps_N: Reals
     tokens_N: Reals  # seen so far
-    phases_N: NDArray[np.int64]  # as in `Steps.phases`
+    phases_N: Reals  # index of each step's phase
 
 
-class Point(NamedTuple):
-    """Some steps in a row: their mean and range, and the smoothed value at the last."""
+class CurvePoint(NamedTuple):
+    """Mean and range of consecutive steps, with the smoothed value at the last of them."""
 
     tokens: int
     step: int
@@ -69,165 +63,133 @@ class Point(NamedTuple):
     smooth: float
 
 
-def curve(column: Column, most: int) -> list[Point]:
-    """At most `most` points, each of as many steps in a row, but for the last."""
-    count = len(column.values_N)
-    starts_P = np.arange(0, count, -(-count // most))
+def curve(series: Series, max_points: int) -> list[CurvePoint]:
+    """Reduce a series to at most `max_points` points of equally many steps; the last point may have fewer."""
+    count = len(series.values_N)
+    starts_P = np.arange(0, count, -(-count // max_points))
     ends_P = np.append(starts_P[1:], count)
-    parts = (
-        column.tokens_N[ends_P - 1],
-        column.steps_N[ends_P - 1],
-        np.add.reduceat(column.values_N, starts_P) / (ends_P - starts_P),
-        np.minimum.reduceat(column.values_N, starts_P),
-        np.maximum.reduceat(column.values_N, starts_P),
-        smoothed(column)[ends_P - 1],
+    columns = (
+        series.tokens_N[ends_P - 1],
+        series.steps_N[ends_P - 1],
+        np.add.reduceat(series.values_N, starts_P) / (ends_P - starts_P),
+        np.minimum.reduceat(series.values_N, starts_P),
+        np.maximum.reduceat(series.values_N, starts_P),
+        smoothed(series)[ends_P - 1],
     )
-    columns = zip(*(part_P.tolist() for part_P in parts), strict=True)
-    return [Point(int(tokens), int(step), *rest) for tokens, step, *rest in columns]
+    rows = zip(*(column_P.tolist() for column_P in columns), strict=True)
+    return [CurvePoint(int(tokens), int(step), *values) for tokens, step, *values in rows]
 
 
-def smoothed(column: Column) -> Reals:
-    """Means over the steps around each, of the same phase: as many before it as behind it, but for the phase's end."""
-    count = len(column.values_N)
-    reach, found_N = max(LEAST, count // WINDOWS), np.empty(count)
-    seams = np.flatnonzero(np.diff(column.phases_N)) + 1
-    for first, end in pairwise([0, *seams.tolist(), count]):
-        sums_N = np.concatenate([[0.0], np.cumsum(column.values_N[first:end])])
-        here_N = np.arange(end - first)
-        from_N = np.maximum(here_N - reach, 0)
-        to_N = np.minimum(2 * here_N - from_N + 1, end - first)
-        found_N[first:end] = (sums_N[to_N] - sums_N[from_N]) / (to_N - from_N)
-    return found_N
+def smoothed(series: Series) -> Reals:
+    """Moving average that does not cross phases.
+
+    The window is symmetric, so the average does not lag. It narrows at a phase's start, but not at its end.
+    """
+    count = len(series.values_N)
+    reach, result_N = max(MIN_REACH, count // SMOOTHING_WINDOWS), np.empty(count)
+    phase_starts = np.flatnonzero(np.diff(series.phases_N)) + 1
+    for first, end in pairwise([0, *phase_starts.tolist(), count]):
+        sums_N = np.concatenate([[0.0], np.cumsum(series.values_N[first:end])])
+        index_N = np.arange(end - first)
+        from_N = np.maximum(index_N - reach, 0)
+        to_N = np.minimum(2 * index_N - from_N + 1, end - first)
+        result_N[first:end] = (sums_N[to_N] - sums_N[from_N]) / (to_N - from_N)
+    return result_N
 
 
-def span(points: Sequence[Point]) -> tuple[float, float]:
-    """What a vertical axis spans. A steep beginning is cut off where it would flatten all the rest."""
-    low, top = min(each.low for each in points), max(each.high for each in points)
-    settled = max(each.high for each in points[len(points) // 50 :])
+def loss_range(points: Sequence[CurvePoint]) -> tuple[float, float]:
+    """Vertical range of a loss chart. A steep beginning that would flatten the rest is cut off."""
+    low, top = min(point.low for point in points), max(point.high for point in points)
+    settled = max(point.high for point in points[len(points) // 50 :])  # without the first 2 %
     high = top if top - low < 1.5 * (settled - low) else settled
-    room = (high - low) / 20 or 0.5
-    return low - room, high + room
+    return padded(low, high, 20)
 
 
-def loss_chart(frame: Frame, points: Sequence[Point], bounds: tuple[float, float], small: bool = False) -> Spec:
-    """A thin line and its smoothed run, the range behind it, and hovering that needs no aim."""
-    values: Values = [{name: _short(value) for name, value in each._asdict().items()} for each in points]
-    scale: Json = {"domain": [_short(bound) for bound in bounds], "nice": False, "zero": False}
-    axis = _axis(3 if small else 6)
-
-    def y(field: str) -> Json:
-        return {"field": field, "type": "quantitative", "title": None, "scale": scale, "axis": axis}
-
-    x, thin, bold = _x(frame, 4 if small else 8), LOSS["each step"], LOSS["smoothed"]
-    clip = points[0].high > bounds[1]
-    line: Spec = {"type": "line", "clip": clip}
-    hover: Values = [
-        {"field": field, "type": "quantitative", "title": name, "format": form}
-        for field, name, form in (
-            ("step", "step", ","),
-            ("tokens", "tokens", ","),
-            ("mean", "loss", ".4f"),
-            ("smooth", "smoothed", ".4f"),
-        )
-    ]
-    band: Spec = {"mark": {"type": "area", "clip": clip, "fill": thin, "fillOpacity": 0.35}}
-    band["encoding"] = {"x": x, "y": y("low"), "y2": {"field": "high"}}
-    each: Spec = {"mark": {**line, "stroke": thin, "strokeWidth": 1, **_dots(points, thin)}}
-    each["encoding"] = {"x": x, "y": y("mean")}
-    smooth: Spec = {"mark": {**line, "stroke": bold, "strokeWidth": 2}, "encoding": {"x": x, "y": y("smooth")}}
-    aim: Spec = {"mark": {"type": "rule", "opacity": 0, "strokeWidth": 6}, "encoding": {"x": x, "tooltip": hover}}
-    thinned = any(each.low != each.high for each in points)
-    layers: Values = [*([band] if thinned else []), each, smooth, aim]
-    height = 110 if small else 280
-    spec = _spec([*_phases(frame, named=not small), {"layer": layers, "data": {"values": values}}], height)
-    return {**spec, "width": SMALL} if small else spec
+def padded(low: float, high: float, parts: int) -> tuple[float, float]:
+    """Widen a range by 1/`parts` of its height on either side."""
+    margin = (high - low) / parts or 0.5
+    return low - margin, high + margin
 
 
-def rate_chart(frame: Frame, points: Sequence[Point]) -> Spec:
-    """The learning rate."""
-    values: Values = [{"tokens": each.tokens, "rate": _short(each.mean)} for each in points]
-    y: Json = {"field": "rate", "type": "quantitative", "title": None, "axis": _axis(4, format="~g")}
-    mark: Json = {"type": "line", "stroke": RATE, "strokeWidth": 1.5, **_dots(points, RATE)}
-    layer: Spec = {"data": {"values": values}, "mark": mark, "encoding": {"x": _x(frame, 8), "y": y}}
-    return _spec([*_phases(frame, named=True), layer], height=110)
+def layered_chart(
+    axis: TokenAxis,
+    rows: Sequence[Mapping[str, Json]],
+    lines: Mapping[str, tuple[str, float]],
+    tooltips: Mapping[str, str],
+    *,
+    domain: tuple[float, float] | None = None,
+    clip: bool = False,
+    band_colour: str | None = None,
+    levels: Mapping[str, tuple[str, float]] = MappingProxyType({}),
+    height: int = 110,
+    small: bool = False,
+) -> Spec:
+    """Draw lines over the tokens seen, on top of the phases, of horizontal levels, and of a band from `low` to `high`.
+
+    `lines` maps fields of the rows to colour and width, `levels` names to colour and value, and `tooltips` fields to
+    number formats (empty for text). A hover anywhere shows the nearest row. `clip` cuts off what lies outside the
+    vertical `domain`.
+    """
+    ticks = 4 if small else 8
+    labels = alt.Axis(format="~s", grid=False, tickCount=ticks, labelExpr="datum.value ? datum.label : '0'")
+    right_end = alt.Scale(domain=[0, axis.tokens], nice=False)
+    x = alt.X("tokens:Q", title=None if small else "tokens seen", scale=right_end, axis=labels)
+    scale = alt.Scale(domain=list(map(rounded, domain)), nice=False, zero=False) if domain else alt.Undefined
+    plain = alt.Axis(domain=False, ticks=False, labelPadding=4, tickCount=ticks // 2 + 1, format="~g")
+    y = {field: alt.Y(f"{field}:Q", title=None, scale=scale, axis=plain) for field in ("low", *lines)}
+
+    layers = _phase_layers(axis, x)[: 2 if small else 3]
+    for name, (colour, value) in levels.items():
+        (field,) = lines
+        rule = _chart([{field: rounded(value)}]).mark_rule(stroke=colour, strokeWidth=1.5, strokeDash=[5, 3])
+        layers.append(rule.encode(y[field], tooltip=alt.Tooltip(f"{field}:Q", title=name, format=".4f")))
+
+    marks, base = [], _chart(rows).encode(x)
+    if band_colour:
+        marks.append(base.mark_area(clip=clip, fill=band_colour, fillOpacity=0.35).encode(y["low"], y2="high"))
+    for number, (field, (colour, width)) in enumerate(lines.items()):
+        # The first line shows its points if there are few: a line of a single point is invisible.
+        few = number == 0 and len(rows) <= MAX_DOTTED_POINTS
+        dots = alt.OverlayMarkDef(fill=colour, stroke=colour, size=15 * width) if few else False
+        line = base.mark_line(clip=clip, stroke=colour, strokeWidth=width, point=dots)
+        marks.append(line.encode(y[field]))
+    # An invisible line as wide as the pointer's surroundings catches the hover.
+    hover = [alt.Tooltip(f"{field}:{'Q' if form else 'N'}", format=form) for field, form in tooltips.items()]
+    marks.append(base.mark_rule(opacity=0, strokeWidth=6).encode(tooltip=hover))
+
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    chart = alt.layer(*layers, alt.layer(*marks)).properties(
+        width=SMALL_WIDTH if small else "container", height=height, autosize=fit
+    )
+    with alt.data_transformers.enable(consolidate_datasets=False):  # keep the rows beside their marks
+        spec = chart.to_dict()
+    return {name: value for name, value in spec.items() if name not in ("$schema", "config")}  # the page has its own
 
 
-def bits_chart(frame: Frame, rows: Sequence[tuple[EvaluationRow, float]], levels: Levels) -> Spec:
-    """Bits per byte at each evaluation, and the yardsticks' levels."""
-    known = [(name, level) for name, level in zip(LEVELS, levels, strict=True) if level is not None]
-    bits = [*(value for _, value in rows), *(level for _, level in known)]
-    values: Values = [{"tokens": row.tokens, "when": row.after, "bits": _short(value)} for row, value in rows]
-    room = (max(bits) - min(bits)) / 12 or 0.5
-    scale: Json = {"domain": [_short(min(bits) - room), _short(max(bits) + room)], "nice": False, "zero": False}
-    y: Json = {"field": "bits", "type": "quantitative", "title": None, "scale": scale, "axis": _axis(4)}
-    colour = BITS["model"]
-    dot: Json = {"fill": colour, "stroke": colour, "size": 30}
-    hover: Values = [
-        {"field": "when", "type": "nominal"},
-        {"field": "tokens", "type": "quantitative", "format": ","},
-        {"field": "bits", "type": "quantitative", "title": "bits per byte", "format": ".4f"},
-    ]
-    line: Spec = {
-        "data": {"values": values},
-        "mark": {"type": "line", "stroke": colour, "strokeWidth": 2, "point": dot},
-        "encoding": {"x": _x(frame, 4), "y": y, "tooltip": hover},
-    }
-    rules: Values = []
-    for name, level in known:
-        mark: Json = {"type": "rule", "stroke": BITS[name], "strokeWidth": 1.5, "strokeDash": [5, 3]}
-        tip: Json = [{"field": "bits", "type": "quantitative", "title": name, "format": ".4f"}]
-        level_data: Json = {"values": [{"bits": _short(level)}]}
-        rules.append({"data": level_data, "mark": mark, "encoding": {"y": y, "tooltip": tip}})
-    return {**_spec([*_phases(frame, named=False), *rules, line], height=110), "width": SMALL}
-
-
-def _phases(frame: Frame, named: bool) -> Values:
-    """Every other phase shaded, a rule between two, and their names above, as far as there is room."""
-    bands: Values = []
-    edges: Values = []
-    for number, phase in enumerate(frame.phases):
-        start, end = phase.tokens_first, min(phase.tokens_last, frame.tokens)
+def _phase_layers(axis: TokenAxis, x: alt.X) -> list[alt.Chart]:
+    """Shade every other phase, draw a line between phases, and write their names if there is room."""
+    bands: list[Mapping[str, Json]] = []
+    edges: list[Mapping[str, Json]] = []
+    for number, phase in enumerate(axis.phases):
+        start, end = phase.tokens_first, min(phase.tokens_last, axis.tokens)
         if start < end:
             bands.append({"tokens": start, "end": end, "phase": phase.name, "shade": 0.14 * (number % 2)})
-    for before, after in pairwise(frame.phases):
-        if before.tokens_last < frame.tokens and after.tokens_first > 0:
-            edges.append({"tokens": after.tokens_first})
-    x = _x(frame, 8 if named else 4)
-    shade: Json = {"field": "shade", "type": "quantitative", "scale": None, "legend": None}
-    band_x: Spec = {"x": x, "x2": {"field": "end"}, "fillOpacity": shade}
-    room: Json = {"expr": f"max(1, (datum.end - datum.tokens) / {frame.tokens} * width - 8)"}
-    text: Spec = {"type": "text", "align": "left", "baseline": "bottom", "dx": 3, "dy": -3, "limit": room}
-    rule: Spec = {"type": "rule", "stroke": INK, "strokeOpacity": 0.5, "strokeDash": [3, 3]}
-    found: Values = [
-        {"data": {"values": bands}, "mark": {"type": "rect", "fill": REST}, "encoding": band_x},
-        {"data": {"values": edges}, "mark": rule, "encoding": {"x": x}},
+        if number and 0 < start < axis.tokens:
+            edges.append({"tokens": start})
+    shade = alt.FillOpacity("shade:Q", scale=None, legend=None)
+    room = alt.ExprRef(f"max(1, (datum.end - datum.tokens) / {axis.tokens} * width - 8)")
+    names = _chart(bands).mark_text(align="left", baseline="bottom", dx=3, dy=-3, limit=room)
+    return [
+        _chart(bands).mark_rect(fill=REST).encode(x, x2="end", fillOpacity=shade),
+        _chart(edges).mark_rule(stroke=INK, strokeOpacity=0.5, strokeDash=[3, 3]).encode(x),
+        names.encode(x, y=alt.value(0), text="phase:N"),
     ]
-    words: Spec = {"x": x, "y": {"value": 0}, "text": {"field": "phase", "type": "nominal"}}
-    return [*found, {"data": {"values": bands}, "mark": text, "encoding": words}] if named else found
 
 
-def _x(frame: Frame, ticks: int) -> Json:
-    axis: Json = {"format": "~s", "grid": False, "tickCount": ticks, "labelExpr": "datum.value ? datum.label : '0'"}
-    scale: Json = {"domain": [0, frame.tokens], "nice": False}
-    title = "tokens seen" if ticks > 4 else None
-    return {"field": "tokens", "type": "quantitative", "title": title, "scale": scale, "axis": axis}
+def _chart(rows: Sequence[Mapping[str, Json]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
 
 
-def _axis(ticks: int, **more: Json) -> Json:
-    return {"domain": False, "ticks": False, "labelPadding": 4, "tickCount": ticks, **more}
-
-
-def _dots(points: Sequence[Point], colour: str) -> Spec:
-    """A line of few points shows them: of one, there is no line."""
-    dot: Json = {"fill": colour, "stroke": colour, "size": 12}
-    return {"point": dot} if len(points) <= FEW else {}
-
-
-def _spec(layers: Values, height: int) -> Spec:
-    fit: Json = {"type": "fit-x", "contains": "padding"}
-    return {"layer": layers, "height": height, "width": "container", "autosize": fit}
-
-
-def _short(number: float) -> Json:
-    """Six digits are more than a screen shows."""
+def rounded(number: float) -> Json:
+    """Round to six digits, more than a screen shows, so the page stays small."""
     return number if isinstance(number, int) else float(f"{number:.6g}")

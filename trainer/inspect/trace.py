@@ -1,4 +1,4 @@
-"""Which documents stand in the batch of a step: by arithmetic alone, before, during or after the run."""
+"""Documents in the batch of a step, computed from manifests and settings alone: before, during or after the run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,53 +7,63 @@ from typing import NamedTuple
 
 import numpy as np
 
+from corpus.display.terminal import Cells, plain_console, print_line, table
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.data.stream import ShardMaps
-from trainer.engine.start_run import read_setup
+from trainer.engine.run_setup import read_setup
+
+MAX_NAMED = 8  # documents in a message
+TABLE_WIDTH = 160  # columns: ids and shard names are long
 
 
-class Span(NamedTuple):
-    """Tokens of one document in one sequence. A sequence of T tokens reads T + 1: the last is a target alone."""
+class DocumentSpan(NamedTuple):
+    """Tokens of one document in one sequence. A sequence of T tokens has T + 1: the last is a target only."""
 
     row: int  # in the whole batch
     first: int  # in the sequence
-    last: int  # behind the span
+    last: int  # exclusive
     source: str
     id: str  # 32 hex digits, as in the text shards
-    document_first: int  # in the document's tokens, of which the last is EOS
+    document_first: int  # in the document's tokens, the last of which is EOS
     document_tokens: int
     shard: str
 
 
-def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[Span]:
-    """The spans of a step's whole batch, in the order in which they are read; those of a sequence fill it."""
+def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[DocumentSpan]:
+    """Yield the spans of a step's whole batch in reading order. The spans of a sequence cover it."""
     maps = ShardMaps()
     batches = Batches(corpora, phase, maps=maps)
     for row, source, start in batches.rows(step):
-        at = 0
+        position = 0
         for shard, first, last in batches.streams[source].slices(start, phase.sequence_tokens + 1):
             opened = maps.open(shard)
             offsets = opened.offsets_D1
+            # The first document of the piece, then the following ones up to its end.
             number = int(np.searchsorted(offsets, first, side="right")) - 1
             while first < last:
                 begin, end = int(offsets[number]), int(offsets[number + 1])
                 length = min(last, end) - first
-                name = opened.ids_D16[number].tobytes().hex()
-                yield Span(row, at, at + length, source, name, first - begin, end - begin, shard.path.name)
-                at, first, number = at + length, first + length, number + 1
+                document = opened.ids_D16[number].tobytes().hex()
+                yield DocumentSpan(
+                    row, position, position + length, source, document, first - begin, end - begin, shard.path.name
+                )
+                position, first, number = position + length, first + length, number + 1
 
 
-def documents_of(corpora: Corpora, phase: PhasePlan, step: int, rows: tuple[int, ...], most: int = 8) -> str:
-    """The documents in these rows of a step's batch (all rows, if none are named), in words: the first few by name."""
-    found = {(span.source, span.id): None for span in trace(corpora, phase, step) if not rows or span.row in rows}
-    named = ", ".join(f"{source} {name}" for source, name in list(found)[:most])
-    return named + (f" and {len(found) - most} more documents" if len(found) > most else "")
+def documents_of(
+    corpora: Corpora, phase: PhasePlan, step: int, rows: tuple[int, ...], max_named: int = MAX_NAMED
+) -> str:
+    """Name the documents in these rows of a step's batch, or in all rows if `rows` is empty."""
+    spans = (span for span in trace(corpora, phase, step) if not rows or span.row in rows)
+    documents = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans))
+    more = len(documents) - max_named
+    return ", ".join(documents[:max_named]) + (f" and {more} more documents" if more > 0 else "")
 
 
 def show_trace(config: Path | None, assignments: Sequence[str], step: int, as_json: bool) -> None:
-    """Prints the spans of a step's batch: as a table, or a line of JSON each."""
+    """Run `trainer trace`: print the spans of a step's batch as a table, or as a line of JSON each."""
     setup = read_setup(config, assignments)
     phase = setup.curriculum.phase_of(step)
     spans = trace(setup.corpora, phase, step)
@@ -61,24 +71,18 @@ def show_trace(config: Path | None, assignments: Sequence[str], step: int, as_js
         for span in spans:
             print(json.dumps(span._asdict()))
         return
-    from rich.console import Console
-    from rich.table import Table
-
     skipped = ", which is skipped" if phase.skips(step) else ""
-    title = (
-        f"Step {step}, in phase {phase.name}{skipped}: sequences of {phase.sequence_tokens} tokens and one to predict"
+    console = plain_console(width=TABLE_WIDTH)
+    print_line(
+        console,
+        f"Step {step}, in phase {phase.name}{skipped}: sequences of {phase.sequence_tokens} tokens plus the next one",
     )
-    table = Table("row", "tokens", "source", "document", "its tokens", "shard", title=title, title_justify="left")
+    rows: list[Cells] = []
     for span in spans:
         document_last = span.document_first + span.last - span.first
-        table.add_row(
-            str(span.row),
-            f"{span.first:,}–{span.last - 1:,}",
-            span.source,
-            span.id,
-            f"{span.document_first:,}–{document_last - 1:,} of {span.document_tokens:,}",
-            span.shard,
-        )
-    console = Console()
-    console.print(table)
-    console.print("corpus explain BUILD ID says where a document comes from, and what it passed.", highlight=False)
+        tokens = f"{span.first:,}–{span.last - 1:,}"
+        inside = f"{span.document_first:,}–{document_last - 1:,} of {span.document_tokens:,}"
+        rows.append([span.row, tokens, span.source, span.id, inside, span.shard])
+    columns = ["row", "tokens", "source", "document", "its tokens", "shard"]
+    console.print(table(columns, rows, text=(2, 3, 5)))
+    print_line(console, "`corpus explain ID` says where a document comes from, and how each stage decided.")

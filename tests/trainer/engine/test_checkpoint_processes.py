@@ -25,7 +25,7 @@ from tests.trainer.small_run import (
 from tests.trainer.torchrun import torchrun
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import read_state
-from trainer.engine.parallel import Distributed, start, sums
+from trainer.engine.distributed import Distributed, start, sums
 from trainer.errors import TrainerError
 
 

@@ -16,9 +16,21 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from corpus.errors import InputError
-from trainer.engine.checkpoint_store import _DTYPES, Reader, Writer, Written
+from trainer.engine.checkpoint_store import TensorReader, TensorWriter, WrittenFile
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+DTYPES = [
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+]
 EXTENTS = st.lists(st.integers(1, 5), max_size=3)
 
 
@@ -27,21 +39,21 @@ def filled(shape: list[int], dtype: torch.dtype) -> Tensor:
     return torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
 
 
-def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, Written]:
-    files: dict[str, Written] = {}
-    writer = Writer(folder, lambda: None, files.update)
+def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, WrittenFile]:
+    files: dict[str, WrittenFile] = {}
+    writer = TensorWriter(folder, lambda: None, files.update)
     save(dict(tensors), storage_writer=writer, planner=DefaultSavePlanner(flatten_state_dict=False), no_dist=True)
     return files
 
 
-def read(reader: Reader, names_and_shapes: dict[str, Tensor]) -> dict[str, Tensor]:
+def read(reader: TensorReader, names_and_shapes: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {name: torch.full_like(each, 1) for name, each in names_and_shapes.items()}
     load(dict(found), storage_reader=reader, planner=DefaultLoadPlanner(flatten_state_dict=False), no_dist=True)
     return found
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(EXTENTS, st.sampled_from(list(_DTYPES)), st.booleans()), min_size=1, max_size=5))
+@given(st.lists(st.tuples(EXTENTS, st.sampled_from(DTYPES), st.booleans()), min_size=1, max_size=5))
 def test_any_tensors_come_back_and_any_reader_of_safetensors_has_them(
     made: list[tuple[list[int], torch.dtype, bool]],
 ) -> None:
@@ -54,7 +66,7 @@ def test_any_tensors_come_back_and_any_reader_of_safetensors_has_them(
         assert {path.name: path.stat().st_size for path in Path(temporary).iterdir()} == {
             name: each.bytes for name, each in files.items()
         }
-        ours = read(Reader(Path(temporary), files), tensors)
+        ours = read(TensorReader(Path(temporary), files), tensors)
         (file,) = files
         theirs = load_file(Path(temporary) / file)
         raw = (Path(temporary) / file).read_bytes()
@@ -88,10 +100,10 @@ def test_any_cut_into_rows_loads(rows: int, columns: int, cuts: list[int]) -> No
     bounds = sorted([0, rows, *(cut for cut in cuts if cut <= rows)])
     with TemporaryDirectory() as temporary:
         files = in_rows(Path(temporary), whole_RC, bounds)
-        assert torch.equal(read(Reader(Path(temporary), files), {"w": whole_RC})["w"], whole_RC)
+        assert torch.equal(read(TensorReader(Path(temporary), files), {"w": whole_RC})["w"], whole_RC)
         if len(files) > 1:
             with pytest.raises(InputError, match=r"the pieces of w do not add up to its size"):
-                Reader(Path(temporary), files[1:])
+                TensorReader(Path(temporary), files[1:])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_any_cut_into_rows_loads(rows: int, columns: int, cuts: list[int]) -> No
 def test_a_piece_that_does_not_fit_is_refused(tmp_path: Path, piece: dict[str, list[int]], told: str) -> None:
     piece_file(tmp_path / "a.safetensors", {"w": torch.zeros(2, 3)}, {"w": piece})
     with pytest.raises(InputError, match=told):
-        Reader(tmp_path, ["a.safetensors"])
+        TensorReader(tmp_path, ["a.safetensors"])
 
 
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
@@ -117,13 +129,13 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     for other in (half, {"w": {"offset": [2], "size": [5]}}):
         piece_file(tmp_path / "b.safetensors", {"w": torch.zeros(2)}, other)
         with pytest.raises(InputError, match=r"w in b.safetensors contradicts the other files"):
-            Reader(tmp_path, ["a.safetensors", "b.safetensors"])
+            TensorReader(tmp_path, ["a.safetensors", "b.safetensors"])
 
 
 def test_a_file_of_another_version_or_without_pieces_is_refused(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(2)}, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="format_version none; this release reads 1"):
-        Reader(tmp_path, ["a.safetensors"])
+        TensorReader(tmp_path, ["a.safetensors"])
     piece_file(tmp_path / "a.safetensors", {"w": torch.zeros(2)}, {})
     with pytest.raises(InputError, match="does not say where its tensors belong"):
-        Reader(tmp_path, ["a.safetensors"])
+        TensorReader(tmp_path, ["a.safetensors"])

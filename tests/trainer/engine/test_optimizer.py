@@ -147,7 +147,7 @@ from torch.distributed.tensor import DTensor
 from trainer.model.llama.model import LlamaModel
 from trainer.model.transformer import initialize
 from trainer.engine.optimizer import make_optimizer, set_rate
-from trainer.engine.parallel import shard, start
+from trainer.engine.distributed import shard, start
 
 whole = LlamaModel(SMALL)
 initialize(whole, 1, 0.3)

@@ -20,8 +20,8 @@ from tests.trainer.small_run import ALONE
 from trainer.config import OptimizerSettings
 from trainer.data.loader import IGNORED, Batch, Batches
 from trainer.engine.optimizer import make_optimizer
-from trainer.engine.start_run import read_setup
-from trainer.engine.step import Learned, NotFinite, TrainStep
+from trainer.engine.run_setup import read_setup
+from trainer.engine.step import NotFinite, StepResult, TrainStep
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
 from trainer.model.transformer import initialize
@@ -52,7 +52,7 @@ class Step(NamedTuple):
     weights: dict[str, Tensor]
 
     @classmethod
-    def of(cls, learned: Learned, model: LlamaModel) -> "Step":
+    def of(cls, learned: StepResult, model: LlamaModel) -> "Step":
         return cls(learned.loss, learned.grad_norm, learned.losses, weights_of(model))
 
 
@@ -232,7 +232,7 @@ def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, mo
     )
     rates, taken, found, learn = [0.015, 0.03, 0.03, 0.03, 0.02, 0.01], [], [], TrainStep.learn
 
-    def recorded(self: TrainStep, batch: Batch, targets: int, rate: float) -> Learned:
+    def recorded(self: TrainStep, batch: Batch, targets: int, rate: float) -> StepResult:
         taken.append((batch, rate, self.micro_batch_sequences))
         learned = learn(self, batch, targets, rate)
         found.append(Step.of(learned, self.model))

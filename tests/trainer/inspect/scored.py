@@ -9,10 +9,9 @@ import torch
 from corpus.store.corpus_manifest import Totals
 from corpus.store.token_shards import ShardHeader, TokenShard, open_token_shard, write_token_shard
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
-from trainer.engine.parallel import Distributed
+from trainer.engine.distributed import Distributed
 from trainer.inspect.evaluate import evaluate
-from trainer.inspect.metrics import EvaluationRow
-from trainer.inspect.scores import Evaluation, Score
+from trainer.inspect.metrics import Evaluation, EvaluationRow, SourceScore
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
 EOS, VOCABULARY = 0, 11
@@ -100,9 +99,9 @@ def read_back(source: TokenSource) -> list[list[int]]:
     return found
 
 
-def score(size: int, rate: float, thin: bool = False) -> Score:
+def score(size: int, rate: float, thin: bool = False) -> SourceScore:
     """Of a holdout of so many bytes, at so many bits per byte."""
-    return Score(
+    return SourceScore(
         documents=8,
         holdout_documents=20,
         overwritten=0,
@@ -115,7 +114,7 @@ def score(size: int, rate: float, thin: bool = False) -> Score:
     )
 
 
-def evaluation_row(step: int, after: str, sources: dict[str, Score]) -> EvaluationRow:
+def evaluation_row(step: int, after: str, sources: dict[str, SourceScore]) -> EvaluationRow:
     """An evaluation after so many steps of 1000 tokens."""
     return EvaluationRow(
         step=step,

@@ -30,9 +30,9 @@ from tests.trainer.inspect.scored import (
 )
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.errors import TrainerError
-from trainer.inspect.baselines import comparison, evaluations_table, measure
+from trainer.inspect.baselines import BaselineLevels, Baselines, SourceBaseline, measure_baselines
+from trainer.inspect.eval_table import evaluation_table, rich_table
 from trainer.inspect.metrics import EvaluationRow
-from trainer.inspect.scores import Levels, Yardstick, Yardsticks
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def golden() -> Corpora:
 
 
 @pytest.fixture(scope="module")
-def yardsticks(golden: Corpora) -> Yardsticks:
-    return measure(golden, None)
+def baselines(golden: Corpora) -> Baselines:
+    return measure_baselines(golden, None)
 
 
 def held_out_texts(golden: Corpora, source: str) -> list[str]:
@@ -66,33 +66,33 @@ def by_hand(train: list[list[int]], held_out: list[list[int]], vocabulary: int) 
 def test_unigram_equals_a_calculation_by_hand(tmp_path: Path) -> None:
     # Training 1 1 2 EOS: p(1) = 3/15, p(2) = 2/15, p(3) = 1/15, p(EOS) = 2/15.
     corpora = made(tmp_path, {"made": [[[1, 3], [2]]]}, train=[[1, 1, 2]])
-    bits = measure(corpora, None).sources["made"].unigram_bits
+    bits = measure_baselines(corpora, None).sources["made"].unigram_bits
     assert bits == pytest.approx(-math.log2(3 / 15 * 1 / 15 * 2 / 15 * 2 / 15 * 2 / 15), rel=1e-12)
 
 
 def test_unigram_reads_its_own_source_a_part_at_a_time(
-    golden: Corpora, yardsticks: Yardsticks, monkeypatch: pytest.MonkeyPatch
+    golden: Corpora, baselines: Baselines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, source in golden.sources.items():
         train = read_back(replace(source, holdout=source.train))
         expected = by_hand(tokens_of(train), tokens_of(read_back(source)), 384)
-        assert yardsticks.sources[name].unigram_bits == pytest.approx(expected, rel=1e-12)
-        assert yardsticks.levels([name]).unigram == pytest.approx(expected / holdout_of(golden, name).bytes, rel=1e-12)
-    monkeypatch.setattr(trainer.inspect.baselines, "AT_ONCE_TOKENS", 7)
-    assert measure(golden, None) == yardsticks
+        assert baselines.sources[name].unigram_bits == pytest.approx(expected, rel=1e-12)
+        assert baselines.levels([name]).unigram == pytest.approx(expected / holdout_of(golden, name).bytes, rel=1e-12)
+    monkeypatch.setattr(trainer.inspect.baselines, "BLOCK_TOKENS", 7)
+    assert measure_baselines(golden, None) == baselines
 
 
 def test_what_a_takedown_overwrote_counts_on_neither_side(tmp_path: Path) -> None:
     """Planted: its EOS counted, in training, then in the holdout; both fail here."""
     gone = [EOS] * 9
     corpora = made(tmp_path, {"made": [[gone, [1, 3]], [gone, [2]]]}, train=[[1, 1, 2], gone, [4]])
-    bits = measure(corpora, None).sources["made"].unigram_bits
+    bits = measure_baselines(corpora, None).sources["made"].unigram_bits
     expected = by_hand([[1, 1, 2, EOS], [4, EOS]], [[1, 3, EOS], [2, EOS]], VOCABULARY)
     assert bits == pytest.approx(expected, rel=1e-12)
 
 
 def test_both_read_the_documents_that_are_scored(golden: Corpora) -> None:
-    limited = measure(golden, 300)
+    limited = measure_baselines(golden, 300)
     for name, source in golden.sources.items():
         score = scored(Uniform(), golden, tokens_per_source=300).sources[name]
         found = limited.sources[name]
@@ -108,38 +108,38 @@ def test_both_read_the_documents_that_are_scored(golden: Corpora) -> None:
         assert found.unigram_bits == pytest.approx(by_hand(tokens_of(train), held_out, 384), rel=1e-12)
 
 
-def test_xz_equals_the_command_on_the_text(golden: Corpora, yardsticks: Yardsticks) -> None:
+def test_xz_equals_the_command_on_the_text(golden: Corpora, baselines: Baselines) -> None:
     if shutil.which("xz") is None:
         pytest.skip("needs the command xz: apt-get install xz-utils")
-    for name, found in yardsticks.sources.items():
+    for name, found in baselines.sources.items():
         text = "".join(held_out_texts(golden, name)).encode()
         packed = subprocess.run(["xz", "-9", "-T1", "-c"], input=text, stdout=subprocess.PIPE, check=True).stdout
         assert found.xz_bytes == len(packed) and found.xz_missing is None
-        assert yardsticks.levels([name]).xz == 8 * len(packed) / len(text)
+        assert baselines.levels([name]).xz == 8 * len(packed) / len(text)
 
 
 def test_xz_is_left_out_where_text_does_not_come_back(tmp_path: Path) -> None:
-    found = measure(made(tmp_path, {"made": [[[66, 67], [68]]]}, vocabulary=384), None).sources["made"]
+    found = measure_baselines(made(tmp_path, {"made": [[[66, 67], [68]]]}, vocabulary=384), None).sources["made"]
     assert found.xz_bytes is None
-    assert found.xz_missing == "a document decodes to 2 bytes where its shard says 6"
+    assert found.xz_missing == "a document decodes to 2 bytes, but its shard says 6"
 
 
 def test_a_token_beyond_the_vocabulary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match="token 40 in a vocabulary of 11"):
-        measure(made(tmp_path, {"made": [[[1]]]}, train=[[40]]), None)
+        measure_baselines(made(tmp_path, {"made": [[[1]]]}, train=[[40]]), None)
 
 
 def test_progress_reaches_its_end(golden: Corpora) -> None:
     told: list[tuple[int, int]] = []
-    measure(golden, None, progress=lambda done, total: told.append((done, total)))
+    measure_baselines(golden, None, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told) and told[-1][0] == told[-1][1]
     assert told[-1][1] == sum(
         source.train_tokens + holdout_of(golden, name).tokens for name, source in golden.sources.items()
     )
 
 
-def test_yardsticks_survive_json(yardsticks: Yardsticks) -> None:
-    assert Yardsticks.model_validate_json(yardsticks.model_dump_json()) == yardsticks
+def test_baselines_survive_json(baselines: Baselines) -> None:
+    assert Baselines.model_validate_json(baselines.model_dump_json()) == baselines
 
 
 def evaluation(after: str, **rates: float) -> EvaluationRow:
@@ -149,9 +149,9 @@ def evaluation(after: str, **rates: float) -> EvaluationRow:
     return evaluation_row(0, after, sources)
 
 
-def yardstick(size: int, unigram: float, xz_bytes: int | None) -> Yardstick:
-    missing = None if xz_bytes else "a document decodes to 2 bytes where its shard says 6"
-    return Yardstick(
+def baseline(size: int, unigram: float, xz_bytes: int | None) -> SourceBaseline:
+    missing = None if xz_bytes else "a document decodes to 2 bytes, but its shard says 6"
+    return SourceBaseline(
         documents=8,
         holdout_documents=20,
         bytes=size,
@@ -161,20 +161,20 @@ def yardstick(size: int, unigram: float, xz_bytes: int | None) -> Yardstick:
     )
 
 
-MEASURED = Yardsticks(sources={"books": yardstick(1000, 3.0, 250), "web": yardstick(3000, 2.0, None)})
+MEASURED = Baselines(sources={"books": baseline(1000, 3.0, 250), "web": baseline(3000, 2.0, None)})
 
 
 def test_levels_are_sums_over_sums_where_every_source_has_them() -> None:
-    assert MEASURED.levels(["books"]) == Levels(3.0, 2.0)
-    assert MEASURED.levels(["books", "web"]) == Levels(9000 / 4000, None)
-    assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == Levels(None, None)
-    both = Yardsticks(sources={"books": yardstick(1000, 3.0, 250), "web": yardstick(3000, 2.0, 450)})
-    assert both.levels(["web", "books"]) == Levels(9000 / 4000, 8 * 700 / 4000)
+    assert MEASURED.levels(["books"]) == BaselineLevels(3.0, 2.0)
+    assert MEASURED.levels(["books", "web"]) == BaselineLevels(9000 / 4000, None)
+    assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == BaselineLevels(None, None)
+    both = Baselines(sources={"books": baseline(1000, 3.0, 250), "web": baseline(3000, 2.0, 450)})
+    assert both.levels(["web", "books"]) == BaselineLevels(9000 / 4000, 8 * 700 / 4000)
 
 
 def test_the_table_marks_what_beats_the_unigram() -> None:
     evaluations = [evaluation("before", books=5.0, web=4.0), evaluation("after broad", books=2.0, web=3.0)]
-    found = comparison(evaluations, MEASURED)
+    found = evaluation_table(evaluations, MEASURED)
     assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9"]
     assert found.rows == [
         ["books", "1 kB", "5.000", "2.000*", "3.000", "2.000"],
@@ -184,12 +184,12 @@ def test_the_table_marks_what_beats_the_unigram() -> None:
     assert found.note.startswith("Windows of 512 tokens")
     assert "No xz of web: a document decodes" in found.note and "thin" in found.note and "up to" not in found.note
     limited = [row.model_copy(update={"tokens_per_source": 20_000}) for row in evaluations]
-    assert "Of a holdout the first documents, up to 20,000 tokens." in comparison(limited, MEASURED).note
+    assert "Only the first documents of a holdout, up to 20,000 tokens." in evaluation_table(limited, MEASURED).note
 
 
 def test_a_source_that_one_evaluation_lacks_is_a_dash_there() -> None:
     rows = [evaluation_row(0, "before", {}), evaluation_row(9, "after", {"books": score(1000, 2.0)})]
-    assert comparison(rows, Yardsticks()).rows == [["books", "1 kB", "–", "2.000", "–", "–"]]
+    assert evaluation_table(rows, Baselines()).rows == [["books", "1 kB", "–", "2.000", "–", "–"]]
 
 
 @pytest.mark.parametrize(("width", "lines"), [(80, 2), (120, 1)])
@@ -200,26 +200,26 @@ def test_the_table_fits_a_terminal_and_only_headings_wrap(width: int, lines: int
         for step, after in enumerate(("before", "after broad", "after curated"))
     ]
     printed = StringIO()
-    yardsticks = Yardsticks(sources={name: yardstick(123_456_789, 13.0, 30_000_000) for name in names})
-    Console(file=printed, width=width).print(evaluations_table(rows, yardsticks))
+    baselines = Baselines(sources={name: baseline(123_456_789, 13.0, 30_000_000) for name in names})
+    Console(file=printed, width=width).print(rich_table(rows, baselines))
     found = [line.rstrip() for line in printed.getvalue().splitlines()]
     assert max(map(len, found)) <= width
     values = ["12.346*"] * 3 + ["13.000", "1.944"]
     for name in names:
         shown = [name, "(thin)"] if name[0] == "s" else [name]
         assert [*shown, "123", "MB", *values] in [line.split() for line in found]
-    assert found[0] == "Held-out bits per byte" and set(found[1 + lines]) == {"─"}
+    assert found[0] == "Bits per byte of the holdouts" and set(found[1 + lines]) == {"─"}
     headings = ("source", "holdout", "before", "after", "broad", "after", "curated", "unigram", "xz", "-9")
     assert sorted(" ".join(found[1 : 1 + lines]).split()) == sorted(headings)
 
 
-def test_the_table_does_without_yardsticks_and_with_hostile_names() -> None:
+def test_the_table_does_without_baselines_and_with_hostile_names() -> None:
     name = "[bold]\x1b[31mred\n" + "x" * 60
     only = evaluation("now", **{name: 5.0, "web": 4.0})
-    found = comparison([only], Yardsticks())
-    assert [row[0] for row in found.rows] == ["[bold]\ufffd[31mred " + "x" * 60, "web (thin)", "all"]
+    found = evaluation_table([only], Baselines())
+    assert [row[0] for row in found.rows] == ["[bold]\\u001b[31mred⏎" + "x" * 60, "web (thin)", "all"]
     assert [row[2:] for row in found.rows] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
     printed = StringIO()
-    Console(file=printed, width=60, force_terminal=True).print(evaluations_table([only], Yardsticks()))
+    Console(file=printed, width=60, force_terminal=True).print(rich_table([only], Baselines()))
     assert "\x1b[31m" not in printed.getvalue() and "5.000" in printed.getvalue()
-    assert comparison([], Yardsticks()).rows == []
+    assert evaluation_table([], Baselines()).rows == []

@@ -28,9 +28,9 @@ from tests.trainer.inspect.scored import (
 from trainer.data.corpora import Corpora, TokenSource, open_corpora
 from trainer.data.holdout import open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.parallel import Distributed
+from trainer.engine.distributed import Distributed
 from trainer.errors import TrainerError
-from trainer.inspect.scores import Evaluation
+from trainer.inspect.metrics import Evaluation
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
 from trainer.model.transformer import initialize
@@ -87,7 +87,7 @@ def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token(golden: Cor
 
 @pytest.mark.parametrize("sequence_tokens", [2000, 64, 17])
 def test_equals_the_oracle_document_by_document(golden: Corpora, sequence_tokens: int) -> None:
-    """Planted: a mask of None in `_score`; segments counted after the EOS; `stride - 1`. Each was seen to fail."""
+    """Planted: a mask of None in `_row_losses`; segments counted after the EOS; `stride - 1`. Each was seen to fail."""
     model = transformer(384)
     evaluation = scored(model, golden, sequence_tokens=sequence_tokens, batch_sequences=3)
     for name, source in golden.sources.items():
@@ -238,7 +238,7 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     model = transformer()
     with torch.no_grad():
         model.norm.weight.fill_(math.nan)
-    with pytest.raises(TrainerError, match="source made: the model gives its holdout nan bits"):
+    with pytest.raises(TrainerError, match="source made: the score is nan bits"):
         scored(model, made(tmp_path, {"made": [[[1, 2]]]}))
 
 

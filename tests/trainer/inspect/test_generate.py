@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from corpus.errors import InputError
 from trainer.data.corpora import TokenizerFile
 from trainer.errors import TrainerError
-from trainer.inspect.generate import generate, shown
+from trainer.inspect.generate import generate, safe_text
 from trainer.inspect.read_tokenizer import open_tokenizer
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
@@ -113,7 +113,7 @@ def test_bytes_that_are_no_character_come_as_u_fffd(tokenizer: Tokenizer) -> Non
 def test_what_would_steer_a_terminal_is_not_printed(tokenizer: Tokenizer) -> None:
     script = ids_of(tokenizer, "a\x1b[31mb\x07\x00\r\n\tc\x9b\x7f\u202ed")
     assert "".join(pieces(Spelling(script), tokenizer)) == "a\ufffd[31mb\ufffd\ufffd\ufffd\n\tc\ufffd\ufffd\ufffdd"
-    assert shown("e\u0301 👩‍🌾\n") == "e\u0301 👩‍🌾\n"
+    assert safe_text("e\u0301 👩‍🌾\n") == "e\u0301 👩‍🌾\n"
 
 
 def test_a_prompt_is_text_behind_eos(tokenizer: Tokenizer) -> None:

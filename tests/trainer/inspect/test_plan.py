@@ -13,8 +13,8 @@ from corpus.errors import InputError
 from trainer.config import Training, read_training
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.data.curriculum import resolve
-from trainer.inspect.plan_tables import print_plan
-from trainer.inspect.training_plan import Plan, make_plan, show_plan
+from trainer.inspect.plan_tables import print_plan, show_plan
+from trainer.inspect.training_plan import TrainingPlan, make_plan
 
 ROOT = Path(__file__).parents[3]
 RECIPE, GOLDEN = ROOT / "recipes/train.yaml", ROOT / "tests/golden/corpus"
@@ -138,7 +138,7 @@ def test_what_the_tables_say(small: Path, capsys: pytest.CaptureFixture[str]) ->
         "0 → 0.001",
         "0.001 → 0.0001",
         "75.00%",
-        "as held",
+        "by size",
         "under Chinchilla's 20",
         "at 40.0% of H100: 989.4 TFLOP/s",
         "at 2.00 a device-hour",
@@ -184,7 +184,7 @@ def test_without_a_corpus_the_vocabulary_can_be_given(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [
-        ("cluster.accelerator=H1000", "no peak is known of `H1000`; did you mean `H100`"),
+        ("cluster.accelerator=H1000", "unknown accelerator `H1000`; did you mean `H100`"),
         ("cluster.devices=7", "phase `broad`: a batch of 512 sequences cannot be shared evenly by 7 devices"),
         ("curriculum.refine.learning_rate.peak=1", "phase `refine`: learning_rate: the previous phase ends"),
     ],
@@ -209,7 +209,7 @@ def _made(held: Mapping[str, int]) -> Corpora:
     return Corpora(sources, TokenizerFile(Path(), "", 384, 0, ""), {})
 
 
-def _plan(training: Training, held: Mapping[str, int]) -> Plan:
+def _plan(training: Training, held: Mapping[str, int]) -> TrainingPlan:
     corpora = _made(held)
     return make_plan(training, resolve(training, corpora), 384, corpora)
 
@@ -237,7 +237,7 @@ def test_names_from_a_manifest_do_nothing_to_a_terminal(small: Path, capsys: pyt
     name = "bo\x1b[2Joks [red]\u202ered"
     print_plan(_plan(training, {name: 10**6, "code": 10**6}))
     told = capsys.readouterr().out
-    assert "bo\\x1b[2Joks [red]\\u202ered" in told
+    assert "bo\\u001b[2Joks [red]\\u202ered" in told
     assert "\x1b" not in told
 
 

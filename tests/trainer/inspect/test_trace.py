@@ -16,7 +16,7 @@ from tests.trainer.made_corpus import ON_DISK, Made, corpora_of, curriculum, doc
 from trainer.data.corpora import Corpora, TokenShardFile, open_corpora
 from trainer.data.curriculum import Curriculum
 from trainer.data.loader import IGNORED, Batch, Batches
-from trainer.inspect.trace import Span, documents_of, trace
+from trainer.inspect.trace import DocumentSpan, documents_of, trace
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def windows(batch: Batch) -> list[list[int]]:
     return np.concatenate([batch.inputs_BT, ends], axis=1).tolist()
 
 
-def by_row(spans: Iterator[Span], rows: int) -> list[list[Span]]:
-    found: list[list[Span]] = [[] for _ in range(rows)]
+def by_row(spans: Iterator[DocumentSpan], rows: int) -> list[list[DocumentSpan]]:
+    found: list[list[DocumentSpan]] = [[] for _ in range(rows)]
     for span in spans:
         found[span.row].append(span)
     return found
@@ -156,7 +156,7 @@ def test_documents_are_named_in_words(corpora: Corpora, curriculum_over_it: Curr
     phase = curriculum_over_it.phases[1]
     spans = list(trace(corpora, phase, 22))
     mine = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans if span.row in (1, 4)))
-    assert documents_of(corpora, phase, 22, (1, 4), most=100) == ", ".join(mine)
+    assert documents_of(corpora, phase, 22, (1, 4), max_named=100) == ", ".join(mine)
     everything = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans))
-    told = documents_of(corpora, phase, 22, (), most=3)
+    told = documents_of(corpora, phase, 22, (), max_named=3)
     assert told == f"{', '.join(everything[:3])} and {len(everything) - 3} more documents"

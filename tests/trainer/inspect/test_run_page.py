@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.inspect.scored import evaluation_row, score
-from trainer.inspect.curves import POINTS, SMALL_POINTS, Steps, write_page
+from trainer.inspect.baselines import Baselines, SourceBaseline
 from trainer.inspect.metrics import EvaluationRow, StepRow
 from trainer.inspect.run_charts import PhaseMark, curve, smoothed
-from trainer.inspect.scores import Yardstick, Yardsticks
+from trainer.inspect.run_page import MAX_POINTS, MAX_SMALL_POINTS, RunReport, StepColumns, write_page
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
 STEP_TOKENS = 1000
@@ -43,11 +43,11 @@ def evaluation(step: int, after: str, bits: dict[str, float], thin: bool = False
     return evaluation_row(step, after, {name: score(100, value, thin) for name, value in bits.items()})
 
 
-def yardsticks(**levels: tuple[float, float | None]) -> Yardsticks:
+def baselines(**levels: tuple[float, float | None]) -> Baselines:
     """Unigram and xz in bits per byte of 3200 bytes."""
-    return Yardsticks(
+    return Baselines(
         sources={
-            name: Yardstick(
+            name: SourceBaseline(
                 documents=2,
                 holdout_documents=2,
                 bytes=3200,
@@ -60,15 +60,27 @@ def yardsticks(**levels: tuple[float, float | None]) -> Yardsticks:
     )
 
 
+def write_report(
+    folder: Path,
+    title: str,
+    phases: Sequence[PhaseMark],
+    steps: Iterable[StepRow],
+    evaluations: Iterable[EvaluationRow],
+    known: Baselines,
+    samples: Sequence[tuple[str, str]],
+) -> Path:
+    return write_page(folder, RunReport(title, phases, StepColumns(steps), list(evaluations), known, samples))
+
+
 def write(
     folder: Path,
     steps: Iterable[StepRow],
     evaluations: Iterable[EvaluationRow] = (),
-    known: Yardsticks | None = None,
+    known: Baselines | None = None,
     phases: Sequence[PhaseMark] = PHASES,
 ) -> str:
     """The page's markup."""
-    return write_page(folder, "run", phases, steps, evaluations, known or Yardsticks(), ()).read_text()
+    return write_report(folder, "run", phases, steps, evaluations, known or Baselines(), ()).read_text()
 
 
 def steps(count: int, *sources: str) -> list[StepRow]:
@@ -94,8 +106,8 @@ def texts(markup: str) -> str:
 
 def test_the_page_is_the_same_bytes_each_time_and_whole(tmp_path: Path) -> None:
     rows, before = steps(40), [evaluation(0, "before", {"books": 4.0})]
-    first = write_page(tmp_path / "a", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
-    again = write_page(tmp_path / "b", "run", PHASES, rows, before, Yardsticks(), [("It", " was")])
+    first = write_report(tmp_path / "a", "run", PHASES, rows, before, Baselines(), [("It", " was")])
+    again = write_report(tmp_path / "b", "run", PHASES, rows, before, Baselines(), [("It", " was")])
     assert first.read_bytes() == again.read_bytes()
     assert [each.name for each in (tmp_path / "a").iterdir()] == ["report.html"]
 
@@ -124,14 +136,14 @@ def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
         evaluation(30, "after broad", {"books": 3.0, "code": 4.0}, thin=True),
         evaluation(30, "after broad", {"books": 2.0, "code": 3.0}, thin=True),  # made again by a resumed run
     ]
-    known = yardsticks(books=(2.5, 2.25), code=(3.0, 2.0))
+    known = baselines(books=(2.5, 2.25), code=(3.0, 2.0))
     text = texts(write(tmp_path, steps(30), rows, known))
     assert "Steps 30 of 40 in 2 phases" in text and "Tokens seen 30 k" in text
     assert "Bits per byte 2.500 of the holdouts; 5.000 before" in text
     assert "source holdout before after broad unigram xz -9 against unigram" in text
-    assert "books thin 100 B 4.000 2.000 2.500 2.250 −20.0%" in text
-    assert "code thin 100 B 6.000 3.000 3.000 2.000 +0.0%" in text
-    assert "all 200 B 5.000 2.500 2.750 2.125 −9.1%" in text
+    assert "books (thin) 100 B 4.000 2.000* 2.500 2.250 −20.0%" in text
+    assert "code (thin) 100 B 6.000 3.000 3.000 2.000 +0.0%" in text
+    assert "all 200 B 5.000 2.500* 2.750 2.125 −9.1%" in text
 
 
 def test_of_many_evaluations_the_table_has_those_around_phases(tmp_path: Path) -> None:
@@ -141,9 +153,9 @@ def test_of_many_evaluations_the_table_has_those_around_phases(tmp_path: Path) -
     assert len(values(specs(markup)["bits-0"], "bits")) == 8
 
 
-def test_yardsticks_are_levels_of_their_source(tmp_path: Path) -> None:
+def test_baselines_are_levels_of_their_source(tmp_path: Path) -> None:
     rows = [evaluation(0, "before", {"books": 4.0, "code": 6.0})]
-    markup = write(tmp_path, steps(3), rows, yardsticks(books=(2.5, 2.25), code=(3.0, None)))
+    markup = write(tmp_path, steps(3), rows, baselines(books=(2.5, 2.25), code=(3.0, None)))
     by_caption = {caption: specs(markup)[name] for name, caption in captions(markup).items() if name.startswith("bits")}
     assert [row["bits"] for row in values(by_caption["books"], "bits")] == [2.5, 2.25, 4.0]
     assert [row["bits"] for row in values(by_caption["code"], "bits")] == [3.0, 6.0]  # no xz
@@ -161,7 +173,9 @@ def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
     rows = [row.model_copy(update={"phase": HOSTILE}) for row in steps(2, HOSTILE, "books")]
     found = [evaluation(2, HOSTILE, {HOSTILE: 3.0, "books": 2.0})]
     sample = [(HOSTILE, f"first\n{HOSTILE}\x00\x1b[31m\ttab")]
-    markup = write_page(tmp_path, HOSTILE, phases, rows, found, yardsticks(**{HOSTILE: (1.0, 1.0)}), sample).read_text()
+    markup = write_report(
+        tmp_path, HOSTILE, phases, rows, found, baselines(**{HOSTILE: (1.0, 1.0)}), sample
+    ).read_text()
     assert len(re.findall("<script", markup)) == len(specs(markup)) + 2  # the library, and what draws
     outside = re.sub(r"<script.*?</script>", "", markup, flags=re.DOTALL)
     assert "<!--" not in outside and "<script" not in outside and "</script" not in outside
@@ -179,19 +193,19 @@ def test_a_long_run_is_drawn_with_few_points(tmp_path: Path) -> None:
     rows[9_999] = step_row(10_000, 50.0)
     markup = write(tmp_path, rows)
     drawn = specs(markup)
-    assert POINTS / 2 < len(values(drawn["loss"], "mean")) <= POINTS
-    assert len(values(drawn["rate"], "rate")) <= POINTS
-    assert len(values(drawn["source-0"], "mean")) <= SMALL_POINTS
+    assert MAX_POINTS / 2 < len(values(drawn["loss"], "mean")) <= MAX_POINTS
+    assert len(values(drawn["rate"], "rate")) <= MAX_POINTS
+    assert len(values(drawn["source-0"], "mean")) <= MAX_SMALL_POINTS
     assert max(row["high"] for row in values(drawn["loss"], "mean")) == 50.0  # a spike is not averaged away
     assert "the mean of 14 steps" in markup
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=300), st.integers(1, 50))
 def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int) -> None:
-    rows = Steps(step_row(step, loss) for step, loss in enumerate(losses, 1))
-    points = curve(rows.column("loss"), most)
-    assert curve(rows.of_source("books"), most) == points
-    assert [point.smooth for point in points] == [smoothed(rows.column("loss"))[point.step - 1] for point in points]
+    rows = StepColumns(step_row(step, loss) for step, loss in enumerate(losses, 1))
+    points = curve(rows.series("loss"), most)
+    assert curve(rows.series("loss/books"), most) == points
+    assert [point.smooth for point in points] == [smoothed(rows.series("loss"))[point.step - 1] for point in points]
     assert 1 <= len(points) <= most
     assert points[-1].step == len(losses) and points[-1].tokens == len(losses) * STEP_TOKENS
     start = 0
@@ -206,10 +220,10 @@ def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int
 def test_smoothing_neither_lags_nor_looks_over_a_phase(count: int, slope: float) -> None:
     """On a straight line it is that line, but for the last steps of a phase."""
     losses = [5 + slope * step for step in range(count)]
-    found = smoothed(Steps(step_row(step, loss) for step, loss in enumerate(losses, 1)).column("loss"))
+    found = smoothed(StepColumns(step_row(step, loss) for step, loss in enumerate(losses, 1)).series("loss"))
     inner = [step for step in range(count) if step < min(count, 30) - 3 or 30 <= step < count - 3]
     assert [found[step] for step in inner] == pytest.approx([losses[step] for step in inner])
-    jump = smoothed(Steps(step_row(step + 1, 1.0 if step < 30 else 2.0) for step in range(count)).column("loss"))
+    jump = smoothed(StepColumns(step_row(step + 1, 1.0 if step < 30 else 2.0) for step in range(count)).series("loss"))
     assert jump == pytest.approx([1.0] * min(30, count) + [2.0] * max(0, count - 30))
 
 
@@ -218,8 +232,8 @@ def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
     markup = write(tmp_path, rows)
     scale = specs(markup)["loss"]["layer"][-1]["layer"][0]["encoding"]["y"]["scale"]
     assert scale["domain"] == pytest.approx([1.95, 3.05])
-    assert "It begins at 100.00, above what is drawn." in markup
-    assert "It begins at" not in write(tmp_path, rows[2:])
+    assert "The curve begins at 100.00, above the chart." in markup
+    assert "The curve begins at" not in write(tmp_path, rows[2:])
 
 
 @pytest.mark.parametrize(
@@ -258,7 +272,7 @@ def test_every_chart_compiles(tmp_path: Path) -> None:
     import vl_convert
 
     rows = [evaluation(0, "before", {"books": 4.0, HOSTILE: 5.0}), evaluation(30, "after", {"books": 2.0})]
-    markup = write(tmp_path, steps(36, "books", HOSTILE), rows, yardsticks(books=(2.5, 2.2)))
+    markup = write(tmp_path, steps(36, "books", HOSTILE), rows, baselines(books=(2.5, 2.2)))
     drawn = specs(markup)
     assert len(drawn) == 7
     for spec in drawn.values():

@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 
 from corpus.errors import InputError
 from tests.trainer.torchrun import torchrun
-from trainer.engine import parallel
-from trainer.engine.parallel import (
+from trainer.engine import distributed as processes
+from trainer.engine.distributed import (
     Distributed,
     Precision,
     any_rank,
@@ -77,17 +77,17 @@ def test_without_torchrun_there_is_one_process_and_no_group(monkeypatch: pytest.
 
 
 def test_the_place_is_torchruns() -> None:
-    assert parallel._place(TORCHRUN) == (1, 4, 1)
+    assert processes._read_ranks(TORCHRUN) == (1, 4, 1)
 
 
 @given(st.sets(st.sampled_from(sorted(TORCHRUN))))
 def test_variables_set_in_part_are_named(missing: set[str]) -> None:
     environment = {name: value for name, value in TORCHRUN.items() if name not in missing}
     if not missing or {"RANK", "WORLD_SIZE"} <= missing:
-        parallel._place(environment)
+        processes._read_ranks(environment)
         return
     with pytest.raises(InputError) as caught:
-        parallel._place(environment)
+        processes._read_ranks(environment)
     found, _, lacking = str(caught.value).partition(", but ")
     assert all(name in lacking for name in missing) and all(name in found for name in environment)
 
@@ -95,14 +95,14 @@ def test_variables_set_in_part_are_named(missing: set[str]) -> None:
 @pytest.mark.parametrize("change", [{"RANK": "one"}, {"RANK": "-1"}, {"RANK": "4"}, {"LOCAL_RANK": "2"}, {"RANK": "²"}])
 def test_variables_that_make_no_sense_are_named(change: dict[str, str]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
-        parallel._place(TORCHRUN | change)
+        processes._read_ranks(TORCHRUN | change)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="process 3 on this machine finds 2 GPUs"):
-        parallel._device(2)
+        processes._device(2)
 
 
 def test_what_is_written_is_the_precision() -> None:

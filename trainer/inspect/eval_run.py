@@ -1,0 +1,177 @@
+"""Evaluations of a run: recorded in its folder, shown by `trainer eval` and on its page."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from corpus.store.products import write_text
+from trainer.engine.checkpoint_state import CheckpointState
+from trainer.engine.distributed import Distributed, any_rank, from_first, start
+from trainer.engine.resume import load_trained
+from trainer.engine.run_setup import RunSetup, read_setup
+from trainer.inspect.baselines import Baselines, load_baselines, measure_baselines, save_baselines
+from trainer.inspect.console import RunConsole
+from trainer.inspect.eval_table import rich_table
+from trainer.inspect.evaluate import evaluate
+from trainer.inspect.generate import generate
+from trainer.inspect.metrics import EvaluationRow, EvaluationsFile, MetricsFile
+from trainer.inspect.read_tokenizer import open_tokenizer
+from trainer.inspect.run_charts import PhaseMark
+from trainer.inspect.run_page import RunReport, StepColumns, write_page
+from trainer.model.transformer import Transformer
+
+SAMPLES = "samples.json"
+SAMPLE_TOKENS = 80
+SAMPLE_TEMPERATURE, SAMPLE_TOP_K = 0.8, 50
+# All processes wait while the page is written. Of longer runs it is written at the ends of phases only.
+MAX_PAGE_STEPS = 20_000
+
+
+class RunEvaluator:
+    """Evaluates the model of a run. All processes evaluate; the first one records the result."""
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        distributed: Distributed,
+        console: RunConsole,
+        context: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self.setup, self.distributed, self.console, self.context = setup, distributed, console, context
+        self.file = EvaluationsFile(setup.folder)
+        settings = setup.training.evaluate
+        self._sequence_tokens = settings.sequence_tokens or setup.training.curriculum[0].sequence_tokens
+
+    def is_recorded(self, step: int, label: str) -> bool:
+        """Return True if this evaluation was recorded under the current settings. All processes call this together."""
+        key = (step, label, self._sequence_tokens, self.setup.training.evaluate.tokens_per_source)
+        keys = ((row.step, row.after, row.sequence_tokens, row.tokens_per_source) for row in self.file.rows())
+        return any_rank(self.distributed, self.distributed.rank == 0 and key in keys)
+
+    def evaluate(self, model: Transformer, step: int, label: str) -> EvaluationRow | None:
+        """Evaluate the model after `step`, and generate from the prompts of the settings.
+
+        Returns the recorded row; None on other processes than the first, and if it was recorded before.
+        """
+        if self.is_recorded(step, label):
+            return None
+        settings, start_s = self.setup.training.evaluate, time.perf_counter()
+        evaluation = evaluate(
+            model,
+            self.setup.corpora,
+            sequence_tokens=self._sequence_tokens,
+            batch_sequences=settings.batch_sequences,
+            tokens_per_source=settings.tokens_per_source,
+            distributed=self.distributed,
+            forward_context=self.context,
+            progress=self.console.evaluating,
+        )
+        samples = [(prompt, self._sample(model, prompt)) for prompt in settings.prompts]
+        if self.distributed.rank:
+            return None
+        row = EvaluationRow(
+            step=step,
+            after=label,
+            tokens=self.setup.curriculum.tokens(step),
+            seconds=time.perf_counter() - start_s,
+            **dict(evaluation),
+        )
+        self.file.write(row)
+        if row.bits_per_byte is not None:
+            self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
+        if step <= MAX_PAGE_STEPS or not label.startswith("step "):
+            try:
+                write_text(self.setup.folder / SAMPLES, json.dumps(samples, indent=1) + "\n", self.setup.folder)
+                write_run_page(self.setup)
+            except Exception as error:  # a page that cannot be written must not end a run
+                self.console.say(f"the page could not be written: {type(error).__name__}: {error}")
+        return row
+
+    def _sample(self, model: Transformer, prompt: str) -> str:
+        texts = generate(
+            model,
+            open_tokenizer(self.setup.corpora.tokenizer),
+            prompt,
+            tokens=SAMPLE_TOKENS,
+            temperature=SAMPLE_TEMPERATURE,
+            top_k=SAMPLE_TOP_K,
+            seed=self.setup.training.seed,
+            eos_id=self.setup.corpora.tokenizer.eos_id,
+            forward_context=self.context,
+            agree=partial(from_first, self.distributed),
+        )
+        return "".join(texts)
+
+
+def evaluation_label(setup: RunSetup, state: CheckpointState | None) -> str:
+    """Return the name under which the evaluation of a checkpoint is recorded; None stands for the initial weights."""
+    if state is None:
+        return "before"
+    if state.step_in_phase == 0 and 0 < state.phase <= len(setup.curriculum.phases):  # stopped before its first step
+        return f"after {setup.curriculum.phases[state.phase - 1].name}"
+    return f"after {state.phase_name}" if state.phase_done else f"step {state.step}"
+
+
+def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: bool) -> None:
+    """Run `trainer eval`: evaluate the last checkpoint if needed, and print all evaluations beside the baselines."""
+    setup = read_setup(config, assignments)
+    with start() as distributed, RunConsole(silent=distributed.rank > 0 or as_json) as console:
+        model, state, context = load_trained(setup, distributed, None)
+        evaluator = RunEvaluator(setup, distributed, console, context)
+        evaluator.evaluate(model, state.step, evaluation_label(setup, state))
+    if distributed.rank:
+        return
+    baselines = known_baselines(setup)
+    if baselines is None:
+        with RunConsole(silent=as_json) as console:
+            tokens_per_source = setup.training.evaluate.tokens_per_source
+            baselines = measure_baselines(setup.corpora, tokens_per_source, console.evaluating)
+        save_baselines(setup.folder, setup.corpora, baselines)
+    page = write_run_page(setup)
+    if as_json:
+        rows = [row.model_dump() for row in EvaluationsFile(setup.folder).rows()]
+        print(json.dumps({"evaluations": rows, "baselines": baselines.model_dump()}, indent=2))
+    else:
+        print_evaluations(setup)
+        print(f"Report: {page}")
+
+
+def known_baselines(setup: RunSetup) -> Baselines | None:
+    """Return the baselines saved in the run folder, if they fit the corpora and settings."""
+    return load_baselines(setup.folder, setup.corpora, setup.training.evaluate.tokens_per_source)
+
+
+def print_evaluations(setup: RunSetup) -> None:
+    """Print the evaluations before training, after each phase and of the last step, beside the known baselines."""
+    limit = setup.training.evaluate.tokens_per_source
+    rows = [row for row in EvaluationsFile(setup.folder).rows() if row.tokens_per_source == limit]
+    shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
+    Console().print(rich_table(shown, known_baselines(setup) or Baselines()), crop=False)
+
+
+def write_run_page(setup: RunSetup) -> Path:
+    """Write the page of a run from the files in its folder; return its path."""
+    try:
+        samples = [(str(prompt), str(text)) for prompt, text in json.loads((setup.folder / SAMPLES).read_text())]
+    except (FileNotFoundError, ValueError, TypeError):
+        samples = []
+    tokens = setup.curriculum.tokens
+    report = RunReport(
+        setup.training.name,
+        [
+            PhaseMark(
+                phase.name, phase.first_step, phase.last_step, tokens(phase.first_step - 1), tokens(phase.last_step)
+            )
+            for phase in setup.curriculum.phases
+        ],
+        StepColumns(MetricsFile(setup.folder).rows()),
+        list(EvaluationsFile(setup.folder).rows()),
+        known_baselines(setup) or Baselines(),
+        samples,
+    )
+    return write_page(setup.folder, report)

@@ -1,0 +1,94 @@
+"""Table of evaluations: bits per byte by source, beside the baselines."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from corpus.display.terminal import printable, table
+from corpus.units import human_bytes
+from trainer.inspect.baselines import LEVEL_NAMES, BaselineLevels, Baselines
+from trainer.inspect.metrics import EvaluationRow
+
+BETTER = "*"
+MAX_UNBROKEN_NAME = 28  # characters of a source's name that fit into a row
+
+
+class ScoreLine(NamedTuple):
+    """Scores of one source, or of all of them."""
+
+    source: str | None  # None: all sources
+    thin: bool
+    bytes: int  # of the holdout
+    bits: list[float | None]  # per byte, by evaluation; None if the evaluation lacks the source
+    levels: BaselineLevels
+
+
+def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> list[ScoreLine]:
+    """Return a line per source and, if there are several, a last one for all."""
+    latest = {name: score for row in evaluations for name, score in row.sources.items()}
+    lines = []
+    for name in sorted(latest):
+        scores = [row.sources.get(name) for row in evaluations]
+        bits = [score.bits_per_byte if score else None for score in scores]
+        lines.append(ScoreLine(name, latest[name].thin, latest[name].bytes, bits, baselines.levels([name])))
+    if len(lines) > 1:
+        over_all = [row.bits_per_byte for row in evaluations]
+        size = sum(line.bytes for line in lines)
+        lines.append(ScoreLine(None, False, size, over_all, baselines.levels(latest)))
+    return lines
+
+
+class EvaluationTable(NamedTuple):
+    """Cells of the table as text."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    note: str  # below the table
+
+
+def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> EvaluationTable:
+    """Build the table, with a column per evaluation in the order given. A star marks scores below the unigram."""
+    rows = []
+    for line in score_lines(evaluations, baselines):
+        name = "all" if line.source is None else printable(line.source)
+        cells = []
+        for bits in line.bits:
+            better = bits is not None and line.levels.unigram is not None and bits < line.levels.unigram
+            cells.append(_cell(bits) + (BETTER if better else ""))
+        thin = " (thin)" if line.thin else ""
+        rows.append([f"{name}{thin}", human_bytes(line.bytes), *cells, *map(_cell, line.levels)])
+    columns = ["source", "holdout", *(printable(row.after) for row in evaluations), *LEVEL_NAMES]
+    return EvaluationTable(columns, rows, _note(evaluations, baselines))
+
+
+def rich_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> Table:
+    """Render the table for a terminal; scores below the unigram are bold."""
+    made = evaluation_table(evaluations, baselines)
+    cells = [[Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in row] for row in made.rows]
+    rendered = table(made.columns, cells, title="Bits per byte of the holdouts")
+
+    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{made.note}"), "left"
+    rendered.columns[0].no_wrap = max((len(row[0]) for row in made.rows), default=0) <= MAX_UNBROKEN_NAME
+    for column in rendered.columns[2:-2]:  # on a narrow terminal, the headings of evaluations wrap, but no score
+        column.no_wrap, column.min_width = False, len("12.345*")
+    return rendered
+
+
+def _cell(bits: float | None) -> str:
+    return "–" if bits is None else f"{bits:.3f}"
+
+
+def _note(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> str:
+    lengths = sorted({row.sequence_tokens for row in evaluations})
+    sentences = [f"Windows of {' and '.join(map(str, lengths))} tokens that do not overlap."] if lengths else []
+    limits = [row.tokens_per_source for row in evaluations if row.tokens_per_source is not None]
+    sentences += [f"Only the first documents of a holdout, up to {max(limits):,} tokens."] if limits else []
+    if baselines.sources:
+        sentences.append(f"{BETTER} better than a unigram model of the source's training split.")
+        for name, source in baselines.sources.items():
+            sentences += [f"No xz of {printable(name)}: {source.xz_missing}."] if source.xz_missing else []
+    if any(score.thin for row in evaluations for score in row.sources.values()):
+        sentences.append("thin: the holdout is too small for a reliable score.")
+    return " ".join(sentences)
