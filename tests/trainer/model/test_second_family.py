@@ -9,7 +9,7 @@ import pytest
 import trainer.model
 from corpus.errors import InputError
 from tests.end_to_end.training import PHASE_1, STEPS, fit_here, told, write_config
-from trainer.inspect.training_plan import show_plan
+from trainer.inspect.plan_tables import show_plan
 from trainer.model.family import families
 
 SETTINGS = """
