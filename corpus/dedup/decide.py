@@ -5,7 +5,7 @@ the end change no earlier decision, and are decided as in a joint run.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ REVISION = 1  # raised whenever a decision changes
 
 Ranks = NDArray[np.int64]
 LoadShingles = Callable[[int], Shingles]  # by rank
+Match = tuple[int, int, int]  # survivor's rank, intersection, union
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def decide(
     if settings.near:
         rows = np.flatnonzero(documents.has_bands & (first == every))
         cache = ShingleCache(load_shingles, cache_bytes)
-        for rank, match in _match(documents.bands, rows, cache, settings.near, counts):
+        for rank, match in _NearMatcher(rows, cache, settings.near, counts).matches(documents.bands):
             survivor[rank], intersection[rank], union[rank] = match
     # Other copies share the decision on the first.
     survivor, intersection, union = survivor[first], intersection[first], union[first]
@@ -89,51 +90,43 @@ def _first_copies(content_hash: NDArray[np.uint8]) -> Ranks:
     return first
 
 
-Match = tuple[int, int, int]  # survivor's rank, intersection, union
+class _NearMatcher:
+    """Finds near duplicates among the documents of the ranks `rows`."""
 
+    def __init__(self, rows: Ranks, cache: "ShingleCache", near: Near, counts: ComparisonCounts) -> None:
+        self._rows, self._cache, self._near, self._counts = rows, cache, near, counts
+        self._sizes = np.zeros(len(rows), dtype=np.int64)  # of the shingle sets that were loaded, else 0
 
-def _match(
-    bands: NDArray[np.uint64], rows: Ranks, cache: "ShingleCache", near: Near, counts: ComparisonCounts
-) -> list[tuple[int, Match]]:
-    """Return the near duplicates among the documents of these ranks, with the first kept document that each matches."""
-    buckets = Buckets(bands, rows, near.bucket_cap)
-    sizes = np.zeros(len(rows), dtype=np.int64)
-    matches: list[tuple[int, Match]] = []
-    for row in buckets.in_turn():
-        beside, beyond = buckets.kept_beside(row)
-        counts.candidates += len(beside)
-        match = _first_match(row, beside, rows, sizes, cache, near.at_least, counts) if len(beside) else None
-        if match is None:
-            buckets.keep(row)
-            counts.not_compared += beyond
-        else:
-            matches.append((int(rows[row]), match))
-    counts.hot_buckets = buckets.hot
-    return matches
+    def matches(self, bands: NDArray[np.uint64]) -> Iterator[tuple[int, Match]]:
+        """Yield the rank of each near duplicate, with the first kept document that it matches."""
+        buckets = Buckets(bands, self._rows, self._near.bucket_cap)
+        for row in buckets.in_turn():
+            beside, beyond = buckets.kept_beside(row)
+            self._counts.candidates += len(beside)
+            match = self._first_match(row, beside) if len(beside) else None
+            if match:
+                yield int(self._rows[row]), match
+            else:
+                buckets.keep(row)
+                self._counts.not_compared += beyond
+        self._counts.hot_buckets = buckets.hot
 
+    def _first_match(self, row: int, beside: Ranks) -> Match | None:
+        own = self._shingles(row)
+        for other, size in zip(beside.tolist(), self._sizes[beside].tolist(), strict=True):
+            self._counts.compared += 1
+            # Sets whose sizes differ too much cannot reach the threshold and are not loaded again.
+            if size == 0 or min(size, len(own)) / max(size, len(own)) >= self._near.at_least:
+                shared, union = jaccard(own, self._shingles(other))
+                if shared / union >= self._near.at_least:  # in floats, so that 4 / 5 passes 0.8
+                    return int(self._rows[other]), shared, union
+            self._counts.false_candidates += 1
+        return None
 
-def _first_match(
-    row: int,
-    beside: Ranks,
-    rows: Ranks,
-    sizes: Ranks,
-    cache: "ShingleCache",
-    at_least: float,
-    counts: ComparisonCounts,
-) -> Match | None:
-    """Return the first match of a row. `sizes` has the known set sizes, or 0: unlike sizes need no comparison."""
-    own = cache[int(rows[row])]
-    sizes[row] = len(own)
-    for other, size in zip(beside.tolist(), sizes[beside].tolist(), strict=True):
-        counts.compared += 1
-        if size == 0 or min(size, len(own)) / max(size, len(own)) >= at_least:
-            theirs = cache[int(rows[other])]
-            sizes[other] = len(theirs)
-            shared, union = jaccard(own, theirs)
-            if shared / union >= at_least:  # in floats, so that 4 / 5 passes 0.8
-                return int(rows[other]), shared, union
-        counts.false_candidates += 1
-    return None
+    def _shingles(self, row: int) -> Shingles:
+        shingles = self._cache[int(self._rows[row])]
+        self._sizes[row] = len(shingles)
+        return shingles
 
 
 class ShingleCache:

@@ -20,15 +20,7 @@ from corpus.document import keyed_hash
 from corpus.errors import CorpusError
 from corpus.store.arrow_file import ArrowFile
 from corpus.store.corpus_manifest import Split
-from corpus.store.token_shards import (
-    SPLITS,
-    Tokens,
-    id_views,
-    list_array,
-    list_views,
-    token_dtype,
-    token_list,
-)
+from corpus.store.token_shards import SPLITS, Tokens, id_views, list_array, list_views, token_dtype, token_list
 
 FORMAT_VERSION = "1"
 REVISION = 1  # raised whenever the same documents give another run
