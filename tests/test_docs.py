@@ -57,7 +57,7 @@ def test_every_dependency_has_its_line_of_why() -> None:
 
 def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
     named = re.findall(r"^\| (\w+) \| (?:a source|all) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
-    files = {path.stem for path in (ROOT / "pipelines" / "stages").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (ROOT / "pipelines" / "stages").glob("*.py")} - {"__init__", "document_stage"}
     assert set(named) == files
 
 

@@ -31,7 +31,7 @@ from pipelines.engine.job import versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.engine.task import Task
 from pipelines.split_points import ranges_of
-from pipelines.stages.base import DocumentStage
+from pipelines.stages.document_stage import DocumentStage
 from pipelines.stages.fetch import MODELS, FetchStage, InputFile
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from corpus.sources.base import SourceSettings
 from pipelines.engine.job import Job, versions
 from pipelines.engine.job_output import Table
 from pipelines.engine.task import Task
-from pipelines.stages.base import DocumentStage
+from pipelines.stages.document_stage import DocumentStage
 from pipelines.stages.minhash import MinHashStage
 
 if TYPE_CHECKING:

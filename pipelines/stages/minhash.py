@@ -9,7 +9,7 @@ from corpus.settings import Json
 from pipelines.engine.job import Job, versions
 from pipelines.engine.job_output import Table
 from pipelines.engine.task import Task
-from pipelines.stages.base import DocumentStage
+from pipelines.stages.document_stage import DocumentStage
 
 
 class SignatureRow(NamedTuple):

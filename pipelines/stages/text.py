@@ -8,8 +8,8 @@ from corpus.settings import Json
 from pipelines.engine.job import Job, versions
 from pipelines.engine.job_output import Table
 from pipelines.engine.task import Task
-from pipelines.stages.base import DocumentStage
 from pipelines.stages.dedup import DedupStage
+from pipelines.stages.document_stage import DocumentStage
 
 if TYPE_CHECKING:
     import pyarrow as pa
