@@ -55,7 +55,7 @@ class Member(NamedTuple):
     content: bytes
 
 
-def members_of(path: Path) -> list[Member]:
+def read_members(path: Path) -> list[Member]:
     """The response records of a real WARC file, in their order."""
     import zlib
 
@@ -71,7 +71,9 @@ def members_of(path: Path) -> list[Member]:
     return found
 
 
-def make(folder: Path, members: Sequence[Member], *, files: int = 4, indexes: int = 2, group: int = 8) -> list[str]:
+def write_crawl(
+    folder: Path, members: Sequence[Member], *, files: int = 4, indexes: int = 2, group: int = 8
+) -> list[str]:
     """Writes the crawl; the names of its WARC files. Every record gets a place in them by turns."""
     names = [
         f"crawl-data/{CRAWL}/segments/{SEGMENT}/warc/CC-MAIN-20240517233122-20240518023122-{number:05d}.warc.gz"
@@ -184,18 +186,18 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @dataclass
-class Served:
+class FolderServer:
     """A folder behind HTTP on the loopback, and what was asked of it: (method, path, Range)."""
 
     url: str
-    asked: list[tuple[str, str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     sent_bytes: int = 0
 
 
 @contextmanager
-def http_server(folder: Path) -> Iterator[Served]:
+def http_server(folder: Path) -> Iterator[FolderServer]:
     """Serves a folder, with ranges."""
-    served = Served("")
+    served = FolderServer("")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, served, directory=str(folder)))
     served.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -210,7 +212,7 @@ def http_server(folder: Path) -> Iterator[Served]:
 class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, served: Served, *args: object, **kwargs: object) -> None:
+    def __init__(self, served: FolderServer, *args: object, **kwargs: object) -> None:
         self._served = served
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
@@ -222,7 +224,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         asked = self.headers.get("Range")
-        self._served.asked.append((self.command, self.path, asked))
+        self._served.requests.append((self.command, self.path, asked))
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_response(404)

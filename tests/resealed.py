@@ -16,7 +16,7 @@ from corpus.store.products import canonical
 from corpus.store.token_shards import TokenShard, write_token_shard
 
 
-def wrong(build: Path) -> str:
+def verify_error(build: Path) -> str:
     """What verify says of a build that is not sound."""
     with pytest.raises(CorpusError) as caught:
         verify_build(build)
@@ -24,7 +24,7 @@ def wrong(build: Path) -> str:
     return str(caught.value)
 
 
-def lines(message: str) -> list[str]:
+def error_lines(message: str) -> list[str]:
     """The lines that each name something wrong."""
     return [line.strip() for line in message.splitlines() if line.startswith("  ")]
 

@@ -24,7 +24,7 @@ def prose(seed: int, words: int = 220) -> str:
     return " ".join(found)
 
 
-def alike(text: str) -> str:
+def near_duplicate(text: str) -> str:
     """The text with one word changed: a near duplicate."""
     words = text.split(" ")
     return " ".join([*words[:100], "otherwise", *words[101:]])
@@ -39,7 +39,9 @@ def write_sources(folder: Path) -> None:
         json.dumps({"id": f"page-{n}", "text": prose(1000 + n), "date": "2024-05-01", "lang": "en"}) for n in range(60)
     ]
     web[3] = json.dumps({"id": "copy", "lang": "en", "text": prose(3)})  # of a book
-    web[7] = json.dumps({"id": "near", "lang": "en", "text": alike(prose(7)), "url": "https://web.example/near"})
+    web[7] = json.dumps(
+        {"id": "near", "lang": "en", "text": near_duplicate(prose(7)), "url": "https://web.example/near"}
+    )
     web[11] = json.dumps({"id": "short", "lang": "en", "text": f"Too short to be prose. {HOSTILE}"})
     web[13] = '{"id": "broken", "text": '
     web[17] = json.dumps({"id": "no text at all"})
@@ -93,7 +95,7 @@ def built(base: Path) -> Path:
     return build(write_recipe(folder), out=folder / "out", profile=place, console=Console(quiet=True))
 
 
-def copied(build: Path, target: Path) -> Path:
+def copy_build(build: Path, target: Path) -> Path:
     """A copy to change."""
     shutil.copytree(build, target, ignore=shutil.ignore_patterns("logs"))
     return target

@@ -15,7 +15,7 @@ from rich.console import Console
 from pipelines.build import build
 from pipelines.engine.executors.local import Local
 from tests.end_to_end.builds import products
-from tests.fake_crawl import CRAWL, Member, Served, http_server, make, members_of, upload
+from tests.fake_crawl import CRAWL, FolderServer, Member, http_server, read_members, upload, write_crawl
 from tests.s3_server import s3_server
 
 
@@ -24,15 +24,15 @@ class Places(NamedTuple):
 
     folder: Path
     members: list[Member]
-    http: Served
+    http: FolderServer
     at: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def places(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("crawl")
-    members = members_of(data / "web/pages-00000.warc.gz")[:48]
-    make(folder, members)
+    members = read_members(data / "web/pages-00000.warc.gz")[:48]
+    write_crawl(folder, members)
     with (
         pytest.MonkeyPatch.context() as patch,
         s3_server(patch, "commoncrawl") as endpoint,
@@ -89,10 +89,10 @@ def test_a_crawl_gives_the_same_corpus_wherever_it_lies(places: Places, tmp_path
 
 
 def test_what_is_selected_is_all_that_is_read(places: Places, tmp_path: Path) -> None:
-    places.http.asked.clear()
+    places.http.requests.clear()
     built(tmp_path / "a", places.at["http"], select={"languages": ["fra"]}, opt_out=[])
-    asked = [path for method, path, span in places.http.asked if method == "GET" and "/warc/CC-MAIN" in path]
-    whole = [path for method, path, span in places.http.asked if method == "GET" and span is None]
+    asked = [path for method, path, span in places.http.requests if method == "GET" and "/warc/CC-MAIN" in path]
+    whole = [path for method, path, span in places.http.requests if method == "GET" and span is None]
     assert asked and not any("/warc/CC-MAIN" in path for path in whole)
 
 

@@ -27,7 +27,7 @@ from pipelines.engine.executors.local import Local
 from pipelines.engine.executors.slurm import arrays_name
 from tests.end_to_end.builds import finish, kill_group, products, start, write_recipe
 from tests.s3_server import s3_server, stored
-from tests.slurm_here import SLURM_PLACE, why_no_slurm
+from tests.slurm_here import SLURM_PROFILE, slurm_skip_reason
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 RAY_PLACE: dict[str, object] = {"executor": "ray", "workers": 2, "memory_per_cpu": 1}
@@ -43,7 +43,7 @@ def begin(recipe: Path, out: Path, place: dict[str, object], url: str | None = N
 
 @pytest.fixture
 def slurm() -> None:
-    if reason := why_no_slurm():
+    if reason := slurm_skip_reason():
         pytest.skip(reason)
 
 
@@ -91,7 +91,7 @@ def test_the_quickstart_on_ray(quickstart: dict[str, str], tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("slurm")
 def test_the_quickstart_on_slurm(quickstart: dict[str, str], tmp_path: Path) -> None:
-    finish(begin(QUICKSTART, tmp_path / "out", {**SLURM_PLACE, "tasks_per_job": 11}))  # 22 tasks: two elements
+    finish(begin(QUICKSTART, tmp_path / "out", {**SLURM_PROFILE, "tasks_per_job": 11}))  # 22 tasks: two elements
     assert products(tmp_path / "out") == quickstart
 
 
@@ -124,7 +124,7 @@ def at_work(process: subprocess.Popen[bytes], out: Path, job: str) -> int:
 def test_elements_that_are_killed_and_a_build_that_is_stopped(data: Path, tmp_path: Path) -> None:
     recipe, out = write_recipe(tmp_path, data), tmp_path / "out"
     finish(start(recipe, tmp_path / "here"))
-    place = {**SLURM_PLACE, "tasks_per_job": 3}
+    place = {**SLURM_PROFILE, "tasks_per_job": 3}
 
     process = begin(recipe, out, place)
     at_work(process, out, "clean.records")

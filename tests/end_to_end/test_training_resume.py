@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
+from tests.end_to_end.training import (
+    PHASE_1,
+    STEPS,
+    checkpoint_tensors,
+    fit_here,
+    fit_until_killed,
+    metrics_fields,
+    write_config,
+)
 from tests.trainer.torchrun import torchrun
 
 EXACT = ("step", "phase", "batch", "loss", "grad_norm", "learning_rate", "epochs", "losses", "tokens", "targets")
@@ -24,8 +32,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_whole_run_takes_every_step(whole: Path) -> None:
-    assert told(whole, "step") == [(step,) for step in range(1, STEPS + 1)]
-    assert [phase for (phase,) in told(whole, "phase")] == ["broad"] * PHASE_1 + ["curated"] * (STEPS - PHASE_1)
+    assert metrics_fields(whole, "step") == [(step,) for step in range(1, STEPS + 1)]
+    assert [phase for (phase,) in metrics_fields(whole, "phase")] == ["broad"] * PHASE_1 + ["curated"] * (
+        STEPS - PHASE_1
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,10 +53,10 @@ def test_the_whole_run_takes_every_step(whole: Path) -> None:
 )
 def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(whole: Path, tmp_path: Path, where: str) -> None:
     config = write_config(tmp_path)
-    killed(config, where)
+    fit_until_killed(config, where)
     run = fit_here(config)
-    assert tensors(run) == tensors(whole)
-    assert told(run, *EXACT) == told(whole, *EXACT)
+    assert checkpoint_tensors(run) == checkpoint_tensors(whole)
+    assert metrics_fields(run, *EXACT) == metrics_fields(whole, *EXACT)
     scores = (whole / "evaluations.jsonl", run / "evaluations.jsonl")
     before, after = ([_timeless(line) for line in path.read_text().splitlines()] for path in scores)
     assert before == after
@@ -60,14 +70,16 @@ def test_phase_by_phase_is_the_same_as_at_once(whole: Path, tmp_path: Path) -> N
     config = write_config(tmp_path)
     fit_here(config, "1")
     run = fit_here(config, "curated")
-    assert tensors(run) == tensors(whole)
+    assert checkpoint_tensors(run) == checkpoint_tensors(whole)
 
 
 def close(one: Path, other: Path) -> None:
     """The same batches, and the same losses but for rounding."""
-    assert told(one, "step", "batch", "targets") == told(other, "step", "batch", "targets")
+    assert metrics_fields(one, "step", "batch", "targets") == metrics_fields(other, "step", "batch", "targets")
     for (step, loss, norm), (_, other_loss, other_norm) in zip(
-        told(one, "step", "loss", "grad_norm"), told(other, "step", "loss", "grad_norm"), strict=True
+        metrics_fields(one, "step", "loss", "grad_norm"),
+        metrics_fields(other, "step", "loss", "grad_norm"),
+        strict=True,
     ):
         assert loss == pytest.approx(other_loss, abs=1e-5), step
         assert norm == pytest.approx(other_norm, rel=1e-4), step
@@ -82,12 +94,12 @@ def test_two_processes_take_the_same_steps_as_one(whole: Path, tmp_path: Path) -
 def test_two_processes_then_one(whole: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     done = torchrun(2, "-m", "tests.end_to_end.training", str(config), "step:7", check=False)
-    assert done.returncode and told(tmp_path / "run", "step")[-1] <= (7,)
+    assert done.returncode and metrics_fields(tmp_path / "run", "step")[-1] <= (7,)
     close(fit_here(config), whole)
 
 
 def test_one_process_then_two(whole: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
-    killed(config, "step:15")
+    fit_until_killed(config, "step:15")
     torchrun(2, "-m", "trainer", "fit", "--config", str(config))
     close(tmp_path / "run", whole)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.builds import finish
-from tests.fake_crawl import http_server, make, members_of
+from tests.fake_crawl import http_server, read_members, write_crawl
 from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,9 @@ def overrides(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     import boto3
 
     served = tmp_path / "served"
-    make(served, [*members_of(data / "web/pages-00000.warc.gz"), *members_of(data / "web/pages-00001.warc.gz")])
+    write_crawl(
+        served, [*read_members(data / "web/pages-00000.warc.gz"), *read_members(data / "web/pages-00001.warc.gz")]
+    )
     _copy(data / WIKIPEDIA, served / "dump.xml.bz2")
     books = sorted((data / "gutenberg").glob("*.txt"))
     for book in books:

@@ -53,7 +53,7 @@ def fit_here(config: Path, phase: str | None = None) -> Path:
     return Path(json.loads(config.read_text())["out"])
 
 
-def killed(config: Path, where: str) -> Path:
+def fit_until_killed(config: Path, where: str) -> Path:
     """Trains in a process of its own until WHERE, where it is killed; returns the run folder."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.end_to_end.training", str(config), where],
@@ -66,7 +66,7 @@ def killed(config: Path, where: str) -> Path:
     return Path(json.loads(config.read_text())["out"])
 
 
-def tensors(run: Path) -> dict[str, bytes]:
+def checkpoint_tensors(run: Path) -> dict[str, bytes]:
     """The last checkpoint's weights and optimizer state, bit by bit."""
     from safetensors.torch import load_file
 
@@ -75,7 +75,7 @@ def tensors(run: Path) -> dict[str, bytes]:
     return {name: each.numpy().tobytes() for name, each in found.items()}
 
 
-def told(run: Path, *fields: str) -> list[tuple[object, ...]]:
+def metrics_fields(run: Path, *fields: str) -> list[tuple[object, ...]]:
     """These fields of each row of metrics.jsonl."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [tuple(row[field] for field in fields) for row in rows]

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from tests.end_to_end.training import ROOT, STEPS, fit_here, tensors, told, write_config
+from tests.end_to_end.training import ROOT, STEPS, checkpoint_tensors, fit_here, metrics_fields, write_config
 from trainer.engine.distributed import compile_blocks
 from trainer.model.attention import block_mask, dense_mask
 from trainer.model.cross_entropy import token_losses
@@ -74,8 +74,8 @@ def test_a_gpu_reads_what_a_cpu_reads_and_learns_the_same(tmp_path: Path, monkey
     on_gpu = fit_here(write_config(tmp_path / "gpu", model=MODEL))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     on_cpu = fit_here(write_config(tmp_path / "cpu", model=MODEL))
-    assert told(on_gpu, "step", "batch", "targets") == told(on_cpu, "step", "batch", "targets")
-    for (one,), (other,) in zip(told(on_gpu, "loss"), told(on_cpu, "loss"), strict=True):
+    assert metrics_fields(on_gpu, "step", "batch", "targets") == metrics_fields(on_cpu, "step", "batch", "targets")
+    for (one,), (other,) in zip(metrics_fields(on_gpu, "loss"), metrics_fields(on_cpu, "loss"), strict=True):
         assert one == pytest.approx(other, abs=2e-2)
 
 
@@ -94,5 +94,5 @@ def test_with_deterministic_algorithms_phase_by_phase_is_bit_for_bit_the_whole(t
     fit_elsewhere(whole)
     fit_elsewhere(parts, "--phase", "1")
     fit_elsewhere(parts, "--phase", "2")
-    assert tensors(tmp_path / "parts" / "run") == tensors(tmp_path / "whole" / "run")
-    assert len(told(tmp_path / "whole" / "run", "step")) == STEPS
+    assert checkpoint_tensors(tmp_path / "parts" / "run") == checkpoint_tensors(tmp_path / "whole" / "run")
+    assert len(metrics_fields(tmp_path / "whole" / "run", "step")) == STEPS

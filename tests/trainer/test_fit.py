@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from corpus.errors import CorpusError, InputError
-from tests.end_to_end.training import PHASE_1, STEPS, fit_here, killed, tensors, told, write_config
+from tests.end_to_end.training import (
+    PHASE_1,
+    STEPS,
+    checkpoint_tensors,
+    fit_here,
+    fit_until_killed,
+    metrics_fields,
+    write_config,
+)
 from trainer.data.loader import Batch
 from trainer.engine.run_setup import read_setup
 from trainer.engine.step import NotFinite, StepAgreement, TrainStep
@@ -36,15 +44,15 @@ def test_phase_2_needs_the_end_of_phase_1_and_says_so(tmp_path: Path) -> None:
 def test_a_phase_that_is_done_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path, evaluate={"sequence_tokens": 32, "tokens_per_source": 1})
     run = fit_here(config, "1")
-    before = tensors(run)
+    before = checkpoint_tensors(run)
     fit_here(config, "broad")
-    assert tensors(run) == before
+    assert checkpoint_tensors(run) == before
     assert "broad: done" in capfd.readouterr().err
 
 
 def test_phase_1_is_left_alone_in_the_midst_of_phase_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path)
-    run = killed(config, "step:19")
+    run = fit_until_killed(config, "step:19")
     before = (run / "metrics.jsonl").read_bytes()
     fit_here(config, "1")
     assert (run / "metrics.jsonl").read_bytes() == before
@@ -100,10 +108,10 @@ def test_another_curriculum_before_the_checkpoint_is_refused(phase_1: Path, tmp_
 
 def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Path) -> None:
     from tests.end_to_end.training import GOLDEN
-    from tests.small_build import copied
+    from tests.small_build import copy_build
     from trainer.fit import fit
 
-    corpus = copied(GOLDEN, tmp_path / "corpus")
+    corpus = copy_build(GOLDEN, tmp_path / "corpus")
     manifest = json.loads((corpus / "manifest.json").read_text())
     manifest["chunk_tokens"] //= 2
     (corpus / "manifest.json").write_text(json.dumps(manifest))
@@ -113,18 +121,18 @@ def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Pat
     config.write_text(json.dumps(written))
     with pytest.raises(InputError, match=r"corpus `golden` is another one: .* --other-corpus"):
         fit_here(config, "2")
-    copied(phase_1.parent / "run", tmp_path / "run")
+    copy_build(phase_1.parent / "run", tmp_path / "run")
     changed(config, out=str(tmp_path / "run"))
     fit(config, "2", other_corpus=True)
-    assert told(tmp_path / "run", "step")[-1] == (PHASE_1 + 1,)
+    assert metrics_fields(tmp_path / "run", "step")[-1] == (PHASE_1 + 1,)
 
 
 def test_a_checkpoint_with_the_earlier_names_of_settings_is_resumed(phase_1: Path, tmp_path: Path) -> None:
     """Fails if the stored names are not translated, or if a missing setting does not take its default."""
-    from tests.small_build import copied
+    from tests.small_build import copy_build
     from trainer.fit import fit
 
-    run = copied(phase_1.parent / "run", tmp_path / "run")
+    run = copy_build(phase_1.parent / "run", tmp_path / "run")
     earlier = {new: old for old, new in LlamaConfig.RENAMED.items()}
     for path in run.glob("checkpoints/step-*/state.json"):
         state = json.loads(path.read_text())
@@ -136,7 +144,7 @@ def test_a_checkpoint_with_the_earlier_names_of_settings_is_resumed(phase_1: Pat
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
     fit(config, "2")
-    assert told(run, "step")[-1] == (PHASE_1 + 1,)
+    assert metrics_fields(run, "step")[-1] == (PHASE_1 + 1,)
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +163,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     run = tmp_path / "run"
     assert json.loads((run / "checkpoints/step-00000005/state.json").read_text())["step_in_phase"] == 5
-    assert tensors(fit_here(config)) == tensors(fit_here(write_config(tmp_path / "whole")))
+    assert checkpoint_tensors(fit_here(config)) == checkpoint_tensors(fit_here(write_config(tmp_path / "whole")))
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_documents(
@@ -178,11 +186,11 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_document
     message = str(error.value)
     assert message.startswith("step 6: the loss is nan; the weights were not updated")
     assert all(name in message for name in mine) and "trainer trace --step 6" in message
-    assert told(tmp_path / "run", "step") == [(step,) for step in range(1, 6)]
+    assert metrics_fields(tmp_path / "run", "step") == [(step,) for step in range(1, 6)]
 
     phases = json.loads(config.read_text())["curriculum"]
     changed(config, curriculum=[phases[0] | {"skip": ["6"]}, phases[1]])
-    assert told(fit_here(config), "step") == [(step,) for step in range(1, STEPS + 1) if step != 6]
+    assert metrics_fields(fit_here(config), "step") == [(step,) for step in range(1, STEPS + 1) if step != 6]
 
 
 def test_a_gradient_that_is_no_number_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +203,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
     runs = []
     for micro in (1, 8, None):
         config = write_config(tmp_path / str(micro), parallel={"precision": "fp32", "micro_batch_sequences": micro})
-        runs.append(told(fit_here(config, "1"), "step", "batch", "loss", "grad_norm"))
+        runs.append(metrics_fields(fit_here(config, "1"), "step", "batch", "loss", "grad_norm"))
     for one, other in zip(runs[0] + runs[0], runs[1] + runs[2], strict=True):
         assert one[:2] == other[:2]
         assert one[2:] == pytest.approx(other[2:], rel=1e-5)
@@ -245,7 +253,7 @@ def test_a_batch_that_a_takedown_emptied_is_passed_over(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(TrainStep, "agree", emptied)
     run = fit_here(write_config(tmp_path, checkpoint={"every_steps": 4}), "1")
-    assert told(run, "step") == [(step,) for step in range(1, PHASE_1 + 1) if step != 4]
+    assert metrics_fields(run, "step") == [(step,) for step in range(1, PHASE_1 + 1) if step != 4]
     assert (run / "checkpoints" / "step-00000005").is_dir()  # the one due at step 4
 
 
@@ -257,15 +265,15 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
 
     monkeypatch.setattr("trainer.inspect.eval_run.write_run_page", full)
     run = fit_here(write_config(tmp_path), "1")
-    assert told(run, "step")[-1] == (PHASE_1,)
+    assert metrics_fields(run, "step")[-1] == (PHASE_1,)
     assert "the page could not be written: OSError" in capfd.readouterr().err
 
 
 def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) -> None:
-    from tests.small_build import copied
+    from tests.small_build import copy_build
     from trainer.inspect.metrics import EvaluationsFile
 
-    run = copied(phase_1.parent / "run", tmp_path / "run")
+    run = copy_build(phase_1.parent / "run", tmp_path / "run")
     written = json.loads(phase_1.read_text()) | {"out": str(run), "evaluate": {"tokens_per_source": 200}}
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
@@ -276,27 +284,27 @@ def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) 
 
 def test_another_corpus_may_have_other_sources(phase_1: Path, tmp_path: Path) -> None:
     from tests.end_to_end.training import GOLDEN
-    from tests.small_build import copied
+    from tests.small_build import copy_build
     from trainer.fit import fit
 
-    corpus = copied(GOLDEN, tmp_path / "corpus")
+    corpus = copy_build(GOLDEN, tmp_path / "corpus")
     manifest = json.loads((corpus / "manifest.json").read_text())
     manifest["sources"][2]["name"] = "zebra"
     (corpus / "manifest.json").write_text(json.dumps(manifest))
-    run = copied(phase_1.parent / "run", tmp_path / "run")
+    run = copy_build(phase_1.parent / "run", tmp_path / "run")
     written = json.loads(phase_1.read_text()) | {"corpora": {"golden": str(corpus)}, "out": str(run)}
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
     fit(config, "2", other_corpus=True)
-    assert told(run, "step")[-1] == (STEPS,)
+    assert metrics_fields(run, "step")[-1] == (STEPS,)
 
 
 def test_a_damaged_shard_is_named_before_a_token_beyond_the_vocabulary_is_learned(tmp_path: Path) -> None:
     from tests.end_to_end.training import GOLDEN
-    from tests.small_build import copied
+    from tests.small_build import copy_build
     from trainer.errors import TrainerError
 
-    corpus = copied(GOLDEN, tmp_path / "corpus")
+    corpus = copy_build(GOLDEN, tmp_path / "corpus")
     for file in (corpus / "shards").glob("books-train*"):
         raw = bytearray(file.read_bytes())
         raw[len(raw) // 2 | 1] = 0xFF

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.training import GOLDEN, fit_here, write_config
-from tests.small_build import copied
+from tests.small_build import copy_build
 from trainer import cli
 
 
@@ -82,7 +82,7 @@ def test_phases_out_of_order_give_one_message_and_exit_2(
 def test_another_tokenizer_gives_one_message_and_exit_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = copied(GOLDEN, tmp_path / "other")
+    other = copy_build(GOLDEN, tmp_path / "other")
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["tokenizer"]["sha256"] = "0" * 64
     (other / "manifest.json").write_text(json.dumps(manifest))

@@ -18,7 +18,7 @@ from corpus.inspect.diff.differences import ABSENT, Diff, FilesDiff
 from corpus.store.finished_build import Build, open_build
 from corpus.store.token_shards import open_token_shard
 from tests.other_build import BOUND, other_built
-from tests.small_build import HOSTILE, built, copied
+from tests.small_build import HOSTILE, built, copy_build
 
 SOURCES = ("books", "web")
 
@@ -149,7 +149,7 @@ def test_files_that_one_build_alone_read(found: Diff, builds: tuple[Path, Path],
     books, web = found.sources
     assert books.files is None
     assert web.files == FilesDiff(only_a=1, only_b=0, first_a=("web-b.jsonl.gz",), first_b=())
-    other = copied(builds[0], tmp_path / "other")
+    other = copy_build(builds[0], tmp_path / "other")
     (path,) = other.glob("jobs/fetch.books-*/tasks/00000.json")
     task = json.loads(path.read_text())
     (file,) = task["facts"]["files"]
@@ -184,7 +184,7 @@ def test_in_several_ranges_of_ids_as_in_one(
 
 
 def test_a_build_and_itself(builds: tuple[Path, Path], tmp_path: Path) -> None:
-    twin = copied(builds[0], tmp_path / "twin")
+    twin = copy_build(builds[0], tmp_path / "twin")
     same = compare_builds(builds[0], twin)
     assert not same.differs and all(not source.moves and source.same for source in same.sources)
     done = CliRunner().invoke(app, ["diff", str(builds[0]), str(twin), "--page", str(tmp_path / "d.html")])
@@ -192,7 +192,7 @@ def test_a_build_and_itself(builds: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_a_source_that_only_one_build_has(builds: tuple[Path, Path], tmp_path: Path) -> None:
-    less = copied(builds[0], tmp_path / "less")
+    less = copy_build(builds[0], tmp_path / "less")
     summary = json.loads((less / "summary.json").read_text())
     summary["sources"] = [source for source in summary["sources"] if source["name"] != "web"]
     (less / "summary.json").write_text(json.dumps(summary))
@@ -203,7 +203,7 @@ def test_a_source_that_only_one_build_has(builds: tuple[Path, Path], tmp_path: P
 
 
 def test_settings_of_another_release_and_its_code(builds: tuple[Path, Path], tmp_path: Path) -> None:
-    other = copied(builds[0], tmp_path / "other")
+    other = copy_build(builds[0], tmp_path / "other")
     recipe = json.loads((other / "recipe.json").read_text())
     recipe |= {"new": None, "empty": [], "said": "yes"}
     del recipe["seed"]

@@ -15,7 +15,7 @@ from corpus.errors import InputError
 from corpus.inspect.explain import explain, show_explanation
 from corpus.inspect.explanation import print_explanation
 from corpus.store.token_shards import open_token_shard
-from tests.small_build import HOSTILE, alike, built, prose
+from tests.small_build import HOSTILE, built, near_duplicate, prose
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,9 @@ def test_a_duplicate_and_what_it_is_a_duplicate_of(
     assert kept["outcome"] == "kept" and kept["origin"]["url"] == survivor["url"]
     assert [each["id"] for each in kept["duplicates"]] == [found["id"]] and kept["duplicates_count"] == 1
     if reason == "near":
-        one, other = ({tuple(text.split()[n : n + 5]) for n in range(216)} for text in (prose(7), alike(prose(7))))
+        one, other = (
+            {tuple(text.split()[n : n + 5]) for n in range(216)} for text in (prose(7), near_duplicate(prose(7)))
+        )
         assert (survivor["intersection"], survivor["union"]) == (len(one & other), len(one | other))
         assert survivor["similarity"] == round(len(one & other) / len(one | other), 4)
 

@@ -14,8 +14,8 @@ from corpus.inspect.verify import verify_build
 from corpus.store.finished_build import open_build
 from corpus.store.ledger import Ledger
 from corpus.store.products import canonical
-from tests.resealed import lines, reseal, wrong
-from tests.small_build import built, copied
+from tests.resealed import error_lines, reseal, verify_error
+from tests.small_build import built, copy_build
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def copy(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy in which a test puts right again what it changed."""
-    return copied(build, tmp_path_factory.mktemp("verify") / "out")
+    return copy_build(build, tmp_path_factory.mktemp("verify") / "out")
 
 
 @pytest.fixture
 def own(build: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return copied(build, tmp_path / "out")
+    return copy_build(build, tmp_path / "out")
 
 
 def ledgers(build: Path) -> Iterator[tuple[Path, int, str]]:
@@ -53,7 +53,7 @@ def test_no_count_of_any_ledger_can_lie(copy: Path) -> None:
         path.write_text(canonical(body))
         reseal(path.parent.parent)
         try:
-            named = lines(wrong(copy))
+            named = error_lines(verify_error(copy))
         finally:
             path.write_bytes(task)
             (path.parent.parent / "job.json").write_bytes(job)
@@ -102,14 +102,14 @@ def test_a_shard_that_says_otherwise_is_found_though_its_seal_is_good(
     folder = next(own.glob(f"jobs/{job}-*"))
     changed(folder / f"{file}.parquet", column, 0, value)
     reseal(folder)
-    assert said in wrong(own)
+    assert said in verify_error(own)
 
 
 def test_a_shard_that_is_no_shard_is_found_though_its_seal_is_good(own: Path) -> None:
     folder = next(own.glob("jobs/text.web-*"))
     (folder / "text-00000.parquet").write_bytes(b"PAR1 not really PAR1")
     reseal(folder)
-    assert "text-00000.parquet: cannot be recounted" in wrong(own)
+    assert "text-00000.parquet: cannot be recounted" in verify_error(own)
 
 
 def merged_row(build: Path, reason: str) -> tuple[Path, int]:
@@ -135,7 +135,7 @@ def test_a_duplicate_needs_a_survivor_that_stays_and_is_like_it(
     path, row = merged_row(own, "near")
     changed(path, column, row, value)
     reseal(path.parent.parent)
-    assert said in wrong(own)
+    assert said in verify_error(own)
 
 
 def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
@@ -145,7 +145,9 @@ def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
     (job / "tasks/00000.json").write_text(canonical(task))
     reseal(job)
     size = task["facts"]["files"][0]["size"]
-    assert "its input fetch.books is not the one in build.json" in wrong(own)  # what stands for it is of its files
+    assert "its input fetch.books is not the one in build.json" in verify_error(
+        own
+    )  # what stands for it is of its files
     changed = open_build(own)
     told = list(
         _sizes(changed, changed.job("fetch", "books"), changed.job("clean", "books"), {"books.jsonl": size - 1})

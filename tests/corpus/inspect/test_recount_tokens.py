@@ -8,8 +8,8 @@ import pytest
 
 from corpus.inspect.verify import verify_build
 from corpus.store.token_shards import TokenShard, open_token_shard
-from tests.resealed import lines, remanifest, reseal, reshard, wrong
-from tests.small_build import built, copied
+from tests.resealed import error_lines, remanifest, reseal, reshard, verify_error
+from tests.small_build import built, copy_build
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(build: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return copied(build, tmp_path / "out")
+    return copy_build(build, tmp_path / "out")
 
 
 def shard_of(build: Path, split: str) -> tuple[Path, TokenShard]:
@@ -40,35 +40,35 @@ def test_a_document_without_eos(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.tokens_N[shard.offsets_D1[1:] - 1] = 5
     reshard(own, {path: shard})
-    assert "does not end in EOS" in wrong(own)
+    assert "does not end in EOS" in verify_error(own)
 
 
 def test_eos_inside_a_document(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.tokens_N[0] = 0
     reshard(own, {path: shard})
-    assert "EOS (0) stands inside a document" in wrong(own)
+    assert "EOS (0) stands inside a document" in verify_error(own)
 
 
 def test_a_token_that_the_vocabulary_lacks(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.tokens_N[0] = 60_000
     reshard(own, {path: shard})
-    assert "beyond the vocabulary" in wrong(own)
+    assert "beyond the vocabulary" in verify_error(own)
 
 
 def test_a_document_that_no_text_shard_holds(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.ids_D16[0] = 7
     reshard(own, {path: shard})
-    assert f"{'07' * 16} is in no text shard of books" in wrong(own)
+    assert f"{'07' * 16} is in no text shard of books" in verify_error(own)
 
 
 def test_a_holdout_document_in_a_train_shard(own: Path) -> None:
     train, holdout = shard_of(own, "train"), shard_of(own, "holdout")
     train[1].ids_D16[0], holdout[1].ids_D16[0] = holdout[1].ids_D16[0].copy(), train[1].ids_D16[0].copy()
     reshard(own, dict([train, holdout]))
-    said = wrong(own)
+    said = verify_error(own)
     assert "1 holdout documents in a train shard" in said and "1 train documents in a holdout shard" in said
 
 
@@ -76,7 +76,7 @@ def test_a_document_that_stands_twice(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.ids_D16[0] = shard.ids_D16[1]
     reshard(own, {path: shard})
-    said = wrong(own)
+    said = verify_error(own)
     assert f"{shard.ids_D16[1].tobytes().hex()} stands there twice" in said and "over_quota" in said
 
 
@@ -84,7 +84,7 @@ def test_sizes_are_those_of_the_texts(own: Path) -> None:
     path, shard = shard_of(own, "train")
     shard.bytes_D[:2] += (1, -1)
     reshard(own, {path: shard})
-    assert "bytes are not those of the texts" in wrong(own)
+    assert "bytes are not those of the texts" in verify_error(own)
 
 
 @pytest.mark.parametrize(
@@ -99,26 +99,26 @@ def test_sizes_are_those_of_the_texts(own: Path) -> None:
 def test_a_shard_that_says_it_is_another(own: Path, field: str, value: str, said: str) -> None:
     path, shard = shard_of(own, "train")
     reshard(own, {path: replace(shard, header=shard.header._replace(**{field: value}))})
-    assert said in wrong(own)
+    assert said in verify_error(own)
 
 
 def test_a_shard_of_wider_tokens(own: Path) -> None:
     path, shard = shard_of(own, "train")
     reshard(own, {path: replace(shard, tokens_N=shard.tokens_N.astype("uint32"))})
-    assert "tokens are uint32; manifest.json says uint16" in wrong(own)
+    assert "tokens are uint32; manifest.json says uint16" in verify_error(own)
 
 
 def test_a_shard_that_is_no_shard(own: Path) -> None:
     path, shard = shard_of(own, "train")
     reshard(own, {path: shard}, damage=lambda raw: raw[:-200] + bytes(200))
-    assert f"{path.relative_to(own)}: cannot be recounted" in wrong(own)
+    assert f"{path.relative_to(own)}: cannot be recounted" in verify_error(own)
 
 
 def test_a_run_of_other_documents(own: Path) -> None:
     job = next(own.glob("jobs/tokenize.web-*"))
     (job / "run-00000.arrow").write_bytes((job / "run-00001.arrow").read_bytes())
     reseal(job)
-    assert "run-00000.arrow: not the documents of its text shard" in wrong(own)
+    assert "run-00000.arrow: not the documents of its text shard" in verify_error(own)
 
 
 @pytest.mark.parametrize(("field", "said"), [("languages", "languages"), ("length_quantiles", "length quantiles")])
@@ -128,7 +128,7 @@ def test_what_the_manifest_adds_of_its_own_is_recounted(own: Path, field: str, s
         counts[next(iter(counts))] += 1
 
     remanifest(own, change)
-    named = lines(wrong(own))
+    named = error_lines(verify_error(own))
     assert len(named) == 1 and said in named[0]
 
 
@@ -139,7 +139,7 @@ def test_a_shard_that_the_manifest_lacks(own: Path) -> None:
         source[gone["split"]] = {name: source[gone["split"]][name] - gone[name] for name in source[gone["split"]]}
 
     remanifest(own, change)
-    said = wrong(own)
+    said = verify_error(own)
     assert "manifest.json: lacks jobs/mix.books-" in said and "of the holdout are in none" in said
 
 
@@ -153,4 +153,4 @@ def test_a_manifest_of_another_build(own: Path, what: str) -> None:
 
     remanifest(own, change)
     expected = "made of another mix.web" if what == "job" else "is not, or not in this form, a product of this build"
-    assert len(lines(wrong(own))) == 1 and expected in wrong(own)
+    assert len(error_lines(verify_error(own))) == 1 and expected in verify_error(own)

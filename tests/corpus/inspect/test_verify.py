@@ -10,8 +10,8 @@ import pytest
 
 from corpus.inspect.verify import verify_build
 from corpus.store.products import canonical
-from tests.resealed import lines, wrong
-from tests.small_build import built, copied
+from tests.resealed import error_lines, verify_error
+from tests.small_build import built, copy_build
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def copy(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy in which a test puts right again what it changed."""
-    return copied(build, tmp_path_factory.mktemp("verify") / "out")
+    return copy_build(build, tmp_path_factory.mktemp("verify") / "out")
 
 
 @pytest.fixture
 def own(build: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return copied(build, tmp_path / "out")
+    return copy_build(build, tmp_path / "out")
 
 
 def files(build: Path) -> list[Path]:
@@ -48,7 +48,7 @@ def said_of(build: Path, path: Path, place: int, byte: int) -> str:
     good = (build / path).read_bytes()
     try:
         (build / path).write_bytes(good[:place] + bytes([byte]) + good[place + 1 :])
-        return wrong(build)
+        return verify_error(build)
     finally:
         (build / path).write_bytes(good)
 
@@ -72,7 +72,7 @@ def test_any_changed_byte_is_named(copy: Path) -> None:
         places = {0, len(good) // 3, len(good) // 2, len(good) - 1} if kind(path) not in seen else {len(good) // 2}
         seen.add(kind(path))
         for place in sorted(places):
-            named = lines(said_of(copy, path, place, good[place] ^ 1))
+            named = error_lines(said_of(copy, path, place, good[place] ^ 1))
             assert len(named) == 1 and str(path) in re.split(r":?\s", named[0]), (path, place, named)
     verify_build(copy)
 
@@ -81,7 +81,7 @@ def test_any_missing_file_is_named(copy: Path) -> None:
     for path in files(copy):
         (copy / path).rename(copy / "away")
         try:
-            named = lines(wrong(copy))
+            named = error_lines(verify_error(copy))
         finally:
             (copy / "away").rename(copy / path)
         assert any(line.startswith(f"{path}: ") and "missing" in line for line in named), (path, named)
@@ -90,7 +90,7 @@ def test_any_missing_file_is_named(copy: Path) -> None:
 
 def test_what_to_do_is_told(own: Path) -> None:
     next(own.glob("jobs/mix.web-*/*.arrow")).unlink()
-    assert "Delete those that are there and run `corpus build` again: it makes them anew." in wrong(own)
+    assert "Delete those that are there and run `corpus build` again: it makes them anew." in verify_error(own)
 
 
 def test_all_of_the_files_that_describe_the_build_counts(copy: Path) -> None:
@@ -98,7 +98,7 @@ def test_all_of_the_files_that_describe_the_build_counts(copy: Path) -> None:
     for path in (Path("build.json"), next(copy.glob("jobs/mix.web-*/job.json")).relative_to(copy)):
         good = (copy / path).read_bytes()
         for place in range(0, len(good), 29):
-            assert lines(said_of(copy, path, place, ord("7") if good[place] != ord("7") else ord("8")))
+            assert error_lines(said_of(copy, path, place, ord("7") if good[place] != ord("7") else ord("8")))
 
 
 def test_all_bad_files_are_named_at_once(own: Path) -> None:
@@ -107,7 +107,7 @@ def test_all_bad_files_are_named_at_once(own: Path) -> None:
     for path in bad:
         path.write_bytes(path.read_bytes()[:-1])
     (own / "report.html").unlink()
-    named = [line.partition(":")[0] for line in lines(wrong(own))]
+    named = [line.partition(":")[0] for line in error_lines(verify_error(own))]
     assert named == [*sorted(str(path.relative_to(own)) for path in bad), "report.html"]
 
 
@@ -126,10 +126,10 @@ def test_a_job_that_build_json_leaves_out(own: Path, job: str, said: str) -> Non
     index = json.loads((own / "build.json").read_text())
     index["jobs"] = [each for each in index["jobs"] if not each.startswith(f"jobs/{job}-")]
     (own / "build.json").write_text(canonical(index))
-    assert said in wrong(own)
+    assert said in verify_error(own)
 
 
 def test_what_is_no_build(tmp_path: Path) -> None:
-    assert "build.json: missing" in wrong(tmp_path)
+    assert "build.json: missing" in verify_error(tmp_path)
     (tmp_path / "build.json").write_text(canonical({"format_version": 1, "jobs": ["jobs/../../etc-0123456789ab"]}))
-    assert lines(wrong(tmp_path))[0].startswith("build.json: damaged: jobs.0: ")
+    assert error_lines(verify_error(tmp_path))[0].startswith("build.json: damaged: jobs.0: ")

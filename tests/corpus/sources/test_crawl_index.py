@@ -17,23 +17,33 @@ from corpus.sources import common_crawl, crawl_index
 from corpus.sources.common_crawl import CommonCrawlSettings
 from corpus.sources.crawl_index import Select, places_of
 from tests.corpus.formats.warc_files import found, urls
-from tests.fake_crawl import CRAWL, LANGUAGES, SCHEMA, Member, Served, http_server, make, members_of, surt
+from tests.fake_crawl import (
+    CRAWL,
+    LANGUAGES,
+    SCHEMA,
+    FolderServer,
+    Member,
+    http_server,
+    read_members,
+    surt,
+    write_crawl,
+)
 
 
 @pytest.fixture(scope="module")
 def members(data: Path) -> list[Member]:
-    return members_of(data / "web/pages-00000.warc.gz")[:60]
+    return read_members(data / "web/pages-00000.warc.gz")[:60]
 
 
 @pytest.fixture(scope="module")
 def crawl(members: list[Member], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crawl")
-    make(folder, members)
+    write_crawl(folder, members)
     return folder
 
 
 @pytest.fixture(scope="module")
-def server(crawl: Path) -> Iterator[Served]:
+def server(crawl: Path) -> Iterator[FolderServer]:
     with http_server(crawl) as served:
         yield served
 
@@ -95,7 +105,7 @@ def expected(members: Sequence[Member], select: Mapping[str, Sequence[object]]) 
     ],
 )
 def test_selection_gives_the_records_that_match(
-    select: dict[str, tuple[object, ...]], members: list[Member], crawl: Path, server: Served, tmp_path: Path
+    select: dict[str, tuple[object, ...]], members: list[Member], crawl: Path, server: FolderServer, tmp_path: Path
 ) -> None:
     data = selected(str(crawl), tmp_path / "a", crawl, **select)
     assert selected(server.url, tmp_path / "b", crawl, **select) == data  # wherever it lies
@@ -107,11 +117,13 @@ def test_selection_gives_the_records_that_match(
     assert sum(len(packed[str(url)]) for url in urls(pages)) == len(data)  # and nothing else
 
 
-def test_only_selected_records_are_fetched(members: list[Member], crawl: Path, server: Served, tmp_path: Path) -> None:
-    server.asked.clear()
+def test_only_selected_records_are_fetched(
+    members: list[Member], crawl: Path, server: FolderServer, tmp_path: Path
+) -> None:
+    server.requests.clear()
     server.sent_bytes = 0
     data = selected(server.url, tmp_path / "a", crawl, domains=("chefkoch.de", "kochbar.de"))
-    asked = [(path, span) for method, path, span in server.asked if method == "GET"]
+    asked = [(path, span) for method, path, span in server.requests if method == "GET"]
     assert data and len(asked) <= 2 and all(span and "/warc/" in path for path, span in asked)
     assert server.sent_bytes == len(data)
 

@@ -14,7 +14,7 @@ from corpus.sources import common_crawl
 from corpus.sources.common_crawl import CommonCrawlSettings
 from corpus.sources.crawl_index import Select
 from corpus.sources.crawl_listing import chosen, files_of
-from tests.fake_crawl import CRAWL, http_server, make, members_of
+from tests.fake_crawl import CRAWL, http_server, read_members, write_crawl
 
 REAL = "CC-MAIN-2025-33"
 
@@ -71,7 +71,7 @@ def test_a_choice_is_stable_and_grows(real: Path) -> None:
 
 def test_the_same_choice_wherever_the_crawl_lies(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "crawl"
-    names = make(folder, members_of(data / "warc-edge-cases/dolma-sample-0000.warc.gz"))
+    names = write_crawl(folder, read_members(data / "warc-edge-cases/dolma-sample-0000.warc.gz"))
     with http_server(folder) as server:
         for given in ({"segments": 2}, {"segments": "60%", "files": "wet"}, {}):
             here = common_crawl.listing(settings(at=str(folder), **given), access(tmp_path))

@@ -28,7 +28,7 @@ from pipelines.engine.read_profile import catalog, read_profile
 from pipelines.engine.run_wave import run_wave, same_command
 from pipelines.engine.wave import Wave, last_line
 from tests.pipelines.engine.made_wave import runs, wave
-from tests.slurm_here import SLURM_PLACE, why_no_slurm
+from tests.slurm_here import SLURM_PROFILE, slurm_skip_reason
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,12 +44,12 @@ def ray() -> Iterator[Ray]:
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    if reason := why_no_slurm():
+    if reason := slurm_skip_reason():
         pytest.skip(reason)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setattr("pipelines.engine.executors.slurm.DISK_LAG_S", 0.5)  # this disk shows at once what was written
-        yield Slurm.model_validate(SLURM_PLACE)
+        yield Slurm.model_validate(SLURM_PROFILE)
 
 
 @pytest.fixture(params=["local", "ray", "slurm"])

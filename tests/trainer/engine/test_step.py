@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tests.end_to_end.training import fit_here, told, write_config
+from tests.end_to_end.training import fit_here, metrics_fields, write_config
 from tests.trainer.made_corpus import corpora_of, counted, curriculum, documents, phase_of_steps
 from tests.trainer.small_run import ALONE
 from trainer.config import OptimizerSettings
@@ -250,7 +250,7 @@ def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, mo
     assert min(norms) < 2 < max(norms), norms
     for mine, step in zip(found, expected, strict=True):
         agree_with(mine, step, 1e-4)
-    rows = told(run, "step", "learning_rate", "loss", "grad_norm", "losses", "targets", "batch")
+    rows = metrics_fields(run, "step", "learning_rate", "loss", "grad_norm", "losses", "targets", "batch")
     assert rows == [
         (batch.step, rate, each.loss, each.grad_norm, each.losses,
          (batch.targets_BT != IGNORED).sum(), f"{batch.digest():016x}")

@@ -8,7 +8,7 @@ import pytest
 
 import trainer.model
 from corpus.errors import InputError
-from tests.end_to_end.training import PHASE_1, STEPS, fit_here, told, write_config
+from tests.end_to_end.training import PHASE_1, STEPS, fit_here, metrics_fields, write_config
 from trainer.inspect.plan_tables import show_plan
 from trainer.model.family import families
 
@@ -81,7 +81,7 @@ def test_a_family_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["parameters"]["total"] > 0
     # Train the phases in two runs, so that the second loads a checkpoint.
     run = fit_here(config, "1")
-    assert len(told(run, "step")) == PHASE_1
+    assert len(metrics_fields(run, "step")) == PHASE_1
     (checkpoint,) = run.glob(f"checkpoints/step-*{PHASE_1}")
     stored = json.loads((checkpoint / "state.json").read_text())["model"]
     assert (stored["family"], stored["final_logit_softcapping"]) == ("capped", 20.0)
@@ -95,4 +95,4 @@ def test_a_family_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         with pytest.raises(InputError, match=difference):
             fit_here(config, "2")
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model": WRITTEN}))
-    assert len(told(fit_here(config), "step")) == STEPS
+    assert len(metrics_fields(fit_here(config), "step")) == STEPS
