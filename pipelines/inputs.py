@@ -11,7 +11,7 @@ from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.fetch.base_store import FileInfo, path_parts
 from corpus.fetch.cache import cache_path
-from corpus.fetch.local import local_path
+from corpus.fetch.local_files import local_path
 from corpus.fetch.package_index import parse_address
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog

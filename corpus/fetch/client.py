@@ -14,7 +14,7 @@ from corpus.fetch.base_store import FileInfo, Store, changed_error, display_url
 from corpus.fetch.cache import cache_path, download
 from corpus.fetch.http import HttpStore
 from corpus.fetch.hub import HubStore
-from corpus.fetch.local import LocalStore, local_path
+from corpus.fetch.local_files import LocalStore, local_path
 from corpus.fetch.package_index import PackageStore, parse_address
 from corpus.fetch.politeness import retry
 from corpus.fetch.ranges import RangeReader

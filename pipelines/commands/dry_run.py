@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from corpus.display.terminal import plain_console, print_line
 from corpus.errors import InputError
-from corpus.fetch import client, local
+from corpus.fetch import client
 from corpus.fetch.base_store import display_url
+from corpus.fetch.local_files import local_path
 from corpus.fetch.package_index import known_archive, parse_address
 from corpus.quality import language
 from corpus.recipe import Recipe, local_files, read_recipe
@@ -116,7 +117,7 @@ def _location(written: str, folder: Path, cache: Path) -> InputLocation:
 def _local_path(written: str) -> Path | None:
     """Path of a file:// address."""
     try:
-        return local.local_path(written) if client.is_remote(written) else None
+        return local_path(written) if client.is_remote(written) else None
     except InputError:
         return None
 
