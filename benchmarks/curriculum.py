@@ -18,7 +18,7 @@ from rich.table import Table
 
 from trainer.config import read_training
 from trainer.fit import fit
-from trainer.inspect.metrics import EvaluationsFile
+from trainer.inspect.metrics import evaluations_file
 
 ROOT = Path(__file__).parents[1]
 CLAIM = "on each curated source and with each seed, phase 2 beats phase 1 continued for as many tokens"
@@ -27,7 +27,7 @@ Scores = dict[str, float]
 
 def scores(run: Path, label: str) -> Scores:
     """Bits per byte by source of the evaluation so labelled."""
-    rows = {row.after: row for row in EvaluationsFile(run).rows()}
+    rows = {row.after: row for row in evaluations_file(run).rows()}
     return {name: each.bits_per_byte for name, each in rows[label].sources.items()}
 
 

@@ -104,9 +104,9 @@ def generate(
     assignments: Set = None,
 ) -> None:
     """Continue a prompt with the model of a checkpoint."""
-    from trainer.inspect.generate import print_generated
+    from trainer.inspect.generate import Sampling, print_generated
 
-    print_generated(config, assignments or [], prompt, tokens, temperature, top_k, seed, checkpoint)
+    print_generated(config, assignments or [], prompt, Sampling(tokens, temperature, top_k, seed), checkpoint)
 
 
 @app.command()

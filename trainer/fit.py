@@ -26,7 +26,7 @@ from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
-from trainer.inspect.metrics import MetricsFile, StepRow, TensorBoard
+from trainer.inspect.metrics import StepRow, TensorBoard, metrics_file
 from trainer.inspect.run_page import FILE_NAME as PAGE
 from trainer.inspect.trace import documents_of
 from trainer.model.cost import flops_per_token, peak_flops
@@ -237,7 +237,7 @@ class _StepRecorder:
     def __init__(self, setup: RunSetup, distributed: Distributed) -> None:
         self.setup, self.world = setup, distributed.world
         self.epoch_tokens = {name: source.train_tokens for name, source in setup.corpora.sources.items()}
-        self.metrics = MetricsFile(setup.folder)
+        self.metrics = metrics_file(setup.folder)
         device = distributed.device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self.board: TensorBoard | None = None
@@ -249,8 +249,7 @@ class _StepRecorder:
             self.board = TensorBoard(self.setup.folder, step)
 
     def close(self) -> None:
-        """Close the files."""
-        self.metrics.close()
+        """Close the TensorBoard file."""
         if self.board is not None:
             self.board.close()
 

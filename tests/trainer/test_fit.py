@@ -271,14 +271,14 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
 
 def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) -> None:
     from tests.small_build import copy_build
-    from trainer.inspect.metrics import EvaluationsFile
+    from trainer.inspect.metrics import evaluations_file
 
     run = copy_build(phase_1.parent / "run", tmp_path / "run")
     written = json.loads(phase_1.read_text()) | {"out": str(run), "evaluate": {"tokens_per_source": 200}}
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
     fit_here(config, "1")
-    found = [(row.after, row.tokens_per_source) for row in EvaluationsFile(run).rows()]
+    found = [(row.after, row.tokens_per_source) for row in evaluations_file(run).rows()]
     assert found == [("before", 1), ("after broad", 1), ("after broad", 200)]
 
 

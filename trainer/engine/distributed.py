@@ -14,7 +14,7 @@ dp_world / global targets.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +29,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from corpus.errors import InputError
 
 Precision = Literal["bf16", "fp32"]
+ForwardContext = Callable[[], AbstractContextManager[object]]  # entered around each forward pass
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 RECOMPILE_LIMIT = 64  # graphs of a block: one for each micro-batch size and length, of phases and evaluations
 CONTROL_TIMEOUT = timedelta(hours=2)  # other processes wait while one works, for example on a slow disk

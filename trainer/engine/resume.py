@@ -1,7 +1,5 @@
 """Resuming: the checkpoint to continue from, and checks that it fits the settings and corpora."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
-from trainer.engine.distributed import Distributed, chosen_precision, forward_context
+from trainer.engine.distributed import Distributed, ForwardContext, chosen_precision, forward_context
 from trainer.engine.run_setup import RunSetup, build_model
 from trainer.model.transformer import Transformer
 
@@ -63,7 +61,7 @@ class TrainedModel(NamedTuple):
 
     model: Transformer
     state: CheckpointState
-    context: Callable[[], AbstractContextManager[object]]
+    context: ForwardContext
 
 
 def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) -> TrainedModel:

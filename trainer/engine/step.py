@@ -8,8 +8,6 @@ Legend: B sequences of this process, T positions, V vocabulary.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 
 from trainer.data.loader import IGNORED, Batch
-from trainer.engine.distributed import Distributed, gathered, sums
+from trainer.engine.distributed import Distributed, ForwardContext, gathered, sums
 from trainer.engine.optimizer import clip, set_rate
 from trainer.errors import TrainerError
 from trainer.model.cross_entropy import token_losses
@@ -60,7 +58,7 @@ class TrainStep:
     model: Transformer
     optimizer: torch.optim.Optimizer
     distributed: Distributed
-    context: Callable[[], AbstractContextManager[object]]  # of forward passes
+    context: ForwardContext  # of forward passes
     micro_batch_sequences: int | None
     clip_norm: float | None
 

@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +10,15 @@ from rich.console import Console
 
 from corpus.store.products import write_text
 from trainer.engine.checkpoint_state import CheckpointState
-from trainer.engine.distributed import Distributed, any_rank, from_first, start
+from trainer.engine.distributed import Distributed, ForwardContext, any_rank, from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import RunSetup, read_setup
 from trainer.inspect.baselines import Baselines, load_baselines, measure_baselines, save_baselines
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_table import rich_table
 from trainer.inspect.evaluate import evaluate
-from trainer.inspect.generate import generate
-from trainer.inspect.metrics import EvaluationRow, EvaluationsFile, MetricsFile
+from trainer.inspect.generate import Sampling, generate
+from trainer.inspect.metrics import EvaluationRow, evaluations_file, metrics_file
 from trainer.inspect.read_tokenizer import open_tokenizer
 from trainer.inspect.run_charts import PhaseMark
 from trainer.inspect.run_page import RunReport, StepColumns, write_page
@@ -35,15 +34,9 @@ MAX_PAGE_STEPS = 20_000
 class RunEvaluator:
     """Evaluates the model of a run. All processes evaluate; the first one records the result."""
 
-    def __init__(
-        self,
-        setup: RunSetup,
-        distributed: Distributed,
-        console: RunConsole,
-        context: Callable[[], AbstractContextManager[object]],
-    ) -> None:
+    def __init__(self, setup: RunSetup, distributed: Distributed, console: RunConsole, context: ForwardContext) -> None:
         self.setup, self.distributed, self.console, self.context = setup, distributed, console, context
-        self.file = EvaluationsFile(setup.folder)
+        self.file = evaluations_file(setup.folder)
         settings = setup.training.evaluate
         self._sequence_tokens = settings.sequence_tokens or setup.training.curriculum[0].sequence_tokens
 
@@ -93,17 +86,16 @@ class RunEvaluator:
         return row
 
     def _sample(self, model: Transformer, prompt: str) -> str:
+        tokenizer, agree = self.setup.corpora.tokenizer, partial(from_first, self.distributed)
+        sampling = Sampling(SAMPLE_TOKENS, SAMPLE_TEMPERATURE, SAMPLE_TOP_K, self.setup.training.seed)
         texts = generate(
             model,
-            open_tokenizer(self.setup.corpora.tokenizer),
+            open_tokenizer(tokenizer),
             prompt,
-            tokens=SAMPLE_TOKENS,
-            temperature=SAMPLE_TEMPERATURE,
-            top_k=SAMPLE_TOP_K,
-            seed=self.setup.training.seed,
-            eos_id=self.setup.corpora.tokenizer.eos_id,
+            sampling,
+            tokenizer.eos_id,
             forward_context=self.context,
-            agree=partial(from_first, self.distributed),
+            agree=agree,
         )
         return "".join(texts)
 
@@ -134,7 +126,7 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
         save_baselines(setup.folder, setup.corpora, baselines)
     page = write_run_page(setup)
     if as_json:
-        rows = [row.model_dump() for row in EvaluationsFile(setup.folder).rows()]
+        rows = [row.model_dump() for row in evaluations_file(setup.folder).rows()]
         print(json.dumps({"evaluations": rows, "baselines": baselines.model_dump()}, indent=2))
     else:
         print_evaluations(setup)
@@ -149,7 +141,7 @@ def known_baselines(setup: RunSetup) -> Baselines | None:
 def print_evaluations(setup: RunSetup) -> None:
     """Print the evaluations before training, after each phase and of the last step, beside the known baselines."""
     limit = setup.training.evaluate.tokens_per_source
-    rows = [row for row in EvaluationsFile(setup.folder).rows() if row.tokens_per_source == limit]
+    rows = [row for row in evaluations_file(setup.folder).rows() if row.tokens_per_source == limit]
     shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
     Console().print(rich_table(shown, known_baselines(setup) or Baselines()), crop=False)
 
@@ -169,8 +161,8 @@ def write_run_page(setup: RunSetup) -> Path:
             )
             for phase in setup.curriculum.phases
         ],
-        StepColumns(MetricsFile(setup.folder).rows()),
-        list(EvaluationsFile(setup.folder).rows()),
+        StepColumns(metrics_file(setup.folder).rows()),
+        list(evaluations_file(setup.folder).rows()),
         known_baselines(setup) or Baselines(),
         samples,
     )

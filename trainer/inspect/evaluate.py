@@ -10,7 +10,7 @@ Legend: B windows of a batch, T targets of a window, V vocabulary.
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import torch
 from trainer.data.corpora import Corpora
 from trainer.data.holdout import HoldoutStream, HoldoutWindows, open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.distributed import Distributed, sums
+from trainer.engine.distributed import Distributed, ForwardContext, sums
 from trainer.errors import TrainerError
 from trainer.inspect.metrics import Evaluation, SourceScore
 from trainer.model.cross_entropy import token_losses
@@ -34,7 +34,7 @@ def evaluate(
     batch_sequences: int,
     tokens_per_source: int | None,
     distributed: Distributed,
-    forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    forward_context: ForwardContext = nullcontext,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a model on the holdout of each source. All processes call this together and return the same.
@@ -109,7 +109,7 @@ def _row_losses(
     model: torch.nn.Module,
     batch: HoldoutWindows,
     device: torch.device,
-    forward_context: Callable[[], AbstractContextManager[object]],
+    forward_context: ForwardContext,
 ) -> tuple[list[float], list[int]]:
     """Return the summed loss of each row in nats, and its number of targets."""
     inputs_BT, targets_BT, segments_BT = (torch.from_numpy(rows).to(device) for rows in batch)

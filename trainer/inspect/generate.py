@@ -9,16 +9,17 @@ Legend: T tokens so far, V vocabulary, K tokens that may be drawn.
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
 from tokenizers import Tokenizer
 
 from corpus.errors import InputError
-from trainer.engine.distributed import from_first, start
+from trainer.engine.distributed import ForwardContext, from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import read_setup
 from trainer.errors import TrainerError
@@ -31,15 +32,17 @@ _LEAD_TOKENS = 4  # tokens of the prompt decoded with the first new one: some de
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+class Sampling(NamedTuple):
+    """Settings of text generation."""
+
+    tokens: int  # limit on new tokens
+    temperature: float  # 0: always the likeliest token
+    top_k: int | None  # sample from this many of the likeliest tokens; None: from all
+    seed: int
+
+
 def print_generated(
-    config: Path | None,
-    assignments: Sequence[str],
-    prompt: str,
-    tokens: int,
-    temperature: float,
-    top_k: int,
-    seed: int,
-    checkpoint: int | None,
+    config: Path | None, assignments: Sequence[str], prompt: str, sampling: Sampling, checkpoint: int | None
 ) -> None:
     """Run `trainer generate`: print the prompt and the text after it, as it is generated."""
     setup = read_setup(config, assignments)
@@ -48,18 +51,9 @@ def print_generated(
         model, state, context = load_trained(setup, distributed, checkpoint)
         context_tokens = state.phase_settings["sequence_tokens"]
         assert isinstance(context_tokens, int)
+        tokenizer, agree = setup.corpora.tokenizer, partial(from_first, distributed)
         texts = generate(
-            model,
-            open_tokenizer(setup.corpora.tokenizer),
-            prompt,
-            tokens=tokens,
-            temperature=temperature,
-            top_k=top_k,
-            seed=seed,
-            eos_id=setup.corpora.tokenizer.eos_id,
-            context_tokens=context_tokens,
-            forward_context=context,
-            agree=partial(from_first, distributed),
+            model, open_tokenizer(tokenizer), prompt, sampling, tokenizer.eos_id, context_tokens, context, agree
         )
         console.print(prompt, end="", style="bold")
         for text in texts:
@@ -71,40 +65,35 @@ def generate(
     model: torch.nn.Module,
     tokenizer: Tokenizer,
     prompt: str,
-    *,
-    tokens: int,
-    temperature: float,
-    top_k: int | None,
-    seed: int,
+    sampling: Sampling,
     eos_id: int,
     context_tokens: int = CONTEXT_TOKENS,
-    forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    forward_context: ForwardContext = nullcontext,
     agree: Callable[[int], int] = lambda token: token,
 ) -> Iterator[str]:
-    """Yield the text after the prompt as it is generated: at most `tokens` tokens, or up to EOS.
+    """Yield the text after the prompt as it is generated, up to EOS or the limit.
 
-    Special tokens in the prompt are read as text. Temperature 0 takes the likeliest token. The same seed draws the same
-    text from the same logits. Unsafe characters come as U+FFFD. Several processes generate together: `agree` returns
-    the token that the first one drew. Raises InputError if a setting is out of range, and TrainerError if the logits
-    are not finite.
+    Special tokens in the prompt are read as text. The same seed draws the same text from the same logits. Unsafe
+    characters come as U+FFFD. Several processes generate together: `agree` returns the token that the first one drew.
+    Raises InputError if a setting is out of range, and TrainerError if the logits are not finite.
     """
-    _check(prompt, tokens, temperature, top_k, seed, context_tokens)
+    _check(prompt, sampling, context_tokens)
     tokenizer.encode_special_tokens = True
     prompt_ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-    ids, sampler = [eos_id, *prompt_ids], _Sampler(temperature, top_k, seed)
+    ids, sampler = [eos_id, *prompt_ids], _Sampler(sampling)
 
     def new_tokens() -> Iterator[int]:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         was_training = model.training
         model.eval()
         try:
-            for _ in range(tokens):
+            for _ in range(sampling.tokens):
                 tokens_BT = torch.tensor([ids[-context_tokens:]], device=device)
                 # Each pass is one token longer: compiled blocks would be compiled again for each.
                 with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
                     logits_V = model(tokens_BT, None)[0, -1]
                 # Rounding can differ between processes. Without one choice for all, they would diverge and hang.
-                token = agree(sampler(logits_V))
+                token = agree(sampler.draw(logits_V))
                 if token == eos_id:
                     return
                 ids.append(token)
@@ -123,18 +112,17 @@ def safe_text(text: str) -> str:
 class _Sampler:
     """Draws tokens on the CPU, so that all devices draw the same."""
 
-    def __init__(self, temperature: float, top_k: int | None, seed: int) -> None:
-        self._temperature, self._top_k = temperature, top_k
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling, self._generator = sampling, torch.Generator().manual_seed(sampling.seed)
 
-    def __call__(self, logits_V: torch.Tensor) -> int:
+    def draw(self, logits_V: torch.Tensor) -> int:
         logits_V = logits_V.detach().to("cpu", torch.float64)
         if not bool(torch.isfinite(logits_V).all()):
             raise TrainerError("the model's logits are not finite: its weights are damaged; load an earlier checkpoint")
-        if self._temperature == 0:
+        if self._sampling.temperature == 0:
             return int(logits_V.argmax())
-        logits_K, ids_K = logits_V.topk(min(self._top_k or len(logits_V), len(logits_V)))
-        probabilities_K = ((logits_K - logits_K[0]) / self._temperature).softmax(dim=0)
+        logits_K, ids_K = logits_V.topk(min(self._sampling.top_k or len(logits_V), len(logits_V)))
+        probabilities_K = ((logits_K - logits_K[0]) / self._sampling.temperature).softmax(dim=0)
         return int(ids_K[torch.multinomial(probabilities_K, 1, generator=self._generator)])
 
 
@@ -154,18 +142,18 @@ def _decode(tokenizer: Tokenizer, lead: list[int], tokens: Iterator[int]) -> Ite
         yield safe_text(text[yielded:])
 
 
-def _check(prompt: str, tokens: int, temperature: float, top_k: int | None, seed: int, context_tokens: int) -> None:
+def _check(prompt: str, sampling: Sampling, context_tokens: int) -> None:
     problems = []
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         problems.append(f"the prompt has {len(prompt)} characters; expected at most {MAX_PROMPT_CHARACTERS}")
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         problems.append("the prompt is not UTF-8")
-    if not (temperature >= 0 and math.isfinite(temperature)):
-        problems.append(f"temperature {temperature}: expected 0 (the likeliest token) or more, such as 0.8")
-    for name, value in (("tokens", tokens), ("top_k", top_k), ("context_tokens", context_tokens)):
+    if not (sampling.temperature >= 0 and math.isfinite(sampling.temperature)):
+        problems.append(f"temperature {sampling.temperature}: expected 0 (the likeliest token) or more, such as 0.8")
+    for name, value in {"tokens": sampling.tokens, "top_k": sampling.top_k, "context_tokens": context_tokens}.items():
         if value is not None and value < 1:
             problems.append(f"{name} {value}: expected 1 or more")
-    if not 0 <= seed < 2**63:
-        problems.append(f"seed {seed}: expected 0 to 2^63 - 1")
+    if not 0 <= sampling.seed < 2**63:
+        problems.append(f"seed {sampling.seed}: expected 0 to 2^63 - 1")
     if problems:
         raise InputError("cannot generate: " + "; ".join(problems))

@@ -17,8 +17,6 @@ from corpus.settings import Strict
 from corpus.store.products import publish
 from trainer.errors import TrainerError
 
-METRICS, EVALUATIONS, TENSORBOARD = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
-
 Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(ge=0)]
 
@@ -92,19 +90,20 @@ class EvaluationRow(Evaluation, RunRow):
 AnyRow = TypeVar("AnyRow", bound=RunRow)
 
 
-class _RowFile(Generic[AnyRow]):
-    """Rows as lines of JSON. `write` is unbuffered: a killed process loses no row that was written."""
+class RowFile(Generic[AnyRow]):
+    """Rows as lines of JSON. A row is on its way to the disk when `write` returns, so a killed process loses none.
+
+    The file is opened for each row, because another process may replace it with `resume`.
+    """
 
     def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
         self.path, self._row_type = path, row_type
-        self._file: FileIO | None = None
 
     def resume(self, step: int) -> None:
         """Drop the rows after `step`; later writes append to the rest.
 
         Raises InputError if a line other than the last is not a row.
         """
-        self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         with temporary.open("wb") as file:
@@ -115,17 +114,15 @@ class _RowFile(Generic[AnyRow]):
 
     def write(self, row: AnyRow) -> None:
         """Append a row. Raises TrainerError if the disk is full or the file is not writable."""
+        rest = row.model_dump_json().encode() + b"\n"
         try:
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                # Unbuffered append mode: a line is one write call, so lines of two processes do not mix.
-                self._file = self.path.open("a+b", buffering=0)
-                self._repair_last_line(self._file)
-            rest = row.model_dump_json().encode() + b"\n"
-            while rest:  # a disk that fills up takes a part of the line
-                rest = rest[self._file.write(rest) :]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered append mode: a line is one write call, so lines of two processes do not mix.
+            with self.path.open("a+b", buffering=0) as file:
+                self._repair_last_line(file)
+                while rest:  # a disk that fills up takes a part of the line; the next write repairs that
+                    rest = rest[file.write(rest) :]
         except OSError as error:
-            self.close()  # the line may be incomplete: opening the file again repairs it
             raise TrainerError(
                 f"{self.path}: cannot be written: {error.strerror}; make room or fix the permissions, then resume from "
                 "the last checkpoint"
@@ -134,12 +131,6 @@ class _RowFile(Generic[AnyRow]):
     def rows(self) -> Iterator[AnyRow]:
         """Yield the rows written so far, none without a file. Raises InputError as `resume` does."""
         return (row for _, row in self._lines())
-
-    def close(self) -> None:
-        """Close the file; the next write opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _repair_last_line(self, file: FileIO) -> None:
         """Add a missing line end, or cut off an incomplete row. In place: other processes may have the file open."""
@@ -177,23 +168,14 @@ class _RowFile(Generic[AnyRow]):
                     ) from None
 
 
-class MetricsFile(_RowFile[StepRow]):
-    """`metrics.jsonl` in a run folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder / METRICS, StepRow)
+def metrics_file(folder: Path) -> RowFile[StepRow]:
+    """Return `metrics.jsonl` in a run folder."""
+    return RowFile(folder / "metrics.jsonl", StepRow)
 
 
-class EvaluationsFile(_RowFile[EvaluationRow]):
-    """`evaluations.jsonl` in a run folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder / EVALUATIONS, EvaluationRow)
-
-    def write(self, row: EvaluationRow) -> None:
-        """Append a row and close the file: another process's `resume` may replace it before the next write."""
-        super().write(row)
-        self.close()
+def evaluations_file(folder: Path) -> RowFile[EvaluationRow]:
+    """Return `evaluations.jsonl` in a run folder."""
+    return RowFile(folder / "evaluations.jsonl", EvaluationRow)
 
 
 class TensorBoard:
@@ -211,7 +193,7 @@ class TensorBoard:
                 "`tensorboard: true` needs TensorBoard, which is not installed: pip install 'gristmill[tensorboard]', "
                 "or set it to false"
             ) from None
-        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def step(self, row: StepRow) -> None:
         """Write the numbers of a step."""

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from corpus.errors import InputError
 from trainer.data.corpora import TokenizerFile
 from trainer.errors import TrainerError
-from trainer.inspect.generate import generate, safe_text
+from trainer.inspect.generate import Sampling, generate, safe_text
 from trainer.inspect.read_tokenizer import open_tokenizer
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
@@ -67,20 +67,8 @@ def pieces(
     agree: Callable[[int], int] = lambda token: token,
 ) -> list[str]:
     """What `generate` yields, greedily if nothing else is asked for."""
-    return list(
-        generate(
-            model,
-            tokenizer,
-            prompt,
-            tokens=tokens,
-            temperature=temperature,
-            top_k=top_k,
-            seed=seed,
-            eos_id=EOS,
-            context_tokens=context_tokens,
-            agree=agree,
-        )
-    )
+    sampling = Sampling(tokens, temperature, top_k, seed)
+    return list(generate(model, tokenizer, prompt, sampling, EOS, context_tokens, agree=agree))
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -191,7 +179,7 @@ def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) 
     initialize(model, seed=1, initializer_range=0.3)
     for block in model.blocks:
         block.compile(backend=backend, dynamic=False)
-    text = generate(model, tokenizer, "The", tokens=9, temperature=1.0, top_k=None, seed=1, eos_id=EOS)
+    text = generate(model, tokenizer, "The", Sampling(9, 1.0, None, 1), EOS)
     assert next(text) and not graphs
     model(torch.zeros(1, 5, dtype=torch.int64), None)
     assert len(graphs) == 1, "between two tokens, as before"

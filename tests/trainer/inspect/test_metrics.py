@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from corpus.errors import InputError
 from tests.trainer.inspect.scored import evaluation_row, score
 from trainer.errors import TrainerError
-from trainer.inspect.metrics import EvaluationsFile, MetricsFile, StepRow, TensorBoard
+from trainer.inspect.metrics import RowFile, StepRow, TensorBoard, evaluations_file, metrics_file
 
 BOOKS = score(400, 2.5)
 CODE = score(100, 5.0, thin=True)
@@ -39,8 +39,8 @@ def step_row(step: int, /, **changes: object) -> StepRow:
     return StepRow.model_validate(fields | changes)
 
 
-def written(folder: Path, steps: int) -> MetricsFile:
-    file = MetricsFile(folder)
+def written(folder: Path, steps: int) -> RowFile[StepRow]:
+    file = metrics_file(folder)
     file.resume(0)
     for step in range(1, steps + 1):
         file.write(step_row(step))
@@ -48,18 +48,17 @@ def written(folder: Path, steps: int) -> MetricsFile:
 
 
 def test_rows_read_back_as_they_were_written_and_at_once(tmp_path: Path) -> None:
-    file = written(tmp_path, 3)
-    assert list(MetricsFile(tmp_path).rows()) == [step_row(step) for step in (1, 2, 3)]  # not closed yet
-    file.close()
+    written(tmp_path, 3)
+    assert list(metrics_file(tmp_path).rows()) == [step_row(step) for step in (1, 2, 3)]
 
 
 def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
-    assert list(MetricsFile(tmp_path / "none").rows()) == []
+    assert list(metrics_file(tmp_path / "none").rows()) == []
 
 
 def test_resuming_drops_the_rows_behind_the_checkpoint_and_goes_on(tmp_path: Path) -> None:
     written(tmp_path, 5)
-    file = MetricsFile(tmp_path)
+    file = metrics_file(tmp_path)
     file.resume(3)
     assert [row.step for row in file.rows()] == [1, 2, 3]
     file.write(step_row(4, loss=1.0))
@@ -83,11 +82,10 @@ def test_a_line_torn_anywhere_is_dropped_and_no_other(
     path.write_bytes(left)
     lines = whole.splitlines(True)
     complete = [number for number in range(1, 5) if sum(map(len, lines[:number])) - 1 <= len(left)]  # but for its end
-    assert [row.step for row in MetricsFile(folder).rows()] == complete
-    file = MetricsFile(folder)
+    assert [row.step for row in metrics_file(folder).rows()] == complete
+    file = metrics_file(folder)
     file.resume(step)
     file.write(step_row(9))
-    file.close()
     kept = [number for number in complete if number <= step]
     assert path.read_bytes() == b"".join(lines[: len(kept)]) + step_row(9).model_dump_json().encode() + b"\n"
 
@@ -99,7 +97,7 @@ def test_writing_without_resuming_keeps_all_and_mends_the_last_line_in_place(
     path = written(tmp_path, 2).path
     path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
     inode = path.stat().st_ino
-    file = MetricsFile(tmp_path)
+    file = metrics_file(tmp_path)
     file.write(step_row(3))
     assert [row.step for row in file.rows()] == steps
     assert path.stat().st_ino == inode and path.read_bytes().endswith(b"}\n")
@@ -108,26 +106,28 @@ def test_writing_without_resuming_keeps_all_and_mends_the_last_line_in_place(
 def test_the_only_line_torn_leaves_none(tmp_path: Path) -> None:
     path = written(tmp_path, 1).path
     path.write_bytes(path.read_bytes()[:20])
-    MetricsFile(tmp_path).write(step_row(2))
-    assert [row.step for row in MetricsFile(tmp_path).rows()] == [2]
+    metrics_file(tmp_path).write(step_row(2))
+    assert [row.step for row in metrics_file(tmp_path).rows()] == [2]
 
 
-def test_a_line_torn_by_a_full_disk_is_mended_by_the_next(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_full_disk_is_repaired_by_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Filling(FileIO):
         """Takes ten bytes, then none."""
 
         def write(self, line: bytes) -> int:  # type: ignore[override]
-            if self.seek(0, os.SEEK_END) > whole:
+            if self.seek(0, os.SEEK_END) > size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(line[:10])
 
     file = written(tmp_path, 1)
-    file.close()
-    whole = file.path.stat().st_size
-    file._file = Filling(file.path, "ab")
-    with pytest.raises(TrainerError, match="cannot be written: No space left"):
-        file.write(step_row(2))
-    assert file.path.stat().st_size == whole + 10
+    size = file.path.stat().st_size
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode, buffering: Filling(path, "ab+"))
+        with pytest.raises(TrainerError, match="cannot be written: No space left"):
+            file.write(step_row(2))
+    assert file.path.stat().st_size == size + 10
     file.write(step_row(2))
     assert [row.step for row in file.rows()] == [1, 2]
 
@@ -139,7 +139,7 @@ def test_garbage_before_the_last_line_is_named(tmp_path: Path, garbage: bytes) -
     path.write_bytes(first + garbage + second)
     for use in (lambda file: list(file.rows()), lambda file: file.resume(1)):
         with pytest.raises(InputError, match=r"metrics\.jsonl: line 2 is not a row of metrics: .*delete that line"):
-            use(MetricsFile(tmp_path))
+            use(metrics_file(tmp_path))
     assert path.read_bytes() == first + garbage + second
 
 
@@ -164,19 +164,23 @@ def test_rows_are_strict(changes: dict[str, object]) -> None:
         step_row(1, **changes)
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
+
+    class Full(FileIO):
+        def write(self, line: bytes) -> int:  # type: ignore[override]
+            with FileIO("/dev/full", "w") as full:
+                return full.write(line)
+
     file = written(tmp_path, 1)
-    file.close()
-    file._file = full.open("ab", buffering=0)
+    monkeypatch.setattr(Path, "open", lambda path, mode, buffering: Full(path, "ab+"))
     with pytest.raises(TrainerError, match="cannot be written: No space left"):
         file.write(step_row(2))
 
 
 def test_evaluations_resume_like_the_steps(tmp_path: Path) -> None:
-    file = EvaluationsFile(tmp_path)
+    file = evaluations_file(tmp_path)
     for step, after in ((0, "before"), (4, "after broad"), (8, "after curated")):
         file.write(evaluation_row(step, after, {"books": BOOKS, "code": CODE}))
     file.resume(4)
@@ -187,7 +191,7 @@ def test_evaluations_resume_like_the_steps(tmp_path: Path) -> None:
 
 def test_two_that_write_evaluations_at_a_time_lose_none(tmp_path: Path) -> None:
     """Planted: `write` that first writes the file anew, or that keeps it open."""
-    fit, asked, again = (EvaluationsFile(tmp_path) for _ in range(3))
+    fit, asked, again = (evaluations_file(tmp_path) for _ in range(3))
     fit.resume(0)
     for step, file in enumerate((fit, asked, fit, asked, fit)):
         file.write(evaluation_row(step, "x", {"books": BOOKS}))
