@@ -1,4 +1,4 @@
-"""A small model, its optimizer and its checkpoints, for tests."""
+"""A small model with optimizer and checkpoints, for tests."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ ALONE = Distributed(0, 1, 0, 1, 0, torch.device("cpu"), None)
 
 
 class Block(nn.Module):
-    """Rows that two processes cannot share evenly, and a tensor too small to give both a row."""
+    """Tensors whose rows two processes cannot share evenly, one of them with a single row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def train(model: Small, optimizer: torch.optim.Optimizer, steps: int, seed: int 
 
 
 def whole(model: Small, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, moments and step as they are now, whole, and copied: found without the code under test."""
+    """Return copies of the full weights, moments and step, without using the code under test."""
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         found[name] = parameter
@@ -129,7 +129,7 @@ def no_space(descriptor: int) -> None:
 
 @contextmanager
 def first_process_writes_later(distributed: Distributed) -> Iterator[threading.Event]:
-    """The first process writes its file once the event is set, the second at once."""
+    """Delay the first process's file until the event is set; the second writes at once."""
     going_on, write = threading.Event(), checkpoint_store._write
 
     def held(*arguments: object) -> int:

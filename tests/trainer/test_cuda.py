@@ -1,4 +1,4 @@
-"""What only a GPU can show: FlexAttention's kernels, compiled blocks, bf16, and resuming bit for bit.
+"""GPU only: FlexAttention, compiled blocks, bf16, and resuming bit for bit.
 
 Run: GRISTMILL_TEST_CUDA=1 python -m pytest tests/trainer/test_cuda.py
 """
@@ -36,7 +36,7 @@ MODEL = {
 
 
 def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """The loss, and every gradient, of packed documents."""
+    """Return the loss and all gradients on packed documents."""
     with torch.device("cuda"):
         model = LlamaModel(config)
     initialize(model, 1, 0.05)
@@ -58,7 +58,7 @@ def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("num_key_value_heads", [1, 2, 4])
-def test_flex_attention_is_the_dense_mask_forward_and_backward(compiled: bool, num_key_value_heads: int) -> None:
+def test_flex_attention_matches_the_dense_mask_forward_and_backward(compiled: bool, num_key_value_heads: int) -> None:
     config = replace(SHAPE, num_key_value_heads=num_key_value_heads)
     dense = gradients(config, flex=False, compiled=False, precision=torch.float32)
     for one, other in zip(gradients(config, True, compiled, torch.float32), dense, strict=True):
@@ -70,7 +70,9 @@ def test_bf16_is_near_fp32() -> None:
     torch.testing.assert_close(rounded, exact, rtol=1e-2, atol=1e-2)
 
 
-def test_a_gpu_reads_what_a_cpu_reads_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_reads_the_same_batches_as_a_cpu_with_similar_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_gpu = fit_here(write_config(tmp_path / "gpu", model=MODEL))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     on_cpu = fit_here(write_config(tmp_path / "cpu", model=MODEL))
@@ -80,7 +82,7 @@ def test_a_gpu_reads_what_a_cpu_reads_and_learns_the_same(tmp_path: Path, monkey
 
 
 def fit_elsewhere(config: Path, *phase: str) -> None:
-    """Trains in a process of its own, which shares nothing that was compiled before."""
+    """Train in a new process, which shares no compiled code."""
     command = [sys.executable, "-m", "trainer", "fit", "--config", str(config), *phase]
     environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
     environment["GRISTMILL_TEST_CUDA"] = "1"
@@ -88,7 +90,7 @@ def fit_elsewhere(config: Path, *phase: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_with_deterministic_algorithms_phase_by_phase_is_bit_for_bit_the_whole(tmp_path: Path) -> None:
+def test_with_deterministic_algorithms_training_phase_by_phase_is_bit_for_bit_the_same(tmp_path: Path) -> None:
     parallel = {"deterministic": True, "micro_batch_sequences": 2}
     whole, parts = (write_config(tmp_path / name, model=MODEL, parallel=parallel) for name in ("whole", "parts"))
     fit_elsewhere(whole)

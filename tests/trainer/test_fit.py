@@ -1,4 +1,4 @@
-"""What `trainer fit` refuses, stops for, and tells; how it resumes is tested end to end."""
+"""`trainer fit`: errors, stopping and records. tests/end_to_end tests resuming."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_phase_2_needs_the_end_of_phase_1_and_says_so(tmp_path: Path) -> None:
         fit_here(write_config(tmp_path), "2")
 
 
-def test_a_phase_that_is_done_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_phase_is_not_trained_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path, evaluate={"sequence_tokens": 32, "tokens_per_source": 1})
     run = fit_here(config, "1")
     before = checkpoint_tensors(run)
@@ -50,7 +50,7 @@ def test_a_phase_that_is_done_is_left_alone(tmp_path: Path, capfd: pytest.Captur
     assert "broad: done" in capfd.readouterr().err
 
 
-def test_phase_1_is_left_alone_in_the_midst_of_phase_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_phase_1_is_not_trained_again_during_phase_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path)
     run = fit_until_killed(config, "step:19")
     before = (run / "metrics.jsonl").read_bytes()
@@ -59,14 +59,14 @@ def test_phase_1_is_left_alone_in_the_midst_of_phase_2(tmp_path: Path, capfd: py
     assert "broad: done; the last step was 16" in capfd.readouterr().err
 
 
-def test_an_unknown_phase_names_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_phase_names_the_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--phase 3: no such phase; the curriculum has 1 broad, 2 curated"):
         fit_here(write_config(tmp_path), "3")
 
 
 @pytest.fixture(scope="module")
 def phase_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The config of a run that has ended its first phase."""
+    """Return the config of a run that has finished its first phase."""
     config = write_config(tmp_path_factory.mktemp("phase-1"), evaluate={"tokens_per_source": 1})
     fit_here(config, "1")
     return config
@@ -106,7 +106,7 @@ def test_another_curriculum_before_the_checkpoint_is_refused(phase_1: Path, tmp_
         fit_here(config, "2")
 
 
-def test_another_corpus_is_refused_unless_asked_for(phase_1: Path, tmp_path: Path) -> None:
+def test_another_corpus_needs_other_corpus(phase_1: Path, tmp_path: Path) -> None:
     from tests.end_to_end.training import GOLDEN
     from tests.small_build import copy_build
     from trainer.fit import fit
@@ -147,7 +147,7 @@ def test_a_checkpoint_with_the_earlier_names_of_settings_is_resumed(phase_1: Pat
     assert metrics_fields(run, "step")[-1] == (PHASE_1 + 1,)
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_saves_and_the_same_command_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, learn = write_config(tmp_path, checkpoint={"keep": 1}), TrainStep.learn
 
     def asked(self: TrainStep, batch: object, targets: int, rate: float) -> object:
@@ -166,7 +166,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, monkeypatch:
     assert checkpoint_tensors(fit_here(config)) == checkpoint_tensors(fit_here(write_config(tmp_path / "whole")))
 
 
-def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_documents(
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_documents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, backward = write_config(tmp_path), TrainStep._backward
@@ -193,13 +193,13 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_document
     assert metrics_fields(fit_here(config), "step") == [(step,) for step in range(1, STEPS + 1) if step != 6]
 
 
-def test_a_gradient_that_is_no_number_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.engine.step.clip", lambda *_: float("inf"))
     with pytest.raises(NotFinite, match="step 1: the norm of the gradient is inf"):
         fit_here(write_config(tmp_path))
 
 
-def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
+def test_accumulation_changes_only_rounding(tmp_path: Path) -> None:
     runs = []
     for micro in (1, 8, None):
         config = write_config(tmp_path / str(micro), parallel={"precision": "fp32", "micro_batch_sequences": micro})
@@ -210,7 +210,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    """Fails if the folder is not locked, or if the lock outlives who held it."""
+    """Fails if the folder is not locked, or if the lock outlives its process."""
     config = write_config(tmp_path)
     hold = "import sys\nfrom pathlib import Path\nfrom trainer.engine.run_setup import lock_run_folder\n"
     hold += "with lock_run_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
@@ -223,7 +223,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     fit_here(config, "1")
 
 
-def test_what_a_run_leaves(phase_1: Path) -> None:
+def test_files_of_a_run_folder(phase_1: Path) -> None:
     run = Path(json.loads(phase_1.read_text())["out"])
     left = {path.name for path in run.iterdir()} - {".lock"}
     assert left == {"train.json", "starts.jsonl", "metrics.jsonl", "evaluations.jsonl", "samples.json", "checkpoints",
@@ -244,7 +244,7 @@ def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None
     assert [point.step for point in events.Scalars("bits per byte")] == [0, PHASE_1]
 
 
-def test_a_batch_that_a_takedown_emptied_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_emptied_by_a_takedown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agree = TrainStep.agree
 
     def emptied(self: TrainStep, batch: Batch, stop: bool = False) -> StepAgreement:
@@ -269,7 +269,7 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
     assert "the page could not be written: OSError" in capfd.readouterr().err
 
 
-def test_scores_by_other_settings_are_taken_anew(phase_1: Path, tmp_path: Path) -> None:
+def test_evaluations_with_other_settings_are_computed_again(phase_1: Path, tmp_path: Path) -> None:
     from tests.small_build import copy_build
     from trainer.inspect.metrics import evaluations_file
 
@@ -299,7 +299,7 @@ def test_another_corpus_may_have_other_sources(phase_1: Path, tmp_path: Path) ->
     assert metrics_fields(run, "step")[-1] == (STEPS,)
 
 
-def test_a_damaged_shard_is_named_before_a_token_beyond_the_vocabulary_is_learned(tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named_before_training_on_a_token_outside_the_vocabulary(tmp_path: Path) -> None:
     from tests.end_to_end.training import GOLDEN
     from tests.small_build import copy_build
     from trainer.errors import TrainerError

@@ -1,4 +1,4 @@
-"""Runs a test's program under torchrun, with gloo, on this machine."""
+"""Run a test's program under torchrun, with gloo, on this machine."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def torchrun(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Asks first: torchrun then ends its workers, which are in sessions of their own."""
+    """Terminate first, so that torchrun ends its workers, which are in sessions of their own."""
     process.terminate()
     try:
         process.wait(timeout=60)

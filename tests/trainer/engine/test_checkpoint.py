@@ -1,4 +1,4 @@
-"""Checkpoints: exact, as of when they were saved, and as many as shall be kept."""
+"""Checkpoints: contents, timing of background saves, and removal of old ones."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ from trainer.errors import TrainerError
 
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("fused", [False, True])
-def test_what_is_loaded_is_bit_equal_and_trains_on_as_if_never_stopped(
+def test_a_loaded_checkpoint_is_bit_equal_and_continues_training_exactly(
     tmp_path: Path, background: bool, fused: bool
 ) -> None:
     model, optimizer = made(fused=fused)
@@ -57,7 +57,7 @@ def test_weights_alone_load_without_an_optimizer(tmp_path: Path) -> None:
     assert all(torch.equal(each, again.state_dict()[name]) for name, each in model.state_dict().items())
 
 
-def test_saving_before_the_first_step_takes_none(tmp_path: Path) -> None:
+def test_saving_before_the_first_step_does_not_take_a_step(tmp_path: Path) -> None:
     model, optimizer = made()
     checkpoints(tmp_path).save(state(0), model, optimizer, last_of_phase=False)
     assert not optimizer.state
@@ -69,7 +69,7 @@ def test_saving_before_the_first_step_takes_none(tmp_path: Path) -> None:
     assert same(whole(again, its_optimizer), whole(model, optimizer))
 
 
-def test_updates_after_a_save_in_the_background_do_not_reach_the_file(tmp_path: Path) -> None:
+def test_updates_during_a_background_save_do_not_reach_the_file(tmp_path: Path) -> None:
     model, optimizer = made()
     train(model, optimizer, 2)
     before = whole(model, optimizer)
@@ -88,7 +88,7 @@ def test_updates_after_a_save_in_the_background_do_not_reach_the_file(tmp_path: 
     assert loaded.start == state(2).start
 
 
-def test_the_last_within_phases_and_all_ends_of_phases_stay(tmp_path: Path) -> None:
+def test_the_ends_of_phases_and_the_last_others_are_kept(tmp_path: Path) -> None:
     model, optimizer = made()
     kept = checkpoints(tmp_path, keep=2, background=True)
     for step in range(1, 9):
@@ -98,7 +98,7 @@ def test_the_last_within_phases_and_all_ends_of_phases_stay(tmp_path: Path) -> N
     assert kept.latest() == tmp_path / "step-00000008"
 
 
-def test_a_second_one_of_a_step_takes_the_place_of_its_like_and_of_no_other(tmp_path: Path) -> None:
+def test_a_second_checkpoint_of_a_step_replaces_only_one_of_the_same_position(tmp_path: Path) -> None:
     model, optimizer = made()
     kept = checkpoints(tmp_path)
     kept.save(state(4), model, optimizer, last_of_phase=True)
@@ -111,7 +111,7 @@ def test_a_second_one_of_a_step_takes_the_place_of_its_like_and_of_no_other(tmp_
     assert read_state(tmp_path / "step-00000004-3").seed == 8
 
 
-def test_one_of_an_earlier_step_is_not_removed_as_it_is_saved(tmp_path: Path) -> None:
+def test_a_new_checkpoint_of_an_earlier_step_is_not_removed(tmp_path: Path) -> None:
     model, optimizer = made()
     kept = checkpoints(tmp_path, keep=1)
     kept.save(state(9), model, optimizer, last_of_phase=False)
@@ -119,7 +119,7 @@ def test_one_of_an_earlier_step_is_not_removed_as_it_is_saved(tmp_path: Path) ->
     assert "step-00000003" in names(tmp_path)
 
 
-def test_leftovers_that_cannot_be_removed_end_no_save_and_go_later(
+def test_leftovers_that_cannot_be_removed_do_not_fail_a_save_and_are_removed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing(folder: Path) -> None:
@@ -143,7 +143,9 @@ def test_leftovers_that_cannot_be_removed_end_no_save_and_go_later(
     assert names(tmp_path) == ["step-00000004"]
 
 
-def test_an_old_checkpoint_that_stays_ends_no_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_checkpoint_that_cannot_be_removed_does_not_fail_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept, (model, optimizer) = checkpoints(tmp_path, keep=1), made()
     rename = Path.rename
 
@@ -158,9 +160,7 @@ def test_an_old_checkpoint_that_stays_ends_no_save(tmp_path: Path, monkeypatch: 
     assert names(tmp_path) == ["step-00000001", "step-00000003"]
 
 
-def test_a_save_that_failed_in_the_background_is_known_before_it_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_background_save_is_reported_before_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, (model, optimizer) = checkpoints(tmp_path, background=True), made()
     with first_process_writes_later(ALONE) as go_on:
         kept.save(state(1), model, optimizer, last_of_phase=False)

@@ -1,4 +1,4 @@
-"""What is damaged, hostile or of another model is refused in words, and nothing is unpickled."""
+"""Damaged, hostile or mismatched checkpoints give a clear error, and nothing is unpickled."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from corpus.store.products import sha256_file
 from tests.trainer.small_run import checkpoints, load, made, saved, state
 
 
-def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path)
     file = next(path.glob("*.safetensors"))
     os.truncate(file, file.stat().st_size - 1)
@@ -26,7 +26,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_single_bit_that_turned_over_is_found(tmp_path: Path) -> None:
+def test_a_single_flipped_bit_is_found(tmp_path: Path) -> None:
     path = saved(tmp_path)
     file = next(path.glob("*.safetensors"))
     raw = bytearray(file.read_bytes())
@@ -73,7 +73,7 @@ def test_a_hostile_state_is_refused(tmp_path: Path, change: Callable[[dict[str, 
 
 
 class Bomb:
-    """Unpickled, it leaves a mark."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

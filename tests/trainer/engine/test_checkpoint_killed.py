@@ -1,4 +1,4 @@
-"""A process that is killed before each change of the disk in turn; run as a program, that process."""
+"""Saving in processes that are killed before each change of the disk in turn. Runs as a program in its own process."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ CHANGES = ("mkdir", "fsync", "rename", "unlink", "rmdir", "open")
 
 
 def kill_before(change: int) -> None:
-    """From now on, this process is killed before its so-manieth change of the disk."""
+    """Kill this process after `change` more changes of the disk."""
     left = [change]
 
     def counting(real: Callable[..., object]) -> Callable[..., object]:
@@ -33,7 +33,7 @@ def kill_before(change: int) -> None:
 
 
 def saves_until_it_survives(folder: Path) -> None:
-    """Saves step 2 over step 1 in child processes that are killed ever later; looks at what each left behind."""
+    """Save step 2 after step 1 in child processes that are killed later and later, and load what each one left."""
     model, optimizer = made()
     train(model, optimizer, 1)
     checkpoints(folder, keep=1).save(state(1), model, optimizer, last_of_phase=False)
@@ -61,7 +61,7 @@ def saves_until_it_survives(folder: Path) -> None:
     print("survived after", len(seen))
 
 
-def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_the_next_save_works(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_leaves_a_complete_checkpoint_and_the_next_save_works(tmp_path: Path) -> None:
     command = [sys.executable, __file__, str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)

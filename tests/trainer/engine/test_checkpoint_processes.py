@@ -1,4 +1,4 @@
-"""Checkpoints of two processes, and on another number of them; run as a program, one of the two."""
+"""Checkpoints of two processes, loaded on one and two. Runs as a program as one of the two."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ from trainer.errors import TrainerError
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What two processes made of a checkpoint that one saved."""
+    """Results of two processes that load a checkpoint of one."""
     folder = tmp_path_factory.mktemp("two")
     model, optimizer = made()
     train(model, optimizer, 2)
@@ -87,7 +87,7 @@ def of_two_processes(folder: Path) -> None:
 def second_has_no_room(
     fails: Checkpoints, distributed: Distributed, model: Small, optimizer: torch.optim.Optimizer
 ) -> str:
-    """Saves while the second process cannot write; what this one says of it."""
+    """Save while the second process cannot write; return the error of this process."""
     real, told = os.fsync, "nothing"
     if distributed.rank == 1:
         os.fsync = no_space  # type: ignore[assignment]
@@ -113,14 +113,14 @@ def test_one_process_loads_exactly_what_two_saved(two: Path) -> None:
     assert same(whole(model, optimizer), load_file(two / "saved_by_two.safetensors"))
 
 
-def test_two_processes_go_on_from_their_own_to_the_bit(two: Path) -> None:
+def test_two_processes_resume_their_own_checkpoint_bit_for_bit(two: Path) -> None:
     assert same(load_file(two / "loaded_again.safetensors"), load_file(two / "saved_by_two.safetensors"))
     assert same(load_file(two / "resumed.safetensors"), load_file(two / "went_on.safetensors"))
     assert not same(load_file(two / "resumed.safetensors"), load_file(two / "loaded_again.safetensors"))
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_one_process_without_room_is_the_same_error_on_both_and_the_next_save_works(
+def test_a_full_disk_on_one_process_is_the_same_error_on_both_and_the_next_save_works(
     two: Path, background: bool
 ) -> None:
     told = [(two / f"told_{rank}_{background}").read_text() for rank in range(2)]

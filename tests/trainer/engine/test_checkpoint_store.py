@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint on disk: any reader of safetensors gives them back; any cut into pieces loads."""
+"""Tensor files of a checkpoint: safetensors reads them, and any split into pieces loads."""
 
 import json
 from itertools import pairwise
@@ -35,7 +35,7 @@ EXTENTS = st.lists(st.integers(1, 5), max_size=3)
 
 
 def filled(shape: list[int], dtype: torch.dtype) -> Tensor:
-    """Every element another one, as far as the type has so many."""
+    """Return a tensor with different elements, as far as the type allows."""
     return torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
 
 
@@ -54,7 +54,7 @@ def read(reader: TensorReader, names_and_shapes: dict[str, Tensor]) -> dict[str,
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(EXTENTS, st.sampled_from(DTYPES), st.booleans()), min_size=1, max_size=5))
-def test_any_tensors_come_back_and_any_reader_of_safetensors_has_them(
+def test_tensors_round_trip_and_safetensors_reads_the_file(
     made: list[tuple[list[int], torch.dtype, bool]],
 ) -> None:
     tensors = {
@@ -83,7 +83,7 @@ def piece_file(path: Path, tensors: dict[str, Tensor], pieces: dict[str, dict[st
 
 
 def in_rows(folder: Path, whole_RC: Tensor, bounds: list[int]) -> list[str]:
-    """One file for each stretch of rows that is not empty, as so many processes would write them."""
+    """Write one file for each non-empty range of rows, as several processes would."""
     files = []
     for rank, (begin, end) in enumerate(pairwise(bounds)):
         if begin < end:
@@ -95,7 +95,7 @@ def in_rows(folder: Path, whole_RC: Tensor, bounds: list[int]) -> list[str]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.lists(st.integers(0, 9), max_size=4))
-def test_any_cut_into_rows_loads(rows: int, columns: int, cuts: list[int]) -> None:
+def test_any_split_into_rows_loads(rows: int, columns: int, cuts: list[int]) -> None:
     whole_RC = filled([rows, columns], torch.float32)
     bounds = sorted([0, rows, *(cut for cut in cuts if cut <= rows)])
     with TemporaryDirectory() as temporary:
@@ -117,7 +117,7 @@ def test_any_cut_into_rows_loads(rows: int, columns: int, cuts: list[int]) -> No
         ({"offset": [0, 0], "size": [2, 2**63]}, "does not say where"),
     ],
 )
-def test_a_piece_that_does_not_fit_is_refused(tmp_path: Path, piece: dict[str, list[int]], told: str) -> None:
+def test_a_piece_outside_its_tensor_is_refused(tmp_path: Path, piece: dict[str, list[int]], told: str) -> None:
     piece_file(tmp_path / "a.safetensors", {"w": torch.zeros(2, 3)}, {"w": piece})
     with pytest.raises(InputError, match=told):
         TensorReader(tmp_path, ["a.safetensors"])

@@ -1,4 +1,4 @@
-"""The run over processes; run as a program, one of two of them."""
+"""Processes, devices and sharding. Runs as a program as one of two processes."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ class Small(nn.Module):
 
 
 def inputs(rank: int) -> Tensor:
-    """More rows for the second process: uneven parts of a batch."""
+    """Return more rows for the second process, so that the parts of the batch are uneven."""
     return torch.randn(3 + 4 * rank, 6, generator=torch.Generator().manual_seed(rank))
 
 
@@ -59,7 +59,7 @@ def loss(model: nn.Module, x_BD: Tensor) -> Tensor:
     return out_BD.float().square().sum()
 
 
-def test_without_torchrun_there_is_one_process_and_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchrun_one_process_runs_without_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in TORCHRUN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MASTER_ADDR", "somewhere")  # clusters set it for everyone
@@ -76,12 +76,12 @@ def test_without_torchrun_there_is_one_process_and_no_group(monkeypatch: pytest.
         assert from_first(distributed, 7) == 7
 
 
-def test_the_place_is_torchruns() -> None:
+def test_ranks_come_from_the_variables_of_torchrun() -> None:
     assert processes._read_ranks(TORCHRUN) == (1, 4, 1)
 
 
 @given(st.sets(st.sampled_from(sorted(TORCHRUN))))
-def test_variables_set_in_part_are_named(missing: set[str]) -> None:
+def test_missing_variables_are_named(missing: set[str]) -> None:
     environment = {name: value for name, value in TORCHRUN.items() if name not in missing}
     if not missing or {"RANK", "WORLD_SIZE"} <= missing:
         processes._read_ranks(environment)
@@ -93,7 +93,7 @@ def test_variables_set_in_part_are_named(missing: set[str]) -> None:
 
 
 @pytest.mark.parametrize("change", [{"RANK": "one"}, {"RANK": "-1"}, {"RANK": "4"}, {"LOCAL_RANK": "2"}, {"RANK": "²"}])
-def test_variables_that_make_no_sense_are_named(change: dict[str, str]) -> None:
+def test_invalid_variables_are_named(change: dict[str, str]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         processes._read_ranks(TORCHRUN | change)
 
@@ -105,13 +105,15 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         processes._device(2)
 
 
-def test_what_is_written_is_the_precision() -> None:
+def test_a_stated_precision_is_used() -> None:
     assert chosen_precision("fp32", ALONE.device) == "fp32"
     assert chosen_precision("bf16", ALONE.device) == "bf16"
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((12, 0), "bf16")])
-def test_bf16_from_ampere_on(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str) -> None:
+def test_auto_is_bf16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert chosen_precision("auto", torch.device("cuda", 0)) == precision
 
@@ -125,7 +127,7 @@ def test_bf16_from_ampere_on(monkeypatch: pytest.MonkeyPatch, capability: tuple[
         (False, {"avx512_bf16": True}, "fp32"),
     ],
 )
-def test_bf16_on_a_cpu_that_multiplies_it(
+def test_auto_is_bf16_on_a_cpu_with_bf16_instructions(
     monkeypatch: pytest.MonkeyPatch, takes: bool, capabilities: dict[str, bool], precision: str
 ) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: takes)
@@ -133,7 +135,7 @@ def test_bf16_on_a_cpu_that_multiplies_it(
     assert chosen_precision("auto", ALONE.device) == precision
 
 
-def test_an_older_torch_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_torch_versions_report_bf16_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
@@ -142,7 +144,7 @@ def test_an_older_torch_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> N
         assert chosen_precision("auto", ALONE.device) == ("bf16" if found else "fp32")
 
 
-def test_one_process_shards_nothing_and_computes_in_bf16_by_autocast() -> None:
+def test_one_process_shards_nothing_and_uses_autocast_for_bf16() -> None:
     model = Small()
     shard(model, ALONE, "bf16", reshard_after_forward=True)
     assert not any(isinstance(parameter, DTensor) for parameter in model.parameters())
@@ -153,7 +155,7 @@ def test_one_process_shards_nothing_and_computes_in_bf16_by_autocast() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method")  # torch's own
-def test_compiling_blocks_leaves_the_names() -> None:
+def test_compiling_blocks_does_not_change_parameter_names() -> None:
     model = Small()
     before = list(model.state_dict())
     compile_blocks(model)
@@ -163,8 +165,8 @@ def test_compiling_blocks_leaves_the_names() -> None:
 
 
 @torch._dynamo.config.patch(recompile_limit=torch._dynamo.config.recompile_limit)  # put back
-def test_each_shape_has_one_graph_of_its_own() -> None:
-    """Planted: `dynamic` left out (two graphs), or torch's own limit (eight)."""
+def test_each_shape_has_its_own_graph() -> None:
+    """Fails without `dynamic=False` (two graphs), or with torch's default limit (eight)."""
     lengths: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[object]) -> Callable[..., object]:
@@ -245,7 +247,7 @@ def trained(distributed: Distributed, precision: Precision) -> dict[str, object]
     return {"out": str(out_BD.dtype), "parameters": sorted(dtypes), "rows": rows, "gradients": gradients}
 
 
-def test_two_processes_have_their_places(two: list[dict[str, object]]) -> None:
+def test_two_processes_have_different_ranks(two: list[dict[str, object]]) -> None:
     assert [each["distributed"] for each in two] == [[0, 2, 0, 2, 0, "cpu"], [1, 2, 1, 2, 1, "cpu"]]
 
 
@@ -266,9 +268,7 @@ def test_text_is_gathered_in_the_order_of_ranks(two: list[dict[str, object]]) ->
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 0.05)])
-def test_gradients_are_the_mean_over_processes_of_one_process(
-    two: list[dict[str, object]], precision: str, tolerance: float
-) -> None:
+def test_gradients_are_averaged_over_processes(two: list[dict[str, object]], precision: str, tolerance: float) -> None:
     model = Small()
     (loss(model, inputs(0)) + loss(model, inputs(1))).backward()  # type: ignore[no-untyped-call]
     for each in two:
@@ -283,7 +283,7 @@ def test_gradients_are_the_mean_over_processes_of_one_process(
             torch.testing.assert_close(gradient, parameter.grad, rtol=0, atol=tolerance * scale)
 
 
-def test_each_process_holds_its_rows(two: list[dict[str, object]]) -> None:
+def test_each_process_holds_a_part_of_the_rows(two: list[dict[str, object]]) -> None:
     rows = [each["fp32"]["rows"]["first.weight"] for each in two]  # type: ignore[index]
     assert rows == [3, 2]
 

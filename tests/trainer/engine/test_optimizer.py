@@ -1,4 +1,4 @@
-"""AdamW: its groups, its arithmetic against the paper's, clipping, and all of it on sharded parameters."""
+"""AdamW: parameter groups, arithmetic, clipping, and the same on sharded parameters."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ SETTINGS = OptimizerSettings(beta1=0.8, beta2=0.9, epsilon=1e-6, weight_decay=0.
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | None, seed: int) -> float:
-    """One step on gradients made up from the seed; the norm."""
+    """Take one step on gradients generated from the seed; return the norm."""
     tokens_BT = torch.randint(SMALL.vocab_size, (2, 8), generator=torch.Generator().manual_seed(seed))
     optimizer.zero_grad()
     model(tokens_BT).float().square().sum().backward()
@@ -43,7 +43,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float | N
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_gains_do_not_decay_nor_does_an_embedding_of_its_own(tied: bool) -> None:
+def test_norm_gains_and_an_untied_embedding_have_no_weight_decay(tied: bool) -> None:
     model = LlamaModel(replace(SMALL, tie_word_embeddings=tied))
     decaying, spared = make_optimizer(model, SETTINGS).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -57,7 +57,7 @@ def test_gains_do_not_decay_nor_does_an_embedding_of_its_own(tied: bool) -> None
     )
 
 
-def test_the_rate_is_0_until_it_is_set_and_then_one_for_all() -> None:
+def test_the_learning_rate_is_0_until_it_is_set_for_all_groups() -> None:
     model = LlamaModel(SMALL)
     optimizer = make_optimizer(model, SETTINGS)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -69,7 +69,7 @@ def test_the_rate_is_0_until_it_is_set_and_then_one_for_all() -> None:
     assert not any(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
-def test_steps_are_those_of_the_paper() -> None:
+def test_steps_match_the_paper() -> None:
     """Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the rate as the schedule's factor."""
     model = LlamaModel(SMALL).double()
     initialize(model, 1, 0.3)
@@ -90,7 +90,7 @@ def test_steps_are_those_of_the_paper() -> None:
             torch.testing.assert_close(parameter.detach(), weights[name], rtol=0, atol=1e-12)
 
 
-def test_the_number_of_threads_changes_no_bit() -> None:
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
     def weights(threads: int) -> list[Tensor]:
         model = LlamaModel(replace(SMALL, vocab_size=5003))  # 80,048 elements, no multiple of a thread's part
         initialize(model, 1, 0.02)
@@ -108,7 +108,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 
 
 def gradients(values: list[list[float] | None], of: Callable[[list[float]], Tensor]) -> list[nn.Parameter]:
-    """Parameters with these gradients, or none."""
+    """Return parameters with these gradients, or without one."""
     made = [nn.Parameter(torch.zeros(len(row or [0]), dtype=torch.float64)) for row in values]
     for parameter, row in zip(made, values, strict=True):
         parameter.grad = None if row is None else of(row)
@@ -119,7 +119,7 @@ ROWS = st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=4) | st.none
 
 
 @given(ROWS, st.floats(1e-3, 1e4))
-def test_clipping_is_torchs(rows: list[list[float] | None], max_norm: float) -> None:
+def test_clipping_matches_torch(rows: list[list[float] | None], max_norm: float) -> None:
     ours, theirs, kept = (gradients(rows, lambda row: torch.tensor(row, dtype=torch.float64)) for _ in range(3))
     norm = clip(iter(ours), max_norm)
     assert norm == nn.utils.clip_grad_norm_(theirs, max_norm).item()
@@ -135,7 +135,7 @@ def test_clipping_is_torchs(rows: list[list[float] | None], max_norm: float) -> 
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
-def test_a_norm_that_is_not_finite_is_told(odd: float) -> None:
+def test_a_norm_that_is_not_finite_is_returned(odd: float) -> None:
     assert not math.isfinite(clip(gradients([[1.0], [odd, 2.0]], torch.DoubleTensor), 1.0))
 
 
@@ -187,6 +187,6 @@ with start() as layout:
 """
 
 
-def test_two_processes_begin_clip_and_step_like_one() -> None:
-    """Sharded parameters begin as parts of the whole ones; angles stay fp32 where FSDP casts what a block is given."""
+def test_two_processes_initialize_clip_and_step_like_one() -> None:
+    """Sharded parameters start equal to parts of the full ones; angles stay fp32 where FSDP casts a block's inputs."""
     torchrun(2, "-c", SHARDED)

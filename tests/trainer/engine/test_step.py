@@ -1,4 +1,4 @@
-"""A step of training against one by hand: each document alone, without a mask, a micro-batch or a process group."""
+"""Training steps against a reference that trains on each document alone, without masks or micro-batches."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ RATES = (0.03, 0.1, 0.01)
 
 
 class Step(NamedTuple):
-    """What a step finds, and the weights that it leaves."""
+    """Measurements of a step, and the weights after it."""
 
     loss: float
     grad_norm: float
@@ -61,7 +61,7 @@ def weights_of(model: LlamaModel) -> dict[str, Tensor]:
 
 
 def by_hand(model: LlamaModel, batches: list[Batch], rates: list[float], settings: OptimizerSettings) -> Iterator[Step]:
-    """The steps on these batches at these rates, in float64."""
+    """Yield the reference steps on these batches at these rates, in float64."""
     model = model.double()
     spared = [parameter for name, parameter in model.named_parameters() if "norm" in name or name == "embedding.weight"]
     matrices = [parameter for parameter in model.parameters() if not any(parameter is each for each in spared)]
@@ -89,7 +89,7 @@ def by_hand(model: LlamaModel, batches: list[Batch], rates: list[float], setting
 
 
 def losses_alone(model: LlamaModel, *row: NDArray[np.integer]) -> Iterator[Tensor]:
-    """The loss of each target that is learned; each segment is a sequence of its own."""
+    """Yield the loss of each target, with each segment as its own sequence."""
     inputs_T, targets_T, segments_T = (torch.from_numpy(each) for each in row)
     for number in range(int(segments_T[-1]) + 1):
         mine_T = segments_T == number
@@ -101,7 +101,7 @@ def losses_alone(model: LlamaModel, *row: NDArray[np.integer]) -> Iterator[Tenso
 
 @pytest.fixture(scope="module")
 def batches() -> Iterator[list[Batch]]:
-    """Three of 7 sequences: uneven documents, seams, and a source of which a takedown has left nothing to learn."""
+    """Yield three batches of 7 sequences, with uneven documents, seams and a source emptied by a takedown."""
     made = {
         "books": documents([[9, 5, 12], [16, 1, 7]]),
         "code": counted([33, 21], 60),
@@ -150,7 +150,7 @@ def agree_with(found: Step, expected: Step, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.0), (3, 2.0), (None, 2.0), (2, None)])
-def test_steps_are_those_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
+def test_steps_match_a_calculation_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
     model, settings = made_model(), SETTINGS.model_copy(update={"clip_norm": clip_norm})
     train_step = train_step_of(model, micro, clip_norm)
     expected = list(by_hand(made_model(), batches, list(RATES), settings))
@@ -165,7 +165,7 @@ def test_steps_are_those_by_hand(batches: list[Batch], micro: int | None, clip_n
 
 
 def state(train_step: TrainStep) -> list[bytes]:
-    """Weights and the optimizer's state, bit by bit."""
+    """Return the bytes of weights and optimizer state."""
     found = []
     for parameter in train_step.model.parameters():
         kept = train_step.optimizer.state[parameter]
@@ -174,7 +174,7 @@ def state(train_step: TrainStep) -> list[bytes]:
     return found
 
 
-def test_a_loss_that_is_no_number_updates_nothing_and_names_its_rows(batches: list[Batch]) -> None:
+def test_a_loss_that_is_not_finite_prevents_the_update_and_names_its_rows(batches: list[Batch]) -> None:
     train_step, (first, batch, _) = train_step_of(made_model(), micro=2), batches
     train_step.learn(first, train_step.agree(first).targets, 0.1)
     token = int(batch.inputs_BT[4, 5])
@@ -190,7 +190,7 @@ def test_a_loss_that_is_no_number_updates_nothing_and_names_its_rows(batches: li
 
 
 @pytest.mark.parametrize("clip_norm", [2.0, None])
-def test_a_gradient_that_is_not_finite_updates_nothing(batches: list[Batch], clip_norm: float | None) -> None:
+def test_a_gradient_that_is_not_finite_prevents_the_update(batches: list[Batch], clip_norm: float | None) -> None:
     train_step, (first, batch, _) = train_step_of(made_model(), clip_norm=clip_norm), batches
     train_step.learn(first, train_step.agree(first).targets, 0.1)
     train_step.model.norm.weight.register_hook(lambda gradient: gradient.abs() * torch.inf)  # type: ignore[no-untyped-call]
@@ -209,8 +209,8 @@ def test_the_forward_pass_runs_in_the_context(batches: list[Batch]) -> None:
     assert inside == [True] * 3
 
 
-def test_a_fit_takes_the_steps_of_its_settings_and_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails if a setting of the optimizer, the rate or the micro-batch is lost on the way from train.yaml."""
+def test_fit_takes_the_steps_of_its_settings_and_records_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a setting of the optimizer, learning rate or micro-batch does not reach the step."""
     config = write_config(
         tmp_path,
         optimizer=json.loads(SETTINGS.model_dump_json()),

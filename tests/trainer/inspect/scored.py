@@ -1,4 +1,4 @@
-"""Corpora whose holdout a test chose, models to score on them, and scores."""
+"""Corpora with chosen holdouts, models to score on them, and scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ def holdout_of(golden: Corpora, name: str) -> Totals:
 
 
 def tokens_of(documents: Documents) -> list[list[int]]:
-    """With EOS; a document of nothing but EOS stays as long as it is."""
+    """Append EOS to each document."""
     return [[*document, EOS] for document in documents]
 
 
 def written(path: Path, documents: Documents, split: str = "holdout") -> TokenShardFile:
-    """A shard of these documents."""
+    """Write a shard of these documents."""
     lengths = [len(each) for each in tokens_of(documents)]
     shard = TokenShard(
         ShardHeader("t" * 64, "r" * 64, "made", "train" if split == "train" else "holdout"),
@@ -51,7 +51,7 @@ def made(
     tokenizer: Path = GOLDEN / "tokenizer.json",
     vocabulary: int = VOCABULARY,
 ) -> Corpora:
-    """A corpus of sources whose holdout lies in the shards given."""
+    """Make a corpus of sources with these holdout shards."""
     sources = {}
     for name, shards in holdouts.items():
         held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
@@ -61,7 +61,7 @@ def made(
 
 
 class Uniform(torch.nn.Module):
-    """Gives each token the same chance."""
+    """Gives each token the same probability."""
 
     def forward(self, tokens_BT: torch.Tensor, mask: object) -> torch.Tensor:
         return torch.zeros(*tokens_BT.shape, 384)
@@ -77,7 +77,7 @@ def scored(
     distributed: Distributed = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """`evaluate` with settings for a small corpus."""
+    """Call `evaluate` with settings for a small corpus."""
     return evaluate(
         model,
         corpora,
@@ -90,7 +90,7 @@ def scored(
 
 
 def read_back(source: TokenSource) -> list[list[int]]:
-    """The documents of a source's holdout, without EOS."""
+    """Return the documents of a source's holdout, without EOS."""
     found = []
     for shard in source.holdout:
         opened = open_token_shard(shard.path)
@@ -100,7 +100,7 @@ def read_back(source: TokenSource) -> list[list[int]]:
 
 
 def score(size: int, rate: float, thin: bool = False) -> SourceScore:
-    """Of a holdout of so many bytes, at so many bits per byte."""
+    """Return a score for a holdout of `size` bytes, at `rate` bits per byte."""
     return SourceScore(
         documents=8,
         holdout_documents=20,
@@ -115,7 +115,7 @@ def score(size: int, rate: float, thin: bool = False) -> SourceScore:
 
 
 def evaluation_row(step: int, after: str, sources: dict[str, SourceScore]) -> EvaluationRow:
-    """An evaluation after so many steps of 1000 tokens."""
+    """Return an evaluation after `step` steps of 1000 tokens."""
     return EvaluationRow(
         step=step,
         after=after,

@@ -1,4 +1,4 @@
-"""The unigram against counting by hand, xz against xz, and the table of it all."""
+"""Baselines against counting by hand and the xz command, and the table of evaluations."""
 
 import importlib.util
 import lzma
@@ -46,7 +46,7 @@ def baselines(golden: Corpora) -> Baselines:
 
 
 def held_out_texts(golden: Corpora, source: str) -> list[str]:
-    """What the golden corpus was made from, by the shards' ids."""
+    """Return the texts that the golden corpus was made from, in the order of the shards."""
     spec = importlib.util.spec_from_file_location("make_golden", GOLDEN.parent / "make_golden.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -57,20 +57,20 @@ def held_out_texts(golden: Corpora, source: str) -> list[str]:
 
 
 def by_hand(train: list[list[int]], held_out: list[list[int]], vocabulary: int) -> float:
-    """Bits of the held-out tokens under add-one counts."""
+    """Return the bits of the held-out tokens under add-one counts."""
     counts = Counter(token for document in train for token in document)
     total = sum(counts.values()) + vocabulary
     return sum(-math.log2((counts[token] + 1) / total) for document in held_out for token in document)
 
 
-def test_unigram_equals_a_calculation_by_hand(tmp_path: Path) -> None:
+def test_unigram_bits_match_a_calculation_by_hand(tmp_path: Path) -> None:
     # Training 1 1 2 EOS: p(1) = 3/15, p(2) = 2/15, p(3) = 1/15, p(EOS) = 2/15.
     corpora = made(tmp_path, {"made": [[[1, 3], [2]]]}, train=[[1, 1, 2]])
     bits = measure_baselines(corpora, None).sources["made"].unigram_bits
     assert bits == pytest.approx(-math.log2(3 / 15 * 1 / 15 * 2 / 15 * 2 / 15 * 2 / 15), rel=1e-12)
 
 
-def test_unigram_reads_its_own_source_a_part_at_a_time(
+def test_unigram_bits_do_not_depend_on_the_block_size(
     golden: Corpora, baselines: Baselines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, source in golden.sources.items():
@@ -82,8 +82,8 @@ def test_unigram_reads_its_own_source_a_part_at_a_time(
     assert measure_baselines(golden, None) == baselines
 
 
-def test_what_a_takedown_overwrote_counts_on_neither_side(tmp_path: Path) -> None:
-    """Planted: its EOS counted, in training, then in the holdout; both fail here."""
+def test_documents_removed_by_a_takedown_do_not_count(tmp_path: Path) -> None:
+    """Fails if its EOS count, in training or in the holdout."""
     gone = [EOS] * 9
     corpora = made(tmp_path, {"made": [[gone, [1, 3]], [gone, [2]]]}, train=[[1, 1, 2], gone, [4]])
     bits = measure_baselines(corpora, None).sources["made"].unigram_bits
@@ -91,7 +91,7 @@ def test_what_a_takedown_overwrote_counts_on_neither_side(tmp_path: Path) -> Non
     assert bits == pytest.approx(expected, rel=1e-12)
 
 
-def test_both_read_the_documents_that_are_scored(golden: Corpora) -> None:
+def test_baselines_read_the_documents_that_are_scored(golden: Corpora) -> None:
     limited = measure_baselines(golden, 300)
     for name, source in golden.sources.items():
         score = scored(Uniform(), golden, tokens_per_source=300).sources[name]
@@ -108,7 +108,7 @@ def test_both_read_the_documents_that_are_scored(golden: Corpora) -> None:
         assert found.unigram_bits == pytest.approx(by_hand(tokens_of(train), held_out, 384), rel=1e-12)
 
 
-def test_xz_equals_the_command_on_the_text(golden: Corpora, baselines: Baselines) -> None:
+def test_xz_bytes_match_the_xz_command(golden: Corpora, baselines: Baselines) -> None:
     if shutil.which("xz") is None:
         pytest.skip("needs the command xz: apt-get install xz-utils")
     for name, found in baselines.sources.items():
@@ -118,7 +118,7 @@ def test_xz_equals_the_command_on_the_text(golden: Corpora, baselines: Baselines
         assert baselines.levels([name]).xz == 8 * len(packed) / len(text)
 
 
-def test_xz_is_left_out_where_text_does_not_come_back(tmp_path: Path) -> None:
+def test_xz_is_missing_if_the_text_does_not_round_trip(tmp_path: Path) -> None:
     found = measure_baselines(made(tmp_path, {"made": [[[66, 67], [68]]]}, vocabulary=384), None).sources["made"]
     assert found.xz_bytes is None
     assert found.xz_missing == "a document decodes to 2 bytes, but its shard says 6"
@@ -129,7 +129,7 @@ def test_a_token_beyond_the_vocabulary_is_an_error(tmp_path: Path) -> None:
         measure_baselines(made(tmp_path, {"made": [[[1]]]}, train=[[40]]), None)
 
 
-def test_progress_reaches_its_end(golden: Corpora) -> None:
+def test_progress_reaches_the_total(golden: Corpora) -> None:
     told: list[tuple[int, int]] = []
     measure_baselines(golden, None, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told) and told[-1][0] == told[-1][1]
@@ -138,12 +138,12 @@ def test_progress_reaches_its_end(golden: Corpora) -> None:
     )
 
 
-def test_baselines_survive_json(baselines: Baselines) -> None:
+def test_baselines_round_trip_through_json(baselines: Baselines) -> None:
     assert Baselines.model_validate_json(baselines.model_dump_json()) == baselines
 
 
 def evaluation(after: str, **rates: float) -> EvaluationRow:
-    """Of sources of 1,000 and 3,000 bytes; the second is thin."""
+    """Return an evaluation of sources of 1,000 and 3,000 bytes; the second is thin."""
     sizes = dict(zip(rates, (1000, 3000), strict=True))
     sources = {name: score(sizes[name], rate, thin=sizes[name] == 3000) for name, rate in rates.items()}
     return evaluation_row(0, after, sources)
@@ -164,7 +164,7 @@ def baseline(size: int, unigram: float, xz_bytes: int | None) -> SourceBaseline:
 MEASURED = Baselines(sources={"books": baseline(1000, 3.0, 250), "web": baseline(3000, 2.0, None)})
 
 
-def test_levels_are_sums_over_sums_where_every_source_has_them() -> None:
+def test_levels_are_weighted_by_bytes_and_need_every_source() -> None:
     assert MEASURED.levels(["books"]) == BaselineLevels(3.0, 2.0)
     assert MEASURED.levels(["books", "web"]) == BaselineLevels(9000 / 4000, None)
     assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == BaselineLevels(None, None)
@@ -172,7 +172,7 @@ def test_levels_are_sums_over_sums_where_every_source_has_them() -> None:
     assert both.levels(["web", "books"]) == BaselineLevels(9000 / 4000, 8 * 700 / 4000)
 
 
-def test_the_table_marks_what_beats_the_unigram() -> None:
+def test_the_table_marks_scores_below_the_unigram() -> None:
     evaluations = [evaluation("before", books=5.0, web=4.0), evaluation("after broad", books=2.0, web=3.0)]
     found = evaluation_table(evaluations, MEASURED)
     assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9"]
@@ -187,7 +187,7 @@ def test_the_table_marks_what_beats_the_unigram() -> None:
     assert "Only the first documents of a holdout, up to 20,000 tokens." in evaluation_table(limited, MEASURED).note
 
 
-def test_a_source_that_one_evaluation_lacks_is_a_dash_there() -> None:
+def test_a_source_missing_from_an_evaluation_is_a_dash() -> None:
     rows = [evaluation_row(0, "before", {}), evaluation_row(9, "after", {"books": score(1000, 2.0)})]
     assert evaluation_table(rows, Baselines()).rows == [["books", "1 kB", "–", "2.000", "–", "–"]]
 
@@ -213,7 +213,7 @@ def test_the_table_fits_a_terminal_and_only_headings_wrap(width: int, lines: int
     assert sorted(" ".join(found[1 : 1 + lines]).split()) == sorted(headings)
 
 
-def test_the_table_does_without_baselines_and_with_hostile_names() -> None:
+def test_the_table_works_without_baselines_and_with_hostile_names() -> None:
     name = "[bold]\x1b[31mred\n" + "x" * 60
     only = evaluation("now", **{name: 5.0, "web": 4.0})
     found = evaluation_table([only], Baselines())

@@ -1,4 +1,4 @@
-"""What a run shows: plain lines where nobody watches, a live one on a terminal, and never a foreign instruction."""
+"""Progress of a run: plain lines, live lines on a terminal, and no control characters."""
 
 import io
 
@@ -13,7 +13,7 @@ CODES = "\\u001b[31m\\u202e\\u0007\\u009b2J"
 
 
 class Clock:
-    """Stands still until told."""
+    """A clock that moves only when set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -51,7 +51,7 @@ def live(out: io.StringIO, width: int) -> RunConsole:
     return RunConsole(False, terminal, clock=Clock())
 
 
-def test_a_plain_line_at_the_first_and_last_step_and_each_ten_seconds() -> None:
+def test_plain_lines_at_the_first_and_last_step_and_every_ten_seconds() -> None:
     clock = Clock()
     console, out = plain(clock)
     with console:
@@ -66,7 +66,7 @@ def test_a_plain_line_at_the_first_and_last_step_and_each_ten_seconds() -> None:
     assert lines[3] == "broad done · epochs: books 0.42 · code 1.10"
 
 
-def test_a_phase_resumed_in_its_middle_begins_with_a_line() -> None:
+def test_a_resumed_phase_begins_with_a_line() -> None:
     console, out = plain(Clock())
     console.phase("broad", 0, 2, first=51, last=80)
     console.step(step_row(1))
@@ -75,14 +75,14 @@ def test_a_phase_resumed_in_its_middle_begins_with_a_line() -> None:
     assert out.getvalue().splitlines()[1].startswith("curated 7/20 · ")
 
 
-def test_time_left_goes_by_tokens_over_the_phases_to_come() -> None:
+def test_the_time_left_includes_the_tokens_of_later_phases() -> None:
     console, out = plain(Clock())
     console.phase("broad", 0, 2, first=1, last=11, tokens_after=380_000)
     console.step(step_row(1, mfu=0.384))
     assert out.getvalue() == "broad 1/11 · loss 5.124 · 2,000 tok/s · MFU 38.4% · lr 2.9e-03 · left 3 min 15 s\n"
 
 
-def test_a_step_that_compiles_does_not_sway_the_time_left() -> None:
+def test_a_slow_first_step_does_not_change_the_time_left() -> None:
     clock = Clock()
     console, out = plain(clock)
     console.phase("broad", 0, 1, first=1, last=103)
@@ -93,7 +93,7 @@ def test_a_step_that_compiles_does_not_sway_the_time_left() -> None:
     assert out.getvalue().splitlines()[-1].endswith("left 50.0 s")
 
 
-def test_evaluation_is_shown_when_it_takes_long_only() -> None:
+def test_only_long_evaluations_are_shown() -> None:
     clock = Clock()
     console, out = plain(clock)
     clock.now += 60
@@ -107,7 +107,7 @@ def test_evaluation_is_shown_when_it_takes_long_only() -> None:
     assert out.getvalue().splitlines() == ["evaluating 10% · left 18.0 s", "evaluating 60% · left 8.0 s"]
 
 
-def test_foreign_text_is_shown_and_not_obeyed() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     console, out = plain(Clock())
     console.phase(HOSTILE, 0, 1, first=1, last=1)
     console.step(step_row(1, epochs={HOSTILE: 0.5}))
@@ -118,7 +118,7 @@ def test_foreign_text_is_shown_and_not_obeyed() -> None:
     assert text.endswith("\nsecond line\n")
 
 
-def test_the_live_lines_show_all_of_it_on_a_terminal() -> None:
+def test_live_lines_show_bar_measurements_and_epochs() -> None:
     out = io.StringIO()
     console = live(out, width=80)
     with console:
@@ -133,7 +133,7 @@ def test_the_live_lines_show_all_of_it_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 200])
-def test_the_live_lines_fit_a_terminal_of_any_width(width: int) -> None:
+def test_live_lines_fit_a_terminal_of_any_width(width: int) -> None:
     out = io.StringIO()
     console = live(out, width)
     console.phase("n" * 60, 0, 2, first=51, last=80)
@@ -144,7 +144,7 @@ def test_the_live_lines_fit_a_terminal_of_any_width(width: int) -> None:
     assert len(lines) == 4 and max(map(len, lines)) <= width
 
 
-def test_the_console_suits_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_lines_need_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert RunConsole(console=Console(force_terminal=True))._live
     assert not RunConsole(console=Console(file=io.StringIO()))._live
@@ -153,7 +153,7 @@ def test_the_console_suits_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not RunConsole(console=Console(force_terminal=True))._live
 
 
-def test_silence_is_complete(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with RunConsole(silent=True) as console:
         console.phase("broad", 0, 1, first=1, last=2)
         console.step(step_row(1))

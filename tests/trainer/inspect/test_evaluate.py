@@ -1,4 +1,4 @@
-"""Bits per byte against a slow oracle, and what they must not depend on."""
+"""Bits per byte against a slow reference, and independence of batches and processes."""
 
 import math
 import threading
@@ -37,14 +37,14 @@ from trainer.model.transformer import initialize
 
 
 def transformer(vocabulary: int = VOCABULARY) -> LlamaModel:
-    """A small model in float64, whose initial weights are large enough for tokens to matter."""
+    """Return a small float64 model with initial weights large enough for tokens to matter."""
     model = LlamaModel(LlamaConfig(2, 16, 2, 1, 8, 24, vocabulary, 10_000.0, 1e-5, False))
     initialize(model, seed=3, initializer_range=0.5)
     return model.double()
 
 
 def oracle_bits(model: torch.nn.Module, documents: Documents, sequence_tokens: int) -> list[float]:
-    """Bits of each document, the model seeing one document's part of one window at a time; 0 if all is EOS."""
+    """Return the bits of each document, scored one window part at a time; 0 if all is EOS."""
     found, at = [], 0  # `at` is the place in the stream of the EOS before the document
     for document in documents:
         stream = [EOS, *document, EOS]
@@ -67,7 +67,7 @@ def golden() -> Corpora:
     return open_corpora({"golden": str(GOLDEN)})
 
 
-def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token(golden: Corpora) -> None:
+def test_a_uniform_model_needs_log2_of_the_vocabulary_per_token(golden: Corpora) -> None:
     evaluation = scored(Uniform(), golden, sequence_tokens=100)
     assert list(evaluation.sources) == ["books", "code", "web"]
     for name, score in evaluation.sources.items():
@@ -86,8 +86,8 @@ def test_a_uniform_model_needs_log2_of_the_vocabulary_for_each_token(golden: Cor
 
 
 @pytest.mark.parametrize("sequence_tokens", [2000, 64, 17])
-def test_equals_the_oracle_document_by_document(golden: Corpora, sequence_tokens: int) -> None:
-    """Planted: a mask of None in `_row_losses`; segments counted after the EOS; `stride - 1`. Each was seen to fail."""
+def test_scores_match_the_oracle_document_by_document(golden: Corpora, sequence_tokens: int) -> None:
+    """Fails with a mask of None in `_row_losses`, with segments counted after EOS, and with `stride - 1`."""
     model = transformer(384)
     evaluation = scored(model, golden, sequence_tokens=sequence_tokens, batch_sequences=3)
     for name, source in golden.sources.items():
@@ -99,7 +99,7 @@ documents_of_any_length = st.lists(st.lists(st.integers(1, VOCABULARY - 1), max_
 
 
 @given(shards=st.lists(documents_of_any_length, min_size=1, max_size=3), sequence_tokens=st.integers(1, 12))
-def test_every_token_is_a_target_once_and_sees_its_own_document_alone(
+def test_every_token_is_a_target_once_and_sees_only_its_own_document(
     shards: list[list[list[int]]], sequence_tokens: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     documents = [each for shard in shards for each in shard]
@@ -119,7 +119,7 @@ def test_every_token_is_a_target_once_and_sees_its_own_document_alone(
     assert (rows.segments_BT[:, 0] == starts[:, 0]).all()
 
 
-def test_neither_batches_nor_the_order_of_sources_change_the_result(golden: Corpora) -> None:
+def test_batch_size_and_order_of_sources_do_not_change_the_result(golden: Corpora) -> None:
     model = transformer(384)
     expected = scored(model, golden, batch_sequences=1)
     for batch_sequences in (2, 7, 1000):
@@ -130,17 +130,17 @@ def test_neither_batches_nor_the_order_of_sources_change_the_result(golden: Corp
 
 
 def near(found: Evaluation, expected: Evaluation) -> bool:
-    """Equal, but for the rounding of sums in another order."""
+    """Return True if equal up to rounding."""
     return {name: score.bits for name, score in found.sources.items()} == pytest.approx(
         {name: score.bits for name, score in expected.sources.items()}, rel=1e-12
     )
 
 
 @pytest.mark.parametrize(("world", "batch_sequences"), [(2, 3), (3, 1), (5, 100)])
-def test_processes_share_the_work_and_stay_in_step(
+def test_processes_share_the_work_in_equally_many_batches(
     golden: Corpora, monkeypatch: pytest.MonkeyPatch, world: int, batch_sequences: int
 ) -> None:
-    """Threads stand for processes; gathering weights would hang were one to run fewer batches than the rest."""
+    """Threads stand for processes. Gathering weights would hang if one ran fewer batches."""
     barrier, said = threading.Barrier(world, timeout=60), {}
 
     def sums(distributed: Distributed, values: list[float]) -> list[float]:
@@ -175,7 +175,7 @@ def test_processes_share_the_work_and_stay_in_step(
     assert rows <= batch_sequences and 0 <= batches * rows - -(-windows_there // world) < batches  # few rows to spare
 
 
-def test_tokens_per_source_takes_whole_documents_from_the_start(tmp_path: Path) -> None:
+def test_tokens_per_source_selects_whole_documents_from_the_start(tmp_path: Path) -> None:
     first, second, third, fourth = [1] * 4, [2, 3], [4] * 5, [5]  # 5, 3, 6 and 2 tokens with EOS
     corpora = made(tmp_path, {"made": [[first, second], [third, fourth]]})
     model = transformer()
@@ -188,10 +188,8 @@ def test_tokens_per_source_takes_whole_documents_from_the_start(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("gone", [(0,), (2,), (4,), (1, 2), (0, 1)])
-def test_a_takedown_takes_its_document_out_and_leaves_all_others_as_they_were(
-    tmp_path: Path, gone: tuple[int, ...]
-) -> None:
-    """Planted: bytes of overwritten documents counted, and EOS behind EOS scored; both fail here."""
+def test_a_takedown_removes_its_document_and_does_not_change_the_others(tmp_path: Path, gone: tuple[int, ...]) -> None:
+    """Fails if bytes of removed documents count, or if EOS after EOS is scored."""
     documents = [[1, 2, 3, 4], [5, 6], [7], [8, 9, 10, 1, 2, 3], [4, 5]]
     left = [[EOS] * len(each) if at in gone else each for at, each in enumerate(documents)]
     model = transformer()
@@ -203,7 +201,7 @@ def test_a_takedown_takes_its_document_out_and_leaves_all_others_as_they_were(
     assert score.bytes == TEXT_BYTES * sum(len(each) for at, each in enumerate(documents) if at not in gone)
 
 
-def test_one_document_is_scored_however_few_tokens_are_allowed(tmp_path: Path) -> None:
+def test_at_least_one_document_is_scored(tmp_path: Path) -> None:
     shards = [[[EOS, EOS], [EOS]], [[EOS], [1, 2, 3], [4]]]
     (score,) = scored(Uniform(), made(tmp_path, {"made": shards}), tokens_per_source=1).sources.values()
     assert (score.documents, score.overwritten, score.tokens) == (1, 3, 4)
@@ -216,13 +214,13 @@ def test_a_source_without_a_holdout_is_left_out(tmp_path: Path) -> None:
     assert nothing.sources == {} and nothing.bits_per_byte is None
 
 
-def test_an_evaluation_survives_json(golden: Corpora) -> None:
+def test_an_evaluation_round_trips_through_json(golden: Corpora) -> None:
     evaluation = scored(Uniform(), golden, tokens_per_source=300)
     assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
     assert (evaluation.sequence_tokens, evaluation.stride_tokens, evaluation.tokens_per_source) == (16, 16, 300)
 
 
-def test_a_model_goes_back_to_training_and_progress_reaches_its_end(golden: Corpora) -> None:
+def test_training_mode_is_restored_and_progress_reaches_the_total(golden: Corpora) -> None:
     told: list[tuple[int, int]] = []
     modes = []
     model = Uniform()

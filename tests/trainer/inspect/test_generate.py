@@ -1,4 +1,4 @@
-"""Generated text: what is drawn, how it is spelled, where it ends."""
+"""Text generation: sampling, decoding and the end of the text."""
 
 import json
 import math
@@ -24,7 +24,7 @@ MULTILINGUAL = "Der Müller\tzählt:\n水车慢慢地转, الأكياس 😀�
 
 
 class Spelling(torch.nn.Module):
-    """Knows one text by heart: gives its tokens, then EOS, whatever stands before; and notes what it was shown."""
+    """Predicts the tokens of one text, then EOS, and records its inputs."""
 
     def __init__(self, script: Sequence[int]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Spelling(torch.nn.Module):
 
 
 class Fixed(torch.nn.Module):
-    """Has the same logits for every token to come."""
+    """Returns the same logits for every token."""
 
     def __init__(self, logits_V: torch.Tensor) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def pieces(
     context_tokens: int = 2048,
     agree: Callable[[int], int] = lambda token: token,
 ) -> list[str]:
-    """What `generate` yields, greedily if nothing else is asked for."""
+    """Return the pieces that `generate` yields; greedy by default."""
     sampling = Sampling(tokens, temperature, top_k, seed)
     return list(generate(model, tokenizer, prompt, sampling, EOS, context_tokens, agree=agree))
 
@@ -76,8 +76,8 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("prompt", ["", "Once", "水"])
-def test_spells_a_text_and_stops_at_eos(tokenizer: Tokenizer, prompt: str) -> None:
-    """Planted: each token decoded by itself; fails at the first character of two bytes."""
+def test_generates_a_text_and_stops_at_eos(tokenizer: Tokenizer, prompt: str) -> None:
+    """Fails if each token is decoded alone, at the first character of two bytes."""
     script = ids_of(tokenizer, MULTILINGUAL)
     found = pieces(Spelling(script), tokenizer, prompt)
     assert "".join(found) == MULTILINGUAL
@@ -85,26 +85,26 @@ def test_spells_a_text_and_stops_at_eos(tokenizer: Tokenizer, prompt: str) -> No
     assert not any("\ufffd" in piece for piece in found)
 
 
-def test_stops_after_so_many_tokens(tokenizer: Tokenizer) -> None:
+def test_stops_after_the_limit_of_tokens(tokenizer: Tokenizer) -> None:
     script = ids_of(tokenizer, "abc 水")
     model = Spelling(script)
     assert "".join(pieces(model, tokenizer, tokens=len(script) - 1)) == "abc \ufffd"  # a character cut short
     assert len(model.seen) == len(script) - 1
 
 
-def test_bytes_that_are_no_character_come_as_u_fffd(tokenizer: Tokenizer) -> None:
+def test_invalid_bytes_come_as_u_fffd(tokenizer: Tokenizer) -> None:
     (first, *_, last) = ids_of(tokenizer, "水")
     letter = ids_of(tokenizer, "a")
     assert "".join(pieces(Spelling([last, *letter, first, *letter]), tokenizer)) == "\ufffda\ufffda"
 
 
-def test_what_would_steer_a_terminal_is_not_printed(tokenizer: Tokenizer) -> None:
+def test_control_characters_come_as_u_fffd(tokenizer: Tokenizer) -> None:
     script = ids_of(tokenizer, "a\x1b[31mb\x07\x00\r\n\tc\x9b\x7f\u202ed")
     assert "".join(pieces(Spelling(script), tokenizer)) == "a\ufffd[31mb\ufffd\ufffd\ufffd\n\tc\ufffd\ufffd\ufffdd"
     assert safe_text("e\u0301 👩‍🌾\n") == "e\u0301 👩‍🌾\n"
 
 
-def test_a_prompt_is_text_behind_eos(tokenizer: Tokenizer) -> None:
+def test_a_prompt_is_read_as_text_after_eos(tokenizer: Tokenizer) -> None:
     model = Spelling(ids_of(tokenizer, "x"))
     pieces(model, tokenizer, "a <|endoftext|> b")
     assert model.seen[0][0] == EOS and EOS not in model.seen[0][1:]
@@ -131,7 +131,7 @@ def test_the_same_seed_draws_the_same_text(tokenizer: Tokenizer) -> None:
     assert model.training
 
 
-def test_draws_by_temperature_and_from_the_top_k_alone(tokenizer: Tokenizer) -> None:
+def test_samples_by_temperature_from_the_top_k(tokenizer: Tokenizer) -> None:
     letters = {letter: ids_of(tokenizer, letter)[0] for letter in "abc"}
     logits_V = torch.full((VOCABULARY,), -30.0)
     for letter, share in (("a", 0.6), ("b", 0.3), ("c", 0.1)):
@@ -149,7 +149,7 @@ def test_draws_by_temperature_and_from_the_top_k_alone(tokenizer: Tokenizer) -> 
     assert shares(1e-300, None) == shares(0.0, None) == shares(5.0, 1) == [1, 0, 0]
 
 
-def test_what_is_agreed_on_is_written_and_ends_the_text(tokenizer: Tokenizer) -> None:
+def test_the_agreed_token_is_used_and_can_end_the_text(tokenizer: Tokenizer) -> None:
     drawn, (x,) = ids_of(tokenizer, "abc"), ids_of(tokenizer, "x")
     heard: list[int] = []
 
@@ -193,7 +193,7 @@ def test_logits_that_are_not_finite_are_an_error(tokenizer: Tokenizer) -> None:
         pieces(Fixed(torch.full((VOCABULARY,), math.nan)), tokenizer)
 
 
-def test_settings_out_of_range_are_refused_before_anything_is_drawn(tokenizer: Tokenizer) -> None:
+def test_settings_out_of_range_are_refused_before_sampling(tokenizer: Tokenizer) -> None:
     model = Spelling([])
     wrong = r"temperature -1.*tokens 0.*top_k 0.*context_tokens 0.*seed -1"
     with pytest.raises(InputError, match=wrong):
@@ -207,7 +207,7 @@ def test_settings_out_of_range_are_refused_before_anything_is_drawn(tokenizer: T
     assert model.seen == []
 
 
-def test_a_broken_tokenizer_is_one_message(tmp_path: Path) -> None:
+def test_a_broken_tokenizer_gives_one_message(tmp_path: Path) -> None:
     for text in ("", "{}", json.dumps({"model": {"type": "none"}})):
         (tmp_path / "tokenizer.json").write_text(text)
         with pytest.raises(InputError, match="cannot load this tokenizer"):

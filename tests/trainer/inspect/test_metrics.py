@@ -1,4 +1,4 @@
-"""The rows of a run: strict, appended, and cut back to a checkpoint whatever a kill has left of the last line."""
+"""Row files: strict rows, appending, and resuming after a kill at any byte."""
 
 import builtins
 import errno
@@ -56,7 +56,7 @@ def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
     assert list(metrics_file(tmp_path / "none").rows()) == []
 
 
-def test_resuming_drops_the_rows_behind_the_checkpoint_and_goes_on(tmp_path: Path) -> None:
+def test_resuming_drops_the_rows_after_the_checkpoint(tmp_path: Path) -> None:
     written(tmp_path, 5)
     file = metrics_file(tmp_path)
     file.resume(3)
@@ -72,9 +72,7 @@ def test_resuming_from_the_beginning_drops_everything(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(min_value=0), step=st.integers(0, 6))
-def test_a_line_torn_anywhere_is_dropped_and_no_other(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, step: int
-) -> None:
+def test_only_an_incomplete_last_line_is_dropped(tmp_path_factory: pytest.TempPathFactory, cut: int, step: int) -> None:
     folder = tmp_path_factory.mktemp("run")
     path = written(folder, 4).path
     whole = path.read_bytes()
@@ -91,9 +89,7 @@ def test_a_line_torn_anywhere_is_dropped_and_no_other(
 
 
 @pytest.mark.parametrize(("lost", "steps"), [(0, [1, 2, 3]), (1, [1, 2, 3]), (2, [1, 3]), (10, [1, 3])])
-def test_writing_without_resuming_keeps_all_and_mends_the_last_line_in_place(
-    tmp_path: Path, lost: int, steps: list[int]
-) -> None:
+def test_writing_without_resuming_repairs_the_last_line_in_place(tmp_path: Path, lost: int, steps: list[int]) -> None:
     path = written(tmp_path, 2).path
     path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
     inode = path.stat().st_ino
@@ -103,7 +99,7 @@ def test_writing_without_resuming_keeps_all_and_mends_the_last_line_in_place(
     assert path.stat().st_ino == inode and path.read_bytes().endswith(b"}\n")
 
 
-def test_the_only_line_torn_leaves_none(tmp_path: Path) -> None:
+def test_an_incomplete_only_line_is_dropped(tmp_path: Path) -> None:
     path = written(tmp_path, 1).path
     path.write_bytes(path.read_bytes()[:20])
     metrics_file(tmp_path).write(step_row(2))
@@ -133,7 +129,7 @@ def test_a_line_torn_by_a_full_disk_is_repaired_by_the_next_write(
 
 
 @pytest.mark.parametrize("garbage", [b"\n", b"{}\n", b"\x00\xff\n", b'{"step": 1, "loss": NaN}\n', b"[1]\n"])
-def test_garbage_before_the_last_line_is_named(tmp_path: Path, garbage: bytes) -> None:
+def test_an_invalid_line_before_the_last_is_an_error(tmp_path: Path, garbage: bytes) -> None:
     path = written(tmp_path, 2).path
     first, second = path.read_bytes().splitlines(True)
     path.write_bytes(first + garbage + second)
@@ -189,8 +185,8 @@ def test_evaluations_resume_like_the_steps(tmp_path: Path) -> None:
     assert (tmp_path / "evaluations.jsonl").is_file()
 
 
-def test_two_that_write_evaluations_at_a_time_lose_none(tmp_path: Path) -> None:
-    """Planted: `write` that first writes the file anew, or that keeps it open."""
+def test_two_writers_of_evaluations_lose_no_row(tmp_path: Path) -> None:
+    """Fails if `write` rewrites the file, or keeps it open."""
     fit, asked, again = (evaluations_file(tmp_path) for _ in range(3))
     fit.resume(0)
     for step, file in enumerate((fit, asked, fit, asked, fit)):
@@ -201,13 +197,13 @@ def test_two_that_write_evaluations_at_a_time_lose_none(tmp_path: Path) -> None:
     assert [row.step for row in fit.rows()] == list(range(8))
 
 
-def test_bits_per_byte_are_sums_over_sums() -> None:
+def test_bits_per_byte_are_total_bits_over_total_bytes() -> None:
     found = evaluation_row(1, "x", {"books": BOOKS, "code": CODE})
     assert (found.bytes, found.bits_per_byte) == (500, 1500 / 500)
     assert evaluation_row(1, "x", {}).bits_per_byte is None
 
 
-def test_tensorboard_shows_the_rows_and_hides_what_was_undone(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_rows_and_hides_dropped_steps(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard: pip install gristmill[tensorboard]")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

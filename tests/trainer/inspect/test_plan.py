@@ -1,4 +1,4 @@
-"""`trainer plan`: every figure of the real curriculum, and what it says of one that the corpora cannot feed."""
+"""`trainer plan`: figures of the real curriculum, and refusal of a corpus that is too small."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     return found
 
 
-def test_the_real_curriculum_before_its_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_real_curriculum_without_a_corpus(capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(RECIPE, [], without_corpus=True, as_json=True)
     plan = _json(capsys)
     total, tokens = 1_040_254_976, 23_998_758_912
@@ -110,7 +110,7 @@ def test_the_sources_of_the_real_curriculum_are_its_recipes() -> None:
         assert set(phase.shares or {}) == named
 
 
-def test_a_corpus_brings_its_vocabulary_and_its_epochs(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vocabulary_and_epochs_come_from_the_corpus(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(small, [], without_corpus=False, as_json=True, vocabulary=7)
     plan = _json(capsys)
     assert (plan["vocabulary"], plan["from_corpora"]) == (384, True)
@@ -130,7 +130,7 @@ def test_a_corpus_brings_its_vocabulary_and_its_epochs(small: Path, capsys: pyte
     assert totals["web"]["tokens"] == before["web"]
 
 
-def test_what_the_tables_say(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables_show_the_figures(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(small, ["cluster.price_per_hour=2"], without_corpus=False, as_json=False)
     told = capsys.readouterr().out
     for expected in (
@@ -147,7 +147,7 @@ def test_what_the_tables_say(small: Path, capsys: pytest.CaptureFixture[str]) ->
     assert max(map(len, told.splitlines())) <= 100
 
 
-def test_what_cannot_be_fed_is_shown_and_refused(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corpus_that_is_too_small_is_shown_and_refused(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     large = ["curriculum.first.tokens=20480"]
     with pytest.raises(InputError, match=r"phase `first`: source `books` holds 2,163 training tokens") as refused:
         show_plan(small, large, without_corpus=False, as_json=False)
@@ -166,7 +166,7 @@ def test_without_a_corpus_shares_must_be_stated(small: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == ""
 
 
-def test_where_no_corpus_is_yet_it_says_how_to_plan(tmp_path: Path) -> None:
+def test_a_missing_corpus_suggests_without_corpus(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"corpus `main`: .*\n.*--without-corpus"):
         show_plan(RECIPE, [f"corpora.main={tmp_path}/none"], without_corpus=False, as_json=False)
 
@@ -189,7 +189,7 @@ def test_without_a_corpus_the_vocabulary_can_be_given(capsys: pytest.CaptureFixt
         ("curriculum.refine.learning_rate.peak=1", "phase `refine`: learning_rate: the previous phase ends"),
     ],
 )
-def test_what_is_written_wrongly_is_refused(assignment: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_are_refused(assignment: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match=re.escape(told)):
         show_plan(RECIPE, [assignment], without_corpus=True, as_json=False)
     assert capsys.readouterr().out == ""
@@ -216,7 +216,7 @@ def _plan(training: Training, held: Mapping[str, int]) -> TrainingPlan:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 99), st.integers(64, 10**5), st.floats(0.01, 10), st.floats(0.01, 10))
-def test_what_must_be_held_is_just_enough(books: int, tokens: int, first: float, second: float) -> None:
+def test_the_needed_tokens_are_the_least_that_suffice(books: int, tokens: int, first: float, second: float) -> None:
     training = read_training(RECIPE, ["cluster.devices=1"])
     phase = training.curriculum[0]
     shares = {"books": books / 100, "code": (100 - books) / 100}
@@ -232,7 +232,7 @@ def test_what_must_be_held_is_just_enough(books: int, tokens: int, first: float,
             resolve(training, _made(needed | {name: needed[name] - 1}))
 
 
-def test_names_from_a_manifest_do_nothing_to_a_terminal(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_in_names_are_escaped_in_tables(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     training = read_training(small, ["curriculum.second.shares=null"])
     name = "bo\x1b[2Joks [red]\u202ered"
     print_plan(_plan(training, {name: 10**6, "code": 10**6}))
@@ -250,7 +250,7 @@ def test_names_from_a_manifest_do_nothing_to_a_terminal(small: Path, capsys: pyt
         ("cluster.devices=1", "moments_bytes", True),
     ],
 )
-def test_how_the_work_is_laid_out_decides_the_memory(small: Path, assignment: str, part: str, more: bool) -> None:
+def test_parallel_settings_change_the_memory(small: Path, assignment: str, part: str, more: bool) -> None:
     held = {"books": 10**6, "code": 10**6}
     written = ["model.num_hidden_layers=4", "cluster.devices=2"]
     plain = _plan(read_training(small, written), held).phases[0].memory

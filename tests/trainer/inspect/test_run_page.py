@@ -1,4 +1,4 @@
-"""The page of a run: the numbers of its rows, small whatever the run's length, and closed to what is foreign."""
+"""Page of a run: numbers, size and escaping."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def evaluation(step: int, after: str, bits: dict[str, float], thin: bool = False
 
 
 def baselines(**levels: tuple[float, float | None]) -> Baselines:
-    """Unigram and xz in bits per byte of 3200 bytes."""
+    """Return baselines of 3200 bytes, given unigram and xz in bits per byte."""
     return Baselines(
         sources={
             name: SourceBaseline(
@@ -79,7 +79,7 @@ def write(
     known: Baselines | None = None,
     phases: Sequence[PhaseMark] = PHASES,
 ) -> str:
-    """The page's markup."""
+    """Write the page; return its HTML."""
     return write_report(folder, "run", phases, steps, evaluations, known or Baselines(), ()).read_text()
 
 
@@ -93,18 +93,18 @@ def specs(markup: str) -> dict[str, Any]:
 
 
 def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """The rows of a spec's data that hold a field."""
+    """Return the data rows of a spec that have a field."""
     here = [row for row in spec.get("data", {}).get("values", ()) if field in row]
     return here + [row for layer in spec.get("layer", ()) for row in values(layer, field)]
 
 
 def texts(markup: str) -> str:
-    """What is read, cells apart from each other."""
+    """Return the visible text, with cells separated."""
     body = re.sub(r"<script.*?</script>|<style.*?</style>", "", markup, flags=re.DOTALL)
     return " ".join(re.sub("<[^>]*>", " ", body).split())
 
 
-def test_the_page_is_the_same_bytes_each_time_and_whole(tmp_path: Path) -> None:
+def test_the_page_is_deterministic_and_written_atomically(tmp_path: Path) -> None:
     rows, before = steps(40), [evaluation(0, "before", {"books": 4.0})]
     first = write_report(tmp_path / "a", "run", PHASES, rows, before, Baselines(), [("It", " was")])
     again = write_report(tmp_path / "b", "run", PHASES, rows, before, Baselines(), [("It", " was")])
@@ -112,7 +112,7 @@ def test_the_page_is_the_same_bytes_each_time_and_whole(tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "a").iterdir()] == ["report.html"]
 
 
-def test_phases_are_marked_where_they_lie(tmp_path: Path) -> None:
+def test_phases_are_marked_at_their_tokens(tmp_path: Path) -> None:
     markup = write(tmp_path, steps(36))
     for name in ("loss", "rate"):
         spec = specs(markup)[name]
@@ -124,13 +124,13 @@ def test_phases_are_marked_where_they_lie(tmp_path: Path) -> None:
     assert "curated 6 of 10 6,000 2.258" in texts(markup)
 
 
-def test_a_phase_to_come_is_not_drawn(tmp_path: Path) -> None:
+def test_a_future_phase_is_not_drawn(tmp_path: Path) -> None:
     spec = specs(write(tmp_path, steps(30)))["loss"]
     assert [each["phase"] for each in spec["layer"][0]["data"]["values"]] == ["broad"]
     assert spec["layer"][1]["data"]["values"] == []
 
 
-def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
+def test_headline_and_table_show_the_numbers_of_the_rows(tmp_path: Path) -> None:
     rows = [
         evaluation(0, "before", {"books": 4.0, "code": 6.0}, thin=True),
         evaluation(30, "after broad", {"books": 3.0, "code": 4.0}, thin=True),
@@ -146,14 +146,14 @@ def test_headline_and_table_say_what_the_rows_say(tmp_path: Path) -> None:
     assert "all 200 B 5.000 2.500* 2.750 2.125 −9.1%" in text
 
 
-def test_of_many_evaluations_the_table_has_those_around_phases(tmp_path: Path) -> None:
+def test_a_long_table_keeps_the_evaluations_at_the_ends_of_phases(tmp_path: Path) -> None:
     rows = [evaluation(step, f"step {step}", {"books": 4.0}) for step in range(0, 36, 5)]
     markup = write(tmp_path, steps(36), rows)
     assert "source holdout step 0 step 30 step 35 books" in texts(markup)
     assert len(values(specs(markup)["bits-0"], "bits")) == 8
 
 
-def test_baselines_are_levels_of_their_source(tmp_path: Path) -> None:
+def test_baselines_are_drawn_as_levels_of_their_source(tmp_path: Path) -> None:
     rows = [evaluation(0, "before", {"books": 4.0, "code": 6.0})]
     markup = write(tmp_path, steps(3), rows, baselines(books=(2.5, 2.25), code=(3.0, None)))
     by_caption = {caption: specs(markup)[name] for name, caption in captions(markup).items() if name.startswith("bits")}
@@ -168,7 +168,7 @@ def captions(markup: str) -> dict[str, str]:
     return {name: texts(caption) for name, caption in found}
 
 
-def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
+def test_hostile_names_and_texts_are_escaped(tmp_path: Path) -> None:
     phases = [PhaseMark(HOSTILE, 1, 2, 0, 2000)]
     rows = [row.model_copy(update={"phase": HOSTILE}) for row in steps(2, HOSTILE, "books")]
     found = [evaluation(2, HOSTILE, {HOSTILE: 3.0, "books": 2.0})]
@@ -188,7 +188,7 @@ def test_foreign_names_and_texts_stay_text(tmp_path: Path) -> None:
         assert "pwned" not in json.dumps(spec)  # in data values only
 
 
-def test_a_long_run_is_drawn_with_few_points(tmp_path: Path) -> None:
+def test_a_long_run_is_drawn_with_limited_points(tmp_path: Path) -> None:
     rows = [step_row(step, 2 + 8 / step, ("books", "code")) for step in range(1, 20_001)]
     rows[9_999] = step_row(10_000, 50.0)
     markup = write(tmp_path, rows)
@@ -217,8 +217,8 @@ def test_points_are_means_over_all_steps_in_order(losses: list[float], most: int
 
 
 @given(st.integers(1, 120), st.floats(-1, 1))
-def test_smoothing_neither_lags_nor_looks_over_a_phase(count: int, slope: float) -> None:
-    """On a straight line it is that line, but for the last steps of a phase."""
+def test_smoothing_does_not_lag_or_cross_phases(count: int, slope: float) -> None:
+    """A straight line stays unchanged, except in the last steps of a phase."""
     losses = [5 + slope * step for step in range(count)]
     found = smoothed(StepColumns(step_row(step, loss) for step, loss in enumerate(losses, 1)).series("loss"))
     inner = [step for step in range(count) if step < min(count, 30) - 3 or 30 <= step < count - 3]
@@ -260,7 +260,7 @@ def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_page_holds_with_little_and_with_much(
+def test_a_page_works_with_few_and_many_rows(
     tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], charts: set[str]
 ) -> None:
     for phases in (PHASES, ()):
@@ -268,7 +268,7 @@ def test_a_page_holds_with_little_and_with_much(
 
 
 def test_every_chart_compiles(tmp_path: Path) -> None:
-    """Vega-Lite itself finds nothing wrong with the specs."""
+    """Vega-Lite accepts the specs."""
     import vl_convert
 
     rows = [evaluation(0, "before", {"books": 4.0, HOSTILE: 5.0}), evaluation(30, "after", {"books": 2.0})]

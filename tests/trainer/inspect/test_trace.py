@@ -1,4 +1,4 @@
-"""`trace` against the truth: each span that it names is found in the text shard, in the document of that id."""
+"""Spans of `trace` against the text shards, looked up by document id."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def corpora(build: Path) -> Corpora:
 
 @pytest.fixture(scope="module")
 def curriculum_over_it(corpora: Corpora) -> Curriculum:
-    """Two phases, of unlike sequences and shares; the second goes on in the second epoch of one source."""
+    """Return two phases with different sequences and shares; the second continues in one source's second epoch."""
     shares = {"books": 0.75, "web": 0.25}
     return curriculum(
         corpora, phase_of_steps(20, 96, 8, "one"), phase_of_steps(5, 515, 6, "two", shares=shares), seed=11
@@ -40,7 +40,7 @@ def curriculum_over_it(corpora: Corpora) -> Curriculum:
 
 @pytest.fixture(scope="module")
 def texts(build: Path) -> dict[str, dict[str, str]]:
-    """The text of each document for training, by source and id."""
+    """Return the text of each training document, by source and id."""
     found: dict[str, dict[str, str]] = {}
     for source in ("books", "web"):
         tables = [
@@ -52,7 +52,7 @@ def texts(build: Path) -> dict[str, dict[str, str]]:
 
 
 def windows(batch: Batch) -> list[list[int]]:
-    """The T + 1 tokens of each row; the last is IGNORED where it is not learned."""
+    """Return the T + 1 tokens of each row; the last is IGNORED if it is no target."""
     ends = batch.targets_BT[:, -1:]
     return np.concatenate([batch.inputs_BT, ends], axis=1).tolist()
 
@@ -71,9 +71,9 @@ STEPS = [1, 13, 20, 21, 25]
 def test_each_span_is_found_in_the_text_shard(
     step: int, corpora: Corpora, curriculum_over_it: Curriculum, texts: dict[str, dict[str, str]]
 ) -> None:
-    """The text of the document, encoded anew, is what the batch holds there; decoded, it is a part of that text.
+    """Encoding the document's text gives the tokens in the batch; decoding them gives a part of the text.
 
-    Fails if `document_first` is counted in the shard in place of the document.
+    Fails if `document_first` is counted from the start of the shard.
     """
     tokenizer = Tokenizer.from_file(str(corpora.tokenizer.path))
     tokenizer.encode_special_tokens = True
@@ -94,8 +94,8 @@ def test_each_span_is_found_in_the_text_shard(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_spans_of_a_row_fill_it(step: int, corpora: Corpora, curriculum_over_it: Curriculum) -> None:
-    """Fails if the last token, which is a target alone, is left out, or if a span runs over its document's end."""
+def test_the_spans_of_a_row_cover_it(step: int, corpora: Corpora, curriculum_over_it: Curriculum) -> None:
+    """Fails if the last token (only a target) is missing, or if a span passes the end of its document."""
     phase = curriculum_over_it.phase_of(step)
     batch = Batches(corpora, phase)[step]
     spans = list(trace(corpora, phase, step))
@@ -119,11 +119,11 @@ def name_at(shard: TokenShardFile, place: int) -> str:
 
 @ON_DISK
 @given(LENGTHS, st.integers(1, 30), st.integers(2, 12), st.integers(1, 12))
-def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int) -> None:
+def test_spans_are_correct_for_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int) -> None:
     """Documents of one token, chunks that cut them, epochs that join.
 
-    Fails if a document that begins where the one before it ends is taken for that one (`side="left"`), or if
-    `document_first` is the place in the sequence.
+    Fails if a document is confused with the one before it at their boundary (`side="left"`), or if `document_first` is
+    the position in the sequence.
     """
     made = Made(documents(lengths, first=1).train)
     with corpora_of({"books": made}, chunk_tokens=chunk) as corpora:
@@ -151,8 +151,8 @@ def test_any_corpus(lengths: list[list[int]], chunk: int, width: int, step: int)
             assert read[:-1] == batches[step].inputs_BT[row].tolist()
 
 
-def test_documents_are_named_in_words(corpora: Corpora, curriculum_over_it: Curriculum) -> None:
-    """Fails if rows that were not asked for are named, or a document twice."""
+def test_documents_of_a_step_are_named(corpora: Corpora, curriculum_over_it: Curriculum) -> None:
+    """Fails if other rows are named, or a document twice."""
     phase = curriculum_over_it.phases[1]
     spans = list(trace(corpora, phase, 22))
     mine = list(dict.fromkeys(f"{span.source} {span.id}" for span in spans if span.row in (1, 4)))
