@@ -50,15 +50,15 @@ def _out_option(written: str) -> str:
     return written
 
 
-def _build_folder(written: str | None, on: str | None) -> Path:
+def _find_build(written: str | None, on: str | None) -> Path:
     """Find a build's folder; for one at s3:// the profile says how to connect."""
-    from corpus.inspect.find_build import build_folder
+    from corpus.inspect.find_build import find_build
 
     if written is None or not written.startswith("s3://"):
-        return build_folder(written)
+        return find_build(written)
     from pipelines.engine.read_profile import read_profile
 
-    return build_folder(written, read_profile(on).access())
+    return find_build(written, read_profile(on).access())
 
 
 def _with_sample(assignments: list[str] | None, sample: str | None) -> list[str]:
@@ -172,7 +172,7 @@ def build(
         profile = profile.model_copy(update={"workers": workers})
     folder = build_corpus(recipe, out=out, profile=profile, assignments=_with_sample(assignments, sample))
 
-    from corpus.inspect.stats_tables import show_build
+    from corpus.inspect.stats import show_build
 
     show_build(folder)
 
@@ -185,7 +185,7 @@ def verify(out: BuildArgument = None, on: OnOption = None) -> None:
     """
     from corpus.inspect.verify import verify_build
 
-    verify_build(_build_folder(out, on))
+    verify_build(_find_build(out, on))
 
 
 @app.command()
@@ -203,10 +203,10 @@ def stats(
 
     Example: corpus stats build/quickstart
     """
-    from corpus.inspect.stats_tables import show_stats
+    from corpus.inspect.stats import show_stats
 
     remote = path is not None and path.startswith("s3://")
-    show_stats(_build_folder(path, on) if remote else Path(path) if path else None, as_json)
+    show_stats(_find_build(path, on) if remote else Path(path) if path else None, as_json)
 
 
 @app.command()
@@ -219,7 +219,7 @@ def report(
 
     Example: corpus report build/quickstart
     """
-    page = _build_folder(out, on) / "report.html"
+    page = _find_build(out, on) / "report.html"
     if not page.is_file():
         raise CorpusError(f"{page}: no such file, because the build is unfinished; run `corpus build` again")
     print(page)
@@ -250,7 +250,7 @@ def explain(
 
     if out is not None and not _may_be_build(out) and _may_be_build(document):
         document, out = out, document
-    show_explanation(_build_folder(out, on), document, as_json)
+    show_explanation(_find_build(out, on), document, as_json)
 
 
 def _may_be_build(written: str) -> bool:
@@ -271,9 +271,9 @@ def diff(
 
     Example: corpus diff build/before build/after --page diff.html
     """
-    from corpus.inspect.diff.diff_tables import show_diff
+    from corpus.inspect.diff.show_diff import show_diff
 
-    show_diff(_build_folder(a, on), _build_folder(b, on), as_json, page)
+    show_diff(_find_build(a, on), _find_build(b, on), as_json, page)
 
 
 @app.command()

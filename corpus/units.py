@@ -1,6 +1,7 @@
 """Parses and formats sizes, counts, percentages and durations."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 
@@ -59,3 +60,14 @@ def human_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    """Sort by count, the largest first, then by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def largest(counts: Mapping[str, int], most: int) -> str:
+    """Return the largest counts in words: `en 1,200, de 7 and 3 more`."""
+    shown = [f"{name} {count:,}" for name, count in list(by_count(counts).items())[:most]]
+    return ", ".join(shown) + (f" and {len(counts) - most:,} more" if len(counts) > most else "")

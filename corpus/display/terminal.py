@@ -5,6 +5,7 @@ console.print(table(["source", "documents"], [["web", 1234567]], title="Sources"
 print_line(console, f"Report: {path}")
 """
 
+import json
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
@@ -13,6 +14,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from corpus.settings import Json
 
 Cell = str | int | Text
 Cells = list[Cell]  # a row of a table
@@ -75,3 +78,8 @@ def _cell(cell: Cell) -> Text:
     if isinstance(cell, Text):
         return cell
     return Text(f"{cell:,}" if isinstance(cell, int) else printable(cell))
+
+
+def print_json(value: Json) -> None:
+    """Print a value as JSON in ASCII, so that nothing in it can steer a terminal."""
+    print(json.dumps(value, indent=2, ensure_ascii=True))

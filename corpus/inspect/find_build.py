@@ -1,56 +1,66 @@
-"""Which build a command means."""
+"""The build that a command means, and its report page."""
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 
-from corpus.errors import InputError
+from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import Access, default_cache
 
 DEFAULT = Path("build")
 
 
-def build_folder(written: str | Path | None, access: Access | None = None) -> Path:
-    """The folder given, or the only build below ./build. Raises InputError if it is none, or not the only one.
+def find_build(out: str | Path | None, access: Access | None = None) -> Path:
+    """Return the folder given, or the only build below ./build. Raises InputError if there is none, or several.
 
-    Of a build at `s3://…` the working copy is the folder, made the same as what lies there; `access` says how to ask.
+    For a build at `s3://…` this is the working copy, after downloading what differs from the bucket with `access`.
     """
-    if written is not None and str(written).startswith("s3://"):
-        return _brought(str(written), access or Access(default_cache()))
-    path = Path(written) if written is not None else None
-    if path is not None:
+    if out is not None and str(out).startswith("s3://"):
+        return _downloaded(str(out), access or Access(default_cache()))
+    builds = sorted(path for path in DEFAULT.glob("*") if is_build(path))
+    listed = "".join(["; builds here:", *(f"\n  {path}" for path in builds)]) if builds else ""
+    if out is not None:
+        path = Path(out)
         if is_build(path):
             return path
-        why = "is not a build's folder" if path.exists() else "no such folder"
-        why = "holds no build (no build.json, no jobs/)" if path.is_dir() else why
-        raise InputError(f"{path}: {why}; expected the output folder of `corpus build`{_listed(_candidates())}")
-    found = _candidates()
-    if len(found) == 1:
-        return found[0]
-    if not found:
+        problem = "not a build's folder" if path.exists() else "no such folder"
+        problem = "holds no build (no build.json, no jobs/)" if path.is_dir() else problem
+        raise InputError(f"{path}: {problem}; expected the output folder of `corpus build`{listed}")
+    if not builds:
         raise InputError("no build below ./build; name a build's folder, or make one with `corpus build RECIPE`")
-    raise InputError(f"{len(found)} builds below ./build; name one{_listed(found)}")
+    if len(builds) > 1:
+        raise InputError(f"{len(builds)} builds below ./build; name one{listed}")
+    return builds[0]
 
 
-def _brought(url: str, access: Access) -> Path:
-    from corpus.fetch.output import open_output, working_copy
+def _downloaded(url: str, access: Access) -> Path:
+    from corpus.fetch.output import open_output, working_copy  # loads s3fs
     from corpus.store.lock import locked
 
     folder = working_copy(url, access.cache, access.s3)
     output = open_output(folder)
     if not any(name.startswith(("build.json", "jobs/")) for name in output.sizes(folder)):
         raise InputError(f"{url}: holds no build (no build.json, no jobs/)")
-    with locked(folder, "a build", "ask on another machine"):  # what it has made and not pushed yet would be gone
+    # A build under way may have files that it has not uploaded yet; they would be lost.
+    with locked(folder, "a build", "ask on another machine"):
         output.pull_all()
     return folder
 
 
 def is_build(path: Path) -> bool:
-    """Whether a build wrote here, finished or not."""
+    """True if a build wrote to this folder, finished or not."""
     return (path / "build.json").is_file() or (path / "jobs").is_dir()
 
 
-def _candidates() -> list[Path]:
-    return sorted(path for path in DEFAULT.glob("*") if is_build(path))
-
-
-def _listed(found: list[Path]) -> str:
-    return "".join(["; builds here:", *(f"\n  {path}" for path in found)]) if found else ""
+def show_report(folder: Path, open_browser: bool) -> None:
+    """Open a build's report in a browser; print its path if there is none, or if it is not to be opened."""
+    page = folder / "report.html"
+    if not page.is_file():
+        raise CorpusError(f"{page}: missing; the build is not finished: run `corpus build` again")
+    # Without a screen, `webbrowser` would start a browser for text inside the terminal.
+    screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")))
+    if open_browser and screen and webbrowser.open(page.resolve().as_uri()):
+        print(f"Opened in your browser: {page}")
+    else:
+        print(page)

@@ -19,7 +19,7 @@ from rich.console import Console
 from corpus.display.terminal import plain_console, print_line
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.output import open_output
-from corpus.inspect.find_build import build_folder
+from corpus.inspect.find_build import find_build
 from corpus.recipe import read_recipe
 from corpus.store.finished_build import BuildFile, read_file
 from corpus.units import human_bytes
@@ -44,7 +44,7 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
     """Print the unused folders, ask, and remove them. Raises InputError or CorpusError before anything is removed."""
     if out is not None and out.startswith("s3://"):
         raise InputError(f"{out}: prune works on local folders only; delete unused folders under jobs/ in the bucket")
-    folder, console = build_folder(out).resolve(), plain_console()
+    folder, console = find_build(out).resolve(), plain_console()
     open_output(folder).require_local("prune")
     with build_lock(folder):
         unused = unused_folders(folder, needed(folder, recipes, read_profile(on), assignments))

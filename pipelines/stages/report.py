@@ -36,14 +36,14 @@ class ReportStage(Job):
         return [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most, rule.source] for rule in rules]
 
     def version_keys(self) -> Mapping[str, Json]:
-        return {"report": REVISION, **versions(["altair", "numpy", "pyarrow", "vl-convert-python"])}
+        return {"report": REVISION, **versions(["jinja2", "numpy", "pyarrow", "vl-convert-python"])}
 
     def work(self, task: Task) -> None:
         from corpus.inspect.report.collect import collect
-        from corpus.inspect.report.render import render
+        from corpus.inspect.report.report_page import report_page
 
         summary = collect(self._evidence(task))
-        for name, text in (("summary.json", summary.text()), ("report.html", render(summary))):
+        for name, text in (("summary.json", summary.text()), ("report.html", report_page(summary))):
             task.new(name).write_text(text, encoding="utf-8", newline="\n")
 
     def _evidence(self, task: Task) -> "Evidence":

@@ -126,7 +126,7 @@ def test_the_command_exits_2_and_writes_nothing(tmp_path: Path, text: str | byte
 
 
 def test_help_loads_no_heavy_library() -> None:
-    heavy = ["torch", "pyarrow", "numba", "datatrove", "fasttext", "tokenizers", "resiliparse", "fastwarc", "altair"]
+    heavy = ["torch", "pyarrow", "numba", "datatrove", "fasttext", "tokenizers", "resiliparse", "fastwarc", "jinja2"]
     code = (
         "import sys, json\nfrom typer.testing import CliRunner\nfrom corpus.cli import app\n"
         "result = CliRunner().invoke(app, ['build', '--help'])\nassert result.exit_code == 0\n"

@@ -1,9 +1,10 @@
 """The report in a real browser, opened from disk: it draws, asks nobody for anything, and runs nothing foreign."""
 
+import html
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from corpus.inspect.report.collect import collect
-from corpus.inspect.report.render import render
+from corpus.inspect.report.report_page import report_page
 from corpus.inspect.report.summary import SourceSummary, Summary, read_summary
 from corpus.store.ledger import Ledger
 from tests.browser import Opened, needs_chromium, open_page
@@ -26,39 +27,38 @@ HOSTILE_SOURCE = f"evil{HOSTILE}<img src=x onerror=window.pwned=2>"
 
 
 @pytest.fixture(scope="module", params=["made", "small"])
-def report_page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with report.html and summary.json: of made sources with hostile names, and of the small build."""
     if request.param == "small":
         return built(tmp_path_factory.getbasetemp())
-    folder = tmp_path_factory.mktemp("report")
+    folder: Path = tmp_path_factory.mktemp("report")
     evidence = make_evidence(folder, ("books", HOSTILE_SOURCE, "web"), 100)
     ledgers = {name: Ledger.of([ledger.json()]) for name, ledger in evidence.ledgers.items()}
     ledgers["clean.web"].add("web", "dropped", f"rule{HOSTILE}", records=2)
     summary = collect(replace(evidence, ledgers=ledgers))
     (folder / "summary.json").write_text(summary.text(), encoding="utf-8")
-    (folder / "report.html").write_text(render(summary), encoding="utf-8")
+    (folder / "report.html").write_text(report_page(summary), encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def opened(report_page: Path) -> Opened:
-    return open_page(report_page / "report.html", hovered="#funnel svg .mark-rect path", number=4 * HOVERED)
+def opened(folder: Path) -> Opened:
+    return open_page(folder / "report.html", hovered="#funnel svg .mark-rect path", number=4 * HOVERED)
 
 
 @pytest.fixture(scope="module")
-def summary(report_page: Path) -> Summary:
-    return read_summary(report_page)
+def summary(folder: Path) -> Summary:
+    return read_summary(folder)
 
 
-def test_it_asks_for_itself_only_and_complains_of_nothing(opened: Opened, report_page: Path) -> None:
-    assert opened.requests == [(report_page / "report.html").as_uri()]
+def test_it_asks_for_itself_only_and_complains_of_nothing(opened: Opened, folder: Path) -> None:
+    assert opened.requests == [(folder / "report.html").as_uri()]
     assert opened.messages == []
 
 
 def test_every_chart_is_drawn(opened: Opened, summary: Summary) -> None:
-    expected = {"whole", "funnel", "ends", "rule-sets", "shares", "languages"}
+    expected = {"whole", "funnel"}
     expected |= {"drops"} if any(rule.dropped for source in summary.sources for rule in source.rules) else set()
-    expected |= {"merges"} if summary.merges else set()
     for number, source in enumerate(summary.sources):
         expected |= {f"lengths-{number}"} if source.lengths else set()
         expected |= {f"hosts-{number}"} if source.hosts else set()
@@ -78,7 +78,7 @@ def test_nothing_foreign_ran_or_became_markup(opened: Opened, summary: Summary) 
 def test_foreign_text_is_shown_as_it_is(opened: Opened, summary: Summary) -> None:
     shown = {source.name for source in summary.sources}
     for source in summary.sources:
-        shown |= {fate.reason for fate in source.fates if fate.outcome in ("skipped", "failed")}
+        shown |= {row.reason for row in source.outcomes if row.outcome in ("skipped", "failed")}
         for example in [*source.kept_examples, *(each for rule in source.rules for each in rule.examples)]:
             shown |= {example.excerpt or "", example.url or example.origin}
         for side in (side for pair in source.duplicates for side in (pair.removed, pair.survivor)):
@@ -118,23 +118,35 @@ def values(spec: Mapping[str, Any], layer: int | None = None) -> list[dict[str, 
     return rows
 
 
-def test_funnel_and_ends_show_the_ledgers_numbers(opened: Opened, summary: Summary) -> None:
+def table(folder: Path, first: str, columns: Sequence[int]) -> list[list[str]]:
+    """Columns of the table whose first column names begin with `first`, as text."""
+    written = (folder / "report.html").read_text(encoding="utf-8")
+    for body in re.findall("<table>(.*?)</table>", written, re.DOTALL):
+        rows = [
+            re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+            for row in re.findall("<tr>(.*?)</tr>", body, re.DOTALL)
+        ]
+        texts = [[html.unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in rows]
+        if " · ".join(texts[0]).startswith(first):
+            return [[row[column] for column in columns] for row in texts[1:]]
+    raise AssertionError(f"no table {first}")
+
+
+def test_funnel_and_ends_show_the_ledgers_numbers(opened: Opened, summary: Summary, folder: Path) -> None:
     funnel = {(row["source"], row["stage"]): row["documents"] for row in values(opened.specs["funnel"])}
-    ends = {(row["source"], row["end"]): row["documents"] for row in values(opened.specs["ends"])}
-    expected, ended = {}, {}
+    expected, ended = {}, []
     for source in summary.sources:
         expected[source.name, "records read"] = records(source, "clean")
         expected[source.name, "passed the rules"] = records(source, "clean", "kept")
         expected[source.name, "not a duplicate"] = records(source, "text", "kept")
         expected[source.name, "in token shards"] = source.train.documents + source.holdout.documents
-        ended[source.name, "training shards"] = source.train.documents
-        ended[source.name, "holdout shards"] = source.holdout.documents
-        ended[source.name, "over quota"] = records(source, "mix", "skipped")
-        ended[source.name, "duplicate"] = records(source, "text", "merged")
-        for end, outcome in (("dropped by a rule", "dropped"), ("skipped", "skipped"), ("failed", "failed")):
-            ended[source.name, end] = records(source, "clean", outcome)
+        ends = [source.train.documents, source.holdout.documents, records(source, "mix", "skipped")]
+        ends += [records(source, "text", "merged")]
+        ends += [records(source, "clean", outcome) for outcome in ("dropped", "skipped", "failed")]
+        ended.append([source.name, *(f"{count:,}" for count in (*ends, sum(ends)))])
+        assert sum(ends) == records(source, "clean")
     assert funnel == expected
-    assert ends == ended
+    assert table(folder, "source · training shards · holdout shards", range(9)) == ended
     assert set(opened.labels["funnel"]) >= {f"{count:,}" for count in expected.values()}
 
 
@@ -158,15 +170,15 @@ def test_the_whole_is_the_ledgers_sums(opened: Opened, summary: Summary) -> None
 
 def records(source: SourceSummary, stage: str, outcome: str | None = None) -> int:
     """A sum over the entries that the summary took over from the ledgers."""
-    return sum(fate.records for fate in source.fates if fate.stage == stage and outcome in (None, fate.outcome))
+    return sum(row.records for row in source.outcomes if row.stage == stage and outcome in (None, row.outcome))
 
 
-def test_drops_and_merges_show_the_ledgers_numbers(opened: Opened, summary: Summary) -> None:
+def test_drops_and_merges_show_the_ledgers_numbers(opened: Opened, summary: Summary, folder: Path) -> None:
     dropped = {
-        (source.name, fate.reason): fate.records
+        (source.name, row.reason): row.records
         for source in summary.sources
-        for fate in source.fates
-        if (fate.stage, fate.outcome) == ("clean", "dropped")
+        for row in source.outcomes
+        if (row.stage, row.outcome) == ("clean", "dropped")
     }
     if dropped:
         credited: Counter[tuple[str, str]] = Counter()
@@ -179,36 +191,34 @@ def test_drops_and_merges_show_the_ledgers_numbers(opened: Opened, summary: Summ
                 told = [row["documents"] for row in told if row["source"] == source.name]
                 assert told == [rule.alone, rule.dropped - rule.alone, max(rule.failing - rule.dropped, 0)]
     merged: Counter[tuple[str, str]] = Counter()
-    for row in values(opened.specs["merges"]) if summary.merges else []:
-        merged[row["source"], row["reason"]] += row["documents"]
+    for source_name, reason, documents in table(folder, "removed from", (0, 2, 3)) if summary.merges else []:
+        merged[source_name, reason] += int(documents.replace(",", ""))
     assert merged == {
-        (source.name, fate.reason): fate.records
+        (source.name, row.reason): row.records
         for source in summary.sources
-        for fate in source.fates
-        if fate.outcome == "merged"
+        for row in source.outcomes
+        if row.outcome == "merged"
     }
 
 
-def test_other_charts_show_the_summarys_numbers(opened: Opened, summary: Summary) -> None:
-    sets = {
-        (row["source"], row["rules"]): (row["would_drop"], row["documents"])
-        for row in values(opened.specs["rule-sets"])
-    }
-    shares = {(row["source"], row["what"]): row["share"] for row in values(opened.specs["shares"])}
-    languages: Counter[str] = Counter()
-    for row in values(opened.specs["languages"]):
-        languages[row["source"]] += row["documents"]
+def test_other_tables_and_charts_show_the_summarys_numbers(opened: Opened, summary: Summary, folder: Path) -> None:
+    sets = table(folder, "source · rule set", (0, 1, 3, 4))
+    assert sets == [
+        [source.name, each.name, f"{each.documents:,}", f"{each.would_drop:,}"]
+        for source in summary.sources
+        for each in source.rule_sets
+    ]
+    shares = table(folder, "source · asked · got", (0, 1, 2))
+    assert shares == [[each.name, f"{each.share_asked:.2%}", f"{each.share_got:.2%}"] for each in summary.sources]
+    languages = table(folder, "source · license", (0, 3, 4))
     for number, source in enumerate(summary.sources):
-        for each in source.rule_sets:
-            assert sets.pop((source.name, each.name)) == (each.would_drop, each.documents)
-        assert shares.pop((source.name, "asked")) == source.share_asked
-        assert shares.pop((source.name, "got")) == source.share_got
-        assert languages[source.name] == sum(source.languages.values()) == records(source, "clean", "kept")
+        assert languages[number][:2] == [source.name, str(len(source.languages))]
+        counted = sum(int(count.replace(",", "")) for count in re.findall(r" ([\d,]*\d)", languages[number][2]))
+        assert counted == sum(source.languages.values()) == records(source, "clean", "kept")
         lengths: Counter[str] = Counter()
         for row in values(opened.specs[f"lengths-{number}"]) if source.lengths else []:
             lengths[row["split"]] += row["documents"]
         assert (lengths["train"], lengths["holdout"]) == (source.train.documents, source.holdout.documents)
-    assert not sets and not shares
 
 
 def test_histograms_show_every_bar_and_bound(opened: Opened, summary: Summary) -> None:
@@ -218,7 +228,7 @@ def test_histograms_show_every_bar_and_bound(opened: Opened, summary: Summary) -
             spec = opened.specs[f"signal-{number}-{index}"]
             found: Counter[tuple[str, float]] = Counter()
             for row in values(spec, 0):
-                found[row["fate"], row["from"]] += row["documents"]
+                found[row["verdict"], row["from"]] += row["documents"]
             starts = signal.edges[:-1]
             expected = Counter({("kept", start): count for start, count in zip(starts, signal.kept, strict=True)})
             expected += Counter(
@@ -227,6 +237,9 @@ def test_histograms_show_every_bar_and_bound(opened: Opened, summary: Summary) -
             assert found == +expected
             bounds = [bound for bound in (signal.at_least, signal.at_most) if bound is not None]
             shown = [row["bound"] for row in values(spec, 2)]
+            if signal.yes_or_no:
+                assert shown == [0.5]
+                continue
             assert shown == [bound for bound in bounds if signal.edges[0] <= bound <= signal.edges[-1]]
             assert shown, "at least one bound is in sight"
             for bound in shown:
@@ -236,14 +249,16 @@ def test_histograms_show_every_bar_and_bound(opened: Opened, summary: Summary) -
 def test_hosts_show_the_summarys_numbers(opened: Opened, summary: Summary) -> None:
     for number, source in enumerate(summary.sources):
         if source.hosts:
-            found = {(row["what"], row["fate"]): row["documents"] for row in values(opened.specs[f"hosts-{number}"], 0)}
+            found = {
+                (row["name"], row["verdict"]): row["documents"] for row in values(opened.specs[f"hosts-{number}"], 0)
+            }
             expected = {(each.host, "kept"): each.kept for each in source.hosts.top[:10]}
             assert found == expected | {(each.host, "dropped"): each.dropped for each in source.hosts.top[:10]}
 
 
-def test_page_is_small_and_the_same_each_time(report_page: Path, summary: Summary) -> None:
-    written = (report_page / "report.html").read_text(encoding="utf-8")
-    assert render(summary) == written
+def test_page_is_small_and_the_same_each_time(folder: Path, summary: Summary) -> None:
+    written = (folder / "report.html").read_text(encoding="utf-8")
+    assert report_page(summary) == written
     assert len(written.encode()) < 1_500_000
     embedded = re.findall(r'<script type="application/json">(.*?)</script>', written)
     assert all(json.loads(each) for each in embedded) and embedded

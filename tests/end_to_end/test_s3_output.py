@@ -175,7 +175,7 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
 def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
     """What a build here has made and not pushed yet would be taken away under it."""
     from corpus.errors import CorpusError
-    from corpus.inspect.find_build import build_folder
+    from corpus.inspect.find_build import find_build
 
     copy = build(recipe, out=URL, profile=Local(workers=1), console=Console(quiet=True))
     own = copy / "jobs" / "text.books-0123456789ab" / "text-00000.parquet"
@@ -189,7 +189,7 @@ def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
     with subprocess.Popen([sys.executable, "-c", program, str(copy)], stdin=pipe, stdout=pipe) as builder:
         assert builder.stdout is not None and builder.stdout.readline() == b"held\n"
         with pytest.raises(CorpusError, match="a build is at work here"):
-            build_folder(URL)
+            find_build(URL)
         builder.communicate(b"")
     assert own.is_file()
 
@@ -199,7 +199,7 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     import boto3
 
     from corpus.errors import CorpusError
-    from corpus.inspect.find_build import build_folder
+    from corpus.inspect.find_build import find_build
     from corpus.inspect.verify import verify_build
 
     copy = build(recipe, out=URL, profile=Local(workers=1), console=Console(quiet=True))
@@ -207,7 +207,7 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     client = boto3.client("s3", endpoint_url=server)
     client.put_object(Bucket="corpora", Key=f"tiny/{first}", Body=b"x" * (copy / first).stat().st_size)
     client.delete_object(Bucket="corpora", Key=f"tiny/{second}")
-    assert build_folder(URL) == copy
+    assert find_build(URL) == copy
     with pytest.raises(CorpusError) as raised:
         verify_build(copy)
     assert first in str(raised.value) and second in str(raised.value) and str(raised.value).startswith(f"{URL}: ")

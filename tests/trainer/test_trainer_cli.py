@@ -184,7 +184,7 @@ def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str], m
 
 
 def test_help_imports_no_heavy_package() -> None:
-    heavy = "{'torch', 'pyarrow', 'numpy', 'altair', 'tokenizers', 'numba', 'datatrove'}"
+    heavy = "{'torch', 'pyarrow', 'numpy', 'jinja2', 'tokenizers', 'numba', 'datatrove'}"
     code = f"""
 import sys
 sys.argv = ["trainer", "--help"]

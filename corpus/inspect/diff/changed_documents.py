@@ -1,7 +1,9 @@
-"""What became of each document in two builds, a source at a time, in bounded memory.
+"""Documents whose outcome differs between two builds, one source at a time, in bounded memory.
 
-A document that both builds have costs some 145 bytes while they are joined. Of a source of more than AT_ONCE documents,
-ranges of ids are compared one after the other; for each, the ids of all its shards are read once more.
+A document in both builds needs about 145 bytes while they are joined. If a source has more than DOCUMENTS_AT_ONCE,
+ranges of ids are compared one after another, and the ids of all its shards are read once for each range.
+
+Legend: D documents of a range, in the order of their ids.
 """
 
 from collections import Counter
@@ -15,167 +17,181 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.inspect.diff.differences import ABSENT, Move, Moved
 from corpus.inspect.report.examples import excerpt
+from corpus.settings import Strict
 from corpus.store.finished_build import Build
 from corpus.store.parquet_tables import row_of
 from corpus.store.token_shards import open_token_shard
 
-AT_ONCE = 5_000_000
+DOCUMENTS_AT_ONCE = 5_000_000
 EXAMPLES = 3  # of a move
 MOVES_WITH_EXAMPLES = 40  # of a source
-TRAIN, HOLDOUT, OVER_QUOTA = 0, 1, 2
-FIRST = {"training shards": TRAIN, "holdout shards": HOLDOUT, "over quota": OVER_QUOTA, ABSENT: 3}
+ABSENT = "not in its input"  # outcome of a document that a build never read
+OUTCOMES = ("training shards", "holdout shards", "over quota", ABSENT)  # the numbers 0 to 3
+TRAIN, HOLDOUT, OVER_QUOTA, NOT_READ = range(4)
 
-Ids = NDArray[np.bytes_]  # 16 bytes each
-Codes = NDArray[np.uint16]
-Place = tuple[Path, int]
-
-
-class Fates:
-    """Numbers for fates, shared by two builds; a document that stands twice in a source has the lower one."""
-
-    def __init__(self) -> None:
-        self.codes = dict(FIRST)
-
-    def code(self, fate: str) -> int:
-        """The number of a fate."""
-        return self.codes.setdefault(fate, len(self.codes))
-
-    def name(self, code: int) -> str:
-        """The fate of a number."""
-        return list(self.codes)[code]
+Ids = NDArray[np.bytes_]  # of 16 bytes each
+Numbers = NDArray[np.uint16]  # of outcomes
 
 
-class Moves(NamedTuple):
-    """What was found of a source."""
+class MovedDocument(Strict):
+    """A document, and where it comes from."""
 
-    moves: tuple[Move, ...]
+    id: str
+    origin: str  # file@offset, in the first build that has it
+    url: str | None
+    excerpt: str | None
+
+
+class Move(Strict):
+    """Documents with one outcome in build a and another in build b, such as `dropped: RULE` or `duplicate: near`."""
+
+    a: str
+    b: str
+    documents: int
+    examples: tuple[MovedDocument, ...]  # of the smallest ids
+
+
+class ComparedDocuments(NamedTuple):
+    """The documents of a source in two builds."""
+
+    moves: tuple[Move, ...]  # the largest first
     same: int
 
 
-class _Slice(NamedTuple):
+class _OutcomeNumbers(dict[str, int]):
+    """Numbers for outcomes, shared by two builds; a document that occurs twice in a source has the lower one."""
+
+    def __init__(self) -> None:
+        super().__init__({name: number for number, name in enumerate(OUTCOMES)})
+
+    def __missing__(self, outcome: str) -> int:
+        self[outcome] = len(self)
+        return self[outcome]
+
+
+class _IdRange(NamedTuple):
     """One of several equal ranges of ids."""
 
     number: int
-    of: int
+    ranges: int
 
-    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+    def mask(self, ids: Ids) -> NDArray[np.bool_]:
+        """True for each id in the range."""
         first = ids.view(np.uint8).reshape(-1, 16)[:, :2].astype(np.int64) @ np.array([256, 1])
-        found: NDArray[np.bool_] = first * self.of // 65536 == self.number
-        return found
+        inside: NDArray[np.bool_] = first * self.ranges // 65536 == self.number
+        return inside
 
 
-def compare(a: Build | None, b: Build | None, source: str) -> Moves:
-    """Counts the documents of a source by their fates in either build; None: the build has no such source."""
-    fates, counts, first = Fates(), Counter[tuple[int, int]](), dict[tuple[int, int], list[bytes]]()
+def compare_documents(a: Build | None, b: Build | None, source: str) -> ComparedDocuments:
+    """Count the documents of a source by their outcomes in both builds; None if a build does not have the source."""
+    numbers, counts, examples = _OutcomeNumbers(), Counter[tuple[int, int]](), dict[tuple[int, int], list[str]]()
     builds = [build for build in (a, b) if build]
-    slices = -(-max(_documents(build, source) for build in builds) // AT_ONCE) or 1
-    for number in range(slices):
-        part = _Slice(number, slices)
-        ids, codes_a, codes_b = _joined(*(_read(build, source, fates, part) for build in (a, b)))
-        pairs, where, sums = np.unique(codes_a * 65536 + codes_b, return_inverse=True, return_counts=True)
+    ranges = -(-max(_documents(build, source) for build in builds) // DOCUMENTS_AT_ONCE) or 1
+    for number in range(ranges):
+        ids_D, a_D, b_D = _joined(*(_read(build, source, numbers, _IdRange(number, ranges)) for build in (a, b)))
+        pairs, pair_D, sums = np.unique(a_D * 65536 + b_D, return_inverse=True, return_counts=True)
         for index, (pair, documents) in enumerate(zip(pairs.tolist(), sums.tolist(), strict=True)):
             move = divmod(pair, 65536)
             counts[move] += documents
-            if move[0] != move[1] and len(first.setdefault(move, [])) < EXAMPLES:
-                chosen = ids[np.flatnonzero(where == index)[: EXAMPLES - len(first[move])]]
-                first[move] += [row.tobytes() for row in chosen.view(np.uint8).reshape(-1, 16)]
+            if move[0] != move[1] and len(examples.setdefault(move, [])) < EXAMPLES:
+                first = np.flatnonzero(pair_D == index)[: EXAMPLES - len(examples[move])]
+                examples[move] += [id_.tobytes().hex() for id_ in ids_D[first].view(np.uint8).reshape(-1, 16)]
     same = sum(documents for (one, other), documents in counts.items() if one == other)
-    moved = sorted(
-        (-documents, fates.name(one), fates.name(other), (one, other))
-        for (one, other), documents in counts.items()
-        if one != other
-    )
-    shown = {identity.hex() for *_, move in moved[:MOVES_WITH_EXAMPLES] for identity in first[move]}
-    places = _found([(build, source) for build in builds], shown)
-    return Moves(
+    names = list(numbers)
+    moves = [(move, documents) for move, documents in counts.items() if move[0] != move[1]]
+    moves.sort(key=lambda item: (-item[1], names[item[0][0]], names[item[0][1]]))
+    shown = {id_ for move, _ in moves[:MOVES_WITH_EXAMPLES] for id_ in examples[move]}
+    found = _find(builds, source, shown)
+    return ComparedDocuments(
         tuple(
             Move(
-                a=one,
-                b=other,
-                documents=-documents,
-                examples=tuple(places[each.hex()] for each in first[move] if each.hex() in places),
+                a=names[one],
+                b=names[other],
+                documents=documents,
+                examples=tuple(found[id_] for id_ in examples[one, other] if id_ in found),
             )
-            for documents, one, other, move in moved
+            for (one, other), documents in moves
         ),
         same,
     )
 
 
 def _documents(build: Build, source: str) -> int:
-    shards = (path for pair in _shards(build, source) for path in pair[:2])
-    return sum(pq.read_metadata(path).num_rows for path in shards)
+    return sum(pq.read_metadata(path).num_rows for path in _measured_shards(build, source))
+
+
+def _measured_shards(build: Build, source: str) -> Iterator[Path]:
+    """Yield the shards of all documents of a source, kept and dropped."""
+    for kept, dropped, _ in _shards(build, source):
+        yield from (kept, dropped)
 
 
 def _shards(build: Build, source: str) -> Iterator[tuple[Path, Path, Path]]:
-    """Kept and dropped documents, and dedup's decisions on the kept ones, task by task."""
-    clean, dedup = build.job("clean", source), build.job("dedup")
-    for task in range(len(clean.tasks)):
-        decisions = dedup.folder / "decisions" / f"{source}-{task:05d}.parquet"
-        yield clean.folder / f"kept-{task:05d}.parquet", clean.folder / f"dropped-{task:05d}.parquet", decisions
+    """Return the shards of kept and dropped documents, and dedup's decisions about the kept ones, task by task."""
+    tables = (build.table("clean", source, name) for name in ("kept", "dropped"))
+    return zip(*tables, build.table("dedup", source, "decisions"), strict=True)
 
 
-def _read(build: Build | None, source: str, fates: Fates, part: _Slice) -> tuple[Ids, Codes]:
-    """The ids of a range, ascending and each once, with their fates."""
-    found: list[tuple[Ids, Codes]] = [(np.empty(0, "S16"), np.empty(0, np.uint16))]
-    for _, dropped, decisions in _shards(build, source) if build else ():
-        for path, column in ((dropped, "rule"), (decisions, "reason")):
-            found.append(_coded(path, column, fates, part))
+def _read(build: Build | None, source: str, numbers: _OutcomeNumbers, part: _IdRange) -> tuple[Ids, Numbers]:
+    """Return the ids of a range, ascending and each once, with the numbers of their outcomes."""
+    found: list[tuple[Ids, Numbers]] = [(np.empty(0, "S16"), np.empty(0, np.uint16))]
     if build:
-        found += _in_shards(build, source, part)
-    ids, codes = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    order = np.lexsort((codes, ids))
-    ids, codes = ids[order], codes[order]
-    fresh = np.ones(len(ids), np.bool_)
-    np.not_equal(ids[1:], ids[:-1], out=fresh[1:])
-    return ids[fresh], codes[fresh]
+        for _, dropped, decisions in _shards(build, source):
+            found.append(_outcomes(dropped, "rule", "dropped", numbers, part))
+            found.append(_outcomes(decisions, "reason", "duplicate", numbers, part))
+        found += _in_token_shards(build, source, part)
+    ids, outcomes = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    # Of several outcomes of one id, keep the lowest number.
+    order = np.lexsort((outcomes, ids))
+    ids, outcomes = ids[order], outcomes[order]
+    first = np.ones(len(ids), np.bool_)
+    np.not_equal(ids[1:], ids[:-1], out=first[1:])
+    return ids[first], outcomes[first]
 
 
-def _coded(path: Path, column: str, fates: Fates, part: _Slice) -> tuple[Ids, Codes]:
-    """A shard's documents by what became of them; one that nothing took is over quota, until a shard has it."""
+def _outcomes(path: Path, column: str, outcome: str, numbers: _OutcomeNumbers, part: _IdRange) -> tuple[Ids, Numbers]:
+    """Return a shard's documents by outcome. Without a reason it is over quota, unless a token shard has them."""
     table = pq.read_table(path, columns=["id", column])
     ids = np.frombuffer(bytes.fromhex("".join(table["id"].to_pylist())), "S16")
-    prefix = "dropped" if column == "rule" else "duplicate"
     encoded = table[column].combine_chunks().cast(pa.string()).dictionary_encode()
-    names = [fates.code(f"{prefix}: {name}") for name in encoded.dictionary.to_pylist()]
-    table_of = np.array([*names, OVER_QUOTA], np.uint16)
-    codes = table_of[pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)]
-    inside = part.holds(ids)
-    return ids[inside], codes[inside]
+    numbered = [numbers[f"{outcome}: {reason}"] for reason in encoded.dictionary.to_pylist()]
+    by_index = np.array([*numbered, OVER_QUOTA], np.uint16)
+    outcomes = by_index[pc.fill_null(encoded.indices, len(numbered)).to_numpy(zero_copy_only=False)]
+    inside = part.mask(ids)
+    return ids[inside], outcomes[inside]
 
 
-def _in_shards(build: Build, source: str, part: _Slice) -> Iterator[tuple[Ids, Codes]]:
-    mix = build.job("mix", source)
-    for code, split in ((TRAIN, "train"), (HOLDOUT, "holdout")):
-        for path in mix.table(split):
+def _in_token_shards(build: Build, source: str, part: _IdRange) -> Iterator[tuple[Ids, Numbers]]:
+    for number, split in ((TRAIN, "train"), (HOLDOUT, "holdout")):
+        for path in build.table("mix", source, split):
             ids = np.ascontiguousarray(open_token_shard(path).ids_D16).view("S16").reshape(-1)
-            ids = ids[part.holds(ids)]
-            yield ids, np.full(len(ids), code, np.uint16)
+            ids = ids[part.mask(ids)]
+            yield ids, np.full(len(ids), number, np.uint16)
 
 
-def _joined(a: tuple[Ids, Codes], b: tuple[Ids, Codes]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
-    """All ids of both, ascending, with the fate in either."""
-    ids = np.union1d(a[0], b[0])
+def _joined(a: tuple[Ids, Numbers], b: tuple[Ids, Numbers]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
+    """Return all ids of both builds, ascending, with the outcome in each."""
+    ids_D = np.union1d(a[0], b[0])
     columns = []
-    for own, codes in (a, b):
-        column = np.full(len(ids), FIRST[ABSENT], np.int64)
-        column[np.searchsorted(ids, own)] = codes
-        columns.append(column)
-    return ids, columns[0], columns[1]
+    for ids, outcomes in (a, b):
+        column_D = np.full(len(ids_D), NOT_READ, np.int64)
+        column_D[np.searchsorted(ids_D, ids)] = outcomes
+        columns.append(column_D)
+    return ids_D, columns[0], columns[1]
 
 
-def _found(places: list[tuple[Build, str]], wanted: set[str]) -> dict[str, Moved]:
-    """Looks the examples up in the first build that has them."""
-    found: dict[str, Moved] = {}
-    for path in (path for build, source in places for each in _shards(build, source) for path in each[:2]):
-        missing = pa.array(sorted(wanted - set(found)), pa.string())
+def _find(builds: list[Build], source: str, ids: set[str]) -> dict[str, MovedDocument]:
+    """Read documents from the first build that has them."""
+    found: dict[str, MovedDocument] = {}
+    for path in (path for build in builds for path in _measured_shards(build, source)):
+        missing = pa.array(sorted(ids - set(found)), pa.string())
         if not len(missing):
             break
         table = pq.read_table(path, columns=["id"])
         for number in pc.indices_nonzero(pc.is_in(table["id"], missing)).to_pylist():
             row = row_of(path, number)
-            found[str(row["id"])] = Moved(
+            found[str(row["id"])] = MovedDocument(
                 id=str(row["id"]),
                 origin=f"{row['origin_file']}@{row['origin_start']}",
                 url=None if row["url"] is None else str(row["url"]),

@@ -1,169 +1,288 @@
-"""`corpus diff A B`: what two builds differ by, from their recipes, summaries, ledgers and shards."""
+"""`corpus diff A B`: compare the recipes, summaries, ledgers and shards of two builds.
+
+In all names, `a` is the first build and `b` the second.
+"""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from pydantic import JsonValue
 
-from corpus.inspect.diff import changed_documents
-from corpus.inspect.diff.differences import (
-    CodeDiff,
-    CountDiff,
-    Diff,
-    FilesDiff,
-    RuleDiff,
-    SettingDiff,
-    SourceDiff,
-    TokenizerDiff,
-)
-from corpus.inspect.report.summary import SourceSummary, read_summary
-from corpus.inspect.report.summary_types import RuleCount
-from corpus.settings import Json
+from corpus.inspect.diff.changed_documents import Move, compare_documents
+from corpus.inspect.report.summary import RuleCount, SourceSummary, read_summary
+from corpus.settings import Strict
 from corpus.store.corpus_manifest import FILE_NAME, TokenizerEntry, open_manifest
-from corpus.store.finished_build import Build, open_build
+from corpus.store.finished_build import Build, BuiltJob, open_build
 from corpus.store.products import read_json
 
-KINDS_OF_CODE_LEFT_OUT = {"report", "manifest"}  # what they write is told by all else
-FIRST_FILES = 3  # names of files that one build alone has
+IGNORED_JOBS = {"report", "manifest"}  # a change in their code shows in their output
+FIRST_FILES = 3  # names of files that only one build read
 
 
-def compare_builds(a: Path, b: Path) -> Diff:
-    """Raises InputError or CorpusError if one of them is no finished build, or is damaged."""
+class SettingDiff(Strict):
+    """A setting of the recipe; None stands for null, and for a setting that one build does not have (`only`)."""
+
+    path: str  # sources.web.rules
+    a: JsonValue
+    b: JsonValue
+    only: Literal["a", "b"] | None = None
+
+
+class CodeDiff(Strict):
+    """A revision of our code, or a version of a library, that affects the output of a kind of job."""
+
+    job: str
+    name: str
+    a: JsonValue
+    b: JsonValue
+
+
+class TokenizerDiff(Strict):
+    """Two tokenizers."""
+
+    sha256_a: str
+    sha256_b: str
+    vocabulary_a: int
+    vocabulary_b: int
+    shared: int | None  # tokens in both vocabularies; None if a tokenizer does not list its vocabulary
+    eos_a: str
+    eos_b: str
+
+
+class CountDiff(Strict):
+    """A count of a source."""
+
+    name: str
+    a: int
+    b: int
+
+    @property
+    def difference(self) -> int:
+        """`b` minus `a`."""
+        return self.b - self.a
+
+
+class FilesDiff(Strict):
+    """Files of a source that only one build read: the other read none with the same name and content."""
+
+    only_a: int
+    only_b: int
+    first_a: tuple[str, ...]  # a few names
+    first_b: tuple[str, ...]
+
+
+class RuleDiff(Strict):
+    """A rule's counts in both builds; a bound of None means that the rule is not in that build's recipe."""
+
+    rule: str
+    bound_a: str | None
+    bound_b: str | None
+    dropped_a: int
+    dropped_b: int
+    failing_a: int
+    failing_b: int
+
+
+class SourceDiff(Strict):
+    """A source of either build, or of both."""
+
+    name: str
+    only: Literal["a", "b"] | None
+    files: FilesDiff | None  # None: the same ones
+    counts: tuple[CountDiff, ...]
+    rules: tuple[RuleDiff, ...]  # those that differ
+    moves: tuple[Move, ...]  # the largest first
+    same: int  # documents with the same outcome in both
+
+    @property
+    def differs(self) -> bool:
+        """True if anything differs."""
+        counts = any(count.difference for count in self.counts)
+        return bool(self.only or self.files or self.rules or self.moves or counts)
+
+    @property
+    def changed_rules(self) -> tuple[RuleDiff, ...]:
+        """Rules that differ, if both builds have the source."""
+        return () if self.only else self.rules
+
+    @property
+    def only_a(self) -> int:
+        """Documents in the shards of the first build, and not in those of the second."""
+        return sum(move.documents for move in self.moves if _in_shards(move.a) and not _in_shards(move.b))
+
+    @property
+    def only_b(self) -> int:
+        """Documents in the shards of the second build, and not in those of the first."""
+        return sum(move.documents for move in self.moves if _in_shards(move.b) and not _in_shards(move.a))
+
+
+class BuildDiff(Strict):
+    """The differences between two builds."""
+
+    format_version: Literal[1] = 1
+    folder_a: str  # as given on the command line
+    folder_b: str
+    name_a: str
+    name_b: str
+    settings: tuple[SettingDiff, ...]
+    code: tuple[CodeDiff, ...]
+    tokenizer: TokenizerDiff | None  # None: the same one
+    sources: tuple[SourceDiff, ...]
+
+    @property
+    def differs(self) -> bool:
+        """True if anything differs."""
+        return bool(self.settings or self.code or self.tokenizer or any(source.differs for source in self.sources))
+
+
+def _in_shards(outcome: str) -> bool:
+    return outcome in ("training shards", "holdout shards")
+
+
+def compare_builds(a: Path, b: Path) -> BuildDiff:
+    """Compare two builds. Raises InputError or CorpusError if one of them is not finished, or damaged."""
     builds = open_build(a), open_build(b)
-    summaries = [read_summary(folder) for folder in (a, b)]
-    of_a, of_b = ({source.name: source for source in summary.sources} for summary in summaries)
-    manifests = [open_manifest(folder / FILE_NAME) for folder in (a, b)]
-    tokenizers = [
-        (folder / each.tokenizer.file, each.tokenizer) for folder, each in zip((a, b), manifests, strict=True)
-    ]
-    return Diff(
+    summaries = read_summary(a), read_summary(b)
+    sources_a, sources_b = ({source.name: source for source in summary.sources} for summary in summaries)
+    names = sorted({*sources_a, *sources_b})
+    return BuildDiff(
         folder_a=str(a),
         folder_b=str(b),
         name_a=summaries[0].name,
         name_b=summaries[1].name,
-        settings=tuple(_settings(_flat(a), _flat(b))),
+        settings=tuple(_settings(_recipe(a), _recipe(b))),
         code=tuple(_code(*builds)),
-        tokenizer=_tokenizer(*tokenizers),
-        sources=tuple(_source(name, builds, of_a.get(name), of_b.get(name)) for name in sorted({*of_a, *of_b})),
+        tokenizer=_tokenizers(a, b),
+        sources=tuple(_source(name, builds, sources_a.get(name), sources_b.get(name)) for name in names),
     )
 
 
-def _flat(folder: Path) -> dict[str, JsonValue]:
-    """The recipe's settings by path; sources go by their names, and a list of plain values is one setting."""
+def _recipe(folder: Path) -> dict[str, JsonValue]:
+    """Return the recipe's settings by path, such as `sources.web.rules`."""
     return dict(_leaves("", read_json(folder / "recipe.json")))
 
 
 def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
-        value = {str(each["name"]): each for each in value if isinstance(each, dict)}
+    """Yield the settings below a path. Lists of named settings (sources) become mappings; others are one setting."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        value = {str(item["name"]): item for item in value if isinstance(item, dict)}
     if not isinstance(value, dict) or not value:
         yield path, value
         return
-    for name, each in sorted(value.items()):
-        yield from _leaves(f"{path}.{name}" if path else name, each)
+    for name, item in sorted(value.items()):
+        yield from _leaves(f"{path}.{name}" if path else name, item)
 
 
 def _settings(a: dict[str, JsonValue], b: dict[str, JsonValue]) -> Iterator[SettingDiff]:
-    """A setting that one release does not know, and that is empty in the other, is no difference."""
+    """Yield the settings that differ. A setting unknown to one release and empty in the other does not count."""
     for path in sorted({*a, *b}):
         only: Literal["a", "b"] | None = None if path in a and path in b else "a" if path in a else "b"
-        if json.dumps(a.get(path) or None if only else a[path]) != json.dumps(b.get(path) or None if only else b[path]):
+        values = [build.get(path) or None if only else build[path] for build in (a, b)]
+        if json.dumps(values[0]) != json.dumps(values[1]):
             yield SettingDiff(path=path, a=a.get(path), b=b.get(path), only=only)
 
 
 def _code(a: Build, b: Build) -> Iterator[CodeDiff]:
-    """Revisions and versions, once a kind of job and pair of values, with the sources that it holds for."""
+    """Yield each change of a revision or version once per kind of job, with the sources if it is not in all of them."""
     others = {job.name: job for job in b.jobs}
-    jobs = [job for job in a.jobs if job.name in others and job.kind not in KINDS_OF_CODE_LEFT_OUT]
-    found: dict[str, tuple[CodeDiff, list[str]]] = {}
+    jobs = [job for job in a.jobs if job.name in others and job.kind not in IGNORED_JOBS]
+    sources: dict[str, list[str]] = {}  # by the change, as JSON
+    changes: dict[str, CodeDiff] = {}
     for job in jobs:
-        told = (each.file.description for each in (job, others[job.name]))
-        one, two = ({"revision": each.revision, **each.versions} for each in told)
-        for name in sorted({*one, *two}):
-            if one.get(name) != two.get(name):
-                row = CodeDiff(job=job.kind, name=name, a=one.get(name), b=two.get(name))
-                found.setdefault(row.model_dump_json(), (row, []))[1].append(job.source)
-    for row, sources in found.values():
-        everywhere = len(sources) == sum(job.kind == row.job for job in jobs)
-        yield row if everywhere else row.model_copy(update={"job": f"{row.job} ({', '.join(sources)})"})
+        one, other = _version_keys(job), _version_keys(others[job.name])
+        for name in sorted({*one, *other}):
+            if one.get(name) != other.get(name):
+                change = CodeDiff(job=job.kind, name=name, a=one.get(name), b=other.get(name))
+                changes[change.model_dump_json()] = change
+                sources.setdefault(change.model_dump_json(), []).append(job.source)
+    for key, change in changes.items():
+        in_all = len(sources[key]) == sum(job.kind == change.job for job in jobs)
+        yield change if in_all else change.model_copy(update={"job": f"{change.job} ({', '.join(sources[key])})"})
 
 
-def _tokenizer(a: tuple[Path, TokenizerEntry], b: tuple[Path, TokenizerEntry]) -> TokenizerDiff | None:
-    if a[1].sha256 == b[1].sha256 and a[1].eos == b[1].eos:
+def _version_keys(job: BuiltJob) -> dict[str, JsonValue]:
+    return {"revision": job.file.description.revision, **job.file.description.versions}
+
+
+def _tokenizers(a: Path, b: Path) -> TokenizerDiff | None:
+    one, other = (open_manifest(folder / FILE_NAME).tokenizer for folder in (a, b))
+    if one.sha256 == other.sha256 and one.eos == other.eos:
         return None
-    words = [_vocabulary(path) for path, _ in (a, b)]
+    words = _vocabulary(a, one), _vocabulary(b, other)
     return TokenizerDiff(
-        sha256_a=a[1].sha256,
-        sha256_b=b[1].sha256,
-        vocabulary_a=a[1].vocabulary,
-        vocabulary_b=b[1].vocabulary,
-        shared=len(words[0] & words[1]) if words[0] and words[1] else None,
-        eos_a=a[1].eos.token,
-        eos_b=b[1].eos.token,
+        sha256_a=one.sha256,
+        sha256_b=other.sha256,
+        vocabulary_a=one.vocabulary,
+        vocabulary_b=other.vocabulary,
+        shared=len(words[0] & words[1]) if all(words) else None,
+        eos_a=one.eos.token,
+        eos_b=other.eos.token,
     )
 
 
-def _vocabulary(path: Path) -> set[str]:
-    model = read_json(path).get("model")
-    found = model.get("vocab") if isinstance(model, dict) else None
-    return set(found) if isinstance(found, dict) else set()
+def _vocabulary(folder: Path, tokenizer: TokenizerEntry) -> set[str]:
+    model = read_json(folder / tokenizer.file).get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    return set(words) if isinstance(words, dict) else set()
 
 
 def _source(name: str, builds: tuple[Build, Build], a: SourceSummary | None, b: SourceSummary | None) -> SourceDiff:
-    found = changed_documents.compare(builds[0] if a else None, builds[1] if b else None, name)
-    counts = [_counts(each) for each in (a, b)]
-    names = dict.fromkeys([*counts[0], *counts[1]])
+    build_a, build_b = builds[0] if a else None, builds[1] if b else None
+    documents = compare_documents(build_a, build_b, name)
+    counts_a, counts_b = _counts(a), _counts(b)
+    names = dict.fromkeys([*counts_a, *counts_b])
     return SourceDiff(
         name=name,
         only=None if a and b else "a" if a else "b",
-        files=_files(builds[0] if a else None, builds[1] if b else None, name),
-        counts=tuple(CountDiff(name=each, a=counts[0].get(each, 0), b=counts[1].get(each, 0)) for each in names),
+        files=_files(_input_files(build_a, name), _input_files(build_b, name)),
+        counts=tuple(CountDiff(name=each, a=counts_a.get(each, 0), b=counts_b.get(each, 0)) for each in names),
         rules=tuple(_rules(a, b)),
-        moves=found.moves,
-        same=found.same,
+        moves=documents.moves,
+        same=documents.same,
     )
 
 
-def _files(a: Build | None, b: Build | None, source: str) -> FilesDiff | None:
-    """What tells two sources of the same settings apart: a recipe's paths are no part of what a build is made of."""
-    of_a, of_b = _read(a, source), _read(b, source)
-    only = sorted(of_a - of_b), sorted(of_b - of_a)
-    first = [tuple(name for name, _ in each[:FIRST_FILES]) for each in only]
-    found = FilesDiff(only_a=len(only[0]), only_b=len(only[1]), first_a=first[0], first_b=first[1])
-    return found if any(only) else None
+def _files(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> FilesDiff | None:
+    """Compare input files: settings alone do not include paths."""
+    only_a, only_b = sorted(a - b), sorted(b - a)
+    if not only_a and not only_b:
+        return None
+    first_a, first_b = (tuple(name for name, _ in files[:FIRST_FILES]) for files in (only_a, only_b))
+    return FilesDiff(only_a=len(only_a), only_b=len(only_b), first_a=first_a, first_b=first_b)
 
 
-def _read(build: Build | None, source: str) -> set[tuple[str, str]]:
-    """Names and SHA-256 of the files that a source was read from; of one that was read elsewhere, its version."""
-    tasks = build.job("fetch", source).tasks if build else ()
-    files = [file for task in tasks for file in cast(list[dict[str, Json]], task.facts["files"])]
+def _input_files(build: Build | None, source: str) -> set[tuple[str, str]]:
+    """Return the name and SHA-256 (or, if its bytes were not fetched, the version) of each input file of a source."""
+    files = (build.job("fetch", source).fetched_files or []) if build else []
     return {(str(file["name"]), str(file["sha256"] or file.get("version"))) for file in files}
 
 
 def _counts(source: SourceSummary | None) -> dict[str, int]:
-    """Records, and where they ended; tokens and bytes of text by split."""
+    """Return records, the places where they ended, and tokens and bytes by split."""
     if source is None:
         return {}
-    splits = (("training", source.train), ("holdout", source.holdout))
-    sizes = {f"{split} {what}": getattr(total, what) for split, total in splits for what in ("tokens", "bytes")}
-    return {"records read": source.records_read, **dict(source.ends()), **sizes}
+    sizes = {
+        f"{name} {unit}": getattr(total, unit)
+        for name, total in (("training", source.train), ("holdout", source.holdout))
+        for unit in ("tokens", "bytes")
+    }
+    return {"records read": source.records_read, **source.ends(), **sizes}
 
 
 def _rules(a: SourceSummary | None, b: SourceSummary | None) -> Iterator[RuleDiff]:
-    """Rules whose bound, credit or refusals changed."""
-    of_a, of_b = ({rule.name: rule for rule in source.rules} if source else dict[str, RuleCount]() for source in (a, b))
-    for name in dict.fromkeys([*of_a, *of_b]):
-        one, other = of_a.get(name), of_b.get(name)
-        figures = [(rule.bound, rule.dropped, rule.failing) if rule else (None, 0, 0) for rule in (one, other)]
-        if figures[0] != figures[1]:
-            yield RuleDiff(
-                rule=name,
-                bound_a=figures[0][0],
-                bound_b=figures[1][0],
-                dropped_a=figures[0][1],
-                dropped_b=figures[1][1],
-                failing_a=figures[0][2],
-                failing_b=figures[1][2],
-            )
+    """Yield the rules whose bound or counts changed."""
+    rules_a, rules_b = ({rule.name: rule for rule in source.rules} if source else {} for source in (a, b))
+    for name in dict.fromkeys([*rules_a, *rules_b]):
+        one, other = _rule_figures(rules_a.get(name)), _rule_figures(rules_b.get(name))
+        if one != other:
+            figures = {f"{field}_a": value for field, value in one.items()}
+            figures |= {f"{field}_b": value for field, value in other.items()}
+            yield RuleDiff.model_validate({"rule": name, **figures})
+
+
+def _rule_figures(rule: RuleCount | None) -> dict[str, str | int | None]:
+    if rule is None:
+        return {"bound": None, "dropped": 0, "failing": 0}
+    return {"bound": rule.bound, "dropped": rule.dropped, "failing": rule.failing}

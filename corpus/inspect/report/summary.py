@@ -1,55 +1,196 @@
-"""summary.json: what a build's report says, as numbers. The page and the terminal tables show nothing else.
+"""summary.json: the numbers of a build's report. The page and the terminal tables show nothing else.
 
 Documents and records are counts. `bytes` are of UTF-8 text, `input_bytes` of files as they lie on disk.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from corpus.errors import InputError
-from corpus.inspect.report.summary_types import (
-    DuplicatePair,
-    Example,
-    Fate,
-    Histogram,
-    Hosts,
-    LengthBucket,
-    Merge,
-    Model,
-    Outlier,
-    OutlyingPart,
-    RuleCount,
-    RulePair,
-    RuleSetCount,
-)
+from corpus.settings import Strict
 from corpus.store.corpus_manifest import ShardEntry, Totals
+from corpus.store.ledger import Entry
 from corpus.store.products import canonical
 
-REVISION = 3  # raise it when a summary or the page of one changes
+REVISION = 4  # raise it when a summary or its page changes
 FORMAT_VERSION: Literal[2] = 2
 FILE_NAME = "summary.json"
+UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
+END_NAMES = {"merged": "duplicate", "dropped": "dropped by a rule"}  # of outcomes; others have their own name
 
 
-class SourceSummary(Model):
-    """All of one source, in the order in which data passes."""
+class OutcomeCount(Strict):
+    """An entry of one of the source's ledgers. Only those of `clean` count `input_bytes` of files."""
+
+    stage: str  # a kind of job
+    outcome: str
+    reason: str
+    records: int
+    input_bytes: int
+    text_bytes: int
+
+    @classmethod
+    def of(cls, stage: str, entry: Entry) -> "OutcomeCount":
+        """Copy a ledger's entry, without its source."""
+        return cls(stage=stage, **{name: value for name, value in entry._asdict().items() if name != "source"})
+
+    @property
+    def end(self) -> str:
+        """Name of the place where these records ended, if their outcome is not `kept`."""
+        return "over quota" if self.reason == "over_quota" else END_NAMES.get(self.outcome, self.outcome)
+
+
+class Example(Strict):
+    """A document to look at: one with the smallest ids among all with its outcome and reason."""
+
+    id: str
+    reason: str  # "" for a kept one
+    value: float | None
+    url: str | None
+    origin: str  # file@offset
+    language: str
+    excerpt: str | None  # None: the text was not kept
+
+
+class RuleCount(Strict):
+    """Documents that failed a rule of the recipe, or a gate before the rules (which has no bound)."""
+
+    name: str
+    bound: str
+    stated_by: str
+    dropped: int  # documents credited to it: it was the first rule that they failed
+    failing: int  # all documents that failed it
+    alone: int = 0  # documents that failed no other rule
+    examples: tuple[Example, ...]
+
+
+class RulePair(Strict):
+    """Documents that failed both of two rules."""
+
+    first: str
+    second: str
+    documents: int
+
+
+class RuleSetCount(Strict):
+    """Documents that would fail a rule set with its published bounds."""
+
+    name: str
+    rules: int
+    rules_in_use: int  # in this source's recipe, there maybe with other bounds
+    documents: int  # for which any of its signals was measured
+    would_drop: int
+
+
+class Histogram(Strict):
+    """Values of a rule's signal; bin i is [edges[i], edges[i + 1]), and the outer bins include all values beyond."""
+
+    rule: str
+    at_least: float | None
+    at_most: float | None
+    logarithmic: bool
+    yes_or_no: bool = False  # two bins: for 0 and for 1
+    edges: tuple[float, ...]
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    not_measured: int
+
+
+class HostCount(Strict):
+    """Documents whose URL has this host."""
+
+    host: str  # in lower case, without its port
+    kept: int  # by the rules
+    dropped: int
+
+
+class HostCounts(Strict):
+    """A source's documents by the hosts of their URLs."""
+
+    top: tuple[HostCount, ...]
+    different: int | None  # None: more than were counted
+    kept: int  # documents of any host
+    dropped: int
+    without: int  # documents with no URL, or with a URL that has no host
+
+
+class LengthBucket(Strict):
+    """Documents of at least this many tokens and less than twice as many."""
+
+    at_least: int
+    train: int
+    holdout: int
+
+
+class Merge(Strict):
+    """Duplicates in one source whose surviving documents are in another (or the same) source."""
+
+    source: str
+    survivor_source: str
+    reason: str  # exact or near
+    documents: int
+
+
+class Excerpt(Strict):
+    """A few lines of one text of a pair of duplicates."""
+
+    id: str
+    source: str
+    url: str | None
+    origin: str
+    from_word: int  # 0: the text's beginning
+    pieces: tuple[tuple[str, bool], ...]  # text, and True if it is in a word n-gram of both texts
+    more: bool  # True if the text goes on
+
+
+class DuplicatePair(Strict):
+    """A duplicate next to the document that survived."""
+
+    reason: str  # exact or near
+    intersection: int  # of their sets of word n-grams
+    union: int
+    removed: Excerpt
+    survivor: Excerpt
+
+
+class Outlier(Strict):
+    """A measure in which one of several similar parts stands out."""
+
+    measure: str
+    value: float
+    median: float
+    score: float  # robust z
+
+
+class OutlyingPart(Strict):
+    """A part of a source's input whose documents are unlike those of the other parts."""
+
+    part: int  # the task of clean
+    documents: int
+    outliers: tuple[Outlier, ...]
+
+
+class SourceSummary(Strict):
+    """All numbers of one source, in the order in which documents pass through the build."""
 
     name: str
     license: str
     priority: int
     files: int
-    fates: tuple[Fate, ...]
+    outcomes: tuple[OutcomeCount, ...] = Field(alias="fates")
     rules: tuple[RuleCount, ...]
-    together: tuple[RulePair, ...] = ()  # the pairs that most often said no together
+    together: tuple[RulePair, ...] = ()  # the most frequent pairs
     rule_sets: tuple[RuleSetCount, ...]
     signals: tuple[Histogram, ...]
     languages: dict[str, int]  # of the documents that the rules kept
-    hosts: Hosts | None = None  # None: no document of it states an address
+    hosts: HostCounts | None = None  # None: no document has a URL
     kept_examples: tuple[Example, ...]
     duplicates: tuple[DuplicatePair, ...] = ()  # removed from this source
-    parts_compared: int = 0  # of its input; 0: too few, or too small, to tell an outlier
+    parts_compared: int = 0  # of its input; 0: too few, or too small, to find outliers
     outlying_parts: tuple[OutlyingPart, ...] = ()
     share_asked: float
     share_got: float
@@ -60,11 +201,11 @@ class SourceSummary(Model):
     lengths: tuple[LengthBucket, ...]
 
     def count(self, stage: str, outcome: str | None = None, reason: str | None = None, field: str = "records") -> int:
-        """The sum of a column over the fates of a stage (None: any)."""
+        """Return the sum of a column over the outcomes of a stage (None: any outcome, any reason)."""
         return sum(
-            getattr(fate, field)
-            for fate in self.fates
-            if fate.stage == stage and outcome in (None, fate.outcome) and reason in (None, fate.reason)
+            getattr(row, field)
+            for row in self.outcomes
+            if row.stage == stage and outcome in (None, row.outcome) and reason in (None, row.reason)
         )
 
     @property
@@ -74,17 +215,17 @@ class SourceSummary(Model):
 
     @property
     def input_bytes(self) -> int:
-        """The bytes of its files."""
+        """Bytes of its files."""
         return self.count("clean", field="input_bytes")
 
     @property
     def passed_rules(self) -> int:
-        """Documents that every rule let through."""
+        """Documents that passed every rule."""
         return self.count("clean", "kept")
 
     @property
     def unique(self) -> int:
-        """Documents left when duplicates are gone."""
+        """Documents that are left after removing duplicates."""
         return self.count("text", "kept")
 
     @property
@@ -94,24 +235,24 @@ class SourceSummary(Model):
 
     @property
     def tokens_short(self) -> int | None:
-        """How many training tokens are missing of those asked for."""
+        """Training tokens that are missing from the number asked for."""
         return None if self.tokens_asked is None else max(0, self.tokens_asked - self.train.tokens)
 
-    def ends(self) -> list[tuple[str, int]]:
-        """Where each record that was read ended, by name; the counts add up to `records_read`."""
-        return [
-            ("training shards", self.count("mix", "kept", "train")),
-            ("holdout shards", self.count("mix", "kept", "holdout")),
-            ("over quota", self.count("mix", "skipped")),
-            ("duplicate", self.count("text", "merged")),
-            ("dropped by a rule", self.count("clean", "dropped")),
-            ("skipped", self.count("clean", "skipped")),
-            ("failed", self.count("clean", "failed")),
-        ]
+    def ends(self) -> dict[str, int]:
+        """Return the records by where they ended; the counts add up to `records_read`."""
+        return {
+            "training shards": self.count("mix", "kept", "train"),
+            "holdout shards": self.count("mix", "kept", "holdout"),
+            "over quota": self.count("mix", "skipped"),
+            "duplicate": self.count("text", "merged"),
+            "dropped by a rule": self.count("clean", "dropped"),
+            "skipped": self.count("clean", "skipped"),
+            "failed": self.count("clean", "failed"),
+        }
 
 
 class ShardRow(ShardEntry):
-    """A token shard, and how much of its source's split it holds."""
+    """A token shard, with its share of its source's split."""
 
     source: str
     share_of_split: float  # of the tokens
@@ -119,8 +260,8 @@ class ShardRow(ShardEntry):
     outliers: tuple[Outlier, ...] = ()
 
 
-class Summary(Model):
-    """A build."""
+class Summary(Strict):
+    """All numbers of a build."""
 
     format_version: Literal[1, 2] = FORMAT_VERSION
     name: str
@@ -133,29 +274,35 @@ class Summary(Model):
     vocabulary: int
     sources: tuple[SourceSummary, ...]
     merges: tuple[Merge, ...]
-    dedup: dict[str, int]  # what was compared, and what was not
+    dedup: dict[str, int]  # counters of dedup's comparisons
     shards: tuple[ShardRow, ...]
 
     def total(self) -> dict[str, int]:
-        """Sums over all sources of the funnel's columns."""
+        """Return the sums of the funnel's columns over all sources."""
         columns = ("records_read", "input_bytes", "passed_rules", "unique", "used")
         return {name: sum(getattr(source, name) for source in self.sources) for name in columns}
 
+    def ends(self) -> dict[str, int]:
+        """Return all sources' records by where they ended."""
+        ends: Counter[str] = Counter()
+        for source in self.sources:
+            ends.update(source.ends())
+        return ends
+
     def text(self) -> str:
-        """The bytes of summary.json."""
-        return canonical(json.loads(self.model_dump_json()))
+        """Return the content of summary.json."""
+        return canonical(json.loads(self.model_dump_json(by_alias=True)))
 
 
 def read_summary(folder: Path) -> Summary:
-    """Reads a build's summary. Raises InputError if it is missing, damaged, or of a newer release."""
+    """Read a build's summary. Raises InputError if it is missing, damaged, or of a newer release."""
     path = folder / FILE_NAME
     try:
         return Summary.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; a build that reached its end has one: build again") from None
+        raise InputError(f"{path}: {error.strerror}; the build is not finished: run `corpus build` again") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}: not a summary of format_version 1 to {FORMAT_VERSION}: {where}: {first['msg']}"
-        ) from None
+        field = ".".join(str(part) for part in first["loc"])
+        expected = f"expected a summary of format_version 1 to {FORMAT_VERSION}"
+        raise InputError(f"{path}: {expected}; {field}: {first['msg']}") from None

@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 from corpus.cli import app
 from corpus.errors import InputError
 from corpus.inspect.diff import changed_documents
-from corpus.inspect.diff.compare import compare_builds
-from corpus.inspect.diff.diff_page import diff_page
-from corpus.inspect.diff.diff_tables import _tables
-from corpus.inspect.diff.differences import ABSENT, Diff, FilesDiff
+from corpus.inspect.diff.changed_documents import ABSENT
+from corpus.inspect.diff.compare import BuildDiff, FilesDiff, compare_builds
+from corpus.inspect.diff.show_diff import diff_page, print_diff
 from corpus.store.finished_build import Build, open_build
 from corpus.store.token_shards import open_token_shard
 from tests.other_build import BOUND, other_built
@@ -30,7 +29,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def found(builds: tuple[Path, Path]) -> Diff:
+def found(builds: tuple[Path, Path]) -> BuildDiff:
     return compare_builds(*builds)
 
 
@@ -50,7 +49,7 @@ def fates(build: Build, source: str) -> dict[str, str]:
     return told
 
 
-def test_every_document_is_told_by_its_fate_in_both(found: Diff, builds: tuple[Path, Path]) -> None:
+def test_every_document_is_told_by_its_fate_in_both(found: BuildDiff, builds: tuple[Path, Path]) -> None:
     for source in found.sources:
         a, b = (fates(open_build(folder), source.name) for folder in builds)
         expected = Counter((a.get(each, ABSENT), b.get(each, ABSENT)) for each in {*a, *b})
@@ -65,7 +64,7 @@ def test_every_document_is_told_by_its_fate_in_both(found: Diff, builds: tuple[P
         assert source.only_b == sum(b[each] in shards and a.get(each) not in shards for each in b)
 
 
-def test_what_was_changed_is_among_the_moves(found: Diff) -> None:
+def test_what_was_changed_is_among_the_moves(found: BuildDiff) -> None:
     books, web = found.sources
     assert any(move.b == "dropped: gopher_quality.mean_word_length" for move in books.moves)
     gone = [move for move in web.moves if move.b == ABSENT]
@@ -75,7 +74,7 @@ def test_what_was_changed_is_among_the_moves(found: Diff) -> None:
     assert urls and all(url and url.startswith("https://books.example/") for url in urls)
 
 
-def test_counts_are_those_of_the_ledgers(found: Diff, builds: tuple[Path, Path]) -> None:
+def test_counts_are_those_of_the_ledgers(found: BuildDiff, builds: tuple[Path, Path]) -> None:
     for source in found.sources:
         counts = {each.name: (each.a, each.b) for each in source.counts}
         for number, build in enumerate(map(open_build, builds)):
@@ -98,7 +97,7 @@ def test_counts_are_those_of_the_ledgers(found: Diff, builds: tuple[Path, Path])
             assert counts["training tokens"][number] == tokens
 
 
-def test_rules_whose_credit_changed(found: Diff, builds: tuple[Path, Path]) -> None:
+def test_rules_whose_credit_changed(found: BuildDiff, builds: tuple[Path, Path]) -> None:
     books = found.sources[0]
     (rule,) = [each for each in books.rules if each.rule == "gopher_quality.mean_word_length"]
     assert (rule.bound_a, rule.bound_b) == ("3..10", f"{BOUND:g}..10")
@@ -109,7 +108,7 @@ def test_rules_whose_credit_changed(found: Diff, builds: tuple[Path, Path]) -> N
     assert (rule.dropped_a, rule.dropped_b) == tuple(credited) and credited[0] == 0 < credited[1]
 
 
-def test_settings_code_and_tokenizers(found: Diff, builds: tuple[Path, Path]) -> None:
+def test_settings_code_and_tokenizers(found: BuildDiff, builds: tuple[Path, Path]) -> None:
     settings = {each.path: (each.a, each.b, each.only) for each in found.settings}
     bound = settings.pop("sources.books.bounds.gopher_quality.mean_word_length.at_least")
     assert bound == (None, BOUND, "b")
@@ -125,27 +124,29 @@ def test_settings_code_and_tokenizers(found: Diff, builds: tuple[Path, Path]) ->
     assert (found.tokenizer.vocabulary_a, found.tokenizer.vocabulary_b) == (400, 380)
 
 
-def test_rules_of_a_source_that_one_build_lacks_did_not_change(found: Diff, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_of_a_source_that_one_build_lacks_did_not_change(
+    found: BuildDiff, capsys: pytest.CaptureFixture[str]
+) -> None:
     books, web = found.sources
     assert books.rules and books.changed_rules == books.rules
     alone = found.model_copy(update={"sources": (books.model_copy(update={"only": "a"}), web)})
     assert web.changed_rules == () == alone.sources[0].changed_rules
     title, heading = "Rules whose bound", "<h2>Rules</h2>"
-    _tables(found)
+    print_diff(found)
     assert title in capsys.readouterr().out and heading in diff_page(found)
-    _tables(alone)
+    print_diff(alone)
     assert title not in capsys.readouterr().out and heading not in diff_page(alone)
 
 
-def test_a_rule_whose_refusals_alone_changed_shows_them(found: Diff, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rule_whose_refusals_alone_changed_shows_them(found: BuildDiff, capsys: pytest.CaptureFixture[str]) -> None:
     books = found.sources[0]
     rule = books.rules[0].model_copy(update={"dropped_a": 7, "dropped_b": 7, "failing_a": 4321, "failing_b": 8765})
-    _tables(found.model_copy(update={"sources": (books.model_copy(update={"rules": (rule,)}),)}))
+    print_diff(found.model_copy(update={"sources": (books.model_copy(update={"rules": (rule,)}),)}))
     (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith(f" books   {rule.rule}")]
     assert line.split()[-5:] == ["7", "7", "+0", "4,321", "8,765"]
 
 
-def test_files_that_one_build_alone_read(found: Diff, builds: tuple[Path, Path], tmp_path: Path) -> None:
+def test_files_that_one_build_alone_read(found: BuildDiff, builds: tuple[Path, Path], tmp_path: Path) -> None:
     books, web = found.sources
     assert books.files is None
     assert web.files == FilesDiff(only_a=1, only_b=0, first_a=("web-b.jsonl.gz",), first_b=())
@@ -161,14 +162,14 @@ def test_files_that_one_build_alone_read(found: Diff, builds: tuple[Path, Path],
     expected = FilesDiff(only_a=1, only_b=6, first_a=names[0], first_b=names[1])
     assert changed.sources[0].files == expected and changed.differs and not changed.settings
     done = CliRunner().invoke(app, ["diff", str(builds[0]), str(other), "--page", str(tmp_path / "d.html")])
-    told = "  books: in A alone 1 (books.jsonl); in B alone 6 (0.jsonl, 1.jsonl, 2.jsonl, …)"
+    told = "  books: only in A 1 (books.jsonl); only in B 6 (0.jsonl, 1.jsonl, 2.jsonl, …)"
     assert told in done.output.splitlines() and "No difference" not in done.output
     page = (tmp_path / "d.html").read_text()
     assert "<h2>Files</h2>" in page and "0.jsonl, 1.jsonl, 2.jsonl" in page
     assert "<h2>Files</h2>" not in diff_page(compare_builds(builds[0], builds[0]))
 
 
-def test_the_other_way_round_is_the_mirror_image(found: Diff, builds: tuple[Path, Path]) -> None:
+def test_the_other_way_round_is_the_mirror_image(found: BuildDiff, builds: tuple[Path, Path]) -> None:
     back = compare_builds(*reversed(builds))
     for one, other in zip(found.sources, back.sources, strict=True):
         assert {(m.a, m.b, m.documents) for m in one.moves} == {(m.b, m.a, m.documents) for m in other.moves}
@@ -177,9 +178,9 @@ def test_the_other_way_round_is_the_mirror_image(found: Diff, builds: tuple[Path
 
 
 def test_in_several_ranges_of_ids_as_in_one(
-    found: Diff, builds: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    found: BuildDiff, builds: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changed_documents, "AT_ONCE", 20)
+    monkeypatch.setattr(changed_documents, "DOCUMENTS_AT_ONCE", 20)
     assert compare_builds(*builds) == found
 
 
@@ -221,7 +222,7 @@ def test_settings_of_another_release_and_its_code(builds: tuple[Path, Path], tmp
     }
 
 
-def test_on_a_terminal_and_as_json(found: Diff, builds: tuple[Path, Path], tmp_path: Path) -> None:
+def test_on_a_terminal_and_as_json(found: BuildDiff, builds: tuple[Path, Path], tmp_path: Path) -> None:
     page = tmp_path / "diff.html"
     a, b = map(str, builds)
     done = CliRunner().invoke(app, ["diff", a, b, "--page", str(page)], catch_exceptions=False)
@@ -238,10 +239,12 @@ def test_on_a_terminal_and_as_json(found: Diff, builds: tuple[Path, Path], tmp_p
     assert max(map(len, tables)) <= 100
     assert page.read_text(encoding="utf-8") == diff_page(found)
     done = CliRunner().invoke(app, ["diff", a, b, "--json"], catch_exceptions=False)
-    assert Diff.model_validate_json(done.output) == found
+    assert BuildDiff.model_validate_json(done.output) == found
 
 
-def test_hostile_names_stay_text(found: Diff, builds: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_names_stay_text(
+    found: BuildDiff, builds: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     files = FilesDiff(only_a=9, only_b=0, first_a=(HOSTILE, "x" * 300), first_b=())
     source = found.sources[1].model_copy(update={"name": HOSTILE, "files": files})
     move = source.moves[0].model_copy(update={"a": HOSTILE})
@@ -249,7 +252,7 @@ def test_hostile_names_stay_text(found: Diff, builds: tuple[Path, Path], capsys:
         update={"name_a": HOSTILE, "folder_b": HOSTILE, "sources": (source.model_copy(update={"moves": (move,)}),)}
     )
     assert "<script>alert" not in diff_page(evil) and "&lt;script&gt;alert" in diff_page(evil)
-    _tables(evil)
+    print_diff(evil)
     output = capsys.readouterr().out
     assert f"{'x' * 79}, …)" in output and "x" * 80 not in output
     assert "\x1b" not in output and "\u202e" not in output and "[bold]" in output

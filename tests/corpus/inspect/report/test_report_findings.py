@@ -1,4 +1,4 @@
-"""Hosts, rules that refuse together, duplicates side by side: against plain recounts of the shards."""
+"""Hosts, rules that fail together, duplicates side by side: compared with plain recounts of the shards."""
 
 from collections import Counter
 from dataclasses import replace
@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.dedup.shingles import shingles
-from corpus.inspect.report import host_counts
+from corpus.inspect.report import counts as report_counts
+from corpus.inspect.report.charts import signal
 from corpus.inspect.report.collect import Evidence, collect
-from corpus.inspect.report.shared_words import Window, side_by_side, words
-from corpus.inspect.report.signal_histograms import Measured, histograms
-from corpus.inspect.report.small_charts import signal
+from corpus.inspect.report.counts import host_counts
+from corpus.inspect.report.rules import MeasuredShards, histograms
+from corpus.inspect.report.shared_words import TextWindow, side_by_side, words
 from corpus.inspect.report.summary import Summary
 from corpus.quality.rule import Rule
 from tests.made_report import HOSTILE, PROSE
@@ -78,22 +79,22 @@ def test_what_is_no_address_has_no_host(tmp_path: Path) -> None:
         "http://a.example\\b",
     ]
     path = urls(tmp_path, "kept.parquet", [*texts, *good, f"http://{'a' * 254}/"])
-    found = host_counts.hosts(Measured([path], []))
+    found = host_counts(MeasuredShards([path], []))
     assert found is not None
     counted = {each.host: each.kept for each in found.top}
     assert counted == {"a.example": 3, "bucket": 1, "[2001:db8::1]": 1}
-    assert host_counts.hosts(Measured([urls(tmp_path, "none.parquet", list(texts[:6]))], [])) is None
+    assert host_counts(MeasuredShards([urls(tmp_path, "none.parquet", list(texts[:6]))], [])) is None
 
 
 def test_more_hosts_than_are_counted_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_counts, "COUNTED_HOSTS", 20)
+    monkeypatch.setattr(report_counts, "COUNTED_HOSTS", 20)
     shards = []
     for number in range(10):
         many: list[str | None] = [f"http://{number}-{each}.example/" for each in range(30)]
         shards.append(
             urls(tmp_path, f"{number}.parquet", [*many, *["http://often.example/"] * 12, "http://rare.example"])
         )
-    found = host_counts.hosts(Measured(shards[:7], shards[7:]))
+    found = host_counts(MeasuredShards(shards[:7], shards[7:]))
     assert found is not None
     assert (found.top[0].host, found.top[0].kept, found.top[0].dropped) == ("often.example", 84, 36)
     assert found.different is None and len(found.top) <= 20
@@ -116,12 +117,15 @@ def test_a_signal_that_is_yes_or_no_has_two_bars(tmp_path: Path) -> None:
     for name, values in (("kept", [0, 0, 0, None]), ("dropped", [1, 1])):
         pq.write_table(pa.table({"robots_noai": pa.array(values, pa.int64())}), tmp_path / name)
     rule = Rule("robots.noai", "robots_noai", at_most=0)
-    (drawn,) = histograms(Measured([tmp_path / "kept"], [tmp_path / "dropped"]), [rule])
+    (drawn,) = histograms(MeasuredShards([tmp_path / "kept"], [tmp_path / "dropped"]), [rule])
     assert drawn.yes_or_no and drawn.not_measured == 1
     assert (drawn.kept, drawn.dropped) == ((3, 0), (0, 2))
-    (rows,) = signal(drawn)["datasets"].values()  # type: ignore[union-attr]
-    rows = {(row["said"], row["fate"]): row["documents"] for row in rows}  # type: ignore[call-overload, index, union-attr, assignment]
-    assert rows == {("no", "kept"): 3, ("yes, refused", "dropped"): 2}
+    bars, shaded, lines = ([*layer["data"]["values"]] for layer in signal(drawn)["layer"])  # type: ignore[call-overload, index, union-attr]
+    assert {(row["range"], row["verdict"]): row["documents"] for row in bars} == {
+        ("no", "kept"): 3,
+        ("yes", "dropped"): 2,
+    }
+    assert shaded == [{"from": 0.5, "to": 1.5}] and lines == [{"bound": 0.5}], "the rule drops the bar of yes"
 
 
 def test_duplicates_are_shown_beside_what_stayed(summary: Summary, evidence: Evidence) -> None:
@@ -171,7 +175,7 @@ def test_words_are_those_of_dedup(text: str) -> None:
         assert all(shingles(text[start:end], 1).size == 1 for start, end in spans)
 
 
-def marked(window: Window) -> list[str]:
+def marked(window: TextWindow) -> list[str]:
     return [text for text, shared in window.pieces if shared]
 
 
@@ -203,4 +207,4 @@ def test_excerpts_are_short_whatever_the_texts() -> None:
     text = ("word " * 300 + "x" * 10_000 + "\n" * 5000) * 3
     for window in side_by_side(text, "y" * 10_000 + text, 5):
         assert sum(len(piece) for piece, _ in window.pieces) < 1300
-    assert side_by_side("", "", 5)[0] == Window(0, (), False)
+    assert side_by_side("", "", 5)[0] == TextWindow(0, (), False)

@@ -1,4 +1,4 @@
-"""Which shards stand out: those that we made different, and no others."""
+"""Outliers: the shards and parts that were made different, and no others."""
 
 import random
 from pathlib import Path
@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.inspect.report.outliers import Part, of_parts, of_shards, outliers
+from corpus.inspect.report.counts import ComparedPart, outliers, outlying_parts, outlying_shards
 from corpus.inspect.report.summary import Summary
 from corpus.store.corpus_manifest import ShardEntry
 
 
-def parts(values: list[float], documents: int = 1000) -> list[Part]:
-    return [Part(documents, {"mean bytes": value}) for value in values]
+def parts(values: list[float], documents: int = 1000) -> list[ComparedPart]:
+    return [ComparedPart(documents, {"mean bytes": value}) for value in values]
 
 
 def test_the_score_is_the_robust_z() -> None:
@@ -37,20 +37,24 @@ def test_shares_within_their_sampling_error_are_not_marked() -> None:
     draw = random.Random(1)
     for documents in (100, 1000, 10_000):
         made = [sum(draw.random() < 0.03 for _ in range(documents)) / documents for _ in range(40)]
-        found = outliers([Part(documents, {"de share": share}) for share in made])
+        found = outliers([ComparedPart(documents, {"de share": share}) for share in made])
         assert sum(bool(each) for each in found) <= 1
-        found = outliers([Part(documents, {"de share": 0.0})] * 20 + [Part(documents, {"de share": 1 / documents})])
+        found = outliers(
+            [ComparedPart(documents, {"de share": 0.0})] * 20 + [ComparedPart(documents, {"de share": 1 / documents})]
+        )
         assert not any(found), "one document among none"
-        assert outliers([Part(documents, {"de share": 0.0})] * 20 + [Part(documents, {"de share": 0.2})])[-1]
-    alike = [Part(1000, {"de share": 0.5})] * 20
-    assert not outliers([*alike, Part(1000, {"de share": 0.54})])[-1]
-    assert outliers([*alike, Part(1000, {"de share": 0.57})])[-1]
+        assert outliers(
+            [ComparedPart(documents, {"de share": 0.0})] * 20 + [ComparedPart(documents, {"de share": 0.2})]
+        )[-1]
+    alike = [ComparedPart(1000, {"de share": 0.5})] * 20
+    assert not outliers([*alike, ComparedPart(1000, {"de share": 0.54})])[-1]
+    assert outliers([*alike, ComparedPart(1000, {"de share": 0.57})])[-1]
 
 
 def test_few_or_small_parts_are_not_compared() -> None:
     assert outliers(parts([1.0] * 6 + [100])) == [None] * 7
     assert outliers(parts([1.0] * 20 + [100], documents=99)) == [None] * 21
-    small = outliers([*parts([1.0] * 8), Part(400, {"mean bytes": 100.0})])
+    small = outliers([*parts([1.0] * 8), ComparedPart(400, {"mean bytes": 100.0})])
     assert small == [()] * 8 + [None], "under half of what is usual"
     assert outliers([]) == []
 
@@ -61,7 +65,7 @@ def test_a_shard_of_another_language_and_length_is_marked(summary: Summary) -> N
     stated = shard.model_dump(include=set(ShardEntry.model_fields))
     usual = ShardEntry(**{**stated, **update, "length_quantiles": shard.length_quantiles})
     odd = usual.model_copy(update={"tokens": 900_000, "bytes": 3_600_000, "languages": {"en": 400, "fr": 600}})
-    found = of_shards([*[usual] * 9, odd])
+    found = outlying_shards([*[usual] * 9, odd])
     assert found[:9] == [()] * 9 and found[9] is not None
     assert [each.measure for each in found[9]] == ["mean tokens", "en share"]
     assert found[9][0].score > 0 > found[9][1].score
@@ -75,7 +79,7 @@ def test_a_part_of_the_input_that_was_mostly_dropped_is_marked(tmp_path: Path) -
             table = pa.table({"language": pa.array(["en"] * rows, pa.string()), "text_bytes": [1000 + number] * rows})
             pq.write_table(table, tmp_path / f"{name}-{number}")
         pairs.append((tmp_path / f"kept-{number}", tmp_path / f"dropped-{number}"))
-    compared, (odd,) = of_parts(pairs)
+    compared, (odd,) = outlying_parts(pairs)
     assert (compared, odd.part, odd.documents) == (9, 4, 200)
     assert [each.measure for each in odd.outliers] == ["kept share"]
-    assert of_parts([]) == (0, ())
+    assert outlying_parts([]) == (0, ())

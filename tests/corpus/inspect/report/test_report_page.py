@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpus.inspect.report.collect import Evidence, collect
-from corpus.inspect.report.render import render
+from corpus.inspect.report.report_page import report_page
 from corpus.inspect.report.summary import Summary
 from corpus.store.ledger import Ledger
 from tests.made_report import HOSTILE, make_evidence
@@ -19,8 +19,8 @@ def outside_scripts(markup: str) -> str:
 
 
 def test_it_says_the_summarys_numbers(summary: Summary) -> None:
-    text = outside_scripts(render(summary))
-    shown = [count for source in summary.sources for _, count in source.ends()]
+    text = outside_scripts(report_page(summary))
+    shown = [count for source in summary.sources for count in source.ends().values()]
     shown += [source.unique for source in summary.sources] + [summary.total()["records_read"]]
     for number in shown:
         assert f">{number:,}<" in text
@@ -29,10 +29,10 @@ def test_it_says_the_summarys_numbers(summary: Summary) -> None:
 
 
 def test_hostile_text_is_escaped_and_there(summary: Summary) -> None:
-    text = outside_scripts(render(summary))
+    text = outside_scripts(report_page(summary))
     assert "<script" not in text
     assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in text
-    assert HOSTILE not in render(summary)
+    assert HOSTILE not in report_page(summary)
 
 
 def test_a_page_of_empty_sources(evidence: Evidence, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_page_of_empty_sources(evidence: Evidence, tmp_path: Path) -> None:
     manifest = empty.manifest.model_copy(update={"sources": (blank,), "tokens_got": 0})
     shards: dict[str, list[tuple[Path, Path]]] = {"web": []}
     bare = replace(empty, ledgers=nothing, manifest=manifest, clean_shards=shards, decisions={"web": []})
-    text = outside_scripts(render(collect(bare)))
+    text = outside_scripts(report_page(collect(bare)))
     assert "No rule dropped anything." in text and "Nothing was a duplicate." in text
 
 
@@ -52,10 +52,11 @@ def test_same_bytes_in_another_process_and_folder(summary: Summary, tmp_path: Pa
     code = (
         "import sys, hashlib; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
         "from made_report import make_evidence; from corpus.inspect.report.collect import collect;"
-        "from corpus.inspect.report.render import render; summary = collect(make_evidence(Path(sys.argv[2])));"
-        "print(hashlib.sha256((summary.text() + render(summary)).encode()).hexdigest())"
+        "from corpus.inspect.report.report_page import report_page;"
+        "summary = collect(make_evidence(Path(sys.argv[2])));"
+        "print(hashlib.sha256((summary.text() + report_page(summary)).encode()).hexdigest())"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parents[3]), str(tmp_path)]
     other = subprocess.run(command, env={"PYTHONHASHSEED": "22"}, capture_output=True, text=True, check=True).stdout
-    assert hashlib.sha256((summary.text() + render(summary)).encode()).hexdigest() == other.strip()
-    assert str(tmp_path) not in render(summary)
+    assert hashlib.sha256((summary.text() + report_page(summary)).encode()).hexdigest() == other.strip()
+    assert str(tmp_path) not in report_page(summary)

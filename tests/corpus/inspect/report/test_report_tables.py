@@ -9,11 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.errors import CorpusError, InputError
-from corpus.inspect.find_build import build_folder
+from corpus.inspect.find_build import find_build
 from corpus.inspect.report.collect import Evidence
-from corpus.inspect.report.summary import Summary
-from corpus.inspect.report.summary_types import Fate
-from corpus.inspect.stats_tables import show_build, show_stats
+from corpus.inspect.report.summary import OutcomeCount, Summary
+from corpus.inspect.stats import show_build, show_stats
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_unfinished_builds_are_explained(build: Path) -> None:
     with pytest.raises(CorpusError, match=r"report\.html"):
         show_build(build)
     (build / "summary.json").unlink()
-    with pytest.raises(InputError, match="build again"):
+    with pytest.raises(InputError, match="corpus build` again"):
         show_stats(build, False)
 
 
@@ -64,8 +63,8 @@ def test_what_came_from_outside_cannot_steer_the_terminal(
 ) -> None:
     evil = "a\x1b[31mb\u202ec[bold]d\n"
     first = summary.sources[0]
-    fate = Fate(stage="clean", outcome="skipped", reason=evil, records=0, input_bytes=0, text_bytes=0)
-    changed = first.model_copy(update={"name": evil, "fates": (*first.fates, fate), "languages": {evil: 3}})
+    row = OutcomeCount(stage="clean", outcome="skipped", reason=evil, records=0, input_bytes=0, text_bytes=0)
+    changed = first.model_copy(update={"name": evil, "outcomes": (*first.outcomes, row), "languages": {evil: 3}})
     hostile = summary.model_copy(update={"sources": (changed, *summary.sources[1:])})
     (build / "summary.json").write_text(hostile.text(), encoding="utf-8")
     for as_json in (False, True):
@@ -124,8 +123,8 @@ def test_what_is_no_shard_is_refused(tmp_path: Path, name: str) -> None:
         show_stats(tmp_path / name, False)
 
 
-def test_what_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^/dev/null: is not a shard; expected"):
+def test_a_file_that_is_no_shard_is_distinguished_from_a_missing_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^/dev/null: not a shard; expected"):
         show_stats(Path("/dev/null"), False)
     with pytest.raises(InputError, match="no such file"):
         show_stats(tmp_path / "missing", False)
@@ -134,8 +133,8 @@ def test_what_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
 def test_the_only_build_is_found(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(build.parents[1])
     (build.parent / "cache").mkdir()
-    assert build_folder(None) == Path("build/made")
-    assert build_folder(build) == build
+    assert find_build(None) == Path("build/made")
+    assert find_build(build) == build
 
 
 def test_no_build_or_several_are_explained(build: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,14 +142,14 @@ def test_no_build_or_several_are_explained(build: Path, monkeypatch: pytest.Monk
     (build.parent / "second").mkdir()
     (build.parent / "second" / "build.json").write_text("{}")
     with pytest.raises(InputError, match=r"2 builds.*\n  build/made\n  build/second"):
-        build_folder(None)
+        find_build(None)
     with pytest.raises(InputError, match=r"holds no build.*\n  build/made"):
-        build_folder(tmp_path)
+        find_build(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        build_folder(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"is not a build's folder.*\n  build/made"):
-        build_folder(build / "summary.json")
+        find_build(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"not a build's folder.*\n  build/made"):
+        find_build(build / "summary.json")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(InputError, match=r"corpus build RECIPE"):
-        build_folder(None)
+        find_build(None)

@@ -1,0 +1,77 @@
+"""report.html: a Summary as a page for people, by the template corpus/display/report.html."""
+
+from typing import NamedTuple
+
+from corpus.display import page
+from corpus.inspect.report import charts, counts
+from corpus.inspect.report.summary import Histogram, Summary
+
+STAGES = {"clean": "reading and rules", "text": "duplicates", "mix": "mix"}
+CONTENTS = {  # links at the top of the page
+    "sources": "Sources",
+    "rules": "Rules",
+    "signals": "Signals",
+    "duplicates": "Duplicates",
+    "documents": "Documents",
+    "shares": "Shares and holdout",
+    "hosts": "Hosts",
+    "lengths": "Lengths",
+    "shards": "Shards",
+    "identity": "Licenses and languages",
+}
+SHORTFALLS = {
+    "accept": "a source with too few tokens gives all it has, and the others what was asked of them",
+    "scale": "if a source has too few tokens, all others give fewer too, so that the shares are kept",
+    "stop": "a source with too few tokens stops the build",
+}
+SHOWN_SIGNALS = 8
+
+
+class SignalFigure(NamedTuple):
+    """A histogram on the page."""
+
+    name: str  # unique in the page
+    source: str
+    histogram: Histogram
+    credited: int  # documents dropped by its rule
+
+
+class SignalFigures(NamedTuple):
+    """The histograms of the rules that dropped most, and the others by source."""
+
+    shown: list[SignalFigure]
+    folded: dict[str, list[SignalFigure]]
+
+
+def report_page(summary: Summary) -> str:
+    """Return the page."""
+    return page.render(
+        "report.html",
+        f"{summary.name}: corpus report",
+        summary=summary,
+        signals=_signals(summary),
+        charts=charts,
+        limits=counts,
+        contents=CONTENTS,
+        stages=STAGES,
+        shortfalls=SHORTFALLS,
+        split_ends={name: charts.ENDS[name] for name in ("training shards", "holdout shards")},
+    )
+
+
+def _signals(summary: Summary) -> SignalFigures:
+    """Choose the histograms to show unfolded: those of the rules that dropped most, over all sources."""
+    figures: list[SignalFigure] = []
+    for number, source in enumerate(summary.sources):
+        credited = {rule.name: rule.dropped for rule in source.rules}
+        drawn = [signal for signal in source.signals if sum(signal.kept) + sum(signal.dropped)]
+        for index, signal in enumerate(drawn):
+            name = f"signal-{number}-{index}"
+            figures.append(SignalFigure(name, source.name, signal, credited.get(signal.rule, 0)))
+    figures.sort(key=lambda figure: -figure.credited)
+    shown = [figure for figure in figures if figure.credited][:SHOWN_SIGNALS]
+    folded: dict[str, list[SignalFigure]] = {}
+    for figure in figures:
+        if figure not in shown:
+            folded.setdefault(figure.source, []).append(figure)
+    return SignalFigures(shown, folded)
