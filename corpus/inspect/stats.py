@@ -52,10 +52,11 @@ def _funnel(console: Console, summary: Summary) -> None:
     rows: list[Cells] = []
     for source in summary.sources:
         train, held = source.train, source.holdout
-        steps = (source.records_read, source.passed_rules, source.unique, train.documents, held.documents)
+        steps = [*source.left(list(summary.titles)[:-1]), train.documents, held.documents]
         made = (human_bytes(train.bytes), human_count(train.tokens), f"{source.share_got:.1%}")
         rows.append([source.name, human_bytes(source.input_bytes), *steps, *made])
-    columns = ["source", "input", "read", "passed", "unique", "train", "holdout", "text", "tokens", "share"]
+    titles = list(summary.titles.values())[:-1]
+    columns = ["source", "input", "read", *titles, "train", "holdout", "text", "tokens", "share"]
     console.print(table(columns, rows, title="Documents left after each step"))
 
 

@@ -58,6 +58,7 @@ class ReportStage(Job):
         return Evidence(
             manifest=open_manifest(task.input(self.input(ManifestStage)).path("manifest.json")),
             root=task.out,
+            steps={job.kind: job.step for job in self.inputs if job.step},
             ledgers={job.name: task.input(job).ledger() for job in self.inputs if job.step},
             clean_shards={
                 name: list(zip(output.kept, output.dropped, strict=True)) for name, output in outputs.items()

@@ -133,13 +133,13 @@ def table(folder: Path, first: str, columns: Sequence[int]) -> list[list[str]]:
 
 
 def test_funnel_and_ends_show_the_ledgers_numbers(opened: Opened, summary: Summary, folder: Path) -> None:
-    funnel = {(row["source"], row["stage"]): row["documents"] for row in values(opened.specs["funnel"])}
+    funnel = {(row["source"], row["step"]): row["documents"] for row in values(opened.specs["funnel"])}
     expected, ended = {}, []
     for source in summary.sources:
         expected[source.name, "records read"] = records(source, "clean")
-        expected[source.name, "passed the rules"] = records(source, "clean", "kept")
-        expected[source.name, "not a duplicate"] = records(source, "text", "kept")
-        expected[source.name, "in token shards"] = source.train.documents + source.holdout.documents
+        expected[source.name, "after reading and rules"] = records(source, "clean", "kept")
+        expected[source.name, "after duplicates"] = records(source, "text", "kept")
+        expected[source.name, "after token quota"] = source.train.documents + source.holdout.documents
         ends = [source.train.documents, source.holdout.documents, records(source, "mix", "skipped")]
         ends += [records(source, "text", "merged")]
         ends += [records(source, "clean", outcome) for outcome in ("dropped", "skipped", "failed")]

@@ -9,23 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from corpus.display.page import INK, REST, SERIES, STEPS
-from corpus.inspect.report.summary import Histogram, HostCounts, SourceSummary, Summary
+from corpus.inspect.report.summary import ENDS, Histogram, HostCounts, SourceSummary, Summary
 from corpus.settings import Json
 
 Spec = dict[str, Json]
 Row = dict[str, Json]
 Key = dict[str, str]  # names to colours
 
-STAGES: Key = dict(zip(("records read", "passed the rules", "not a duplicate", "in token shards"), STEPS, strict=True))
-ENDS: Key = {
-    "training shards": SERIES[0],
-    "holdout shards": SERIES[2],
-    "over quota": SERIES[3],
-    "duplicate": SERIES[6],
-    "dropped by a rule": SERIES[1],
-    "skipped": REST,
-    "failed": SERIES[7],
-}
+END_COLOURS: Key = dict(
+    zip(ENDS, (SERIES[0], SERIES[2], SERIES[3], SERIES[6], SERIES[1], REST, SERIES[7]), strict=True)
+)
 REMOVED = {  # ends outside the shards, in the order of the build: their names in the chart of all sources
     "skipped": "out of scope",
     "failed": "unreadable",
@@ -83,10 +76,6 @@ def _colour(field: str, key: Key) -> Spec:
     return _name(field, scale={"domain": list(key), "range": list(key.values())}, legend=None)
 
 
-def _names_axis(**more: Json) -> Spec:
-    return {"domain": False, "ticks": False, "labelPadding": 8, **more}
-
-
 def _tooltip(**fields: str) -> list[Json]:
     """Return the fields shown on hover: each a name (N), a count (Q) or a share (%)."""
     kinds: dict[str, Spec] = {
@@ -129,28 +118,12 @@ def _named_bars(rows: Sequence[Row], names: Sequence[Row], part: str, key: Key, 
     return [bars, *_names_above(names)]
 
 
-def grouped_bars(names: Sequence[str], rows: Sequence[Row], part: str, key: Key, title: str, *, most: float) -> Spec:
-    """One bar per name of the key in each source, with the rows' `label` at its end; `share` is its length."""
-    axis: Spec = {"format": "~%", "domain": False, "tickCount": 5}
-    axis |= {"values": [0, 0.25, 0.5, 0.75, 1]} if most == 1 else {}
-    counts = {name: "Q" for name in ("documents", "tokens") if rows and name in rows[0]}
-    encoding: Spec = {
-        "y": _name("source", title=None, sort=list(names), axis=_names_axis(), scale={"paddingInner": 0.3}),
-        "yOffset": _name(part, scale={"domain": list(key), "paddingInner": 0.12}),
-        "x": _number("share", title=title, axis=axis, scale={"domain": [0, most * 1.15], "nice": False}),
-        "tooltip": _tooltip(source="N", **{part: "N"}, **counts, share="%"),
-    }
-    bars = _layer(rows, {"type": "bar", "cornerRadiusEnd": 2}, color=_colour(part, key), **encoding)
-    labels = _layer(rows, {"type": "text", "align": "left", "dx": 4, "fontSize": 10}, text=_name("label"), **encoding)
-    return _spec([bars, labels], (15 * len(key) + 18) * len(names))
-
-
 # Charts of the whole build.
 
 
 def all_sources(summary: Summary) -> Spec:
     """From all records read, end by end, to the documents in the shards; each bar begins where the last one ends."""
-    read, totals = summary.total()["records_read"], summary.ends()
+    read, totals = summary.records_read, summary.ends()
     rows: list[Row] = []
 
     def bar(name: str, end: str, start: int, stop: int) -> None:
@@ -183,24 +156,41 @@ def all_sources(summary: Summary) -> Spec:
         y=_name("name", sort=list(sums), axis=None),
         x=_number("from", axis=None, scale={"domain": [0, read or 1], "nice": False}),
         x2={"field": "to"},
-        color=_colour("end", {"records read": STEPS[0], **ENDS}),
+        color=_colour("end", {"records read": STEPS[0], **END_COLOURS}),
         tooltip=_tooltip(end="N", records="Q", share="%"),
     )
     return _spec([bars, *_names_above(labels, size=13, figures=True)], 46 * len(sums))
 
 
+def step_key(summary: Summary) -> Key:
+    """Names and colours of the funnel's steps: the later, the deeper."""
+    titles = summary.titles.values()
+    colours = [STEPS[1 + number * (len(STEPS) - 1) // len(titles)] for number in range(len(titles))]
+    after = (f"after {title.lower()}" for title in titles)
+    return {"records read": STEPS[0], **dict(zip(after, colours, strict=True))}
+
+
 def funnel(summary: Summary) -> Spec:
     """Documents of each source that are left after each step."""
     rows: list[Row] = []
+    key = step_key(summary)
     for source in summary.sources:
-        counts = (source.records_read, source.passed_rules, source.unique, source.used)
-        for stage, count in zip(STAGES, counts, strict=True):
-            share = count / (counts[0] or 1)
-            rows.append(
-                {"source": source.name, "stage": stage, "documents": count, "share": share, "label": f"{count:,}"}
-            )
-    names = [source.name for source in summary.sources]
-    return grouped_bars(names, rows, "stage", STAGES, "share of the records read", most=1.0)
+        for step, count in zip(key, source.left(summary.titles), strict=True):
+            row: Row = {"source": source.name, "step": step, "documents": count, "label": f"{count:,}"}
+            rows.append({**row, "share": count / (source.records_read or 1)})
+    names: Json = [source.name for source in summary.sources]
+    axis: Json = {"format": "~%", "domain": False, "values": [0, 0.25, 0.5, 0.75, 1]}
+    scale: Json = {"domain": [0, 1.15], "nice": False}  # room for the labels
+    sources_axis: Json = {"domain": False, "ticks": False, "labelPadding": 8}
+    encoding: Spec = {
+        "y": _name("source", title=None, sort=names, axis=sources_axis, scale={"paddingInner": 0.3}),
+        "yOffset": _name("step", scale={"domain": list(key), "paddingInner": 0.12}),
+        "x": _number("share", title="share of the records read", axis=axis, scale=scale),
+        "tooltip": _tooltip(source="N", step="N", documents="Q", share="%"),
+    }
+    bars = _layer(rows, {"type": "bar", "cornerRadiusEnd": 2}, color=_colour("step", key), **encoding)
+    labels = _layer(rows, {"type": "text", "align": "left", "dx": 4, "fontSize": 10}, text=_name("label"), **encoding)
+    return _spec([bars, labels], (15 * len(key) + 18) * len(summary.sources))
 
 
 def failed_rules(summary: Summary) -> Spec:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -11,14 +12,20 @@ from corpus.errors import CorpusError
 from corpus.inspect.report.counts import host_counts, language_counts, length_buckets, outlying_parts, outlying_shards
 from corpus.inspect.report.examples import duplicate_pairs, kept_examples
 from corpus.inspect.report.rules import MeasuredShards, histograms, rule_counts, rule_pairs, rule_set_counts
-from corpus.inspect.report.summary import DuplicatePair, Merge, OutcomeCount, ShardRow, SourceSummary, Summary
+from corpus.inspect.report.summary import (
+    DuplicatePair,
+    Merge,
+    OutcomeCount,
+    ReportStep,
+    ShardRow,
+    SourceSummary,
+    Summary,
+)
 from corpus.quality.rule import Rule
 from corpus.store.corpus_manifest import Manifest, SourceEntry
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import SPLITS
 from corpus.tokens.shares import apportion, exact
-
-STAGES = ("clean", "text", "mix")  # jobs with a ledger by source
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Evidence:
 
     manifest: Manifest
     root: Path  # of the manifest's paths
-    ledgers: Mapping[str, Ledger]  # by job: "clean.web", "text.web", "mix.web" …
+    steps: Mapping[str, str]  # titles of the stages that decide about documents, in the order of the plan
+    ledgers: Mapping[str, Ledger]  # of their jobs, by name: "clean.web", "text.web", "mix.web" …
     clean_shards: Mapping[str, Sequence[tuple[Path, Path]]]  # kept and dropped documents, a pair per task
     decisions: Mapping[str, Sequence[Path]]  # of dedup, a file per task of clean
     rules: Mapping[str, Sequence[Rule]]  # of the recipe, in its order
@@ -55,6 +63,7 @@ def collect(evidence: Evidence) -> Summary:
         shortfall=manifest.shortfall,
         tokenizer_sha256=manifest.tokenizer.sha256,
         vocabulary=manifest.tokenizer.vocabulary,
+        steps=tuple(ReportStep(stage=stage, title=title) for stage, title in evidence.steps.items()),
         sources=tuple(_source(evidence, source, asked[source.name], pairs[source.name]) for source in manifest.sources),
         merges=tuple(
             merge for source in manifest.sources for merge in _merges(source.name, evidence.decisions[source.name])
@@ -74,7 +83,7 @@ def _source(
     shards = MeasuredShards([kept for kept, _ in pairs], [dropped for _, dropped in pairs])
     outcomes = tuple(
         OutcomeCount.of(stage, entry)
-        for stage in STAGES
+        for stage in evidence.steps
         for entry in evidence.ledgers[f"{stage}.{name}"].entries()
         if entry.source == name
     )
@@ -85,7 +94,7 @@ def _source(
         license=source.license,
         priority=source.priority,
         files=evidence.files[name],
-        fates=outcomes,
+        outcomes=outcomes,
         rules=counted_rules,
         together=rule_pairs([rule.name for rule in counted_rules], shards.dropped),
         rule_sets=rule_set_counts(shards, evidence.rule_sets, rules),
@@ -138,20 +147,19 @@ def _shards(source: SourceEntry) -> list[ShardRow]:
 
 def _check(summary: Summary) -> None:
     """Compare each count with another record of it: a report must not hide a difference."""
+    *_, last = summary.titles
     for source in summary.sources:
-        merged = sum(merge.documents for merge in summary.merges if merge.source == source.name)
-        train, held = source.count("mix", "kept", "train"), source.count("mix", "kept", "holdout")
+        kept = {row.reason: row.records for row in source.outcomes if (row.stage, row.outcome) == (last, "kept")}
+        merged = sum(row.records for row in source.outcomes if row.outcome == "merged")
+        decided = sum(merge.documents for merge in summary.merges if merge.source == source.name)
         pairs = [
-            (
-                "documents kept in the ledger of clean, and read in that of text",
-                source.passed_rules,
-                source.count("text"),
-            ),
-            ("documents kept in the ledger of text, and read in that of mix", source.unique, source.count("mix")),
-            ("duplicates in the ledger of text, and in dedup's decisions", source.count("text", "merged"), merged),
-            ("training documents in the ledger of mix, and in the manifest", train, source.train.documents),
-            ("holdout documents in the ledger of mix, and in the manifest", held, source.holdout.documents),
+            ("duplicates in the ledgers, and in dedup's decisions", merged, decided),
+            (f"training documents of {last}, and in the manifest", kept.get("train", 0), source.train.documents),
+            (f"holdout documents of {last}, and in the manifest", kept.get("holdout", 0), source.holdout.documents),
         ]
+        for stage, following in pairwise(summary.titles):
+            counted = f"documents kept in the ledger of {stage}, and read in that of {following}"
+            pairs.append((counted, source.count(stage, "kept"), source.count(following)))
         for counted, one, other in pairs:
             if one != other:
                 raise CorpusError(

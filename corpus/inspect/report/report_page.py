@@ -6,7 +6,6 @@ from corpus.display import page
 from corpus.inspect.report import charts, counts
 from corpus.inspect.report.summary import Histogram, Summary
 
-STAGES = {"clean": "reading and rules", "text": "duplicates", "mix": "mix"}
 CONTENTS = {  # links at the top of the page
     "sources": "Sources",
     "rules": "Rules",
@@ -53,9 +52,8 @@ def report_page(summary: Summary) -> str:
         charts=charts,
         limits=counts,
         contents=CONTENTS,
-        stages=STAGES,
         shortfalls=SHORTFALLS,
-        split_ends={name: charts.ENDS[name] for name in ("training shards", "holdout shards")},
+        split_ends=dict(list(charts.END_COLOURS.items())[:2]),
     )
 
 

@@ -5,10 +5,11 @@ Documents and records are counts. `bytes` are of UTF-8 text, `input_bytes` of fi
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from corpus.errors import InputError
 from corpus.settings import Strict
@@ -17,14 +18,28 @@ from corpus.store.ledger import Entry
 from corpus.store.products import canonical
 
 REVISION = 4  # raise it when a summary or its page changes
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 FILE_NAME = "summary.json"
 UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
-END_NAMES = {"merged": "duplicate", "dropped": "dropped by a rule"}  # of outcomes; others have their own name
+ENDS = ("training shards", "holdout shards", "over quota", "duplicate", "dropped by a rule", "skipped", "failed")
+
+
+class ReportStep(Strict):
+    """A stage that decides about documents."""
+
+    stage: str
+    title: str
+
+
+FORMER_STEPS = (  # of summaries before version 3
+    ReportStep(stage="clean", title="Reading and rules"),
+    ReportStep(stage="text", title="Duplicates"),
+    ReportStep(stage="mix", title="Token quota"),
+)
 
 
 class OutcomeCount(Strict):
-    """An entry of one of the source's ledgers. Only those of `clean` count `input_bytes` of files."""
+    """An entry of one of the source's ledgers. Only those of the first stage count `input_bytes` of files."""
 
     stage: str  # a kind of job
     outcome: str
@@ -41,7 +56,9 @@ class OutcomeCount(Strict):
     @property
     def end(self) -> str:
         """Name of the place where these records ended, if their outcome is not `kept`."""
-        return "over quota" if self.reason == "over_quota" else END_NAMES.get(self.outcome, self.outcome)
+        if self.reason == "over_quota":
+            return "over quota"
+        return {"merged": "duplicate", "dropped": "dropped by a rule"}.get(self.outcome, self.outcome)
 
 
 class Example(Strict):
@@ -181,7 +198,7 @@ class SourceSummary(Strict):
     license: str
     priority: int
     files: int
-    outcomes: tuple[OutcomeCount, ...] = Field(alias="fates")
+    outcomes: tuple[OutcomeCount, ...] = Field(validation_alias=AliasChoices("outcomes", "fates"))
     rules: tuple[RuleCount, ...]
     together: tuple[RulePair, ...] = ()  # the most frequent pairs
     rule_sets: tuple[RuleSetCount, ...]
@@ -200,38 +217,30 @@ class SourceSummary(Strict):
     holdout_thin: bool
     lengths: tuple[LengthBucket, ...]
 
-    def count(self, stage: str, outcome: str | None = None, reason: str | None = None, field: str = "records") -> int:
-        """Return the sum of a column over the outcomes of a stage (None: any outcome, any reason)."""
+    def count(self, stage: str, outcome: str | None = None, field: str = "records") -> int:
+        """Return the sum of a column over the outcomes of a stage (None: any outcome)."""
         return sum(
-            getattr(row, field)
-            for row in self.outcomes
-            if row.stage == stage and outcome in (None, row.outcome) and reason in (None, row.reason)
+            getattr(row, field) for row in self.outcomes if row.stage == stage and outcome in (None, row.outcome)
         )
+
+    def left(self, steps: Iterable[str]) -> list[int]:
+        """Return the records read, then the documents left after each of these steps."""
+        return [self.records_read, *(self.count(stage, "kept") for stage in steps)]
 
     @property
     def records_read(self) -> int:
         """All records found in its files."""
-        return self.count("clean")
+        return sum(row.records for row in self.outcomes if row.stage == self.outcomes[0].stage)
 
     @property
     def input_bytes(self) -> int:
         """Bytes of its files."""
-        return self.count("clean", field="input_bytes")
-
-    @property
-    def passed_rules(self) -> int:
-        """Documents that passed every rule."""
-        return self.count("clean", "kept")
-
-    @property
-    def unique(self) -> int:
-        """Documents that are left after removing duplicates."""
-        return self.count("text", "kept")
+        return sum(row.input_bytes for row in self.outcomes if row.stage == self.outcomes[0].stage)
 
     @property
     def used(self) -> int:
         """Documents in token shards, of either split."""
-        return self.count("mix", "kept")
+        return self.train.documents + self.holdout.documents
 
     @property
     def tokens_short(self) -> int | None:
@@ -240,15 +249,12 @@ class SourceSummary(Strict):
 
     def ends(self) -> dict[str, int]:
         """Return the records by where they ended; the counts add up to `records_read`."""
-        return {
-            "training shards": self.count("mix", "kept", "train"),
-            "holdout shards": self.count("mix", "kept", "holdout"),
-            "over quota": self.count("mix", "skipped"),
-            "duplicate": self.count("text", "merged"),
-            "dropped by a rule": self.count("clean", "dropped"),
-            "skipped": self.count("clean", "skipped"),
-            "failed": self.count("clean", "failed"),
-        }
+        counts = dict.fromkeys(ENDS, 0)
+        counts |= {ENDS[0]: self.train.documents, ENDS[1]: self.holdout.documents}
+        for row in self.outcomes:
+            if row.outcome != "kept":
+                counts[row.end] += row.records
+        return counts
 
 
 class ShardRow(ShardEntry):
@@ -263,7 +269,7 @@ class ShardRow(ShardEntry):
 class Summary(Strict):
     """All numbers of a build."""
 
-    format_version: Literal[1, 2] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3] = FORMAT_VERSION
     name: str
     recipe: str
     seed: int
@@ -272,15 +278,21 @@ class Summary(Strict):
     shortfall: str
     tokenizer_sha256: str
     vocabulary: int
+    steps: tuple[ReportStep, ...] = FORMER_STEPS  # in the order of the build
     sources: tuple[SourceSummary, ...]
     merges: tuple[Merge, ...]
     dedup: dict[str, int]  # counters of dedup's comparisons
     shards: tuple[ShardRow, ...]
 
-    def total(self) -> dict[str, int]:
-        """Return the sums of the funnel's columns over all sources."""
-        columns = ("records_read", "input_bytes", "passed_rules", "unique", "used")
-        return {name: sum(getattr(source, name) for source in self.sources) for name in columns}
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of the steps, by stage."""
+        return {step.stage: step.title for step in self.steps}
+
+    @property
+    def records_read(self) -> int:
+        """All sources' records."""
+        return sum(source.records_read for source in self.sources)
 
     def ends(self) -> dict[str, int]:
         """Return all sources' records by where they ended."""
@@ -291,7 +303,7 @@ class Summary(Strict):
 
     def text(self) -> str:
         """Return the content of summary.json."""
-        return canonical(json.loads(self.model_dump_json(by_alias=True)))
+        return canonical(json.loads(self.model_dump_json()))
 
 
 def read_summary(folder: Path) -> Summary:

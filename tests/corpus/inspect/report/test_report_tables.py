@@ -30,7 +30,7 @@ def test_after_a_build_come_funnel_shards_and_the_reports_path(
     show_build(build)
     output = capsys.readouterr().out
     for source in summary.sources:
-        steps = (source.records_read, source.passed_rules, source.unique, source.train.documents)
+        steps = (*source.left(["clean", "text"]), source.train.documents)
         assert re.search(rf"{source.name} .*" + ".* ".join(map(str, steps)), output)
     for shard in summary.shards:
         assert shard.file.rpartition("/")[2] in output and shard.sha256[:8] in output
