@@ -103,14 +103,14 @@ def job_state(folder: Path, job: Job) -> str:
 def _show_built(folder: Path, *, as_json: bool) -> Json:
     """Print or return the numbers of a finished build, in place of a forecast."""
     from corpus.inspect.report.summary import read_summary
-    from corpus.inspect.stats_tables import show_build
+    from corpus.inspect.stats import show_build
 
     if not as_json:
         print("The build is finished, so these are its real numbers:\n")
         show_build(folder)
     return {
         source.name: {
-            "records": source.records_read, "kept": source.passed_rules, "merged": source.passed_rules - source.unique,
+            "records": source.records_read, "kept": source.count("clean", "kept"), "merged": source.ends()["duplicate"],
             "documents": source.train.documents, "tokens": source.train.tokens, "text_bytes": source.train.bytes,
         }
         for source in read_summary(folder).sources

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Field, ValidationError
 from corpus.errors import InputError
 from corpus.settings import Strict
 from corpus.store.corpus_manifest import ShardEntry, Totals
-from corpus.store.ledger import Entry
+from corpus.store.ledger import LedgerEntry
 from corpus.store.products import canonical
 
 REVISION = 4  # raise it when a summary or its page changes
@@ -49,7 +49,7 @@ class OutcomeCount(Strict):
     text_bytes: int
 
     @classmethod
-    def of(cls, stage: str, entry: Entry) -> "OutcomeCount":
+    def of(cls, stage: str, entry: LedgerEntry) -> "OutcomeCount":
         """Copy a ledger's entry, without its source."""
         return cls(stage=stage, **{name: value for name, value in entry._asdict().items() if name != "source"})
 
