@@ -130,7 +130,7 @@ class CleanStage(DocumentStage):
             DocumentWriter(task.new_table(self.dropped), signals) as dropped,
             RecordWriter(task.new_table(self.records)) as records,
         ):
-            model, chain = self._language_model(task), Chain(self.source.steps)
+            model, chain = self._language_model(task), Chain(self.source.steps) if self.source.steps else None
             cleaner = _Cleaner(self, self._source_with_lists(task), task, model, chain, kept, dropped, records)
             ranges = ranges_of(task.index, [(file.size, file.fetched.first_part, file.fetched.cuts) for file in files])
             covered = tuple(cleaner.read(files[part.file], part.start, part.end) for part in ranges)
@@ -206,7 +206,7 @@ class _Cleaner:
     source: SourceSettings  # with its lists as local files
     task: Task
     model: "LanguageModel | None"
-    chain: Chain
+    chain: Chain | None  # the datatrove steps, if there are any
     kept: "DocumentWriter"
     dropped: "DocumentWriter"
     records: "RecordWriter"
@@ -279,10 +279,11 @@ class _Cleaner:
 
     def _judge(self, document: Document) -> tuple[str, str, str, int]:
         """Write the document to the kept or the dropped table; return its outcome."""
-        document = replace(document, text=plain_text(self.chain.edit(document.text, document.id)))
+        if self.chain:
+            document = replace(document, text=plain_text(self.chain.edit(document.text, document.id)))
         measured = self._measure(document)
         failed_rules = self._failed_rules(measured)
-        if not failed_rules:
+        if self.chain and not failed_rules:
             answer = self.chain.judge(measured)
             failed_rules, text = [answer.dropped] if answer.dropped else [], plain_text(answer.text)
             if text != document.text:  # some filters edit what they keep: the final text is measured and judged again
