@@ -1,4 +1,4 @@
-"""A small Common Crawl on disk, made of real pages in the layout and the schemas that Common Crawl publishes.
+"""Small Common Crawl on disk: real pages in the layout and the schemas that Common Crawl publishes.
 
 Source of the index's schema: https://github.com/commoncrawl/cc-index-table, cc-index-schema-flat.json.
 """
@@ -22,7 +22,7 @@ from pyarrow import parquet
 CRAWL = "CC-MAIN-2024-22"
 SEGMENT = "1715971057216.39"
 INDEX = f"cc-index/table/cc-main/warc/crawl={CRAWL}"
-LANGUAGES = ("eng", "deu", "fra,eng", "nld", "eng,spa", None)  # by turns: what the crawler took a page to be
+LANGUAGES = ("eng", "deu", "fra,eng", "nld", "eng,spa", None)  # language labels of the index, given to pages in turn
 
 SCHEMA = pa.schema(
     [
@@ -44,11 +44,11 @@ SCHEMA = pa.schema(
         ("warc_record_length", pa.int32()),
         ("warc_segment", pa.string()),
     ]
-)  # `crawl` and `subset` stand in the folders' names
+)  # `crawl` and `subset` are partition folders, not columns
 
 
 class Member(NamedTuple):
-    """A record of a WARC file, as a gzip member of its own."""
+    """WARC record, compressed as its own gzip member."""
 
     packed: bytes
     url: str
@@ -56,10 +56,10 @@ class Member(NamedTuple):
 
 
 def read_members(path: Path) -> list[Member]:
-    """The response records of a real WARC file, in their order."""
+    """Return the response records of a real WARC file in order."""
     import zlib
 
-    found, data = [], path.read_bytes()
+    members, data = [], path.read_bytes()
     while data:
         inflater = zlib.decompressobj(wbits=31)
         record = inflater.decompress(data)
@@ -67,14 +67,14 @@ def read_members(path: Path) -> list[Member]:
         if b"WARC-Type: response" in record[:200]:
             url = re.search(rb"WARC-Target-URI: (\S+)", record)
             assert url is not None
-            found.append(Member(packed, url[1].decode().strip("<>"), record))
-    return found
+            members.append(Member(packed, url[1].decode().strip("<>"), record))
+    return members
 
 
 def write_crawl(
     folder: Path, members: Sequence[Member], *, files: int = 4, indexes: int = 2, group: int = 8
 ) -> list[str]:
-    """Writes the crawl; the names of its WARC files. Every record gets a place in them by turns."""
+    """Write the crawl and return the names of its WARC files. Records go to the files in turn."""
     names = [
         f"crawl-data/{CRAWL}/segments/{SEGMENT}/warc/CC-MAIN-20240517233122-20240518023122-{number:05d}.warc.gz"
         for number in range(files)
@@ -111,7 +111,7 @@ def _wet(folder: Path, warc: str, members: Sequence[Member]) -> str:
 
 
 def _indexes(folder: Path, rows: Sequence[dict[str, object]], count: int, group: int) -> list[str]:
-    """The columnar index in so many files, each with a range of URL keys; and a file of another subset."""
+    """Write the columnar index as `count` files by ranges of URL keys, and one file of another subset."""
     names = []
     for number in range(count):
         part = rows[len(rows) * number // count : len(rows) * (number + 1) // count]
@@ -161,7 +161,7 @@ def _row(url: str, name: str, offset: int, length: int, language: str | None) ->
 
 
 def surt(url: str) -> str:
-    """The key by which the index is sorted: `org,example)/path`."""
+    """Return the sort key of the index, such as `org,example)/path`."""
     split = urlsplit(url.lower())
     host = re.sub(r"^www\d*\.", "", split.hostname or "")
     return f"{','.join(reversed(host.split('.')))}){split.path or '/'}" + (f"?{split.query}" if split.query else "")
@@ -187,7 +187,7 @@ def _write(path: Path, data: bytes) -> None:
 
 @dataclass
 class FolderServer:
-    """A folder behind HTTP on the loopback, and what was asked of it: (method, path, Range)."""
+    """HTTP server of a folder on loopback, with its requests as (method, path, Range header)."""
 
     url: str
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -196,7 +196,7 @@ class FolderServer:
 
 @contextmanager
 def http_server(folder: Path) -> Iterator[FolderServer]:
-    """Serves a folder, with ranges."""
+    """Serve a folder, with range requests."""
     served = FolderServer("")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, served, directory=str(folder)))
     served.url = f"http://127.0.0.1:{server.server_port}"
@@ -223,8 +223,8 @@ class _Handler(SimpleHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        asked = self.headers.get("Range")
-        self._served.requests.append((self.command, self.path, asked))
+        byte_range = self.headers.get("Range")
+        self._served.requests.append((self.command, self.path, byte_range))
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_response(404)
@@ -232,7 +232,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.end_headers()
             return
         size = path.stat().st_size
-        span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", byte_range or "")
         first, last = (int(span[1]), min(int(span[2] or size - 1), size - 1)) if span else (0, size - 1)
         with path.open("rb") as file:
             file.seek(first)
@@ -253,7 +253,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def upload(folder: Path, endpoint: str, bucket: str) -> None:
-    """Copies a folder into a bucket."""
+    """Upload a folder to a bucket."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=endpoint)

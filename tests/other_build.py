@@ -1,4 +1,4 @@
-"""A second small build beside that of `small_build`, with other settings and other files: for what compares builds."""
+"""Second build of the files of `small_build` with other settings, for tests that compare builds."""
 
 import json
 from functools import lru_cache
@@ -8,11 +8,11 @@ from rich.console import Console
 
 from tests.small_build import built
 
-BOUND = 5.2  # of books' mean word length, at least; published: 3
+BOUND = 5.2  # lower bound of the mean word length in `books`; the published bound is 3
 
 
 def other_recipe(folder: Path) -> Path:
-    """The small build's recipe with a stricter rule, no web-b, a smaller vocabulary and fewer tokens."""
+    """Write the recipe of the small build with a stricter rule, no web-b, a smaller vocabulary and fewer tokens."""
     recipe = json.loads((folder / "tiny.yaml").read_text())
     books, web = recipe["sources"]
     books["bounds"]["gopher_quality.mean_word_length"] = {"at_least": BOUND}
@@ -26,10 +26,10 @@ def other_recipe(folder: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def other_built(base: Path) -> Path:
-    """The folder of the finished second build, made once below `base`."""
+    """Build once in a folder of `base`, and return the output folder."""
     from pipelines.build import build
     from pipelines.engine.executors.local import Local
 
     folder = built(base).parent
-    place = Local(workers=1, cache=str(folder / "cache"))
-    return build(other_recipe(folder), out=folder / "other", profile=place, console=Console(quiet=True))
+    profile = Local(workers=1, cache=str(folder / "cache"))
+    return build(other_recipe(folder), out=folder / "other", profile=profile, console=Console(quiet=True))

@@ -1,4 +1,4 @@
-"""Builds that were changed by somebody who then made all manifests agree: what is left is to count again."""
+"""Change a build and make all its manifests agree with the change, so that only a recount can detect it."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from corpus.store.token_shards import TokenShard, write_token_shard
 
 
 def verify_error(build: Path) -> str:
-    """What verify says of a build that is not sound."""
+    """Assert that verify fails on a build, and return its message."""
     with pytest.raises(CorpusError) as caught:
         verify_build(build)
     assert caught.value.exit_code == 1
@@ -25,12 +25,12 @@ def verify_error(build: Path) -> str:
 
 
 def error_lines(message: str) -> list[str]:
-    """The lines that each name something wrong."""
+    """Return the indented lines of a message, one per fault."""
     return [line.strip() for line in message.splitlines() if line.startswith("  ")]
 
 
 def reseal(job: Path) -> None:
-    """Makes a job's manifests agree with its files again, as somebody who hides a change would."""
+    """Make the manifests of a job agree with its changed files."""
     tasks = sorted(job.glob("tasks/*.json"))
     for path in tasks:
         task = json.loads(path.read_text())
@@ -43,16 +43,16 @@ def reseal(job: Path) -> None:
     sums: dict[tuple[str, str, str], dict[str, int]] = {}
     for path in tasks:
         for entry in json.loads(path.read_text())["ledger"]:
-            fate = sums.setdefault((entry["source"], entry["outcome"], entry["reason"]), {})
+            counts = sums.setdefault((entry["source"], entry["outcome"], entry["reason"]), {})
             for name in ("records", "input_bytes", "text_bytes"):
-                fate[name] = fate.get(name, 0) + entry[name]
+                counts[name] = counts.get(name, 0) + entry[name]
     names = ("source", "outcome", "reason")
-    body["ledger"] = [dict(zip(names, fate, strict=True)) | counts for fate, counts in sorted(sums.items())]
+    body["ledger"] = [dict(zip(names, key, strict=True)) | counts for key, counts in sorted(sums.items())]
     (job / "job.json").write_text(canonical(body))
 
 
 def remanifest(build: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes manifest.json, which then is what the job wrote."""
+    """Change manifest.json both in the build and in the output of its job."""
     job = next(build.glob("jobs/manifest-*"))
     body = json.loads((job / "manifest.json").read_text())
     change(body)
@@ -62,7 +62,7 @@ def remanifest(build: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def reshard(build: Path, shards: dict[Path, TokenShard], damage: Callable[[bytes], bytes] = bytes) -> None:
-    """Puts other token shards in place, and has all manifests say that they are the right ones."""
+    """Replace token shards, and make all manifests agree with them."""
 
     def change(body: dict[str, Any]) -> None:
         rows = {build / row["file"]: row for source in body["sources"] for row in source["shards"]}

@@ -1,4 +1,4 @@
-"""Whether a Slurm cluster can be used here, and the place for tests that use it."""
+"""Profile for tests on the Slurm cluster of this machine, and the reason to skip them without one."""
 
 import shutil
 import subprocess
@@ -7,11 +7,13 @@ SLURM_PROFILE: dict[str, object] = {"executor": "slurm", "partition": "cpu", "ti
 
 
 def slurm_skip_reason() -> str | None:
-    """Why tests on Slurm must skip; None if a node is idle."""
+    """Return the reason to skip tests on Slurm, or None if a node is idle."""
     if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
         return "needs a Slurm cluster: sbatch is not installed"
-    asked = subprocess.run(["sinfo", "-h", "-o", "%P %t"], capture_output=True, text=True, timeout=60, check=False)
-    states = [line.split() for line in asked.stdout.splitlines()]
+    result = subprocess.run(["sinfo", "-h", "-o", "%P %t"], capture_output=True, text=True, timeout=60, check=False)
+    states = [line.split() for line in result.stdout.splitlines()]
     if any(name.rstrip("*") == SLURM_PROFILE["partition"] and state in ("idle", "mix") for name, state in states):
         return None
-    return f"needs a Slurm cluster with an idle node in the partition cpu; sinfo says {asked.stdout or asked.stderr!r}"
+    return (
+        f"needs a Slurm cluster with an idle node in the partition cpu; sinfo says {result.stdout or result.stderr!r}"
+    )

@@ -1,4 +1,4 @@
-"""A small build over text of our own, in which every fate occurs: for tests of what is said of a finished build."""
+"""Small build over generated text with every kind of outcome, for tests of commands that read a finished build."""
 
 import gzip
 import json
@@ -14,31 +14,31 @@ HOSTILE = "\x1b[2J[bold]\u202e<script>alert(1)</script>"
 
 
 def prose(seed: int, words: int = 220) -> str:
-    """Sentences that pass as prose, unlike those of any other seed."""
+    """Return generated sentences that pass the prose rules and differ for each seed."""
     draw = random.Random(seed)
     syllables = ("ka", "lo", "mi", "ten", "dar", "so", "vel", "ru", "pin", "ga", "sto", "er")
-    found = []
+    tokens = []
     for number in range(words):
         word = draw.choice(STOP_WORDS) if number % 4 == 0 else "".join(draw.choices(syllables, k=draw.randint(2, 3)))
-        found.append(word + ("." if number % 11 == 10 else "") + ("\n" if number % 55 == 54 else ""))
-    return " ".join(found)
+        tokens.append(word + ("." if number % 11 == 10 else "") + ("\n" if number % 55 == 54 else ""))
+    return " ".join(tokens)
 
 
 def near_duplicate(text: str) -> str:
-    """The text with one word changed: a near duplicate."""
+    """Return the text with one word changed."""
     words = text.split(" ")
     return " ".join([*words[:100], "otherwise", *words[101:]])
 
 
 def write_sources(folder: Path) -> None:
-    """The files of two sources: `books` is all prose; `web` repeats some of it, and holds what cannot be kept."""
+    """Write the files of two sources: `books` is prose, `web` has duplicates and records to drop, skip or fail."""
     folder.mkdir(parents=True)
     books = [{"id": f"book-{n}", "text": prose(n), "url": f"https://books.example/{n}"} for n in range(90)]
-    _write(folder / "books.jsonl", [json.dumps(each) for each in books])
+    _write(folder / "books.jsonl", [json.dumps(book) for book in books])
     web = [
         json.dumps({"id": f"page-{n}", "text": prose(1000 + n), "date": "2024-05-01", "lang": "en"}) for n in range(60)
     ]
-    web[3] = json.dumps({"id": "copy", "lang": "en", "text": prose(3)})  # of a book
+    web[3] = json.dumps({"id": "copy", "lang": "en", "text": prose(3)})  # exact duplicate of a book
     web[7] = json.dumps(
         {"id": "near", "lang": "en", "text": near_duplicate(prose(7)), "url": "https://web.example/near"}
     )
@@ -49,7 +49,7 @@ def write_sources(folder: Path) -> None:
         {"id": "hostile", "lang": "en", "text": f"{HOSTILE} {prose(5000)}", "url": f"https://x.example/{HOSTILE}"}
     )
     web[21] = json.dumps({"id": "foreign", "lang": "de", "text": prose(1021)})
-    web[23] = web[22]  # one record, twice
+    web[23] = web[22]  # the same record twice
     _write(folder / "web-a.jsonl", web[:30])
     with gzip.GzipFile(folder / "web-b.jsonl.gz", "wb", mtime=0) as file:
         file.write("".join(f"{line}\n" for line in web[30:]).encode())
@@ -60,7 +60,7 @@ def _write(path: Path, lines: list[str]) -> None:
 
 
 def write_recipe(folder: Path) -> Path:
-    """A recipe over them; JSON is YAML."""
+    """Write a recipe over these files. It is JSON, which YAML 1.2 includes."""
     common = {"reader": "records", "id_field": "id", "url_field": "url", "identify_language": False}
     rules = ["gopher_quality"]
     sources = [
@@ -85,17 +85,17 @@ def write_recipe(folder: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def built(base: Path) -> Path:
-    """The folder of the finished build, made once below `base`; whoever changes anything in it works on a copy."""
+    """Build once in a folder of `base`, and return the output folder. Tests that change it must copy it first."""
     from pipelines.build import build
     from pipelines.engine.executors.local import Local
 
     folder = base / "small-build"
     write_sources(folder / "files")
-    place = Local(workers=1, cache=str(folder / "cache"))
-    return build(write_recipe(folder), out=folder / "out", profile=place, console=Console(quiet=True))
+    profile = Local(workers=1, cache=str(folder / "cache"))
+    return build(write_recipe(folder), out=folder / "out", profile=profile, console=Console(quiet=True))
 
 
 def copy_build(build: Path, target: Path) -> Path:
-    """A copy to change."""
+    """Copy a build without its logs, and return the copy."""
     shutil.copytree(build, target, ignore=shutil.ignore_patterns("logs"))
     return target

@@ -1,4 +1,4 @@
-"""The documentation holds: links lead somewhere, commands exist, recipes and settings that it shows are read."""
+"""The documentation matches the code: links, files, commands, settings and examples exist and are valid."""
 
 import importlib
 import json
@@ -16,14 +16,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_are_named_exist(page: Path) -> None:
+def test_named_files_exist(page: Path) -> None:
     for name in re.findall(
         r"`((?:corpus|pipelines|trainer|recipes|tests|benchmarks|docs)/[\w/.-]+\.\w+)`", page.read_text()
     ):
@@ -31,31 +31,31 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["corpus", "trainer"])
-def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme(tool: str) -> None:
+def test_readme_lists_exactly_the_existing_commands(tool: str) -> None:
     app = importlib.import_module(f"{tool}.cli").app
     commands = {command.callback.__name__.strip("_") for command in app.registered_commands if command.callback}
     named = set(re.findall(rf"^{tool} (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert named == commands
 
 
-def test_every_make_target_of_the_readme_exists() -> None:
+def test_make_targets_of_the_readme_exist() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = set(re.findall(r"^make ([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert named and named <= set(targets)
 
 
-def test_every_dependency_has_its_line_of_why() -> None:
+def test_every_dependency_is_explained() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    told = (ROOT / "docs" / "dependencies.md").read_text().lower()
+    page = (ROOT / "docs" / "dependencies.md").read_text().lower()
     extras = [name for group in project["optional-dependencies"].values() for name in group]
     for requirement in [*project["dependencies"], *extras]:
         name = re.split(r"[<>=\[]", requirement)[0]
-        assert name.lower() in told or name == "types-PyYAML", name
+        assert name.lower() in page or name == "types-PyYAML", name
 
 
-def test_the_jobs_of_the_design_are_the_jobs_of_the_code() -> None:
+def test_design_page_lists_the_stages_of_the_code() -> None:
     named = re.findall(r"^\| (\w+) \| (?:a source|all) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
     files = {path.stem for path in (ROOT / "pipelines" / "stages").glob("*.py")} - {"__init__", "document_stage"}
     assert set(named) == files
@@ -69,13 +69,13 @@ RECIPES = [
 ]
 
 
-def written(folder: Path, text: str) -> Path:
-    """The recipe as a file, with an empty file for each local path or glob that it names."""
+def write_example(folder: Path, text: str) -> Path:
+    """Write the recipe, and an empty file for each local path or glob that it names."""
     recipe = folder / "recipe.yaml"
     recipe.write_text(text)
-    told = yaml.safe_load(text)
-    named = [path for source in told["sources"] for path in source["paths"]]
-    for path in [*named, told.get("tokenizer", {}).get("file", "tokenizer.json")]:
+    settings = yaml.safe_load(text)
+    named = [path for source in settings["sources"] for path in source["paths"]]
+    for path in [*named, settings.get("tokenizer", {}).get("file", "tokenizer.json")]:
         if not path.startswith("pypi"):
             file = folder / path.replace("**/", "").replace("*", "x")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,29 +83,29 @@ def written(folder: Path, text: str) -> Path:
     return recipe
 
 
-def test_there_are_recipes_on_the_page_about_them() -> None:
+def test_recipes_page_shows_two_recipes() -> None:
     assert sum(page.name == "recipes.md" for page, _ in RECIPES) == 2
 
 
 @pytest.mark.parametrize(("page", "text"), RECIPES, ids=lambda each: getattr(each, "name", ""))
-def test_recipes_that_are_shown_are_read(page: Path, text: str, tmp_path: Path) -> None:
+def test_shown_recipes_are_valid(page: Path, text: str, tmp_path: Path) -> None:
     from corpus.recipe import read_recipe
 
-    assert read_recipe(written(tmp_path, text)).sources
+    assert read_recipe(write_example(tmp_path, text)).sources
 
 
-def test_settings_that_are_set_in_the_examples_are_read(tmp_path: Path) -> None:
+def test_example_commands_set_valid_settings(tmp_path: Path) -> None:
     from corpus.recipe import read_recipe
 
     page, text = next((page, text) for page, text in RECIPES if "name: web_and_books" in text)
     calls = re.findall(r"^corpus build web_and_books.yaml (.*)", page.read_text(), re.MULTILINE)
-    recipe = written(tmp_path, text)
+    recipe = write_example(tmp_path, text)
     assert calls
     for call in calls:
         assert read_recipe(recipe, [each for each in shlex.split(call) if each != "--set"]) != read_recipe(recipe)
 
 
-def test_the_training_files_that_are_shown_or_shipped_are_read(tmp_path: Path) -> None:
+def test_shown_and_shipped_training_files_are_valid(tmp_path: Path) -> None:
     from trainer.config import read_training
 
     (shown,) = re.findall(r"```yaml\n(format_version.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
@@ -114,7 +114,7 @@ def test_the_training_files_that_are_shown_or_shipped_are_read(tmp_path: Path) -
         assert read_training(path).curriculum
 
 
-def test_every_training_setting_stands_on_its_page() -> None:
+def test_every_training_setting_is_documented() -> None:
     from corpus.settings import Strict
     from trainer import config
     from trainer.model.family import families
@@ -126,7 +126,7 @@ def test_every_training_setting_stands_on_its_page() -> None:
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
-def test_every_setting_and_rule_stands_on_the_page_about_recipes() -> None:
+def test_every_recipe_setting_and_rule_is_documented() -> None:
     from corpus.quality.catalog import rule_sets
     from corpus.sources.base import SourceSettings, catalog
 
@@ -140,7 +140,7 @@ def test_every_setting_and_rule_stands_on_the_page_about_recipes() -> None:
     assert [name for name in rule_sets() if f"| `{name}` |" not in page] == []
 
 
-def test_no_page_names_a_figure_without_its_file() -> None:
+def test_measured_figures_name_their_result_file() -> None:
     readme = (ROOT / "README.md").read_text()
     section = readme.partition("## Measured")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ") and "| from |" not in line]
@@ -150,6 +150,6 @@ def test_no_page_names_a_figure_without_its_file() -> None:
         assert {"command", "machine", "versions", "date"} <= set(json.loads((ROOT / name).read_text()))
 
 
-def test_the_package_runs_as_a_module() -> None:
+def test_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "corpus", "--help"], capture_output=True, text=True, check=True)
     assert "explain" in done.stdout

@@ -45,7 +45,7 @@ def test_each_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: corpus {command}" in output
 
 
-def test_stats_takes_a_build_or_a_shard() -> None:
+def test_help_of_stats_names_a_build_or_a_shard() -> None:
     assert "OUT|SHARD" in CliRunner().invoke(app, ["stats", "--help"]).output
 
 

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels is never stale, and kernels work without it."""
+"""The cache of compiled kernels is never stale, and kernels run without it."""
 
 import os
 import shutil
@@ -27,18 +27,18 @@ OLDER_NUMBA = """
 import numba
 njit = numba.njit
 
-def refusing(*functions, **options):
+def njit_without_nrt(*functions, **options):
     if "_nrt" in options:
         raise KeyError("_nrt")
     return njit(*functions, **options)
 
-numba.njit = refusing
+numba.njit = njit_without_nrt
 """
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A copy of corpus/compiled.py beside a package with one kernel."""
+    """Copy corpus/compiled.py beside a package with one kernel, and return the folder."""
     kernels = tmp_path / "corpus/kernels"
     kernels.mkdir(parents=True)
     (kernels / "__init__.py").touch()
@@ -58,22 +58,22 @@ def run(package: Path, home: Path) -> str:
     return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_constant_in_another_file_is_never_stale(package: Path) -> None:
-    """numba alone would keep using 3, because the kernel's own file is unchanged."""
+def test_changed_constant_in_another_file_recompiles(package: Path) -> None:
+    """numba's own cache would keep the value 3, because the file of the kernel is unchanged."""
     assert run(package, package).split() == ["15", "0"]
     assert run(package, package).split() == ["15", "1"]
     (package / "corpus/kernels/constant.py").write_text("FACTOR = 4\n")
     assert run(package, package).split() == ["20", "0"]
 
 
-def test_a_change_in_the_compiler_settings_starts_a_new_cache(package: Path) -> None:
+def test_changed_compiler_settings_start_a_new_cache(package: Path) -> None:
     assert run(package, package).split() == ["15", "0"]
     with (package / "corpus/compiled.py").open("a") as file:
         file.write("# changed\n")
     assert run(package, package).split() == ["15", "0"]
 
 
-def test_a_change_in_another_package_keeps_the_cache(package: Path) -> None:
+def test_change_outside_the_package_keeps_the_cache(package: Path) -> None:
     assert run(package, package).split() == ["15", "0"]
     (package / "corpus/other.py").write_text("FACTOR = 4\n")
     assert run(package, package).split() == ["15", "1"]
@@ -84,7 +84,7 @@ def test_kernels_compile_without_the_private_numba_option(package: Path) -> None
     assert run(package, package).split() == ["15", "0"]
 
 
-def test_kernels_work_where_nothing_can_be_written(package: Path) -> None:
+def test_kernels_run_without_a_writable_cache(package: Path) -> None:
     blocked = package / "corpus/kernels/__pycache__"
     blocked.write_text("a file, so that no folder can be made here")
     for _ in range(2):

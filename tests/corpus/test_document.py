@@ -1,4 +1,4 @@
-"""What every text is before it is looked at."""
+"""Normalization of every text before it is measured."""
 
 import pytest
 
@@ -15,5 +15,5 @@ from corpus.document import plain_text
         ("a\ud800b", "a\ufffdb"),
     ],
 )
-def test_lines_end_alike_and_utf_8_can_hold_it(text: str, plain: str) -> None:
+def test_line_ends_and_lone_surrogates_are_normalized(text: str, plain: str) -> None:
     assert plain_text(text) == plain

@@ -1,4 +1,4 @@
-"""Recipes: bad ones are refused with every mistake in one message, and nothing is written."""
+"""Bad recipes are refused with every mistake in one message, and nothing is written."""
 
 import json
 import subprocess
@@ -36,19 +36,19 @@ def write(tmp_path: Path, text: str | bytes) -> Path:
     return path
 
 
-def told(tmp_path: Path, text: str | bytes) -> str:
+def error_message(tmp_path: Path, text: str | bytes) -> str:
     with pytest.raises(InputError) as error:
         read_recipe(write(tmp_path, text))
     return str(error.value)
 
 
-def test_a_good_recipe_is_read_with_its_sources_in_order(tmp_path: Path) -> None:
+def test_sources_are_sorted_by_name(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, GOOD.replace("name: a", "name: z")))
     assert [source.name for source in recipe.sources] == ["b", "z"]
     assert recipe.sources[0].bounds["gopher_quality.words"].at_least == 10
 
 
-def test_percentages_sum_as_they_are_written_and_odd_folders_are_found(tmp_path: Path) -> None:
+def test_percentages_sum_exactly_and_glob_characters_in_folders_are_literal(tmp_path: Path) -> None:
     folder = tmp_path / "a[1] b"
     folder.mkdir()
     text = GOOD.replace("share: 60%", "share: 33.3%").replace("share: 0.4", "share: 66.7%")
@@ -64,8 +64,8 @@ MANY = (
 )
 
 
-def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
-    message = told(tmp_path, MANY)
+def test_mistakes_across_fields_are_all_reported(tmp_path: Path) -> None:
+    message = error_message(tmp_path, MANY)
     for line, text in [
         (3, "shares sum to 1.1; they must sum to 1"),
         (9, "two sources are named `a`"),
@@ -105,14 +105,14 @@ def test_every_mistake_that_no_field_shows_alone(tmp_path: Path) -> None:
         (("name: a\n", "name: !!python/object/apply:os.system ['touch pwned']\n"), ["line 4"]),
     ],
 )  # fmt: skip
-def test_one_mistake_each(tmp_path: Path, change: tuple[str, str], expected: list[str]) -> None:
-    message = told(tmp_path, GOOD.replace(*change, 1))
+def test_single_mistakes_are_reported(tmp_path: Path, change: tuple[str, str], expected: list[str]) -> None:
+    message = error_message(tmp_path, GOOD.replace(*change, 1))
     for text in expected:
         assert text in message
 
 
 @pytest.mark.parametrize("text", ["", b"\x00\xff\xfe\x80", "- 1\n", MANY, GOOD.replace("share: 60%", "share: 70%")])
-def test_the_command_exits_2_and_writes_nothing(tmp_path: Path, text: str | bytes) -> None:
+def test_command_exits_2_and_writes_nothing(tmp_path: Path, text: str | bytes) -> None:
     path = write(tmp_path, text)
     before = sorted(tmp_path.rglob("*"))
     for command in ("build", "plan"):
@@ -136,9 +136,9 @@ def test_help_loads_no_heavy_library() -> None:
     assert json.loads(done.stdout) == []
 
 
-def test_the_recipes_of_the_repository_are_sound() -> None:
+def test_recipes_of_the_repository_are_valid() -> None:
     folder = Path(__file__).parents[2] / "recipes"
-    found = sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("train"))
-    assert {path.stem for path in found} >= {"quickstart", "web_books_code"}
-    for path in found:
+    recipes = sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("train"))
+    assert {path.stem for path in recipes} >= {"quickstart", "web_books_code"}
+    for path in recipes:
         read_recipe(path)

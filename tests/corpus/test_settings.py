@@ -1,4 +1,4 @@
-"""Settings files: every mistake at once, with its line; nothing but plain values is ever built."""
+"""Settings files: all mistakes are reported at once with their lines, and YAML gives plain values only."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,14 +12,14 @@ from corpus.settings import Quantity, Share, Strict, nearest, override, parse_ya
 
 
 class Inner(Strict):
-    """A group."""
+    """Group of settings."""
 
     depth: int = 1
     kind: Literal["thin", "thick"] = "thin"
 
 
 class Outer(Strict):
-    """A file."""
+    """Settings file."""
 
     name: str
     size: Quantity = 1
@@ -39,18 +39,18 @@ def message(text: str) -> str:
     return str(error.value)
 
 
-def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
-    told = message("name: 7\nsize: 3 elephants\npart: 140%\ninner:\n  deph: 2\n  kind: thic\nmany:\n  - depth: x\n")
-    assert told.splitlines()[0] == "file.yaml: 6 mistakes"
-    assert [line.split(":")[0].strip() for line in told.splitlines()[1:]] == [
+def test_all_mistakes_are_reported_with_their_lines() -> None:
+    report = message("name: 7\nsize: 3 elephants\npart: 140%\ninner:\n  deph: 2\n  kind: thic\nmany:\n  - depth: x\n")
+    assert report.splitlines()[0] == "file.yaml: 6 mistakes"
+    assert [line.split(":")[0].strip() for line in report.splitlines()[1:]] == [
         "line 1", "line 2", "line 3", "line 5", "line 6", "line 8",
     ]  # fmt: skip
-    assert "`inner.deph` is not a setting; did you mean `depth`?" in told
-    assert "did you mean `thick`?" in told
-    assert "3 elephants" in told and "140%" in told
+    assert "`inner.deph` is not a setting; did you mean `depth`?" in report
+    assert "did you mean `thick`?" in report
+    assert "3 elephants" in report and "140%" in report
 
 
-def test_of_many_names_a_few_are_told() -> None:
+def test_long_lists_of_allowed_names_are_shortened() -> None:
     names = [f"{number:04}" for number in range(2000)]
     assert nearest("else", names[:12]) == f"; allowed: {', '.join(names[:12])}"
     assert nearest("else", names) == "; allowed: 0000, 0001, 0002, 0003, 0004 and 1995 more"
@@ -58,16 +58,16 @@ def test_of_many_names_a_few_are_told() -> None:
     assert nearest("else", []) == ""
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_setting_is_named() -> None:
     assert "`name` is required" in message("size: 1")
 
 
-def test_units() -> None:
+def test_quantities_and_shares_accept_units() -> None:
     found = check("name: a\nsize: 1.5 MiB\npart: 12.5%\n")
     assert (found.size, found.part) == (1_572_864, 0.125)
 
 
-def test_yaml_1_2_words_stay_words() -> None:
+def test_yaml_1_1_booleans_and_numbers_stay_strings() -> None:
     assert parse_yaml("a: [no, on, yes, 0o7, 1_000, 12:30]", name="f", what="w").data == {
         "a": ["no", "on", "yes", "0o7", "1_000", "12:30"]
     }
@@ -77,7 +77,7 @@ def test_yaml_1_2_words_stay_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "empty"),
         ("# nothing\n", "empty"),
@@ -93,23 +93,25 @@ def test_yaml_1_2_words_stay_words() -> None:
         ("name: \x00", "YAML"),
     ],
 )
-def test_what_is_not_plain_is_refused(text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_beyond_plain_values_is_refused(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert told in message(text)
+    assert expected in message(text)
     assert not list(tmp_path.iterdir())
 
 
-def test_binary_large_and_missing_files(tmp_path: Path) -> None:
+def test_binary_large_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\x80\x81\xff")
     (tmp_path / "large.yaml").write_bytes(b"a: 1\n" * 300_000)
     (tmp_path / "endless.yaml").symlink_to("/dev/zero")
     large = "over 1000000 bytes"
-    for name, told in (("binary", "not UTF-8"), ("large", large), ("endless", large), ("missing", "cannot read")):
-        with pytest.raises(InputError, match=told):
+    for name, error in (("binary", "not UTF-8"), ("large", large), ("endless", large), ("missing", "cannot read")):
+        with pytest.raises(InputError, match=error):
             read_yaml(tmp_path / f"{name}.yaml", what="recipe")
 
 
-def test_override() -> None:
+def test_override_sets_nested_values_and_refuses_bad_ones() -> None:
     document = parse_yaml("name: a\ninner:\n  depth: 1\nmany:\n  - depth: 3\n", name="f", what="w")
     changed = validate(Outer, override(document, ["inner.depth=9", 'many.0."kind"=thick', "size=2kB"]))
     assert (changed.inner.depth, changed.many[0].kind, changed.size) == (9, "thick", 2000)

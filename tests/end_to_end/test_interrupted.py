@@ -1,4 +1,4 @@
-"""Ctrl-C while servers keep us waiting: the command ends at once."""
+"""Ctrl-C ends a command at once, even while it waits for a server."""
 
 import json
 import os
@@ -12,15 +12,15 @@ import pytest
 
 _CHILD = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes ignore SIGINT by default
 from corpus.cli import main
 main()
 """
 
 
 @pytest.mark.parametrize("path", ["pypi:mill==1.0/**/*.txt", "http://{0}/a.txt"])
-def test_who_waits_for_an_answer_can_be_stopped(tmp_path: Path, path: str) -> None:
-    """Fails if threads that ask are waited for: their servers may answer never."""
+def test_interrupt_does_not_wait_for_a_silent_server(tmp_path: Path, path: str) -> None:
+    """Fails if the command joins its request threads, whose servers may never answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
         source = {"name": "mill", "reader": "pypi", "paths": [path.format(host)], "license": "mit", "share": 1,
@@ -31,8 +31,8 @@ def test_who_waits_for_an_answer_can_be_stopped(tmp_path: Path, path: str) -> No
         command = [sys.executable, "-c", _CHILD, "plan", str(recipe)]
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
             server.settimeout(60)
-            asked, _ = server.accept()
-            with asked:
+            connection, _ = server.accept()
+            with connection:
                 process.send_signal(signal.SIGINT)
-                _, told = process.communicate(timeout=20)
-    assert process.returncode == 130 and told.endswith("corpus: stopped\n")
+                _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors.endswith("corpus: stopped\n")

@@ -1,7 +1,7 @@
-"""The same bytes on many machines: the quickstart on Ray and on Slurm, and a build on Slurm whose elements are killed.
+"""Ray and Slurm build the same bytes as one machine, also when Slurm tasks or the build itself are killed.
 
-Tried on purpose, and found here: elements that were killed are not run again; a build that was killed leaves its array
-running beside the next.
+Verified to fail if killed array elements are not run again, and if the array of a killed build keeps running beside
+the next build.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from tests.s3_server import s3_server, stored
 from tests.slurm_here import SLURM_PROFILE, slurm_skip_reason
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
-RAY_PLACE: dict[str, object] = {"executor": "ray", "workers": 2, "memory_per_cpu": 1}
+RAY_PROFILE: dict[str, object] = {"executor": "ray", "workers": 2, "memory_per_cpu": 1}
 
 
-def begin(recipe: Path, out: Path, place: dict[str, object], url: str | None = None) -> subprocess.Popen[bytes]:
-    """`corpus build --on` a place of these settings, into a folder or to an address."""
-    file = out.with_suffix(".place.yaml")
-    file.write_text(json.dumps(place))
+def start_on(recipe: Path, out: Path, profile: dict[str, object], url: str | None = None) -> subprocess.Popen[bytes]:
+    """Start `corpus build --on` a profile with these settings, into the folder `out` or to `url`."""
+    file = out.with_suffix(".profile.yaml")
+    file.write_text(json.dumps(profile))
     command = [sys.executable, "-m", "corpus", "build", str(recipe), "--out", url or str(out), "--on", str(file)]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -49,7 +49,7 @@ def slurm() -> None:
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The products of recipes/quickstart.yaml from two workers of this machine."""
+    """Return the digests of recipes/quickstart.yaml built by two local workers."""
     paths = [path for source in yaml.safe_load(QUICKSTART.read_text())["sources"] for path in source["paths"]]
     cache = Local().cache_folder
     for address in map(parse_address, [*paths, MODEL]):
@@ -61,56 +61,56 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return products(out)
 
 
-def test_the_quickstart_by_one_worker(quickstart: dict[str, str], tmp_path: Path) -> None:
+def test_one_worker_builds_the_same_quickstart(quickstart: dict[str, str], tmp_path: Path) -> None:
     finish(start(QUICKSTART, tmp_path / "out", workers=1))
     assert products(tmp_path / "out") == quickstart
 
 
-def test_the_quickstart_by_three_workers_and_on_s3(
+def test_three_workers_build_the_same_quickstart_on_s3(
     quickstart: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What lies there, and the working copy here that its commands read."""
-    here = tmp_path / "cache"
-    place = {"executor": "local", "workers": 3, "cache": str(here)}
-    here.mkdir()
+    """The objects in the bucket and the files of the local copy are both equal."""
+    cache = tmp_path / "cache"
+    profile: dict[str, object] = {"executor": "local", "workers": 3, "cache": str(cache)}
+    cache.mkdir()
     for folder in Local().cache_folder.iterdir():
         if folder.name != "outputs":
-            (here / folder.name).symlink_to(folder)
+            (cache / folder.name).symlink_to(folder)
     with s3_server(monkeypatch, "corpora") as server:
-        finish(begin(QUICKSTART, tmp_path / "out", place, url="s3://corpora/quickstart"))
+        finish(start_on(QUICKSTART, tmp_path / "out", profile, url="s3://corpora/quickstart"))
         assert stored(server, "quickstart") == quickstart
-    copy = products(working_copy("s3://corpora/quickstart", here, S3()))
+    copy = products(working_copy("s3://corpora/quickstart", cache, S3()))
     assert copy.pop(MARKER) and copy == quickstart
 
 
-def test_the_quickstart_on_ray(quickstart: dict[str, str], tmp_path: Path) -> None:
+def test_ray_builds_the_same_quickstart(quickstart: dict[str, str], tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    finish(begin(QUICKSTART, tmp_path / "out", RAY_PLACE))
+    finish(start_on(QUICKSTART, tmp_path / "out", RAY_PROFILE))
     assert products(tmp_path / "out") == quickstart
 
 
 @pytest.mark.usefixtures("slurm")
-def test_the_quickstart_on_slurm(quickstart: dict[str, str], tmp_path: Path) -> None:
-    finish(begin(QUICKSTART, tmp_path / "out", {**SLURM_PROFILE, "tasks_per_job": 11}))  # 22 tasks: two elements
+def test_slurm_builds_the_same_quickstart(quickstart: dict[str, str], tmp_path: Path) -> None:
+    finish(start_on(QUICKSTART, tmp_path / "out", {**SLURM_PROFILE, "tasks_per_job": 11}))  # 22 tasks fill two elements
     assert products(tmp_path / "out") == quickstart
 
 
-def in_the_queue(out: Path) -> Sequence[str]:
-    """The ids of a build's elements that wait or run."""
-    asked = ["squeue", "-h", "-r", f"--name={arrays_name(out)}", "-o", "%i"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+def queued_elements(out: Path) -> Sequence[str]:
+    """Return the ids of the build's array elements that wait or run."""
+    command = ["squeue", "-h", "-r", f"--name={arrays_name(out)}", "-o", "%i"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def gone(out: Path, ids: Sequence[str]) -> bool:
-    """Whether these elements leave the queue."""
+def leave_the_queue(out: Path, ids: Sequence[str]) -> bool:
+    """Wait up to a minute; return True if these elements left the queue."""
     deadline = time.monotonic() + 60
-    while (waiting := set(ids) & set(in_the_queue(out))) and time.monotonic() < deadline:
+    while (waiting := set(ids) & set(queued_elements(out))) and time.monotonic() < deadline:
         time.sleep(0.2)
     return not waiting
 
 
-def at_work(process: subprocess.Popen[bytes], out: Path, job: str) -> int:
-    """The process of a task of this job, once there is one: what a build that was stopped left behind is none."""
+def wait_for_task(process: subprocess.Popen[bytes], out: Path, job: str) -> int:
+    """Wait for a task of this job and return its process id. Folders left by an earlier build are ignored."""
     while process.poll() is None:
         for folder in out.glob(f"jobs/{job}-*/tmp/[0-9]*.[0-9]*"):
             with contextlib.suppress(OSError):
@@ -121,28 +121,28 @@ def at_work(process: subprocess.Popen[bytes], out: Path, job: str) -> int:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_elements_that_are_killed_and_a_build_that_is_stopped(data: Path, tmp_path: Path) -> None:
+def test_stopped_and_killed_slurm_builds_resume_with_the_same_bytes(data: Path, tmp_path: Path) -> None:
     recipe, out = write_recipe(tmp_path, data), tmp_path / "out"
-    finish(start(recipe, tmp_path / "here"))
-    place = {**SLURM_PROFILE, "tasks_per_job": 3}
+    finish(start(recipe, tmp_path / "local"))
+    profile = {**SLURM_PROFILE, "tasks_per_job": 3}
 
-    process = begin(recipe, out, place)
-    at_work(process, out, "clean.records")
+    process = start_on(recipe, out, profile)
+    wait_for_task(process, out, "clean.records")
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 130 and "was cancelled; what was finished is kept" in told
-    assert gone(out, in_the_queue(out))
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130 and "was cancelled; what was finished is kept" in output
+    assert leave_the_queue(out, queued_elements(out))
 
-    process = begin(recipe, out, place)
-    at_work(process, out, "clean.records")
-    kill_group(process)  # it cannot cancel anything now: the next one does
-    left = in_the_queue(out)
-    assert left
+    process = start_on(recipe, out, profile)
+    wait_for_task(process, out, "clean.records")
+    kill_group(process)  # it cannot cancel its array now; the next build does
+    remaining = queued_elements(out)
+    assert remaining
 
-    process = begin(recipe, out, place)
-    assert gone(out, left)
-    os.kill(at_work(process, out, "clean.records"), signal.SIGKILL)
-    subprocess.run(["scancel", in_the_queue(out)[-1]], check=True)
+    process = start_on(recipe, out, profile)
+    assert leave_the_queue(out, remaining)
+    os.kill(wait_for_task(process, out, "clean.records"), signal.SIGKILL)
+    subprocess.run(["scancel", queued_elements(out)[-1]], check=True)
     (killed,) = re.findall(r"(\d+) of \d+ tasks were killed from outside; running them again", finish(process))
     assert int(killed) >= 2
-    assert products(out) == products(tmp_path / "here")
+    assert products(out) == products(tmp_path / "local")

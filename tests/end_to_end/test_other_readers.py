@@ -1,4 +1,4 @@
-"""Shards in other people's readers, and their counts against the manifest."""
+"""Other libraries read our shards and count what the manifest states."""
 
 from pathlib import Path
 
@@ -72,17 +72,17 @@ def test_text_shards_in_polars_duckdb_and_datasets(
     from datasets import load_dataset
 
     files = text_shards(out)
-    held = sum(source.holdout.documents for source in manifest.sources)
+    holdout = sum(source.holdout.documents for source in manifest.sources)
     frame = polars.read_parquet(files)
-    assert frame.filter(polars.col("split") == "holdout").height == held > 0
+    assert frame.filter(polars.col("split") == "holdout").height == holdout > 0
     counted = duckdb.sql(f"select split, count(*) from read_parquet({files}) group by split").fetchall()
-    assert dict(counted)["holdout"] == held
+    assert dict(counted)["holdout"] == holdout
     loaded = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path), split="train")
     assert loaded.num_rows == frame.height
     assert loaded[0]["text"] == frame["text"][0]
 
 
-def test_a_token_shard_decodes_to_the_text_of_its_document(out: Path, manifest: Manifest) -> None:
+def test_token_shards_decode_to_the_texts(out: Path, manifest: Manifest) -> None:
     import polars
 
     from corpus.store.token_shards import open_token_shard
@@ -92,16 +92,16 @@ def test_a_token_shard_decodes_to_the_text_of_its_document(out: Path, manifest: 
     frame = polars.read_parquet(text_shards(out))
     texts = dict(zip(frame["id"], frame["text"], strict=True))
     splits = dict(zip(frame["id"], frame["split"], strict=True))
-    seen = 0
+    documents = 0
     for source in manifest.sources:
-        for each in source.shards:
-            shard = open_token_shard(out / each.file)
+        for entry in source.shards:
+            shard = open_token_shard(out / entry.file)
             for row in range(len(shard)):
-                identity = shard.ids_D16[row].tobytes().hex()
+                document_id = shard.ids_D16[row].tobytes().hex()
                 tokens = shard.tokens_N[shard.offsets_D1[row] : shard.offsets_D1[row + 1]]
-                assert encoder.decode(tokens) == texts[identity]
-                assert splits[identity] == each.split
-                seen += 1
-    assert seen == sum(
+                assert encoder.decode(tokens) == texts[document_id]
+                assert splits[document_id] == entry.split
+                documents += 1
+    assert documents == sum(
         len(source.shards) and source.train.documents + source.holdout.documents for source in manifest.sources
     )

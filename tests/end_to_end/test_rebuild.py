@@ -1,4 +1,4 @@
-"""What runs again, and what does not."""
+"""A repeated or changed build runs only the jobs whose inputs or settings changed."""
 
 import json
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from tests.end_to_end.builds import finish, products, start, write_recipe
 
 
-def corpus(*words: str, code: int = 0) -> str:
-    """The output of a command that must end with `code`."""
-    done = subprocess.run([sys.executable, "-m", "corpus", *words], capture_output=True, text=True, timeout=300)
+def corpus(*arguments: str, code: int = 0) -> str:
+    """Run a `corpus` command, assert its exit code, and return its output."""
+    done = subprocess.run([sys.executable, "-m", "corpus", *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -25,22 +25,22 @@ def built(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     return recipe, folder / "out"
 
 
-def stamps(out: Path) -> dict[str, int]:
+def modification_times(out: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
-def test_a_second_build_does_nothing(built: tuple[Path, Path]) -> None:
+def test_second_build_changes_no_file(built: tuple[Path, Path]) -> None:
     recipe, out = built
-    before = stamps(out)
+    before = modification_times(out)
     assert "up to date" in corpus("build", str(recipe), "--out", str(out))
-    assert stamps(out) == before
+    assert modification_times(out) == before
 
 
-def test_a_changed_threshold_runs_just_the_jobs_behind_it_as_the_plan_said(built: tuple[Path, Path]) -> None:
+def test_changed_threshold_runs_the_planned_downstream_jobs_only(built: tuple[Path, Path]) -> None:
     recipe, out = built
     change = ["--set", 'sources.records.bounds={"gopher_quality.words": {"at_least": 100}}']
-    said = corpus("plan", str(recipe), "--out", str(out), *change)
-    to_do = {line.split()[1] for line in said.splitlines() if line.startswith("│") and "to do" in line}
+    output = corpus("plan", str(recipe), "--out", str(out), *change)
+    to_do = {line.split()[1] for line in output.splitlines() if line.startswith("│") and "to do" in line}
     assert to_do == {
         "clean.records", "minhash.records", "dedup", "text.web", "text.records", "tokenizer",
         "tokenize.web", "tokenize.records", "mix.web", "mix.records", "manifest", "report",
@@ -49,21 +49,23 @@ def test_a_changed_threshold_runs_just_the_jobs_behind_it_as_the_plan_said(built
     corpus("build", str(recipe), "--out", str(out), *change)
     new = {path.name.rpartition("-")[0] for path in out.glob("jobs/*") if path.name not in before}
     assert new == to_do
-    assert f"{len(to_do)} to do" in said
+    assert f"{len(to_do)} to do" in output
     first = products(out)
     assert "up to date" in corpus("build", str(recipe), "--out", str(out), *change)
-    corpus("build", str(recipe), "--out", str(out))  # and back: nothing is lost
+    corpus("build", str(recipe), "--out", str(out))  # back to the first settings: nothing is lost
     assert set(products(out)) == set(first)
 
 
 @pytest.mark.parametrize("change", ["sources.web.max_failed=60%", "name=other"])
-def test_what_decides_no_document_repeats_no_work(built: tuple[Path, Path], change: str) -> None:
+def test_setting_that_affects_no_document_rebuilds_only_manifest_and_report(
+    built: tuple[Path, Path], change: str
+) -> None:
     recipe, out = built
-    said = corpus("plan", str(recipe), "--out", str(out), "--set", change)
-    assert "2 to do" in said, "the manifest and the report repeat the recipe, and nothing else is made anew"
+    output = corpus("plan", str(recipe), "--out", str(out), "--set", change)
+    assert "2 to do" in output, "only the manifest and the report contain the recipe"
 
 
-def test_two_builds_at_once_are_refused(built: tuple[Path, Path]) -> None:
+def test_second_build_in_the_same_folder_is_refused(built: tuple[Path, Path]) -> None:
     import fcntl
 
     recipe, out = built
@@ -72,7 +74,7 @@ def test_two_builds_at_once_are_refused(built: tuple[Path, Path]) -> None:
         assert "another build is at work here" in corpus("build", str(recipe), "--out", str(out), code=1)
 
 
-def test_a_file_that_changed_is_planned_anew(data: Path, tmp_path: Path) -> None:
+def test_changed_input_file_is_built_again(data: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"document number {n} of a small file"}) for n in range(50)]
     (tmp_path / "own.jsonl").write_text("\n".join(lines) + "\n")
     source = {
@@ -91,7 +93,7 @@ def test_a_file_that_changed_is_planned_anew(data: Path, tmp_path: Path) -> None
     assert sum(manifest["sources"][0][split]["documents"] for split in ("train", "holdout")) == 49
 
 
-def test_too_many_unreadable_records_stop_the_build_and_are_named(data: Path, tmp_path: Path) -> None:
+def test_too_many_unreadable_records_stop_the_build_and_are_listed(data: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"document number {n} of a small file"}) for n in range(50)]
     lines[10], lines[20] = "{broken", "{broken too"
     (tmp_path / "own.jsonl").write_text("\n".join(lines) + "\n")
@@ -104,17 +106,17 @@ def test_too_many_unreadable_records_stop_the_build_and_are_named(data: Path, tm
         "identify_language": False,
     }
     recipe = write_recipe(tmp_path, data, sources=[source], mix={})
-    said = corpus("build", str(recipe), "--out", str(tmp_path / "out"), code=1)
+    output = corpus("build", str(recipe), "--out", str(tmp_path / "out"), code=1)
     offset = sum(len(line) + 1 for line in lines[:10])
-    assert "2 of 50 records could not be read" in said
-    assert f"own.jsonl@{offset}" in said and "max_failed" in said
+    assert "2 of 50 records could not be read" in output
+    assert f"own.jsonl@{offset}" in output and "max_failed" in output
     assert "2 of 50" in corpus("build", str(recipe), "--out", str(tmp_path / "out"), code=1), (
-        "and again the second time"
+        "the second run must report it again"
     )
     corpus("build", str(recipe), "--out", str(tmp_path / "out"), "--set", "sources.own.max_failed=5%")
 
 
-def test_what_was_not_got_as_asked_is_told(data: Path, tmp_path: Path) -> None:
+def test_missed_shares_and_token_counts_are_warned_about(data: Path, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text(
         "".join(json.dumps({"text": f"document {n} of many"}) + "\n" for n in range(50))
     )
@@ -124,11 +126,11 @@ def test_what_was_not_got_as_asked_is_told(data: Path, tmp_path: Path) -> None:
         {"name": "wrong", **common, "share": 0.5, "text_field": "txet"},
     ]
     recipe = write_recipe(tmp_path, data, sources=sources, mix={"tokens": "1M"})
-    said = corpus("build", str(recipe), "--out", str(tmp_path / "out"))
-    assert "warning: nothing is kept of wrong: 50 skipped (" in said and "warning: nothing is left of wrong" in said
-    assert "of 1,000,000 tokens asked for" in said
-    said = corpus("build", str(recipe), "--out", str(tmp_path / "out"), "--set", "mix={}")
-    assert "set mix.tokens for the shares to hold" in said
+    output = corpus("build", str(recipe), "--out", str(tmp_path / "out"))
+    assert "warning: no document of wrong is kept: 50 skipped (" in output
+    assert "warning: no training tokens from wrong" in output and "of the 1,000,000 requested tokens" in output
+    output = corpus("build", str(recipe), "--out", str(tmp_path / "out"), "--set", "mix={}")
+    assert "so shares do not hold: set mix.tokens" in output
     for source in sources:
         source["text_field"] = "txet"
     recipe = write_recipe(tmp_path, data, name="none", sources=sources)

@@ -1,7 +1,7 @@
-"""A build whose output lies on S3: the same bytes as on a disk, whatever is lost here or there in between.
+"""A build with its output on S3 has the same bytes as one on disk, whatever is lost from the copy or the bucket.
 
-Planted once: a task's manifest written here before it was written there (a killed task was taken for done); products
-believed without asking there (one deleted there was missing for ever).
+Verified to fail if a task manifest is written locally before it is uploaded (a killed task then counts as done), and if
+products are taken from the local copy without asking the bucket (a deleted object then stays missing).
 """
 
 import shutil
@@ -40,46 +40,46 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def on_disk(recipe: Path) -> dict[str, str]:
     out = recipe.parent / "out"
-    build(recipe, out=out, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=out, profile=local_profile(recipe), console=Console(quiet=True))
     return products(out)
 
 
-def place(recipe: Path) -> Local:
+def local_profile(recipe: Path) -> Local:
     return Local(workers=1, cache=str(recipe.parent / "cache"))
 
 
 def objects(server: str, output: str = "tiny") -> dict[str, str]:
-    """Every product in the bucket, with its SHA-256."""
+    """Return the SHA-256 of every product in the bucket, by name."""
     return stored(server, output)
 
 
-def test_on_s3_lie_the_bytes_of_a_build_on_disk(recipe: Path, on_disk: dict[str, str], server: str) -> None:
-    copy = build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+def test_build_on_s3_has_the_same_bytes_as_on_disk(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    copy = build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
-    shutil.rmtree(copy)  # another machine goes on
+    shutil.rmtree(copy)  # as on another machine, which has no local copy
     console = Console(record=True, width=200, quiet=False, file=(recipe.parent / "log").open("w"))
-    build(recipe, out=URL, profile=place(recipe), console=console)
+    build(recipe, out=URL, profile=local_profile(recipe), console=console)
     assert f"up to date in {URL}" in console.export_text()
     assert objects(server) == on_disk
 
 
-def test_what_is_lost_there_is_made_again(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+def test_objects_lost_from_the_bucket_are_built_again(recipe: Path, on_disk: dict[str, str], server: str) -> None:
     import boto3
 
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     lost = [name for name in on_disk if name.endswith((".arrow", "text-00000.parquet", "manifest.json"))]
     for name in lost:
         boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{name}")
     assert len(objects(server)) < len(on_disk)
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
 @pytest.mark.parametrize("job", ["clean.web", "dedup", "report"])
-def test_a_killed_build_goes_on(job: str, recipe: Path, on_disk: dict[str, str], server: str, tmp_path: Path) -> None:
+def test_killed_build_resumes(job: str, recipe: Path, on_disk: dict[str, str], server: str, tmp_path: Path) -> None:
     from corpus.fetch.access import S3
 
-    for name in ("tiny", "tiny-2", "tiny-3"):  # a job of milliseconds may be over before it is hit
+    for name in ("tiny", "tiny-2", "tiny-3"):  # a job of milliseconds may end before the kill
         out = f"s3://corpora/{name}"
         process = start(recipe, out)  # type: ignore[arg-type]
         if kill_inside(process, working_copy(out, tmp_path / "cache" / "gristmill", S3()), job):
@@ -91,31 +91,31 @@ def test_a_killed_build_goes_on(job: str, recipe: Path, on_disk: dict[str, str],
 def test_commands_read_a_build_on_s3(recipe: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     from corpus.cli import app
 
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     with pytest.raises(SystemExit) as stopped:
         app(["verify", URL], standalone_mode=True)
     assert not stopped.value.code
     assert "all well" in capsys.readouterr().out
 
 
-def test_a_job_without_its_manifest_there_is_not_done(recipe: Path, on_disk: dict[str, str], server: str) -> None:
-    """Fails if the copy of it here is believed: another machine would find a damaged build."""
+def test_job_without_manifest_in_the_bucket_runs_again(recipe: Path, on_disk: dict[str, str], server: str) -> None:
+    """Fails if the local copy of the manifest counts: another machine would find a damaged build."""
     import boto3
 
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     [lost] = [name for name in on_disk if name.startswith("jobs/text.books-") and name.endswith("/job.json")]
     boto3.client("s3", endpoint_url=server).delete_object(Bucket="corpora", Key=f"tiny/{lost}")
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
-def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path: Path) -> None:
-    """Fails if names alone tell temporary files: archives hold `.preface.txt`, and folders `tmp`."""
+def test_products_with_names_of_temporary_files_are_pushed_and_pulled(server: str, tmp_path: Path) -> None:
+    """Fails if names alone mark temporary files: archives contain `.preface.txt` and folders called `tmp`."""
     from corpus.fetch.access import S3
     from corpus.fetch.output import open_output
 
     names = ("jobs/fetch.p-0/files/00000/p==1/.preface.txt", "jobs/fetch.p-0/files/00000/tmp/a.txt")
-    copies = [working_copy(URL, tmp_path / each, S3()) for each in ("here", "elsewhere")]
+    copies = [working_copy(URL, tmp_path / machine, S3()) for machine in ("here", "elsewhere")]
     for name in names:
         (copies[0] / name).parent.mkdir(parents=True, exist_ok=True)
         (copies[0] / name).write_text("grist")
@@ -128,8 +128,10 @@ def test_a_product_is_pushed_and_brought_whatever_its_name(server: str, tmp_path
     assert (copies[1] / "jobs" / "fetch.p-0" / "tmp" / "half").is_file()
 
 
-def test_what_lies_here_is_not_brought_again(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails if the ETag of a file that was pushed in parts, or is encrypted there, says nothing."""
+def test_files_of_the_local_copy_are_not_downloaded_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if the ETag of a multipart upload or of an encrypted object cannot be matched with the local file."""
     import boto3
 
     from corpus.fetch import output
@@ -164,16 +166,16 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
     """Fails if they are pushed only where the copy here differs: another machine may have built there since."""
     import boto3
 
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     client = boto3.client("s3", endpoint_url=server)
     for name in ("build.json", "manifest.json"):
         client.put_object(Bucket="corpora", Key=f"tiny/{name}", Body=b"of another build")
-    build(recipe, out=URL, profile=place(recipe), console=Console(quiet=True))
+    build(recipe, out=URL, profile=local_profile(recipe), console=Console(quiet=True))
     assert objects(server) == on_disk
 
 
-def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
-    """What a build here has made and not pushed yet would be taken away under it."""
+def test_verify_is_refused_while_a_build_runs(recipe: Path, server: str) -> None:
+    """It would delete files that the build has written and not uploaded yet."""
     from corpus.errors import CorpusError
     from corpus.inspect.find_build import find_build
 
@@ -194,8 +196,8 @@ def test_verify_waits_for_no_build(recipe: Path, server: str) -> None:
     assert own.is_file()
 
 
-def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
-    """Fails if the working copy is believed: one shard has other bytes there, of the same size, another is gone."""
+def test_verify_checks_the_objects_in_the_bucket(recipe: Path, server: str) -> None:
+    """Fails if only the local copy is checked: in the bucket one shard has other bytes and another is gone."""
     import boto3
 
     from corpus.errors import CorpusError
@@ -214,8 +216,8 @@ def test_verify_checks_what_lies_there(recipe: Path, server: str) -> None:
     assert (copy / "logs").is_dir() and (copy / "run.json").is_file() and (copy / ".lock").is_file()
 
 
-def test_a_bucket_that_is_not_there_is_one_clear_error(recipe: Path, server: str) -> None:
+def test_missing_bucket_is_one_clear_error(recipe: Path, server: str) -> None:
     from corpus.errors import CorpusError
 
     with pytest.raises(CorpusError, match="check that the bucket exists"):
-        build(recipe, out="s3://nowhere/tiny", profile=place(recipe), console=Console(quiet=True))
+        build(recipe, out="s3://nowhere/tiny", profile=local_profile(recipe), console=Console(quiet=True))

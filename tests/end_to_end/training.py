@@ -1,8 +1,8 @@
-"""A small curriculum over the golden corpus, run whole, killed and resumed: what the tests of `trainer fit` share.
+"""Small curriculum over the golden corpus, and helpers that train, kill and resume it.
 
-As a program, `python -m tests.end_to_end.training CONFIG WHERE` trains until it reaches WHERE, and there sends itself a
-real SIGKILL: `step:N` (after N steps), `saving:N` (step N's tensors are on disk, the checkpoint not yet whole),
-`renamed:N` (step N's checkpoint is whole, and nothing after it was done).
+`python -m tests.end_to_end.training CONFIG POINT` trains until POINT and then sends itself SIGKILL. The points are
+`step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet) and
+`renamed:N` (the checkpoint of step N is published, nothing has run after it).
 """
 
 import json
@@ -18,8 +18,8 @@ PHASE_1, STEPS = 12, 22
 
 
 def write_config(folder: Path, **changes: object) -> Path:
-    """A train.yaml of two phases, the second with longer sequences of other sources; JSON is YAML."""
-    told: dict[str, object] = {
+    """Write a train.yaml of two phases; the second has longer sequences from other sources. JSON is valid YAML."""
+    settings: dict[str, object] = {
         "format_version": 1,
         "name": "small",
         "out": str(folder / "run"),
@@ -38,12 +38,12 @@ def write_config(folder: Path, **changes: object) -> Path:
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "train.yaml"
-    path.write_text(json.dumps(told | changes, indent=1))
+    path.write_text(json.dumps(settings | changes, indent=1))
     return path
 
 
 def fit_here(config: Path, phase: str | None = None) -> Path:
-    """Trains in this process, on one thread; returns the run folder."""
+    """Train in this process on one thread, and return the run folder."""
     import torch
 
     from trainer.fit import fit
@@ -53,10 +53,10 @@ def fit_here(config: Path, phase: str | None = None) -> Path:
     return Path(json.loads(config.read_text())["out"])
 
 
-def fit_until_killed(config: Path, where: str) -> Path:
-    """Trains in a process of its own until WHERE, where it is killed; returns the run folder."""
+def fit_until_killed(config: Path, point: str) -> Path:
+    """Train in another process until it is killed at `point`, and return the run folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.end_to_end.training", str(config), where],
+        [sys.executable, "-m", "tests.end_to_end.training", str(config), point],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -67,51 +67,51 @@ def fit_until_killed(config: Path, where: str) -> Path:
 
 
 def checkpoint_tensors(run: Path) -> dict[str, bytes]:
-    """The last checkpoint's weights and optimizer state, bit by bit."""
+    """Return the bytes of each weight and optimizer tensor in the last checkpoint."""
     from safetensors.torch import load_file
 
     last = max((run / "checkpoints").glob("step-*"))
-    found = {name: each for file in last.glob("*.safetensors") for name, each in load_file(file).items()}
-    return {name: each.numpy().tobytes() for name, each in found.items()}
+    loaded = {name: tensor for file in last.glob("*.safetensors") for name, tensor in load_file(file).items()}
+    return {name: tensor.numpy().tobytes() for name, tensor in loaded.items()}
 
 
 def metrics_fields(run: Path, *fields: str) -> list[tuple[object, ...]]:
-    """These fields of each row of metrics.jsonl."""
+    """Return the named fields of each row of metrics.jsonl."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [tuple(row[field] for field in fields) for row in rows]
 
 
-def _die() -> None:
+def _kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _until(where: str) -> None:
-    """Arranges for the kill."""
+def _kill_at(point: str) -> None:
+    """Patch the trainer so that this process is killed at `point`."""
     from trainer.engine.checkpoint import Checkpoints
     from trainer.engine.step import TrainStep
 
-    what, _, number = where.partition(":")
+    event, _, number = point.partition(":")
     learn, publish = TrainStep.learn, Checkpoints._publish
 
     def learn_and_die(self: TrainStep, batch: object, targets: int, rate: float) -> object:
-        found = learn(self, batch, targets, rate)  # type: ignore[arg-type]
-        if what == "step" and batch.step == int(number):  # type: ignore[attr-defined]
-            _die()
-        return found
+        result = learn(self, batch, targets, rate)  # type: ignore[arg-type]
+        if event == "step" and batch.step == int(number):  # type: ignore[attr-defined]
+            _kill_self()
+        return result
 
     def publish_and_die(self: Checkpoints, temporary: Path, state: object, files: object) -> None:
-        mine = state.step == int(number)  # type: ignore[attr-defined]
-        if mine and what == "saving":
+        is_this_step = state.step == int(number)  # type: ignore[attr-defined]
+        if is_this_step and event == "saving":
             assert list(temporary.glob("*.safetensors"))
-            _die()
+            _kill_self()
         publish(self, temporary, state, files)  # type: ignore[arg-type]
-        if mine and what == "renamed":
-            _die()
+        if is_this_step and event == "renamed":
+            _kill_self()
 
     TrainStep.learn = learn_and_die  # type: ignore[assignment, method-assign]
     Checkpoints._publish = publish_and_die  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":
-    _until(sys.argv[2])
+    _kill_at(sys.argv[2])
     fit_here(Path(sys.argv[1]))

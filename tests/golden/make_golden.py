@@ -1,4 +1,4 @@
-"""Makes tests/golden/corpus: a small build to test readers against. All of its text is written or composed here.
+"""Make tests/golden/corpus, a small build for tests of readers. All of its text is written or generated here.
 
 Run: python tests/golden/make_golden.py [FOLDER]. The same code and libraries give the same bytes.
 """
@@ -21,7 +21,7 @@ from corpus.tokens.train_bpe import Train, sample, train
 FOLDER = Path(__file__).parent / "corpus"
 SEED = 7
 SHARES = {"books": 0.3, "code": 0.3, "web": 0.4}
-MIX = Mix(tokens=7_000, shard_bytes=4_000, chunk_tokens=64, partitions=2)  # code has too little: accepted
+MIX = Mix(tokens=7_000, shard_bytes=4_000, chunk_tokens=64, partitions=2)  # code has too few tokens, which is accepted
 RECIPE = hashlib.sha256(b"golden").hexdigest()
 DOCUMENTS = {"books": 22, "code": 36, "web": 50}
 
@@ -44,12 +44,12 @@ ODD = (
 
 
 def pick(options: tuple[str, ...], *place: object) -> str:
-    """One of the options, by hash: random modules may change."""
+    """Return one of the options by hash; random modules may change between versions."""
     return options[hashlib.sha256(repr(place).encode()).digest()[0] % len(options)]
 
 
 def sentences(source: str, number: int, count: int) -> str:
-    """Prose of `count` sentences."""
+    """Return prose of `count` sentences."""
     parts = (
         (pick(options, source, number, each, i) for i, options in enumerate((WHO, DID, WHAT, WHEN)))
         for each in range(count)
@@ -58,7 +58,7 @@ def sentences(source: str, number: int, count: int) -> str:
 
 
 def text(source: str, number: int) -> tuple[str, str]:
-    """A document and its language."""
+    """Return the text of a document and its language."""
     length = 1 + keyed_hash(SEED, source, f"{number:032x}") % 9
     if source == "code":
         steps = "\n".join(f"    total += {number * each} * grain[{each}]" for each in range(length))
@@ -73,14 +73,14 @@ def text(source: str, number: int) -> tuple[str, str]:
 
 
 def documents(source: str) -> Iterator[tuple[str, str, str]]:
-    """Id, text and language."""
+    """Yield the id, text and language of each document."""
     for number in range(DOCUMENTS[source]):
         content, language = text(source, number)
         yield document_id(source, str(number), content.encode()), content, language
 
 
 def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[ShardEntry]:
-    """Writes a source's shards."""
+    """Write the token shards of a source, and yield their manifest entries."""
     for split in SPLITS:
         cut = threshold(runs, quota) if split == "train" else EVERYTHING
         for partition in range(MIX.partitions):
@@ -92,7 +92,7 @@ def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[
 
 
 def tokenize(source: str, encoder: Encoder, folder: Path) -> list[Path]:
-    """Writes two runs of a source; about one document in eight is held out."""
+    """Write two token runs of a source; about one document in eight is in the holdout."""
     writers = [RunWriter(RunHeader(source, encoder.sha256, encoder.vocabulary, SEED)) for _ in range(2)]
     for number, (name, content, language) in enumerate(documents(source)):
         tokens = encoder.encode([content])[0]
@@ -105,7 +105,7 @@ def tokenize(source: str, encoder: Encoder, folder: Path) -> list[Path]:
 
 
 def main(folder: Path) -> None:
-    """Writes tokenizer, shards and manifest into `folder`."""
+    """Write tokenizer, shards and manifest to `folder`."""
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     for old in (folder / "shards").iterdir():
         old.unlink()
@@ -118,11 +118,11 @@ def main(folder: Path) -> None:
     encoder = Encoder(folder / "tokenizer.json")
     with tempfile.TemporaryDirectory() as temporary:
         runs = {source: tokenize(source, encoder, Path(temporary)) for source in SHARES}
-        there = {
+        available = {
             source: sum(int(TokenRun(path).bins.tokens_SB[TRAIN].sum()) for path in paths)
             for source, paths in runs.items()
         }
-        asked = quotas(SHARES, there, MIX.tokens, MIX.shortfall)
+        asked = quotas(SHARES, available, MIX.tokens, MIX.shortfall)
         made = {source: tuple(shards(runs[source], folder, source, asked[source])) for source in sorted(SHARES)}
     sums = {
         source: {split: total([shard for shard in found if shard.split == split]) for split in SPLITS}

@@ -1,4 +1,4 @@
-"""docs/formats.md says what the code writes: each table's fields, in order, and their types."""
+"""docs/formats.md lists the fields that the code writes, in order and with their types."""
 
 import re
 import types
@@ -18,12 +18,12 @@ DOC = Path(__file__).parents[2] / "docs" / "formats.md"
 
 
 def tables(section: str) -> list[list[tuple[str, ...]]]:
-    """The tables of a section, less their heads."""
+    """Return the rows of each table of a section, without the header rows."""
     text = re.split(r"^## ", DOC.read_text("utf-8"), flags=re.MULTILINE)
     (body,) = (each for each in text if each.startswith(f"{section}\n"))
-    found = re.findall(r"(?:^\|.*\n)+", body, flags=re.MULTILINE)
+    blocks = re.findall(r"(?:^\|.*\n)+", body, flags=re.MULTILINE)
     return [
-        [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in each.splitlines()[2:]] for each in found
+        [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in each.splitlines()[2:]] for each in blocks
     ]
 
 
@@ -31,7 +31,7 @@ def columns(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(f"`{field.name}`", f"`{field.type}`") for field in schema]
 
 
-def test_sections_and_promise() -> None:
+def test_sections_and_compatibility_promise_exist() -> None:
     text = DOC.read_text("utf-8")
     heads = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert {"Recipe", "Text shard", "Token shard", "Token run", "Manifest", "Ledger"} <= set(heads)
@@ -50,7 +50,7 @@ def test_sections_and_promise() -> None:
         ("Token run", runs.schema(500), (*runs.RunHeader._fields, "bins"), runs.FORMAT_VERSION),
     ],
 )
-def test_arrow_formats(section: str, schema: pa.Schema, keys: tuple[str, ...], version: str) -> None:
+def test_arrow_formats_match_their_tables(section: str, schema: pa.Schema, keys: tuple[str, ...], version: str) -> None:
     documented, metadata = tables(section)
     assert [row[:2] for row in documented] == columns(schema)
     assert not any(field.nullable for field in schema)
@@ -59,7 +59,7 @@ def test_arrow_formats(section: str, schema: pa.Schema, keys: tuple[str, ...], v
 
 
 def kind(annotation: object) -> str:
-    """A field's type in the words of the document."""
+    """Return the type of a field in the words of the page."""
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(kind(each) for each in typing.get_args(annotation))
@@ -76,7 +76,7 @@ def kind(annotation: object) -> str:
 @pytest.mark.parametrize(
     ("table", "model"), [(0, manifest.Manifest), (1, manifest.SourceEntry), (2, manifest.ShardEntry)]
 )
-def test_manifest(table: int, model: type[BaseModel]) -> None:
+def test_manifest_models_match_their_tables(table: int, model: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1].replace("hash", "string") for row in tables("Manifest")[table]}
     assert documented == {name: kind(field.annotation) for name, field in model.model_fields.items()}
 
@@ -85,6 +85,6 @@ def test_manifest(table: int, model: type[BaseModel]) -> None:
     ("field", "model"),
     [("tokenizer", manifest.TokenizerEntry), ("train", manifest.Totals), ("length_quantiles", manifest.Quantiles)],
 )
-def test_parts_of_the_manifest_are_named(field: str, model: type[BaseModel]) -> None:
+def test_nested_manifest_fields_are_documented(field: str, model: type[BaseModel]) -> None:
     (row,) = (row for table in tables("Manifest") for row in table if row[0] == f"`{field}`")
     assert all(f"`{name}`" in row[2] for name in model.model_fields)

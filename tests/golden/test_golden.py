@@ -1,4 +1,4 @@
-"""The golden build: made again it is the same, and what reads Arrow reads it."""
+"""The golden build is reproducible, and any Arrow reader can read it."""
 
 import hashlib
 import importlib.util
@@ -26,7 +26,7 @@ def digest(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def test_the_script_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_script_reproduces_the_golden_bytes(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("make_golden", Path(__file__).parent / "make_golden.py")
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
@@ -35,23 +35,23 @@ def test_the_script_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path) == files(GOLDEN)
 
 
-def test_is_small_and_complete() -> None:
-    found = files(GOLDEN)
-    assert sum(map(len, found.values())) < 60_000
-    assert set(found) == {"manifest.json", MANIFEST.tokenizer.file, *(shard.file for shard in SHARDS)}
+def test_golden_build_is_small_and_complete() -> None:
+    contents = files(GOLDEN)
+    assert sum(map(len, contents.values())) < 60_000
+    assert set(contents) == {"manifest.json", MANIFEST.tokenizer.file, *(shard.file for shard in SHARDS)}
     assert {shard.split for shard in SHARDS} == {"train", "holdout"} and len(MANIFEST.sources) == 3
 
 
 def test_output_changes_only_with_its_revision() -> None:
-    """If this fails, raise REVISION in the module named, make the golden build again, and put the new digest here."""
+    """If this fails, raise REVISION in the named module, make the golden build again, and record the new digest."""
     tokenizer, encoder = (GOLDEN / "tokenizer.json").read_bytes(), Encoder(GOLDEN / "tokenizer.json")
     texts = ["", "The miller counted.", "<|endoftext|>", "word " * 60_000, "x" * 260_000, "\0\r\n é😀"]
-    found = {
+    digests = {
         "train": (train_bpe.REVISION, digest(tokenizer)),
         "encode": (encode.REVISION, digest(*(each.tobytes() for each in encoder.encode(texts)))),
         "merge": (merge.REVISION, digest(*((GOLDEN / shard.file).read_bytes() for shard in SHARDS))),
     }
-    assert found == {
+    assert digests == {
         "train": (1, "3e55361f9c295c1f"),
         "encode": (1, "8b6e78824a1a08de"),
         "merge": (1, "022a591d7f0a83b5"),
@@ -59,7 +59,7 @@ def test_output_changes_only_with_its_revision() -> None:
 
 
 @pytest.mark.parametrize("shard", SHARDS, ids=lambda shard: shard.file)
-def test_the_manifest_says_what_a_shard_holds(shard: ShardEntry) -> None:
+def test_manifest_matches_the_shard(shard: ShardEntry) -> None:
     raw, opened = (GOLDEN / shard.file).read_bytes(), open_token_shard(GOLDEN / shard.file)
     assert (hashlib.sha256(raw).hexdigest(), len(raw)) == (shard.sha256, shard.file_bytes)
     assert (len(opened), len(opened.tokens_N), opened.bytes_D.sum()) == (shard.documents, shard.tokens, shard.bytes)
@@ -69,7 +69,7 @@ def test_the_manifest_says_what_a_shard_holds(shard: ShardEntry) -> None:
     assert sum(shard.languages.values()) == shard.documents
 
 
-def test_documents_are_texts_that_end_in_eos() -> None:
+def test_documents_decode_to_texts_and_end_in_eos() -> None:
     encoder = Encoder(GOLDEN / MANIFEST.tokenizer.file)
     texts = []
     for shard in SHARDS:
@@ -82,7 +82,7 @@ def test_documents_are_texts_that_end_in_eos() -> None:
     assert any("<|endoftext|>" in text for text in texts) and any("水车" in text for text in texts)
 
 
-def test_shares_are_those_of_the_shards() -> None:
+def test_shares_equal_those_of_the_shards() -> None:
     tokens = {
         source.name: sum(
             len(open_token_shard(GOLDEN / shard.file).tokens_N) for shard in source.shards if shard.split == "train"
@@ -95,7 +95,7 @@ def test_shares_are_those_of_the_shards() -> None:
 
 
 def arrow_rows(path: Path) -> list[dict[str, object]]:
-    """With pyarrow alone, as docs/formats.md shows."""
+    """Read a shard with pyarrow alone, as docs/formats.md shows."""
     batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
     tokens, offsets = batch["tokens"].values.to_numpy(), batch["tokens"].offsets.to_numpy()
     return [
@@ -121,11 +121,11 @@ def test_duckdb_reads_all_shards_through_pyarrow() -> None:
     for source in MANIFEST.sources:
         paths = [GOLDEN / shard.file for shard in source.shards if shard.split == "train"]
         shards = pa.concat_tables(pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths)
-        found = (
+        totals = (
             duckdb.from_arrow(shards).aggregate("count(*), sum(len(tokens)), sum(bytes), max(tokens[-1])").fetchall()
         )
         train_ = total([shard for shard in source.shards if shard.split == "train"])
-        assert found == [(train_.documents, train_.tokens, train_.bytes, MANIFEST.tokenizer.eos.id)]
+        assert totals == [(train_.documents, train_.tokens, train_.bytes, MANIFEST.tokenizer.eos.id)]
         assert duckdb.from_arrow(shards).fetchall() == [
             tuple(row.values()) for path in paths for row in arrow_rows(path)
         ]

@@ -1,4 +1,4 @@
-"""A lock held by another is distinct from one that cannot be taken."""
+"""File and folder locks; a held lock is distinct from one that cannot be taken."""
 
 import fcntl
 import os

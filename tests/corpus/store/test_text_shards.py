@@ -1,4 +1,4 @@
-"""One value out of a text shard."""
+"""Read one value from a text shard."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TEXTS = [f"text {number}" for number in range(10)]
 
 
 @pytest.mark.parametrize("group_rows", [1, 3, 10, 20])
-def test_each_row_of_each_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int) -> None:
+def test_each_row_is_read_for_any_row_group_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int) -> None:
     monkeypatch.setattr(text_shards, "BATCH_ROWS", group_rows)
     with TableWriter(tmp_path / "a.parquet", SCHEMA) as writer:
         for text in TEXTS:
@@ -22,7 +22,7 @@ def test_each_row_of_each_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [read_one(tmp_path / "a.parquet", row, "text") for row in range(10)] == TEXTS
 
 
-def test_a_row_group_at_hand_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_row_group_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with TableWriter(tmp_path / "a.parquet", SCHEMA) as writer:
         for text in TEXTS:
             writer.write([text])

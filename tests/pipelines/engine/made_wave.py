@@ -1,4 +1,4 @@
-"""A job whose tasks end in a given way, and a wave of it, for tests of executors."""
+"""Wave of a job whose tasks end in given ways, for tests of executors."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from pipelines.engine.wave import Wave
 
 @dataclass(frozen=True)
 class ScriptedJob(Job):
-    """Task k ends as `endings[k]` says, and adds a line to runs/k each time it starts."""
+    """Task k ends as named in `endings[k]`, and appends a line to runs/k at each start."""
 
     endings: tuple[str, ...]
 
@@ -55,5 +55,5 @@ def wave(out: Path, *endings: str) -> tuple[Wave, list[str]]:
 
 def runs(out: Path, count: int) -> list[int]:
     """Return the number of starts of each task."""
-    begun = [out / "runs" / str(index) for index in range(count)]
-    return [path.read_text().count("\n") if path.exists() else 0 for path in begun]
+    files = [out / "runs" / str(index) for index in range(count)]
+    return [path.read_text().count("\n") if path.exists() else 0 for path in files]

@@ -1,8 +1,8 @@
-"""What every executor does with tasks that succeed, fail, or are killed: on this machine, on Ray and on Slurm.
+"""Local, Ray and Slurm executors with tasks that succeed, fail or are killed.
 
-Planted once, each found here: failures taken from exceptions alone (Ray's never come); all tasks of a wave run again
-for one that was killed; datatrove's pool kept in Ray's actors, and its clean-up (they wait for ever: for a killed
-process, for room on the cluster).
+Verified to fail if failures come from exceptions alone (Ray raises none for a killed process), if one killed task makes
+all tasks of its wave run again, and if Ray's actors keep datatrove's pool or its clean-up: these wait forever for a
+killed process or for room on the cluster.
 """
 
 import _thread
@@ -48,7 +48,7 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(reason)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setattr("pipelines.engine.executors.slurm.DISK_LAG_S", 0.5)  # this disk shows at once what was written
+        patch.setattr("pipelines.engine.executors.slurm.DISK_LAG_S", 0.5)  # a local disk shows new files at once
         yield Slurm.model_validate(SLURM_PROFILE)
 
 
@@ -57,25 +57,25 @@ def profile(request: pytest.FixtureRequest) -> Profile:
     return Local(workers=2) if request.param == "local" else request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def test_all_tasks_run_once(profile: Profile, tmp_path: Path) -> None:
-    made, said = wave(tmp_path, *["grind"] * 3)
+def test_each_task_runs_once(profile: Profile, tmp_path: Path) -> None:
+    made, messages = wave(tmp_path, *["grind"] * 3)
     run_wave(profile, made)
-    assert runs(tmp_path, 3) == [1] * 3 and made.unfinished() == [] and said == []
+    assert runs(tmp_path, 3) == [1] * 3 and made.unfinished() == [] and messages == []
 
 
-def test_a_task_that_refuses_says_why_once(profile: Profile, tmp_path: Path) -> None:
+def test_error_of_a_task_is_reported_once(profile: Profile, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind", "refuse", "grind")
     with pytest.raises(CorpusError) as failed:
         run_wave(profile, made)
-    told = str(failed.value)
-    assert told.startswith("grind, task 1: the mill's gate is shut; open it\n")
-    assert told.count("the mill's gate is shut") == 1 and told.endswith("the same call runs the rest")
-    assert "traceback" not in told and runs(tmp_path, 3)[1] == 1  # it will not change its mind
+    message = str(failed.value)
+    assert message.startswith("grind, task 1: the mill's gate is shut; open it\n")
+    assert message.count("the mill's gate is shut") == 1 and message.endswith("the same call runs the rest")
+    assert "traceback" not in message and runs(tmp_path, 3)[1] == 1  # an error of ours is not retried
     if not isinstance(profile, Local):
-        assert "rank 1 of 3" in told and made.unfinished() == [1]  # the others do not suffer
+        assert "rank 1 of 3" in message and made.unfinished() == [1]  # the other tasks finish
 
 
-def test_a_bug_names_its_traceback(profile: Profile, tmp_path: Path) -> None:
+def test_unexpected_error_names_its_traceback_file(profile: Profile, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "break")
     with pytest.raises(CorpusError, match=r"^grind, task 0: ValueError: the wheel is broken\n") as failed:
         run_wave(profile, made)
@@ -84,16 +84,16 @@ def test_a_bug_names_its_traceback(profile: Profile, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("executor", ["ray", "slurm"])
-def test_a_killed_task_is_run_again_alone(executor: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    made, said = wave(tmp_path, "grind", "die once", "grind")
+def test_only_the_killed_task_runs_again(executor: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    made, messages = wave(tmp_path, "grind", "die once", "grind")
     run_wave(request.getfixturevalue(executor), made)
     assert runs(tmp_path, 3) == [1, 2, 1] and made.unfinished() == []
-    assert said == ["1 of 3 tasks were killed from outside; running them again"]
+    assert messages == ["1 of 3 tasks were killed from outside; running them again"]
     assert len(pickle.loads((made.logs / "again" / "work.pickle").read_bytes())) == 1
 
 
 @pytest.mark.parametrize("executor", ["ray", "slurm"])
-def test_a_task_that_is_always_killed_ends_the_wave(
+def test_task_that_is_killed_twice_fails_the_wave(
     executor: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     made, _ = wave(tmp_path, "die", "grind")
@@ -103,7 +103,7 @@ def test_a_task_that_is_always_killed_ends_the_wave(
     assert runs(tmp_path, 2) == [2, 1]
 
 
-def test_slurm_names_the_log_its_last_line_and_the_command(slurm: Slurm, tmp_path: Path) -> None:
+def test_slurm_error_names_log_last_line_and_command(slurm: Slurm, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind", "die")
     with pytest.raises(CorpusError) as failed:
         run_wave(slurm.model_copy(update={"retries": 0}), made)
@@ -114,27 +114,27 @@ def test_slurm_names_the_log_its_last_line_and_the_command(slurm: Slurm, tmp_pat
     assert f"sbatch --array=1 {made.logs}/launch_script.slurm" in str(failed.value)
 
 
-def test_storage_that_fails_for_once_ends_no_array(
+def test_storage_error_while_polling_does_not_cancel_the_array(
     slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fails if an error of a look at the manifests is taken for one of the wave: the array would be cancelled."""
+    """Fails if an error while reading manifests counts as an error of the wave, which cancels the array."""
     made, _ = wave(tmp_path, "grind")
-    looks, left = [0], Wave.unfinished
+    calls, unfinished = [0], Wave.unfinished
 
-    def now_and_then(self: Wave) -> list[int]:
-        looks[0] += 1
-        if looks[0] % 2:
+    def fail_every_other_time(self: Wave) -> list[int]:
+        calls[0] += 1
+        if calls[0] % 2:
             raise CorpusError("no route to the storage")
-        return left(self)
+        return unfinished(self)
 
-    monkeypatch.setattr(Wave, "unfinished", now_and_then)
+    monkeypatch.setattr(Wave, "unfinished", fail_every_other_time)
     made.prepare()
     slurm.run(made)
-    assert runs(tmp_path, 1) == [1] and looks[0] >= 2
+    assert runs(tmp_path, 1) == [1] and calls[0] >= 2
 
 
-def test_who_calls_from_a_bare_script_is_not_called_again(tmp_path: Path) -> None:
-    """Workers of a pool import the caller's script; unguarded, it would build again in each, without end."""
+def test_unguarded_script_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
+    """Pool workers import the caller's script; without `if __name__` it would start a build in each of them."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys; from pathlib import Path\n"
@@ -148,8 +148,8 @@ def test_who_calls_from_a_bare_script_is_not_called_again(tmp_path: Path) -> Non
     assert (tmp_path / "calls").read_text() == "x" and runs(tmp_path, 2) == [1, 1]
 
 
-def test_the_list_of_tasks_is_for_us_alone(tmp_path: Path) -> None:
-    """Addresses in it may be signed."""
+def test_task_list_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """It may contain signed addresses."""
     made, _ = wave(tmp_path, "grind")
     made.prepare()
     made.file.chmod(0o644)
@@ -157,7 +157,7 @@ def test_the_list_of_tasks_is_for_us_alone(tmp_path: Path) -> None:
     assert made.file.stat().st_mode & 0o777 == 0o600
 
 
-def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None:
+def test_tasks_beyond_the_array_limit_get_another_array(slurm: Slurm, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind", "grind", "grind", "grind", "refuse")
     with pytest.raises(CorpusError) as failed:
         run_wave(slurm.model_copy(update={"max_array_size": 2, "tasks_per_job": 2}), made)
@@ -167,7 +167,7 @@ def test_more_elements_than_an_array_holds(slurm: Slurm, tmp_path: Path) -> None
     assert "sbatch --array=0 --export=ALL,RUN_OFFSET=1 " in str(failed.value)
 
 
-def test_slurm_is_asked_whether_it_takes_the_place(slurm: Slurm, tmp_path: Path) -> None:
+def test_slurm_checks_the_profile_before_the_build(slurm: Slurm, tmp_path: Path) -> None:
     slurm.check(tmp_path)
     with pytest.raises(InputError, match=r"Slurm rejects this profile.*partition"):
         slurm.model_copy(update={"partition": "nowhere"}).check(tmp_path)
@@ -175,25 +175,25 @@ def test_slurm_is_asked_whether_it_takes_the_place(slurm: Slurm, tmp_path: Path)
         slurm.check(tmp_path / "two words")
 
 
-def test_without_slurms_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_slurm_commands_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="sbatch, squeue, scancel not found"):
         Slurm(partition="cpu").check(tmp_path)
 
 
-def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_ray_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'gristmill\[ray\]'"):
         Ray().check(tmp_path)
 
 
-def test_a_task_that_no_machine_has_room_for(ray: Ray, tmp_path: Path) -> None:
+def test_task_larger_than_every_ray_node_is_refused(ray: Ray, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind")
     with pytest.raises(CorpusError, match="no Ray node has 4096 CPUs"):
         run_wave(ray.model_copy(update={"cpus_per_task": 4096}), made)
 
 
-def test_ray_reports_nothing_to_anyone(ray: Ray, tmp_path: Path) -> None:
+def test_ray_sends_no_usage_statistics_and_opens_no_dashboard(ray: Ray, tmp_path: Path) -> None:
     run_wave(ray, wave(tmp_path, "grind")[0])
     import ray as library
     from ray._common.usage import usage_lib
@@ -202,28 +202,28 @@ def test_ray_reports_nothing_to_anyone(ray: Ray, tmp_path: Path) -> None:
     assert library._private.worker._global_node.address_info["webui_url"] in (None, "")  # no dashboard
 
 
-def test_a_build_that_is_stopped_does_not_wait_for_room_on_ray(ray: Ray, tmp_path: Path) -> None:
-    made, _ = wave(tmp_path, *["wait"] * 12)  # of which two have room
+def test_stopped_build_does_not_wait_for_room_on_ray(ray: Ray, tmp_path: Path) -> None:
+    made, _ = wave(tmp_path, *["wait"] * 12)  # two of them have room
 
     def stop() -> None:
         while not any(runs(tmp_path, 12)):
             time.sleep(0.1)
-        _thread.interrupt_main(signal.SIGTERM)  # SIGINT is ignored by what runs in the background
+        _thread.interrupt_main(signal.SIGTERM)  # background processes ignore SIGINT
 
     with pytest.raises(CorpusError, match="stopped"), stoppable():
         threading.Thread(target=stop, daemon=True).start()
         run_wave(ray.model_copy(update={"workers": 12}), made)
-    sys.modules["ray"].shutdown()  # as the profile does; the next test starts another
+    sys.modules["ray"].shutdown()  # as the profile does; the next test starts Ray again
     assert sum(runs(tmp_path, 12)) <= 2
 
 
-def test_every_setting_stands_on_its_page() -> None:
+def test_every_profile_setting_is_documented() -> None:
     page = (ROOT / "docs" / "many_machines.md").read_text()
     fields = {name for profile in catalog().values() for name in profile.model_fields}
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
-def test_the_command_to_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_name_the_command_that_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/x/bin/corpus", "build", "a recipe.yaml", "--on", "slurm"])
     assert same_command() == "`corpus build 'a recipe.yaml' --on slurm`"
     monkeypatch.setattr("sys.argv", ["/x/corpus/__main__.py", "build"])
@@ -232,7 +232,7 @@ def test_the_command_to_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     assert same_command() == "the same call"
 
 
-def test_the_last_line_of_a_log_is_fit_for_a_terminal(tmp_path: Path) -> None:
+def test_last_line_of_a_log_has_no_control_characters(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"first\n\x1b[2Jlast \xff\n\n" + b" " * 50)
     assert last_line(log) == "?[2Jlast \ufffd"
@@ -241,18 +241,18 @@ def test_the_last_line_of_a_log_is_fit_for_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes/on").glob("*.yaml")))
-def test_the_places_that_are_shipped_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_profiles_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert read_profile(name).executor == name
 
 
-def test_every_executor_is_one_file() -> None:
+def test_catalog_lists_the_executors() -> None:
     assert set(catalog()) == {"local", "ray", "slurm"}
     assert isinstance(read_profile(None), Local)
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("text", "message"),
     [
         ("executor: slrum\n", r"line 1: `executor`: .*found \"slrum\"; did you mean `slurm`\?"),
         ("executor: slurm\n", r"`partition` is required"),
@@ -267,13 +267,13 @@ def test_every_executor_is_one_file() -> None:
         ("connections: 65\n", r"line 1: `connections`"),
     ],
 )
-def test_mistakes_of_a_place(tmp_path: Path, written: str, told: str) -> None:
-    (tmp_path / "profile.yaml").write_text(written)
-    with pytest.raises(InputError, match=told):
+def test_mistakes_in_a_profile_are_reported(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "profile.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
         read_profile(str(tmp_path / "profile.yaml"))
 
 
-def test_what_a_place_says_of_the_network(tmp_path: Path) -> None:
+def test_profile_sets_network_access(tmp_path: Path) -> None:
     (tmp_path / "profile.yaml").write_text("cache: /c\nconnections: 9\ns3: {requester_pays: true}\n")
     access = read_profile(str(tmp_path / "profile.yaml")).access("mill@example.org")
     assert (access.cache, access.contact, access.connections) == (Path("/c"), "mill@example.org", 9)
