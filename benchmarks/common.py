@@ -1,4 +1,4 @@
-"""What all benchmarks share: the texts, the machine, and how a result is recorded."""
+"""Shared by all benchmarks: texts, command line, timing, machine and recording of results."""
 
 import argparse
 import hashlib
@@ -19,35 +19,35 @@ Step = Callable[[str], object]
 
 
 def books() -> Path:
-    """The default texts: whole books, in the folder of real files."""
+    """Return the path of the default texts: whole books, in the folder of real files."""
     return Path(os.environ.get("CORPUS_TEST_DATA", ".")) / "books" / "classic-books.jsonl.zst"
 
 
 def arguments(about: str | None, megabytes: float) -> argparse.Namespace:
-    """What a benchmark over texts is asked on its command line: `texts`, `megabytes`, `rounds`."""
+    """Parse the command line of a benchmark over texts: `texts`, `megabytes` and `rounds`."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path, nargs="?", default=books())
     parser.add_argument("--megabytes", type=float, default=megabytes)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    if not asked.texts.is_file():
-        parser.error(f"{asked.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
-    return asked
+    options = parser.parse_args()
+    if not options.texts.is_file():
+        parser.error(f"{options.texts}: no such file; name a .jsonl.zst of texts, or set CORPUS_TEST_DATA")
+    return options
 
 
 def pages(path: Path, megabytes: float) -> list[str]:
-    """Pages of 4,000 characters taken evenly from all texts, about `megabytes` in all: a crawl is pages, not books."""
+    """Split the texts into pages of 4,000 characters, as in a crawl, and return an even sample of about `megabytes`."""
     import zstandard
 
     raw = zstandard.ZstdDecompressor().stream_reader(path.read_bytes())
     texts = [json.loads(line)["text"] for line in io.TextIOWrapper(raw, encoding="utf-8")]
-    cut = [text[at : at + PAGE_CHARACTERS] for text in texts for at in range(0, len(text), PAGE_CHARACTERS)]
-    every = max(1, round(sum(len(page) for page in cut) / (megabytes * 1e6)))
-    return cut[::every]
+    chunks = [text[at : at + PAGE_CHARACTERS] for text in texts for at in range(0, len(text), PAGE_CHARACTERS)]
+    every = max(1, round(sum(len(page) for page in chunks) / (megabytes * 1e6)))
+    return chunks[::every]
 
 
 def described(path: Path, texts: Sequence[str]) -> dict[str, str | int]:
-    """What was measured on."""
+    """Return name, hash and size of the measured texts."""
     size = sum(len(text.encode()) for text in texts)
     return {
         "file": path.name,
@@ -58,7 +58,7 @@ def described(path: Path, texts: Sequence[str]) -> dict[str, str | int]:
 
 
 def seconds(step: Step, texts: Sequence[str]) -> float:
-    """CPU time of one pass: what else runs on the machine counts less than by the clock."""
+    """Return the CPU time of one pass. Other processes disturb it less than wall time."""
     start = time.process_time()
     for text in texts:
         step(text)
@@ -66,13 +66,13 @@ def seconds(step: Step, texts: Sequence[str]) -> float:
 
 
 def on_one_core() -> None:
-    """Keeps this process on one core, whatever libraries would use."""
+    """Pin this process to one core, so that libraries cannot use more."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def cpu() -> str:
-    """The processor's name, as Linux or else Python tells it."""
+    """Return the name of the processor from Linux, or else from Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -86,9 +86,10 @@ def record(
     figures: Mapping[str, object],
     met: bool | Mapping[str, bool] | None = None,
 ) -> None:
-    """Writes benchmarks/results/<name>.json: the figures, with command, machine, versions and date beside them.
+    """Write benchmarks/results/<name>.json: the figures with command, machine, versions and date.
 
-    `claim` says what is measured, or a statement; `met` is whether that held, or each part of it, by these figures.
+    `claim` is the measured quantity or a statement. `met` is True if these figures confirm the statement, or maps each
+    part of it to a boolean.
     """
     result = {
         "claim": claim,

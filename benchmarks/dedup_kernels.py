@@ -1,11 +1,11 @@
-"""Shingles, signatures and bands: MB of UTF-8 a second on one core, beside datatrove's MinHash on the same texts.
+"""Shingles, signatures and bands: UTF-8 MB/s on one core, compared with datatrove's MinHash on the same texts.
 
     python benchmarks/dedup_kernels.py [TEXTS.jsonl.zst] [--megabytes 3] [--rounds 3]
 
-TEXTS holds one `{"text": …}` a line; left out, it is `books/classic-books.jsonl.zst` in the folder that
-CORPUS_TEST_DATA names. The texts are cut into pages of 4,000 characters, since a crawl is made of pages, not books.
-Both sides work on the same pages in the same process and in turn; neither writes to disk. Rates are by CPU time.
-Compiling (kept by numba between processes) is timed apart, with the first page. datatrove needs `spacy` and `xxhash`.
+TEXTS holds one `{"text": …}` per line; the default is `books/classic-books.jsonl.zst` in the folder CORPUS_TEST_DATA.
+The texts are split into pages of 4,000 characters, the size of crawled pages. Both process the same pages alternately
+in one process, and neither writes to disk. Rates are by CPU time. Compilation, which numba caches between processes, is
+timed separately with the first page. datatrove needs `spacy` and `xxhash`.
 """
 
 import statistics
@@ -30,7 +30,7 @@ PACKAGES = ("numba", "numpy", "datasketch", "datatrove", "spacy", "xxhash")
 
 
 def ours() -> dict[str, Step]:
-    """The steps of this project, each with all before it."""
+    """Return the steps of this project. Each includes the steps before it."""
     near = Near()
     permutation = permutations(near.permutations, near.seed)
     return {
@@ -42,20 +42,20 @@ def ours() -> dict[str, Step]:
 
 
 def theirs() -> dict[str, Step]:
-    """datatrove's defaults: English spaCy words, xxhash64, 112 permutations."""
+    """Return datatrove's steps with its defaults: English spaCy words, xxhash64, 112 permutations."""
     step = MinhashDedupSignature(tempfile.mkdtemp())
-    # datatrove 0.10 hands xxhash a str, which xxhash 4 refuses; until 4 it encoded the str itself.
+    # datatrove 0.10 passes a str to xxhash, which version 4 refuses; earlier versions encoded it themselves.
     step._hash_func = lambda ngram: xxhash.xxh64_intdigest(ngram.encode())
 
-    def signed(text: str) -> object:
-        found = step.get_shingles(text)
-        return step.get_signature(found) if found.size else None
+    def signature_or_none(text: str) -> object:
+        found_shingles = step.get_shingles(text)
+        return step.get_signature(found_shingles) if found_shingles.size else None
 
-    return {"shingles": step.get_shingles, "shingles, signature": signed}
+    return {"shingles": step.get_shingles, "shingles, signature": signature_or_none}
 
 
 def measure(texts: Sequence[str], rounds: int) -> list[dict[str, str | float]]:
-    """The median rate of each step; each round runs every step once."""
+    """Return the median rate of each step over rounds that run every step once."""
     size = sum(len(text.encode()) for text in texts)
     steps = [("gristmill", name, step) for name, step in ours().items()]
     steps += [("datatrove", name, step) for name, step in theirs().items()]
@@ -65,7 +65,7 @@ def measure(texts: Sequence[str], rounds: int) -> list[dict[str, str | float]]:
         {
             "who": who,
             "step": name,
-            "mb_per_s": round(size / statistics.median(each[at] for each in taken) / 1e6, 2),
+            "mb_per_s": round(size / statistics.median(times[at] for times in taken) / 1e6, 2),
             "first_page_s": round(first[at], 2),
         }
         for at, (who, name, _) in enumerate(steps)
@@ -73,16 +73,21 @@ def measure(texts: Sequence[str], rounds: int) -> list[dict[str, str | float]]:
 
 
 def main() -> None:
-    asked = arguments(__doc__, megabytes=3.0)
+    options = arguments(__doc__, megabytes=3.0)
     on_one_core()
-    texts = pages(asked.texts, asked.megabytes)
-    steps = measure(texts, asked.rounds)
+    texts = pages(options.texts, options.megabytes)
+    steps = measure(texts, options.rounds)
     rate = {(step["who"], step["step"]): float(step["mb_per_s"]) for step in steps}
     ratio = rate["gristmill", "shingles, signature"] / rate["datatrove", "shingles, signature"]
-    figures = {"texts": described(asked.texts, texts), "rounds": asked.rounds, "steps": steps, "ratio": round(ratio, 1)}
+    figures = {
+        "texts": described(options.texts, texts),
+        "rounds": options.rounds,
+        "steps": steps,
+        "ratio": round(ratio, 1),
+    }
     claim = "word 5-grams to 112-hash MinHash signatures, UTF-8 MB/s of one core's CPU time"
     record("dedup_kernels", claim, PACKAGES, figures)
-    table = Table("", "step", "MB/s", "first page, s", title=f"{len(texts)} pages, {asked.rounds} rounds, one core")
+    table = Table("", "step", "MB/s", "first page, s", title=f"{len(texts)} pages, {options.rounds} rounds, one core")
     for step in steps:
         table.add_row(*(str(value) for value in step.values()))
     console = Console()

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# All that only a GPU can show, in one go: the trainer's tests on CUDA, a compiled run in bf16 with its metrics, and
-# tokens/s and MFU beside transformers. Needs torch >= 2.11 with CUDA and the packages of pyproject.toml; nothing is
-# installed. Whatever fails, the other parts still run; the exit status is then 1.
+# Checks that need a GPU: the trainer's tests on CUDA, a compiled run in bf16 with its metrics, and tokens/s and MFU
+# compared with transformers. Needs torch >= 2.11 with CUDA and the packages of pyproject.toml; installs nothing.
+# If one part fails, the others still run, and the exit status is 1.
 #   bash benchmarks/gpu.sh [OUT]     results are copied to OUT (default: build/gpu)
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/build/gpu}
 mkdir -p "$out" && out=$(cd "$out" && pwd) && cd "$root" || exit 1
 export PYTHONPATH=$root
-python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())' || exit 1  # without one, tests skip
+python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name())' || exit 1  # without CUDA the tests would skip
 
 failed=()
-part() {  # NAME COMMAND…: runs it, and leaves what it says in OUT/NAME.log
+part() {  # NAME COMMAND…: run the command and write its output to OUT/NAME.log
     local name=$1
     shift
     "$@" 2>&1 | tee "$out/$name.log" | tail -20 || { failed+=("$name"); return 1; }
 }
 
-# Nothing of an earlier run may pass for this one's.
+# Delete the results of an earlier run.
 rm -f "$out"/{tests,compiled_run,training_step}.log "$out"/{metrics,evaluations}.jsonl "$out"/training_step_gpu.json
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

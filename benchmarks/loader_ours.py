@@ -1,4 +1,4 @@
-"""Our loader and two plain loops over a memory map, as `loader.py` measures them; and the tokens that all read."""
+"""Our loader and plain loops over a memory map, measured by `loader.py`, and the tokens that all loaders read."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from loader_peers import (
     SEQUENCE,
     SHARES,
     VOCABULARY,
-    Opened,
+    MeasuredLoader,
+    OpenLoader,
     Pair,
     State,
-    Way,
     load_torch,
     pair,
     tokens_of,
@@ -29,7 +29,7 @@ DOCUMENT_TOKENS = {"books": (11_000, 1.1), "code": (800, 1.4), "web": (700, 1.2)
 
 
 def make_tokens(folder: Path, tokens: int) -> None:
-    """Documents of log-normal lengths that end in EOS; each source has token ids of its own."""
+    """Write documents of log-normal length that end in EOS. Sources have disjoint ranges of token ids."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (source, share) in enumerate(SHARES.items()):
         random, count = np.random.default_rng(number), round(tokens * share)
@@ -44,11 +44,11 @@ def make_tokens(folder: Path, tokens: int) -> None:
         np.save(folder / f"{source}.offsets.npy", np.concatenate([[0], ends]))
 
 
-# Ours.
+# Our loader.
 
 
 def load_ours() -> None:
-    """All that the loader needs, and torch for the tensors."""
+    """Import the loader, and torch for the tensors."""
     load_torch()
     sys.path.insert(0, str(ROOT))
     import trainer.data.curriculum
@@ -56,7 +56,7 @@ def load_ours() -> None:
 
 
 def write_ours(tokens: Path, folder: Path) -> None:
-    """A build as `corpus build` leaves it: manifest and token shards, chunks of the default size."""
+    """Write manifest and token shards as `corpus build` does, with chunks of the default size."""
     sys.path.insert(0, str(ROOT))
     from corpus.store import corpus_manifest as store
     from corpus.store.token_shards import ShardHeader, TokenShard, shard_entry, write_token_shard
@@ -104,8 +104,8 @@ def write_ours(tokens: Path, folder: Path) -> None:
     store.write_manifest(folder / store.FILE_NAME, manifest)
 
 
-def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
-    """Three sources mixed by shares, chunks permuted; segments and ignored targets with each batch."""
+def open_ours(folder: Path, state: State | None, *, how: str) -> OpenLoader:
+    """Open three sources mixed by shares with permuted chunks; batches have segments and ignored targets."""
     import torch
 
     from trainer.config import Training
@@ -115,7 +115,7 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
 
     corpora = open_corpora({"made_up": str(folder)})
     tokens = sum(source.train_tokens for source in corpora.sources.values())
-    written = {
+    settings = {
         "format_version": 1,
         "name": "benchmark",
         "corpora": {"made_up": str(folder)},
@@ -131,7 +131,7 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
             }
         ],
     }
-    phase = resolve(Training.model_validate_json(json.dumps(written)), corpora).phases[0]
+    phase = resolve(Training.model_validate_json(json.dumps(settings)), corpora).phases[0]
     batches, first = Batches(corpora, phase), phase.first_step
     if state is not None:
         first += int(str(state["done"]))
@@ -144,21 +144,21 @@ def open_ours(folder: Path, state: State | None, *, how: str) -> Opened:
             parts = (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             yield tuple(torch.from_numpy(part) for part in parts)
 
-    return Opened(tensors(), lambda done: {"done": done})
+    return OpenLoader(tensors(), lambda done: {"done": done})
 
 
-# Plain loops: sequences from places drawn at random, with replacement. To resume is to go on drawing.
+# Plain loops: sequences from random offsets, drawn with replacement. Resuming draws new ones.
 
 
 def write_flat(tokens: Path, folder: Path) -> None:
-    """One file of nothing but tokens."""
+    """Write one file that contains only tokens."""
     with (folder / "all.bin").open("wb") as file:
         for source in SHARES:
             tokens_of(tokens, source).tofile(file)
 
 
-def open_memmap(folder: Path, state: State | None) -> Opened:
-    """One map, opened once; a slice of it for each row."""
+def open_memmap(folder: Path, state: State | None) -> OpenLoader:
+    """Open one map once, and take a slice of it for each row."""
 
     def batches() -> Iterator[Pair]:
         data, random = np.memmap(folder / "all.bin", dtype=np.uint16, mode="r"), np.random.default_rng(SEED)
@@ -166,11 +166,11 @@ def open_memmap(folder: Path, state: State | None) -> Opened:
             starts = random.integers(0, len(data) - SEQUENCE, BATCH).tolist()
             yield pair(np.stack([data[at : at + SEQUENCE + 1] for at in starts]))
 
-    return Opened(batches(), lambda done: {})
+    return OpenLoader(batches(), lambda done: {})
 
 
-def open_tuned(folder: Path, state: State | None) -> Opened:
-    """The same without np.memmap's own cost of a slice, and with one array for all rows."""
+def open_tuned(folder: Path, state: State | None) -> OpenLoader:
+    """Open the map as a plain array, whose slices cost less, and reuse one array for all rows."""
 
     def batches() -> Iterator[Pair]:
         data = np.asarray(np.memmap(folder / "all.bin", dtype=np.uint16, mode="r"))
@@ -180,11 +180,11 @@ def open_tuned(folder: Path, state: State | None) -> Opened:
                 rows[row] = data[at : at + SEQUENCE + 1]
             yield pair(rows)
 
-    return Opened(batches(), lambda done: {})
+    return OpenLoader(batches(), lambda done: {})
 
 
-def open_nanogpt(folder: Path, state: State | None) -> Opened:
-    """Source: nanoGPT, train.py, get_batch, which opens the map for each batch."""
+def open_nanogpt(folder: Path, state: State | None) -> OpenLoader:
+    """Open the map for each batch. Source: nanoGPT, train.py, get_batch."""
     import torch
 
     def batches() -> Iterator[Pair]:
@@ -195,31 +195,31 @@ def open_nanogpt(folder: Path, state: State | None) -> Opened:
             y = torch.stack([torch.from_numpy((data[i + 1 : i + 1 + SEQUENCE]).astype(np.int64)) for i in ix])
             yield x, y
 
-    return Opened(batches(), lambda done: {})
+    return OpenLoader(batches(), lambda done: {})
 
 
-_TOLD = {
+_MODES = {
     "prefetch off": ("plain", "32 steps read at a time"),
     "prefetch on": ("prefetch", "32 steps read at a time, by a thread"),
     "prefetch on, with digests": ("digests", "as before, and each batch's digest, which `trainer fit` takes"),
-    "batch by batch": ("random", "batches[step], each by itself"),
+    "batch by batch": ("random", "batches[step], one at a time"),
 }
 OURS = {
-    f"Gristmill, {name}": Way(
-        f"mixed by shares, chunks of 8,192 tokens permuted, segments of documents, ignored targets; {told}",
+    f"Gristmill, {name}": MeasuredLoader(
+        f"mixed by shares, chunks of 8,192 tokens permuted, segments of documents, ignored targets; {mode}",
         None,
         "Gristmill",
         load_ours,
         write_ours,
         partial(open_ours, how=how),
     )
-    for name, (how, told) in _TOLD.items()
+    for name, (how, mode) in _MODES.items()
 }
 PLAIN = {
-    name: Way(told, None, "memmap", load_torch, write_flat, opener)
-    for name, told, opener in (
-        ("memmap loop", "random places; np.stack of slices of one np.memmap", open_memmap),
+    name: MeasuredLoader(description, None, "memmap", load_torch, write_flat, opener)
+    for name, description, opener in (
+        ("memmap loop", "random offsets; np.stack of slices of one np.memmap", open_memmap),
         ("memmap loop, tuned", "the same with plain slices into one array of rows", open_tuned),
-        ("nanoGPT's get_batch", "random places, the map opened for each batch, as published", open_nanogpt),
+        ("nanoGPT's get_batch", "random offsets, the map opened for each batch, as published", open_nanogpt),
     )
 }

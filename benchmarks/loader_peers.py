@@ -1,8 +1,8 @@
-"""The dataset libraries that `loader.py` measures beside our loader, and what it asks of anyone measured.
+"""Dataset libraries that `loader.py` compares with our loader, and the interface of a measured loader.
 
-Each is a `Way`: it writes the same tokens in its own format, and opens them again, at the start or where a state says.
-All hand out batches of sequences as two contiguous int64 tensors, inputs and targets, without worker processes.
-torch and the libraries are imported by `load` alone.
+A `MeasuredLoader` writes the same tokens in its own format, and opens them at the start or at a saved state. All return
+batches of sequences as two contiguous int64 tensors, inputs and targets, without worker processes. Only `load` imports
+torch and the libraries.
 """
 
 import logging
@@ -22,47 +22,47 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEQUENCE, BATCH = 2048, 8
-SHARES = {"books": 0.3, "code": 0.2, "web": 0.5}  # of the tokens that there are, and of those read
+SHARES = {"books": 0.3, "code": 0.2, "web": 0.5}  # of the written tokens, and of those read
 EOS, VOCABULARY, SEED = 0, 50_000, 1
 LIBRARIES = ("mosaicml-streaming", "litdata", "megatron-core", "datasets")
-Pair = tuple["Tensor", ...]  # inputs, targets, and of ours the segments
-State = dict[str, object]  # of JSON
-Writer = Callable[[Path, Path], None]  # from the folder of tokens, to its own
+Pair = tuple["Tensor", ...]  # inputs, targets, and the segments of ours
+State = dict[str, object]  # JSON object
+Writer = Callable[[Path, Path], None]  # (folder of tokens, output folder)
 
 
-class Opened(NamedTuple):
-    """An open loader, and how it tells where to go on."""
+class OpenLoader(NamedTuple):
+    """Open loader, and a function that returns the state from which to resume."""
 
     batches: Iterator[Pair]
-    state: Callable[[int], State]  # after so many batches
+    state: Callable[[int], State]  # argument: number of batches read
 
 
-class Way(NamedTuple):
-    """A loader to be measured."""
+class MeasuredLoader(NamedTuple):
+    """Loader to measure."""
 
-    told: str  # what is on
-    package: str | None  # of the peers; None: in our own environment
-    format: str  # a folder; ways with the same one share its files
+    description: str  # its options
+    package: str | None  # library to install; None for our own environment
+    format: str  # name of its folder; loaders of the same format share files
     load: Callable[[], None]
     write: Writer
-    open: Callable[[Path, State | None], Opened]
+    open: Callable[[Path, State | None], OpenLoader]
 
 
 def tokens_of(tokens: Path, source: str) -> NDArray[np.uint16]:
-    """All tokens of a source, mapped."""
-    found: NDArray[np.uint16] = np.load(tokens / f"{source}.npy", mmap_mode="r")
-    return found
+    """Return all tokens of a source as a memory map."""
+    tokens_N: NDArray[np.uint16] = np.load(tokens / f"{source}.npy", mmap_mode="r")
+    return tokens_N
 
 
 def pair(rows: NDArray[np.uint16]) -> Pair:
-    """Inputs and targets of rows."""
+    """Split rows into inputs and targets."""
     import torch
 
     return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))
 
 
 def load_torch() -> None:
-    """One thread."""
+    """Import torch, with one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def load_torch() -> None:
 
 
 def load_mosaicml() -> None:
-    """It imports torchvision, of which nothing is needed; the compiled part may be of another build than torch."""
+    """Import the library. It imports torchvision, which is not used and may not match the build of torch."""
     load_torch()
     import torch
 
@@ -82,15 +82,15 @@ def load_mosaicml() -> None:
     except RuntimeError:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
-        for operator in ("nms", "qnms"):  # that its Python part asks for when it is imported
+        for operator in ("nms", "qnms"):  # which the Python part of torchvision expects at import
             torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
     from streaming.base.util import clean_stale_shared_memory
 
-    clean_stale_shared_memory()  # of runs that were killed
+    clean_stale_shared_memory()  # left by killed runs
 
 
 def write_mosaicml(tokens: Path, folder: Path) -> None:
-    """A folder of MDS shards for each source, one sample a sequence."""
+    """Write a folder of MDS shards for each source, with one sample per sequence."""
     from streaming import MDSWriter
 
     for source in SHARES:
@@ -99,8 +99,8 @@ def write_mosaicml(tokens: Path, folder: Path) -> None:
                 out.write({"tokens": row})
 
 
-def open_mosaicml(folder: Path, state: State | None, *, mixed: bool) -> Opened:
-    """Shuffled by its default algorithm (py1e)."""
+def open_mosaicml(folder: Path, state: State | None, *, mixed: bool) -> OpenLoader:
+    """Open with its default shuffling algorithm (py1e)."""
     from streaming import Stream, StreamingDataLoader, StreamingDataset
 
     streams = [Stream(local=str(folder / each), proportion=SHARES[each] if mixed else None) for each in SHARES]
@@ -110,20 +110,20 @@ def open_mosaicml(folder: Path, state: State | None, *, mixed: bool) -> Opened:
     )
     if state is not None:
         loader.load_state_dict(state)
-    return Opened(iter(loader), lambda done: loader.state_dict())
+    return OpenLoader(iter(loader), lambda done: loader.state_dict())
 
 
 # LitData.
 
 
 def load_litdata() -> None:
-    """Nothing more."""
+    """Import the library."""
     load_torch()
     import litdata  # noqa: F401
 
 
 def write_litdata(tokens: Path, folder: Path) -> None:
-    """A folder of token chunks for each source, and one of all."""
+    """Write a folder of token chunks for each source, and one for all sources."""
     import torch
     from litdata.streaming import TokensLoader
     from litdata.streaming.cache import Cache
@@ -137,29 +137,29 @@ def write_litdata(tokens: Path, folder: Path) -> None:
         cache.merge()
 
 
-def open_litdata(folder: Path, state: State | None, *, mixed: bool) -> Opened:
-    """TokensLoader, shuffled."""
+def open_litdata(folder: Path, state: State | None, *, mixed: bool) -> OpenLoader:
+    """Open with TokensLoader, shuffled."""
     from litdata import CombinedStreamingDataset, StreamingDataLoader, StreamingDataset, TokensLoader
 
-    def one(name: str) -> StreamingDataset:
+    def open_dataset(name: str) -> StreamingDataset:
         return StreamingDataset(str(folder / name), item_loader=TokensLoader(SEQUENCE + 1), shuffle=True, seed=SEED)
 
     if mixed:
-        parts = [one(source) for source in SHARES]
+        parts = [open_dataset(source) for source in SHARES]
         dataset = CombinedStreamingDataset(parts, SEED, tuple(SHARES.values()), iterate_over_all=False)
     else:
-        dataset = one("all")
+        dataset = open_dataset("all")
     loader = StreamingDataLoader(dataset, batch_size=BATCH)
     if state is not None:
         loader.load_state_dict(state)
-    return Opened((pair(rows.numpy()) for rows in loader), lambda done: loader.state_dict())
+    return OpenLoader((pair(rows.numpy()) for rows in loader), lambda done: loader.state_dict())
 
 
 # Megatron's indexed dataset.
 
 
 def load_megatron() -> None:
-    """It asks torch.distributed for its rank."""
+    """Import the library, and initialize torch.distributed, which it needs."""
     load_torch()
     import torch.distributed as dist
 
@@ -171,7 +171,7 @@ def load_megatron() -> None:
 
 
 def write_megatron(tokens: Path, folder: Path) -> None:
-    """An indexed dataset for each source, and one of all; documents as they are."""
+    """Write an indexed dataset for each source, and one for all sources; documents stay whole."""
     from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 
     for name, sources in {**{source: [source] for source in SHARES}, "all": list(SHARES)}.items():
@@ -184,14 +184,14 @@ def write_megatron(tokens: Path, folder: Path) -> None:
 
 
 class _Tokenizer:
-    """What GPTDataset asks of one."""
+    """Tokenizer attributes that GPTDataset reads."""
 
     vocab_size, eod, eos, pad = VOCABULARY, EOS, EOS, VOCABULARY - 1
     unique_identifiers = {"class": "none"}  # noqa: RUF012
 
 
-def open_megatron(folder: Path, state: State | None, *, mixed: bool) -> Opened:
-    """Without attention mask or resets, which is its quickest; who resumes finds the indices of the first start."""
+def open_megatron(folder: Path, state: State | None, *, mixed: bool) -> OpenLoader:
+    """Open without attention mask and resets, its fastest options. Resuming reuses the indices of the first start."""
     from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
     from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
     from torch.utils.data import DataLoader, default_collate
@@ -200,7 +200,7 @@ def open_megatron(folder: Path, state: State | None, *, mixed: bool) -> Opened:
     samples = (folder / "all.bin").stat().st_size // 2 * 98 // 100 // SEQUENCE  # a little less than one epoch
     weights, sizes = (list(SHARES.values()), [samples, 0, 0]) if mixed else (None, [None] * 3)
     cache = folder / f"cache_{len(prefixes)}"
-    for old in cache.glob("*") if state is None else ():  # a fresh start has no indices yet
+    for old in cache.glob("*") if state is None else ():  # a fresh start must build its indices
         old.unlink()
     flags = ("reset_position_ids", "reset_attention_mask", "eod_mask_loss", "create_attention_mask")
     settings = GPTDatasetConfig(
@@ -213,20 +213,20 @@ def open_megatron(folder: Path, state: State | None, *, mixed: bool) -> Opened:
         **dict.fromkeys(flags, False),
     )
 
-    def collate(items: list[dict[str, "Tensor"]]) -> Pair:  # without the masks and positions that it makes besides
+    def collate(items: list[dict[str, "Tensor"]]) -> Pair:  # without masks and positions
         return tuple(default_collate([(item["tokens"], item["labels"]) for item in items]))
 
     dataset = BlendedMegatronDatasetBuilder(GPTDataset, sizes, lambda: True, settings).build()[0]
     first = 0 if state is None else int(str(state["consumed_samples"]))
     loader = DataLoader(dataset, batch_size=BATCH, sampler=range(first, len(dataset)), collate_fn=collate)
-    return Opened(iter(loader), lambda done: {"consumed_samples": done * BATCH})
+    return OpenLoader(iter(loader), lambda done: {"consumed_samples": done * BATCH})
 
 
 # Hugging Face datasets.
 
 
 def load_datasets() -> None:
-    """Quietly, and never online."""
+    """Import the library, offline and without progress bars."""
     load_torch()
     os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets
@@ -235,7 +235,7 @@ def load_datasets() -> None:
 
 
 def write_datasets(tokens: Path, folder: Path) -> None:
-    """An Arrow dataset for each source, one row a sequence."""
+    """Write an Arrow dataset for each source, with one row per sequence."""
     from datasets import Dataset, Features, List, Value
 
     for source in SHARES:
@@ -248,8 +248,8 @@ def write_datasets(tokens: Path, folder: Path) -> None:
         rows.save_to_disk(str(folder / source))
 
 
-def open_datasets(folder: Path, state: State | None, *, mixed: bool) -> Opened:
-    """Map-style, Arrow format, which is its quickest: rows in place if mixed, else a list of row numbers a batch."""
+def open_datasets(folder: Path, state: State | None, *, mixed: bool) -> OpenLoader:
+    """Open map-style in Arrow format, its fastest option: slices if mixed, else a list of row numbers per batch."""
     from datasets import concatenate_datasets, interleave_datasets, load_from_disk
 
     parts = [load_from_disk(str(folder / source)) for source in SHARES]
@@ -265,7 +265,7 @@ def open_datasets(folder: Path, state: State | None, *, mixed: bool) -> Opened:
         return pair(rows[which]["tokens"].combine_chunks().flatten().to_numpy().reshape(BATCH, SEQUENCE + 1))
 
     first = 0 if state is None else int(str(state["first"]))
-    return Opened(map(batch, range(first, len(rows) - BATCH + 1, BATCH)), lambda done: {"first": done * BATCH})
+    return OpenLoader(map(batch, range(first, len(rows) - BATCH + 1, BATCH)), lambda done: {"first": done * BATCH})
 
 
 def _sequences(tokens: Path, source: str) -> Iterator[NDArray[np.uint16]]:
@@ -292,8 +292,10 @@ _PEERS = {
         ("datasets", load_datasets, write_datasets, open_datasets),
     ),
 }
-PEERS = {  # all tokens as one source, which is the quickest; and three sources mixed by shares
-    f"{name}, {what}": Way("; ".join(told[:parts]), package, name, load, write, partial(opener, mixed=parts == 2))
-    for name, (told, (package, load, write, opener)) in _PEERS.items()
+PEERS = {  # all tokens as one source, the fastest, and three sources mixed by shares
+    f"{name}, {what}": MeasuredLoader(
+        "; ".join(options[:parts]), package, name, load, write, partial(opener, mixed=parts == 2)
+    )
+    for name, (options, (package, load, write, opener)) in _PEERS.items()
     for what, parts in (("one source", 1), ("mixed", 2))
 }

@@ -1,10 +1,10 @@
-"""Gopher quality and repetition: MB of UTF-8 a second on one core, beside datatrove's filters on the same texts.
+"""Gopher quality and repetition: UTF-8 MB/s on one core, compared with datatrove's filters on the same texts.
 
     python benchmarks/quality_signals.py [TEXTS.jsonl.zst] [--megabytes 1] [--rounds 3]
 
-Ours measures all signals (those of other rule sets too) and applies both rule sets; datatrove's two filters stop at
-the first rule that says no. Both work on the same pages in the same process and in turn. Rates are by CPU time.
-Compiling (kept by numba between processes) is timed apart, with the first page. datatrove needs `spacy`.
+Ours measures all signals, including those of other rule sets, and applies both rule sets; datatrove's two filters stop
+at the first failing rule. Both process the same pages alternately in one process. Rates are by CPU time. Compilation,
+which numba caches between processes, is timed separately with the first page. datatrove needs `spacy`.
 """
 
 import statistics
@@ -26,7 +26,7 @@ from corpus.quality.signals import measure
 
 
 def steps() -> dict[str, Step]:
-    """Each decides one document."""
+    """Return both implementations; each returns the verdict on one document."""
     rules = (*rule_sets()["gopher_quality"], *rule_sets()["gopher_repetition"])
     quality, repetition = GopherQualityFilter(), GopherRepetitionFilter()
 
@@ -38,26 +38,26 @@ def steps() -> dict[str, Step]:
 
 
 def main() -> None:
-    asked = arguments(__doc__, megabytes=1.0)
+    options = arguments(__doc__, megabytes=1.0)
     on_one_core()
-    texts = pages(asked.texts, asked.megabytes)
+    texts = pages(options.texts, options.megabytes)
     size = sum(len(text.encode()) for text in texts)
     first = {who: seconds(step, texts[:1]) for who, step in steps().items()}
-    taken = [{who: seconds(step, texts) for who, step in steps().items()} for _ in range(asked.rounds)]
-    rates = {who: round(size / statistics.median(each[who] for each in taken) / 1e6, 2) for who in first}
+    taken = [{who: seconds(step, texts) for who, step in steps().items()} for _ in range(options.rounds)]
+    rates = {who: round(size / statistics.median(times[who] for times in taken) / 1e6, 2) for who in first}
     agree = sum(steps()["gristmill"](text) == steps()["datatrove"](text) for text in texts)
     ratio = round(rates["gristmill"] / rates["datatrove"], 1)
     figures = {
-        "texts": described(asked.texts, texts),
-        "rounds": asked.rounds,
+        "texts": described(options.texts, texts),
+        "rounds": options.rounds,
         "mb_per_s": rates,
-        "first_page_s": {who: round(each, 2) for who, each in first.items()},
+        "first_page_s": {who: round(taken_s, 2) for who, taken_s in first.items()},
         "same_verdict": agree,
         "ratio": ratio,
     }
     claim = "Gopher quality and repetition verdicts, UTF-8 MB/s of one core's CPU time"
     record("quality_signals", claim, ("numba", "numpy", "datatrove", "spacy"), figures)
-    table = Table("", "MB/s", "first page, s", title=f"{len(texts)} pages, {asked.rounds} rounds, one core")
+    table = Table("", "MB/s", "first page, s", title=f"{len(texts)} pages, {options.rounds} rounds, one core")
     for who, rate in rates.items():
         table.add_row(who, str(rate), f"{first[who]:.2f}")
     console = Console()

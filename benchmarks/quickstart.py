@@ -1,10 +1,10 @@
-"""The quickstart: wall time and peak memory of each command of `make quickstart`, and what was learned.
+"""Quickstart: wall time and peak memory of each command of `make quickstart`, and bits per byte of the model.
 
     python benchmarks/quickstart.py [--workers 2]
 
-Installation is not counted. Nor is a first build, which fetches what is not in the cache yet, and compiles. Then all
-commands run as the Makefile has them, into empty folders: the corpus, both phases, the evaluation, the generated text.
-Memory is the proportional set size of all of a command's processes.
+Installation is not counted, and neither is a first build, which downloads missing files and compiles kernels. Then all
+commands of the Makefile run with empty output folders: corpus, both phases, evaluation, generated text. Memory is the
+proportional set size, summed over all processes of a command.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BEATS = "after phase 2 the model beats the unigram on every source with a full h
 
 
 def run(*arguments: str) -> tuple[float, int]:
-    """Seconds, and bytes at the highest moment, of `python -m …`."""
+    """Run `python -m …`, and return its seconds and peak memory in bytes."""
     start = time.perf_counter()
     command = [sys.executable, "-m", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -45,37 +45,39 @@ def run(*arguments: str) -> tuple[float, int]:
 
 
 def commands() -> list[list[str]]:
-    """What `make quickstart` runs, by its Makefile, once the packages are installed."""
+    """Return the commands of `make quickstart` from the Makefile, after installation."""
     lines = (ROOT / "Makefile").read_text().partition("\nquickstart:")[2].partition("\n\n")[0].splitlines()[1:]
     return [shlex.split(line.replace("$(BIN)/", "")) for line in lines]
 
 
-def elsewhere(command: Sequence[str], corpus: Path, out: Path, workers: int) -> list[str]:
-    """The same command with folders of its own."""
+def with_folders(command: Sequence[str], corpus: Path, out: Path, workers: int) -> list[str]:
+    """Return the command with other input and output folders."""
     if command[0] == "corpus":
         return [*command, "--out", str(corpus), "--workers", str(workers)]
     return [*command, "--set", f"corpora.quickstart={corpus}", "--set", f"out={out}"]
 
 
-def name_of(command: Sequence[str]) -> str:
-    """Its verb, and of `fit` the phase."""
+def command_name(command: Sequence[str]) -> str:
+    """Return the tool and its subcommand, and the phase of `fit`."""
     return " ".join([*command[:2], *(command[2:4] if "--phase" in command else [])])
 
 
-def learned(out: Path) -> tuple[dict[str, dict[str, float]], dict[str, bool]]:
-    """Bits per byte by evaluation and source, beside the baselines; and whether the last beats the unigram.
+def bits_per_byte(out: Path) -> tuple[dict[str, dict[str, float]], dict[str, bool]]:
+    """Return bits per byte by evaluation, baseline and source, and True for each source that beats the unigram.
 
-    Each source with a full holdout is judged.
+    The comparison takes the last evaluation, and the sources with a full holdout.
     """
     rows = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
     scores = {row["after"]: {name: each["bits_per_byte"] for name, each in row["sources"].items()} for row in rows}
-    kept = json.loads((out / "baselines.json").read_text())["baselines"]["sources"]
-    unigram = {name: each["unigram_bits"] / each["bytes"] for name, each in kept.items()}
-    xz = {name: 8 * each["xz_bytes"] / each["bytes"] for name, each in kept.items() if each["xz_bytes"] is not None}
+    baselines = json.loads((out / "baselines.json").read_text())["baselines"]["sources"]
+    unigram = {name: each["unigram_bits"] / each["bytes"] for name, each in baselines.items()}
+    xz = {
+        name: 8 * each["xz_bytes"] / each["bytes"] for name, each in baselines.items() if each["xz_bytes"] is not None
+    }
     last = rows[-1]["sources"]
     beaten = {name: each["bits_per_byte"] < unigram[name] for name, each in last.items() if not each["thin"]}
-    told = {**scores, "unigram": unigram, "xz -9": xz}
-    return {label: {name: round(bits, 4) for name, bits in each.items()} for label, each in told.items()}, beaten
+    by_label = {**scores, "unigram": unigram, "xz -9": xz}
+    return {label: {name: round(bits, 4) for name, bits in each.items()} for label, each in by_label.items()}, beaten
 
 
 def _watch(group: int, peak: list[int], done: threading.Event) -> None:
@@ -106,11 +108,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build = commands()[0]
-        run(*elsewhere(build, folder / "first", folder / "run", workers))
+        run(*with_folders(build, folder / "first", folder / "run", workers))
         for command in commands():
-            taken[name_of(command)] = run(*elsewhere(command, folder / "corpus", folder / "run", workers))
-        again_s, _ = run(*elsewhere(build, folder / "corpus", folder / "run", workers))
-        scores, beaten = learned(folder / "run")
+            taken[command_name(command)] = run(*with_folders(command, folder / "corpus", folder / "run", workers))
+        again_s, _ = run(*with_folders(build, folder / "corpus", folder / "run", workers))
+        scores, beaten = bits_per_byte(folder / "run")
     total_s = sum(seconds for seconds, _ in taken.values())
     met = {UNDER: total_s < TARGET_S, BEATS: bool(beaten) and all(beaten.values())}
     figures = {

@@ -1,13 +1,12 @@
-"""A step of training, ours against transformers' LLaMA of the same shape: tokens/s, MFU and memory, in one run.
+"""Training step of ours and of transformers' LLaMA with the same shape: tokens/s, MFU and memory, in one run.
 
-Ours takes real steps of trainer/engine/step.py: document masks, per-source losses, clipping, AdamW. The peer takes
-plain causal attention, the mean loss that it computes itself, clipping and the same AdamW. Both compile, both compute
-in bf16 by autocast over fp32 weights. On a CPU one small shape is measured; on a GPU 124 M and 1 B. 8 B in fp32
-with AdamW's moments is 128 GB: one GPU does not hold it.
+Ours takes real steps of trainer/engine/step.py: document masks, per-source losses, clipping, AdamW. transformers takes
+causal attention, its own mean loss, clipping and the same AdamW. Both are compiled and compute in bf16 by autocast with
+fp32 weights. A CPU measures one small shape, a GPU 124 M and 1 B. A model of 8 B in fp32 with the moments of AdamW
+needs 128 GB, more than one GPU holds.
 
-MFU counts 6N FLOPs a token; beside it, by custom, with attention as if each token attended to all of its sequence
-(T x T). A causal mask asks for half of that, and documents for less, and kernels skip what is masked: the figure is an
-upper bound of what the device did.
+MFU counts 6N FLOPs per token. A second figure adds attention of each token to its whole sequence (T x T), as papers do.
+A causal mask needs half of that, document masks less, and kernels skip masked blocks, so it is an upper bound.
 
 Run: python benchmarks/training_step.py [--shapes cpu 124m 1b] [--steps 10]; one process, one device.
 """
@@ -37,12 +36,12 @@ from trainer.model.llama.settings import LlamaConfig
 from trainer.model.transformer import initialize
 
 EOS = 0
-DOCUMENT_TOKENS = 600  # of a document, on average: each token is an EOS with a chance of 1 in so many
+DOCUMENT_TOKENS = 600  # mean document length: each token is EOS with probability 1/600
 CLAIM = "a step of ours is no slower than one of transformers' LLaMA of the same shape"
 
 
-class Case(NamedTuple):
-    """A shape, and what a step of it takes."""
+class StepCase(NamedTuple):
+    """Model shape and batch size."""
 
     shape: LlamaConfig
     sequence_tokens: int
@@ -54,14 +53,14 @@ def _shape(layers: int, width: int, heads: int, kv_heads: int, mlp: int, vocabul
 
 
 CASES = {
-    "cpu": Case(_shape(6, 384, 6, 6, 1024, 8192, True), 512, 4),
-    "124m": Case(_shape(12, 768, 12, 12, 2048, 50_304, True), 1024, 32),
-    "1b": Case(_shape(16, 2048, 32, 8, 8192, 32_768, True), 2048, 8),
+    "cpu": StepCase(_shape(6, 384, 6, 6, 1024, 8192, True), 512, 4),
+    "124m": StepCase(_shape(12, 768, 12, 12, 2048, 50_304, True), 1024, 32),
+    "1b": StepCase(_shape(16, 2048, 32, 8, 8192, 32_768, True), 2048, 8),
 }
 
 
-def ours(case: Case, distributed: Distributed) -> Callable[[], float]:
-    """A function that takes one step, and returns its loss."""
+def ours(case: StepCase, distributed: Distributed) -> Callable[[], float]:
+    """Return a function that takes one step of ours and returns its loss."""
     precision = chosen_precision("auto", distributed.device)
     with torch.device("meta"):
         model = LlamaModel(case.shape)
@@ -79,8 +78,8 @@ def ours(case: Case, distributed: Distributed) -> Callable[[], float]:
     return lambda: train_step.learn(batch, train_step.agree(batch).targets, 1e-4).loss
 
 
-def theirs(case: Case, distributed: Distributed) -> Callable[[], float]:
-    """The same with transformers."""
+def theirs(case: StepCase, distributed: Distributed) -> Callable[[], float]:
+    """Return a function that takes one step of transformers' LLaMA and returns its loss."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape, device = case.shape, distributed.device
@@ -116,45 +115,45 @@ def theirs(case: Case, distributed: Distributed) -> Callable[[], float]:
     return step
 
 
-def measured(
-    make: Callable[[Case, Distributed], Callable[[], float]], case: Case, distributed: Distributed, steps: int
+def measure(
+    make: Callable[[StepCase, Distributed], Callable[[], float]], case: StepCase, distributed: Distributed, steps: int
 ) -> dict[str, float]:
-    """Tokens/s by the median step, and the most memory held on the device."""
+    """Return tokens/s of the median step, peak device memory and seconds of the first step."""
     device = distributed.device
     torch._dynamo.reset()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    step, found = make(case, distributed), []
+    step, times = make(case, distributed), []
     for _ in range(steps + 3):
-        began = time.perf_counter()
-        step()  # ends in reading the loss: the device has finished
-        found.append(time.perf_counter() - began)
-    pace = case.sequences * case.sequence_tokens / statistics.median(found[3:])
+        start_s = time.perf_counter()
+        step()  # reads the loss, so the device has finished
+        times.append(time.perf_counter() - start_s)
+    pace = case.sequences * case.sequence_tokens / statistics.median(times[3:])
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-    return {"tokens_per_s": pace, "device_memory_bytes": float(memory), "first_step_s": found[0]}
+    return {"tokens_per_s": pace, "device_memory_bytes": float(memory), "first_step_s": times[0]}
 
 
-def compared(case: Case, distributed: Distributed, steps: int, peak: float | None) -> dict[str, dict[str, float]]:
-    """Ours and theirs, with MFU where the device's peak is known."""
-    found = {}
+def compare(case: StepCase, distributed: Distributed, steps: int, peak: float | None) -> dict[str, dict[str, float]]:
+    """Measure ours and transformers'; add MFU if the peak FLOP/s of the device is known."""
+    results = {}
     for who, make in (("gristmill", ours), ("transformers", theirs)):
-        found[who] = measured(make, case, distributed, steps)
+        results[who] = measure(make, case, distributed, steps)
         if peak is not None:
-            pace = found[who]["tokens_per_s"] / peak
-            found[who]["mfu"] = pace * flops_per_token(case.shape)
-            found[who]["mfu_with_full_attention"] = pace * flops_per_token(case.shape, case.sequence_tokens)
-    return found
+            pace = results[who]["tokens_per_s"] / peak
+            results[who]["mfu"] = pace * flops_per_token(case.shape)
+            results[who]["mfu_with_full_attention"] = pace * flops_per_token(case.shape, case.sequence_tokens)
+    return results
 
 
 def main() -> None:
-    """Measures, prints the table, and writes the figures."""
+    """Measure, print the table, and record the figures."""
     on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", choices=CASES, default=["124m", "1b"] if on_gpu else ["cpu"])
     parser.add_argument("--steps", type=int, default=10)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     name = torch.cuda.get_device_name() if on_gpu else common.cpu()
     peak = peak_flops(name) if on_gpu else None
     heads = ("shape", "who", "tokens/s", "MFU 6N", "MFU, attention over T x T", "memory GB", "times theirs")
@@ -162,11 +161,11 @@ def main() -> None:
     figures: dict[str, object] = {"device": name, "peak_flops": peak}
     met = {}
     with start() as distributed:
-        for shape in asked.shapes:
-            found = compared(CASES[shape], distributed, asked.steps, peak)
-            ratio = found["gristmill"]["tokens_per_s"] / found["transformers"]["tokens_per_s"]
-            figures[shape], met[shape] = {**found, "ratio": ratio}, ratio >= 1
-            for who, each in found.items():
+        for shape in options.shapes:
+            results = compare(CASES[shape], distributed, options.steps, peak)
+            ratio = results["gristmill"]["tokens_per_s"] / results["transformers"]["tokens_per_s"]
+            figures[shape], met[shape] = {**results, "ratio": ratio}, ratio >= 1
+            for who, each in results.items():
                 uses = [f"{each[key]:.1%}" if key in each else "–" for key in ("mfu", "mfu_with_full_attention")]
                 memory = f"{each['device_memory_bytes'] / 1e9:.1f}" if on_gpu else "–"
                 times = f"{ratio:.2f}" if who == "gristmill" else ""

@@ -14,7 +14,7 @@ TEXTS = [f"text {number}" for number in range(10)]
 
 
 @pytest.mark.parametrize("group_rows", [1, 3, 10, 20])
-def test_each_row_is_read_for_any_row_group_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int) -> None:
+def test_row_is_read_with_any_row_group_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int) -> None:
     monkeypatch.setattr(text_shards, "BATCH_ROWS", group_rows)
     with TableWriter(tmp_path / "a.parquet", SCHEMA) as writer:
         for text in TEXTS:
