@@ -1,6 +1,6 @@
-"""A changed output without a changed fingerprint fails here: raise the REVISION beside the code that decides.
+"""Output that changes without its fingerprint fails here: raise the REVISION beside the code that changed.
 
-`revisions.json` holds, for each job of a build over text of our own, its fingerprint and a digest of what it wrote.
+`revisions.json` holds, for each job of a build over generated text, a hash of its settings and a digest of its output.
 After raising a REVISION, run `python tests/end_to_end/test_revisions.py` to record the new pair.
 """
 
@@ -39,7 +39,7 @@ WIKI = (
 
 
 def prose(number: int) -> str:
-    """Short lines of words that no two numbers share in the same order."""
+    """Return short lines of words, in an order that differs for each number."""
     words = ["mill", "river", "stone", "wheel", "grain", "water", "sack", "bread", "baker", "field", "wind", "road"]
     lines = [f"{PROSE}In year {number} of that age:"]
     for line in range(9):
@@ -49,7 +49,7 @@ def prose(number: int) -> str:
 
 
 def write_inputs(folder: Path) -> Path:
-    """One file for each reader, and a recipe over them."""
+    """Write one file for each reader, and a recipe over them."""
     warc = b""
     for number in range(12):
         page = PAGE.format(f"Mill {number}", prose(number)).encode()
@@ -57,7 +57,9 @@ def write_inputs(folder: Path) -> Path:
         head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://mill.example/{number}\r\n"
         head += "WARC-Date: 2024-01-02T03:04:05Z\r\nContent-Type: application/http; msgtype=response\r\n"
         head += f"Content-Length: {len(http)}\r\n\r\n"
-        warc += gzip.compress(head.encode() + http + b"\r\n\r\n", 0, mtime=0)  # stored: the same bytes by any zlib
+        warc += gzip.compress(
+            head.encode() + http + b"\r\n\r\n", 0, mtime=0
+        )  # uncompressed, so that every zlib writes the same bytes
     (folder / "pages.warc.gz").write_bytes(warc + b"damaged")
     pages = "".join(WIKI.format(f"Mill {n}", n, prose(100 + n)) for n in range(12))
     dump = f"<mediawiki><siteinfo><dbname>millwiki</dbname><base>https://mill.example/wiki/Main</base></siteinfo>{pages}</mediawiki>"
@@ -107,14 +109,14 @@ def build(folder: Path) -> tuple[Plan, Path]:
 
 
 def digest(out: Path, job: Job) -> str:
-    """Of what the products of a job say, not of how a library spells it, nor of fingerprints."""
-    done, found = JobOutput(out, job), hashlib.sha256()
+    """Return a digest of the content of a job's products, without fingerprints and independent of file encodings."""
+    output, sha256 = JobOutput(out, job), hashlib.sha256()
     for index in range(job.tasks):
-        found.update(repr(done.facts(FetchFacts, index) if isinstance(job, FetchStage) else "").encode())
-        for product in done.products(index):
-            if product.name != "report.html":  # the browser test's business; its numbers are in summary.json
-                found.update(product.name.encode() + _content(done.path(product.name)))
-    return found.hexdigest()
+        sha256.update(repr(output.facts(FetchFacts, index) if isinstance(job, FetchStage) else "").encode())
+        for product in output.products(index):
+            if product.name != "report.html":  # checked by the browser test; its numbers are in summary.json
+                sha256.update(product.name.encode() + _content(output.path(product.name)))
+    return sha256.hexdigest()
 
 
 def _content(path: Path) -> bytes:
@@ -122,19 +124,28 @@ def _content(path: Path) -> bytes:
         return repr(pq.read_table(path).to_pylist()).encode()
     if path.suffix == ".arrow":
         return repr(pa.ipc.open_file(path).read_all().to_pylist()).encode()
-    return re.sub(rb"[0-9a-f]{64}|-[0-9a-f]{12}/", b"", path.read_bytes())  # no hash of a file, no job's folder
+    return re.sub(
+        rb"[0-9a-f]{64}|-[0-9a-f]{12}/", b"", path.read_bytes()
+    )  # without file hashes and names of job folders
 
 
-def asked(job: Job) -> str:
-    """A hash of all that a job's fingerprint covers, its inputs' too, but the versions of libraries."""
-    if job.name not in _ASKED:  # a job stands before many others
+def settings_hash(job: Job) -> str:
+    """Return a hash of what the fingerprint of a job covers, including its inputs, without library versions."""
+    if job.name not in _HASHES:  # many jobs share an input
         revisions = {name: value for name, value in job.version_keys().items() if not _is_version(value)}
-        described = [job.kind, job.revision, job.tasks, job.settings(), revisions, [asked(each) for each in job.inputs]]
-        _ASKED[job.name] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    return _ASKED[job.name]
+        identity = [
+            job.kind,
+            job.revision,
+            job.tasks,
+            job.settings(),
+            revisions,
+            [settings_hash(each) for each in job.inputs],
+        ]
+        _HASHES[job.name] = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return _HASHES[job.name]
 
 
-_ASKED: dict[str, str] = {}
+_HASHES: dict[str, str] = {}
 
 
 def _is_version(value: Json) -> bool:
@@ -142,42 +153,45 @@ def _is_version(value: Json) -> bool:
 
 
 def libraries(job: Job) -> dict[str, Json]:
-    """Versions of what decides, upstream too: digits and dots."""
+    """Return the library versions that affect a job or its inputs."""
     upstream, jobs = {job.name: job}, [job]
     while jobs:
         new = {each.name: each for each in jobs.pop().inputs if each.name not in upstream}
         upstream |= new
         jobs += new.values()
-    deciders = [item for each in upstream.values() for item in each.version_keys().items()]
-    return {name: value for name, value in deciders if _is_version(value)}
+    version_keys = [item for each in upstream.values() for item in each.version_keys().items()]
+    return {name: value for name, value in version_keys if _is_version(value)}
 
 
 def state(plan: Plan, out: Path) -> dict[str, dict[str, Json]]:
     return {
-        job.name: {"asked": asked(job), "libraries": libraries(job), "digest": digest(out, job)} for job in plan.jobs
+        job.name: {"asked": settings_hash(job), "libraries": libraries(job), "digest": digest(out, job)}
+        for job in plan.jobs
     }
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Json]]:
+def current(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Json]]:
     return state(*build(tmp_path_factory.mktemp("revisions")))
 
 
-THEN: dict[str, dict[str, Json]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+RECORDED_STATE: dict[str, dict[str, Json]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
 
 
-@pytest.mark.parametrize("job", THEN)
-def test_no_output_changed_without_its_revision(found: dict[str, dict[str, Json]], job: str) -> None:
-    """Planted once: `wikitext_text` returned one line end more; `clean.wiki` and what lies behind it were named."""
-    now, then = found[job], THEN[job]
-    assert now["asked"] == then["asked"], "its settings or revisions changed: record it (see this file's first lines)"
-    if now["libraries"] != then["libraries"]:
-        pytest.skip(f"recorded with other libraries: {then['libraries']}")
-    assert now["digest"] == then["digest"], "what it writes changed: raise the REVISION of the code that decides"
+@pytest.mark.parametrize("job", RECORDED_STATE)
+def test_output_changes_only_with_its_revision(current: dict[str, dict[str, Json]], job: str) -> None:
+    """Verified to fail for `clean.wiki` and the jobs after it if `wikitext_text` returns one more line end."""
+    now, recorded = current[job], RECORDED_STATE[job]
+    assert now["asked"] == recorded["asked"], (
+        "settings or revisions changed: record the new state (see the top of this file)"
+    )
+    if now["libraries"] != recorded["libraries"]:
+        pytest.skip(f"recorded with other libraries: {recorded['libraries']}")
+    assert now["digest"] == recorded["digest"], "output changed: raise the REVISION of the code that writes it"
 
 
-def test_every_job_is_recorded(found: dict[str, dict[str, Json]]) -> None:
-    assert set(found) == set(THEN), "jobs came or went: record them (see this file's first lines)"
+def test_recorded_jobs_equal_those_of_the_build(current: dict[str, dict[str, Json]]) -> None:
+    assert set(current) == set(RECORDED_STATE), "jobs differ: record the new state (see the top of this file)"
 
 
 if __name__ == "__main__":
