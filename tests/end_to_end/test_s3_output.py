@@ -175,7 +175,7 @@ def test_top_files_there_are_those_of_the_last_build(recipe: Path, on_disk: dict
 
 
 def test_verify_is_refused_while_a_build_runs(recipe: Path, server: str) -> None:
-    """It would delete files that the build has written and not uploaded yet."""
+    """Verify would delete files that the build has written and not uploaded yet."""
     from corpus.errors import CorpusError
     from corpus.inspect.find_build import find_build
 
@@ -184,8 +184,8 @@ def test_verify_is_refused_while_a_build_runs(recipe: Path, server: str) -> None
     own.parent.mkdir()
     own.write_bytes(b"made a moment ago")
     program = (
-        "import sys; from pathlib import Path; from pipelines.build import held\n"
-        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from corpus.store.lock import locked\n"
+        "with locked(Path(sys.argv[1]), 'another build', ''): print('held', flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", program, str(copy)], stdin=pipe, stdout=pipe) as builder:
