@@ -149,7 +149,7 @@ def test_unguarded_script_is_not_run_again_by_its_workers(tmp_path: Path) -> Non
 
 
 def test_task_list_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    """It may contain signed addresses."""
+    """The list may contain signed addresses."""
     made, _ = wave(tmp_path, "grind")
     made.prepare()
     made.file.chmod(0o644)
