@@ -9,7 +9,7 @@ import typer
 
 from corpus.errors import CorpusError
 
-START = """\
+FIRST_STEPS = """\
 trainer trains a language model on the token shards of `corpus build`, in the phases of a training file.
 
 Start with the small model that comes with the source; it trains in minutes on a CPU:
@@ -52,7 +52,7 @@ def start(
         print(f"gristmill {version_of('gristmill')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(START)
+        print(FIRST_STEPS)
 
 
 @app.command()

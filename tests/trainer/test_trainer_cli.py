@@ -174,7 +174,7 @@ def test_without_arguments_the_first_steps_are_shown(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, err = trainer(capfd, monkeypatch)
-    assert (code, out, err) == (0, cli.START + "\n", "")
+    assert (code, out, err) == (0, cli.FIRST_STEPS + "\n", "")
     for path in set(re.findall(r"recipes/\S+", out)):
         assert (Path(__file__).parents[2] / path).is_file()
 
