@@ -19,6 +19,7 @@ import pyarrow as pa
 from common import record
 
 from corpus.dedup.decision import held_out
+from corpus.inspect.report.summary import read_summary
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.parquet_tables import columns
 from corpus.tokens.encode import Encoder
@@ -53,7 +54,7 @@ def one_seed(seed: int, folder: Path) -> dict[str, object]:
     asked = [*common, "--forecast", f"{SHARE:.0%}", "--json", "--out"]
     forecast = json.loads(corpus("plan", *asked, str(folder / "not-built")))["forecast"]
     corpus("build", *common, "--out", str(folder / "built"))
-    truth = json.loads(corpus("plan", *asked, str(folder / "built")))["built"]
+    summary = read_summary(folder / "built")
     run = json.loads((folder / "built" / "run.json").read_text())
     jobs = json.loads((folder / "built" / "build.json").read_text())["jobs"]
     size = sum(path.stat().st_size for job in jobs for path in (folder / "built" / job).rglob("*") if path.is_file())
@@ -61,14 +62,17 @@ def one_seed(seed: int, folder: Path) -> dict[str, object]:
         "seconds": {**forecast["seconds"], "is": run["seconds"] if seed == 1 else None},  # later builds reuse jobs
         "out_bytes": {**forecast["out_bytes"], "is": size},
     }
-    for name, real in truth.items():
-        source = forecast["sources"][name]
-        results[name] = {
+    for built in summary.sources:
+        source, train = forecast["sources"][built.name], built.train
+        results[built.name] = {
             "sampled": source["sampled"],
             "sampled_bytes_share": source["sampled_bytes_share"],
-            "records": {"value": source["records"], "is": real["records"]},
-            "merged": {"value": source["merged"], "is": real["merged"]},
-            **{figure: {**source[figure], "is": real[figure]} for figure in ("kept", *FIGURES)},
+            "records": {"value": source["records"], "is": built.records_read},
+            "merged": {"value": source["merged"], "is": built.passed_rules - built.unique},
+            "kept": {**source["kept"], "is": built.passed_rules},
+            "documents": {**source["documents"], "is": train.documents},
+            "tokens": {**source["tokens"], "is": train.tokens},
+            "text_bytes": {**source["text_bytes"], "is": train.bytes},
         }
     return results
 

@@ -25,11 +25,7 @@ Build token shards from the sources of a recipe. To begin:
   corpus --help                             list all commands
 """
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Build token shards from the sources of a recipe, with every document accounted for.",
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Build token shards from a recipe.")
 
 
 class PlanCommand(TyperCommand):
@@ -53,12 +49,9 @@ def _out_option(written: str) -> str:
 def _find_build(written: str | None, on: str | None) -> Path:
     """Find a build's folder; for one at s3:// the profile says how to connect."""
     from corpus.inspect.find_build import find_build
-
-    if written is None or not written.startswith("s3://"):
-        return find_build(written)
     from pipelines.engine.read_profile import read_profile
 
-    return find_build(written, read_profile(on).access())
+    return find_build(written, read_profile(on).access() if written and written.startswith("s3://") else None)
 
 
 def _with_sample(assignments: list[str] | None, sample: str | None) -> list[str]:
@@ -73,41 +66,28 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-RecipeArgument = Annotated[
-    Path, typer.Argument(help="Recipe file, such as recipes/quickstart.yaml.", metavar="RECIPE", show_default=False)
-]
-BuildArgument = Annotated[
-    str | None, typer.Argument(help="Folder of a build. (default: the only one in ./build)", metavar="OUT")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a setting, such as mix.tokens=1M.", metavar="KEY=VALUE"),
-]
-SampleOption = Annotated[
-    str | None,
-    typer.Option("--sample", help="Use a part of each source: 20 files, or a share such as 5%.", metavar="N|N%"),
-]
-OutOption = Annotated[
-    str | None,
-    typer.Option(
-        parser=_out_option,
-        help="Output folder, or s3://BUCKET/FOLDER. (default: the recipe's `out`, or build/<name>)",
-        metavar="PATH",
-    ),
-]
-OnOption = Annotated[
-    str | None, typer.Option("--on", help="Profile to run on: a file, or a name in recipes/on/.", metavar="PROFILE")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe file, such as recipes/quickstart.yaml.", metavar="RECIPE")]
+Built = Annotated[str | None, typer.Argument(help="Folder of a build. (default: the one in ./build)", metavar="OUT")]
+BuildOrShard = Annotated[str | None, typer.Argument(help="Folder of a build, or a token shard.", metavar="OUT|SHARD")]
+Document = Annotated[str, typer.Argument(help="Id of a document, or its first digits.", metavar="ID|FILE@OFFSET")]
+Folder = Annotated[str, typer.Argument(help="Folder of a build, or its s3:// address.")]
+Out = Annotated[str | None, typer.Option(parser=_out_option, help="Output. (default: build/<name>)", metavar="PATH|S3")]
+On = Annotated[str | None, typer.Option("--on", help="Profile: a file, or a name in recipes/on/.", metavar="PROFILE")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: mix.tokens=1M.", metavar="KEY=VALUE")]
+Sample = Annotated[str | None, typer.Option("--sample", help="Part of each source: 20 files, or 5%.", metavar="N|N%")]
+Forecast = Annotated[str | None, typer.Option(help="Estimate the full build from 5% (or N%) of it.", metavar="[N%]")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List where everything comes from; open no connection.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Parallel tasks. (default: one per core)")]
+NoOpen = Annotated[bool, typer.Option("--no-open", help="Only print the path of the page.")]
+Page = Annotated[Path | None, typer.Option(help="Write a page as well.", metavar="FILE.html", dir_okay=False)]
+Keep = Annotated[list[Path] | None, typer.Option("--recipe", help="Keep this recipe's jobs too.", metavar="RECIPE")]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")]
 
 
 @app.callback(invoke_without_command=True)
-def common(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
+def common(context: typer.Context, version: Version = False) -> None:
     """Print the first steps if no command is given."""
     if context.invoked_subcommand is None:
         print(FIRST_STEPS, end="")
@@ -115,24 +95,14 @@ def common(
 
 @app.command(cls=PlanCommand)
 def plan(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    on: OnOption = None,
-    assignments: SetOption = None,
-    sample: SampleOption = None,
-    forecast: Annotated[
-        str | None,
-        typer.Option(
-            help="Build a sample, and estimate documents, tokens, disk and time of the full build. "
-            "The value is the share of the input to read. (default: 5%)",
-            metavar="[N%]",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List where everything comes from, without opening a connection or a source."),
-    ] = False,
-    as_json: JsonOption = False,
+    recipe: RecipeFile,
+    out: Out = None,
+    on: On = None,
+    assignments: Set = None,
+    sample: Sample = None,
+    forecast: Forecast = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the jobs of a recipe and which are done.
 
@@ -153,12 +123,12 @@ def plan(
 
 @app.command()
 def build(
-    recipe: RecipeArgument,
-    workers: Annotated[int | None, typer.Option(min=1, help="Tasks to run at once. (default: one per core)")] = None,
-    on: OnOption = None,
-    out: OutOption = None,
-    assignments: SetOption = None,
-    sample: SampleOption = None,
+    recipe: RecipeFile,
+    workers: Workers = None,
+    on: On = None,
+    out: Out = None,
+    assignments: Set = None,
+    sample: Sample = None,
 ) -> None:
     """Build a corpus; resume if interrupted.
 
@@ -178,7 +148,7 @@ def build(
 
 
 @app.command()
-def verify(out: BuildArgument = None, on: OnOption = None) -> None:
+def verify(out: Built = None, on: On = None) -> None:
     """Check the files of a build against their checksums, and the ledgers against the shards.
 
     Example: corpus verify build/quickstart
@@ -189,32 +159,19 @@ def verify(out: BuildArgument = None, on: OnOption = None) -> None:
 
 
 @app.command()
-def stats(
-    path: Annotated[
-        str | None,
-        typer.Argument(
-            help="Folder of a build, or one shard. (default: the only build in ./build)", metavar="OUT|SHARD"
-        ),
-    ] = None,
-    on: OnOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def stats(path: BuildOrShard = None, on: On = None, as_json: AsJson = False) -> None:
     """Show the numbers of a build or of one shard.
 
     Example: corpus stats build/quickstart
     """
     from corpus.inspect.stats import show_stats
 
-    remote = path is not None and path.startswith("s3://")
-    show_stats(_find_build(path, on) if remote else Path(path) if path else None, as_json)
+    local = Path(path) if path and not path.startswith("s3://") else None
+    show_stats(_find_build(path, on) if path and not local else local, as_json)
 
 
 @app.command()
-def report(
-    out: BuildArgument = None,
-    on: OnOption = None,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Print the path only.")] = False,
-) -> None:
+def report(out: Built = None, on: On = None, no_open: NoOpen = False) -> None:
     """Open the report page of a build in a browser, or print its path if there is none.
 
     Example: corpus report build/quickstart
@@ -233,15 +190,7 @@ def _is_terminal() -> bool:
 
 
 @app.command()
-def explain(
-    document: Annotated[
-        str,
-        typer.Argument(help="Id of a document (or how it begins), or FILE@OFFSET.", metavar="ID|FILE@OFFSET"),
-    ],
-    out: BuildArgument = None,
-    on: OnOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def explain(document: Document, out: Built = None, on: On = None, as_json: AsJson = False) -> None:
     """Show where a document comes from, its signals and verdicts, and where it ended.
 
     Example: corpus explain 3f2a91 build/quickstart (or the folder first)
@@ -258,15 +207,7 @@ def _may_be_build(written: str) -> bool:
 
 
 @app.command()
-def diff(
-    a: Annotated[str, typer.Argument(help="Folder of the first build.", metavar="A")],
-    b: Annotated[str, typer.Argument(help="Folder of the second build.", metavar="B")],
-    on: OnOption = None,
-    as_json: JsonOption = False,
-    page: Annotated[
-        Path | None, typer.Option("--page", help="Write a page as well.", metavar="FILE.html", dir_okay=False)
-    ] = None,
-) -> None:
+def diff(a: Folder, b: Folder, on: On = None, as_json: AsJson = False, page: Page = None) -> None:
     """Compare two builds: settings, rules, outcomes of documents, tokens.
 
     Example: corpus diff build/before build/after --page diff.html
@@ -278,13 +219,11 @@ def diff(
 
 @app.command()
 def prune(
-    out: BuildArgument = None,
-    recipes: Annotated[
-        list[Path] | None, typer.Option("--recipe", help="Keep the jobs of this recipe as well.", metavar="RECIPE")
-    ] = None,
-    on: OnOption = None,
-    assignments: SetOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    out: Built = None,
+    recipes: Keep = None,
+    on: On = None,
+    assignments: Set = None,
+    yes: Yes = False,
 ) -> None:
     """List job folders that no plan needs, and remove them after asking.
 

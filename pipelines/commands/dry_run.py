@@ -6,9 +6,10 @@ files, and from package releases in the cache; all others are unknown (null in J
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 from corpus.display.terminal import plain_console, print_line
 from corpus.errors import InputError
@@ -22,8 +23,9 @@ from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.tokens.shares import apportion, exact
 from corpus.tokens.train_bpe import Train
-from corpus.units import human_bytes
 from pipelines.engine.read_profile import read_profile
+
+MAY_BE_UNKNOWN = ("files", "bytes", "documents")
 
 
 class InputLocation(NamedTuple):
@@ -40,64 +42,57 @@ class InputLocation(NamedTuple):
         return {"address": self.address, "at": self.at, "files": self.files, "bytes": self.bytes}
 
 
-@dataclass(frozen=True)
-class SourcePreview:
-    """A source as far as it is known before anything is fetched."""
-
-    source: SourceSettings
-    locations: list[InputLocation]
-    lists: list[InputLocation]
-    files: int | None
-    bytes: int | None
-    settings: dict[str, Json]  # of the reader, as far as the recipe sets them
-    tokens_asked: int | None
-
-    def json(self) -> dict[str, Json]:
-        """The preview as JSON."""
-        source = self.source
-        return {
-            "name": source.name,
-            "reader": source.reader,
-            "from": [location.json() for location in self.locations],
-            "lists": [location.json() for location in self.lists],
-            "files": self.files,
-            "bytes": self.bytes,
-            "documents": None,
-            "license": source.license,
-            "settings": self.settings,
-            "rules": list(source.rules),
-            "steps": [str(step) for step in source.steps],
-            "language": source.language.model_dump(mode="json") if source.language else None,
-            "share": source.share,
-            "tokens_asked": self.tokens_asked,
-        }
-
-
 def show_dry_run(recipe: Path, on: str | None, assignments: Sequence[str], as_json: bool) -> None:
-    """Print the preview of a recipe, as text or as JSON."""
-    checked, cache = read_recipe(recipe, assignments), read_profile(on).cache_folder
-    sources = preview(checked, recipe.parent, cache)
-    asks_language = any(source.identify_language for source in checked.sources)
-    models = [_location(language.MODEL, recipe.parent, cache)] if asks_language else []
+    """Print a preview of the build, as YAML or as JSON."""
+    known = preview(read_recipe(recipe, assignments), recipe.parent, read_profile(on).cache_folder)
     if as_json:
-        print(json.dumps(_json(checked, sources, models), indent=1))
-    else:
-        _print(checked, sources, models)
+        print(json.dumps(known, indent=1))
+        return
+    for line in yaml.safe_dump(_readable(known), sort_keys=False, allow_unicode=True, width=10_000).splitlines():
+        print_line(plain_console(), line)
 
 
-def preview(recipe: Recipe, folder: Path, cache: Path) -> list[SourcePreview]:
-    """Look up all sources of a recipe in `folder`, without opening a file or a connection."""
+def preview(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
+    """Return everything that is known before a connection or a source is opened, seen from the recipe's folder."""
     shares = exact({source.name: source.share for source in recipe.sources})
     tokens = apportion(recipe.mix.tokens, shares) if recipe.mix.tokens else {}
-    previews = []
-    for source in recipe.sources:
-        locations = [_location(path, folder, cache) for path in dict.fromkeys(source.paths)] + _crawl_lists(source)
-        lists = [_location(path, folder, cache) for path in source.lists]
-        files, size = _sums(locations)
-        previews.append(
-            SourcePreview(source, locations, lists, files, size, _reader_settings(source), tokens.get(source.name))
-        )
-    return previews
+    models = [language.MODEL] if any(source.identify_language for source in recipe.sources) else []
+    about = {"license": language.MODEL_LICENSE, "sha256": language.MODEL_SHA256}
+    train, file = recipe.tokenizer.train or Train(), recipe.tokenizer.file
+    return {
+        "name": recipe.name,
+        "contact": recipe.contact,
+        "sample": recipe.sample.model_dump(mode="json") if recipe.sample else None,
+        "sources": [_source(source, folder, cache, tokens.get(source.name)) for source in recipe.sources],
+        "models": [{**_location(model, folder, cache).json(), **about} for model in models],
+        "tokenizer": {"file": file, "eos": recipe.tokenizer.eos} if file else {"train": train.model_dump(mode="json")},
+        "tokens_asked": recipe.mix.tokens,
+        "shortfall": recipe.mix.shortfall,
+    }
+
+
+def _source(source: SourceSettings, folder: Path, cache: Path, tokens: int | None) -> dict[str, Json]:
+    locations = [_location(path, folder, cache) for path in dict.fromkeys(source.paths)] + _crawl_lists(source)
+    files, size = _sums(locations)
+    # Settings of the reader and locations of its files, as far as the recipe sets them.
+    written = source.model_dump(mode="json", exclude_defaults=True)
+    own = (set(type(source).model_fields) - set(SourceSettings.model_fields)) | source.location_fields
+    return {
+        "name": source.name,
+        "reader": source.reader,
+        "from": [location.json() for location in locations],
+        "lists": [_location(path, folder, cache).json() for path in source.lists],
+        "files": files,
+        "bytes": size,
+        "documents": None,
+        "license": source.license,
+        "settings": {name: value for name, value in written.items() if name in own and name != "paths"},
+        "rules": list(source.rules),
+        "steps": [str(step) for step in source.steps],
+        "language": source.language.model_dump(mode="json") if source.language else None,
+        "share": source.share,
+        "tokens_asked": tokens,
+    }
 
 
 def _location(written: str, folder: Path, cache: Path) -> InputLocation:
@@ -110,8 +105,8 @@ def _location(written: str, folder: Path, cache: Path) -> InputLocation:
     if client.is_remote(written) and path is None:
         return InputLocation(display_url(written), display_url(written), None if set("*?[") & set(written) else 1, None)
     paths = tuple(local_files(str(path or written), folder))
-    at = str(folder.resolve()) if path is None else "this machine"
-    return InputLocation(written, at, len(paths), _file_bytes(paths), paths)
+    where = "this machine" if path else str(folder.resolve())
+    return InputLocation(written, where, len(paths), _file_bytes(paths), paths)
 
 
 def _local_path(written: str) -> Path | None:
@@ -128,16 +123,8 @@ def _crawl_lists(source: SourceSettings) -> list[InputLocation]:
     segments = getattr(source, "segments", None)
     files = segments if isinstance(segments, int) and not source.selects and len(crawls) == 1 else None
     kind = "cc-index-table" if source.selects else getattr(source, "files", "warc")
-    return [
-        InputLocation(crawl, display_url(f"{at}/crawl-data/{crawl}/{kind}.paths.gz"), files, None) for crawl in crawls
-    ]
-
-
-def _reader_settings(source: SourceSettings) -> dict[str, Json]:
-    """Settings of the reader and locations of its files, as far as the recipe sets them."""
-    written = source.model_dump(mode="json", exclude_defaults=True)
-    own = (set(type(source).model_fields) - set(SourceSettings.model_fields)) | source.location_fields
-    return {name: value for name, value in written.items() if name in own and name != "paths"}
+    addresses = [display_url(f"{at}/crawl-data/{crawl}/{kind}.paths.gz") for crawl in crawls]
+    return [InputLocation(crawl, url, files, None) for crawl, url in zip(crawls, addresses, strict=True)]
 
 
 def _sums(locations: Sequence[InputLocation]) -> tuple[int | None, int | None]:
@@ -148,11 +135,8 @@ def _sums(locations: Sequence[InputLocation]) -> tuple[int | None, int | None]:
     return _sum([files for files, _ in known]), _sum([size for _, size in known])
 
 
-def _file_bytes(paths: Collection[Path]) -> int | None:
-    try:
-        return sum(path.stat().st_size for path in paths)
-    except OSError:
-        return None
+def _file_bytes(paths: Collection[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
 
 
 def _sum(values: Sequence[int | None]) -> int | None:
@@ -160,56 +144,11 @@ def _sum(values: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(values) else None
 
 
-def _tokenizer(recipe: Recipe) -> Json:
-    if recipe.tokenizer.file is not None:
-        return {"file": recipe.tokenizer.file, "eos": recipe.tokenizer.eos}
-    return {"train": (recipe.tokenizer.train or Train()).model_dump(mode="json")}
-
-
-def _json(recipe: Recipe, sources: Sequence[SourcePreview], models: Sequence[InputLocation]) -> Json:
-    about = {"license": language.MODEL_LICENSE, "sha256": language.MODEL_SHA256}
-    return {
-        "name": recipe.name,
-        "contact": recipe.contact,
-        "sample": recipe.sample.model_dump(mode="json") if recipe.sample else None,
-        "sources": [source.json() for source in sources],
-        "models": [{**model.json(), **about} for model in models],
-        "tokenizer": _tokenizer(recipe),
-        "tokens_asked": recipe.mix.tokens,
-        "shortfall": recipe.mix.shortfall,
-    }
-
-
-def _print(recipe: Recipe, sources: Sequence[SourcePreview], models: Sequence[InputLocation]) -> None:
-    lines = [f"{recipe.name}: nothing is fetched, and no source is read"]
-    for preview in sources:
-        source = preview.source
-        tokens = f", {preview.tokens_asked:,} tokens" if preview.tokens_asked else ""
-        lines += ["", source.name, f"  {source.reader}, {100 * source.share:g} %{tokens}; license {source.license}"]
-        for location in (*preview.locations, *preview.lists):
-            lines.append(f"  from      {location.address}")
-            if location.at != location.address:
-                lines.append(f"            {location.at}")
-            lines.append(f"            files {_known(location.files)}, size {_size(location.bytes)}")
-        lines += [f"  {name:9} {json.dumps(value)}" for name, value in preview.settings.items()]
-        lines.append(f"  rules     {', '.join([*source.rules, *map(str, source.steps)]) or 'none'}")
-        chosen = source.language.model_dump(mode="json") if source.language else None
-        lines.append(f"  language  {json.dumps(chosen) if chosen else 'any'}")
-    lines.append("")
-    for model in models:
-        lines += [f"model       {model.address}", f"            {model.at}, size {_size(model.bytes)}"]
-        lines.append(f"            {language.MODEL_LICENSE}")
-    lines.append(f"tokenizer   {json.dumps(_tokenizer(recipe))}")
-    lines.append(f"tokens      {f'{recipe.mix.tokens:,}' if recipe.mix.tokens else 'all available'}")
-    lines.append("documents, disk, time: unknown; `corpus plan --forecast` estimates them from a sample")
-    console = plain_console()
-    for line in lines:
-        print_line(console, line)
-
-
-def _known(count: int | None) -> str:
-    return "unknown" if count is None else f"{count:,}"
-
-
-def _size(size: int | None) -> str:
-    return "unknown" if size is None else human_bytes(size)
+def _readable(value: Json) -> Json:
+    """Drop settings that are not set, and write unknown numbers as `unknown`."""
+    if isinstance(value, dict):
+        items = [
+            (name, inner) for name, inner in value.items() if inner not in (None, [], {}) or name in MAY_BE_UNKNOWN
+        ]
+        return {name: "unknown" if inner is None else _readable(inner) for name, inner in items}
+    return [_readable(inner) for inner in value] if isinstance(value, list) else value

@@ -4,17 +4,15 @@ The last finished build needs the jobs in build.json; each recipe given needs th
 not a job's is left alone, and no symbolic link is followed.
 """
 
-import contextlib
 import os
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
+import typer
 
 from corpus.display.terminal import plain_console, print_line
 from corpus.errors import CorpusError, InputError
@@ -55,7 +53,7 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
             return
         total = human_bytes(sum(each.bytes for each in unused))
         print_line(console, f"{total:>10}  in {len(unused)} folders of {folder}")
-        if not yes and not _confirmed(console):
+        if not yes and not _confirmed():
             return
         for each in unused:
             remove(folder, each.path)
@@ -73,10 +71,7 @@ def needed(folder: Path, recipes: Sequence[Path], profile: Profile, assignments:
         recipe = read_recipe(path, assignments)
         plan = make_plan(recipe, path.parent, profile.access(recipe.contact)).settled(folder)
         if plan.unsettled:
-            raise InputError(
-                f"{path}: its job folders cannot be known, because not all of its sources have been fetched into "
-                f"{folder}; build it first, or leave out --recipe"
-            )
+            raise InputError(f"{path}: its jobs are unknown until its sources are fetched; build it in {folder} first")
         names |= {job.folder.removeprefix("jobs/") for job in plan.jobs}
     return names
 
@@ -103,18 +98,14 @@ def remove(folder: Path, path: Path) -> None:
                     shutil.rmtree(progress)
         shutil.rmtree(path)
     except OSError as error:
-        raise CorpusError(
-            f"{path}: cannot remove: {error.strerror}; the folders listed before it have been removed"
-        ) from None
+        raise CorpusError(f"{path}: cannot remove: {error.strerror}; those listed before it are gone") from None
 
 
-def _confirmed(console: Console) -> bool:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print_line(console, "Nothing removed: add --yes to remove these folders")
-        return False
-    import typer
-
-    return typer.confirm("Remove these folders?")
+def _confirmed() -> bool:
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return typer.confirm("Remove these folders?")
+    print("Nothing removed: add --yes to remove these folders")
+    return False
 
 
 def _folders(parent: Path) -> Iterator[Path]:
@@ -127,10 +118,5 @@ def _folders(parent: Path) -> Iterator[Path]:
 
 def _size(path: Path) -> int:
     """Bytes of the files in a folder."""
-    size = 0
-    for parent, _, files in os.walk(path, followlinks=False):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):  # removed by a task that runs elsewhere
-                status = os.lstat(os.path.join(parent, name))  # noqa: PTH118
-                size += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return size
+    files = (Path(parent, name) for parent, _, names in os.walk(path, followlinks=False) for name in names)
+    return sum(file.lstat().st_size for file in files if file.is_file() and not file.is_symlink())

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from corpus import units
 from corpus.display.terminal import Cells, plain_console, print_line, table
@@ -13,7 +13,6 @@ from corpus.recipe import Recipe, read_recipe
 from corpus.settings import Json
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.build import out_folder
-from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.read_profile import read_profile
 from pipelines.plan import Plan, make_plan
@@ -24,113 +23,71 @@ if TYPE_CHECKING:
 
 
 def show_plan(
-    recipe: Path, out: str | None, on: str | None, assignments: Sequence[str], *,
-    forecast: str | None = None, as_json: bool = False,
-) -> None:  # fmt: skip
+    recipe: Path, out: str | None, on: str | None, assignments: Sequence[str], forecast: str | None, as_json: bool
+) -> None:
     """Print the jobs and, if asked for, the forecast. Nothing is written to the output folder."""
-    share = _share(forecast)
-    checked = read_recipe(recipe, assignments)
+    share = units.share(forecast) if forecast else None
+    checked, profile = read_recipe(recipe, assignments), read_profile(on)
     if forecast is not None and checked.sample is not None:
         raise InputError("--forecast estimates the full build; leave out --sample, and `sample` in the recipe or --set")
-    profile = read_profile(on)
     folder = out_folder(checked, out, profile)
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     settled = plan.settled(folder)
-    printed: dict[str, Json] = {"name": checked.name, "out": open_output(folder).name, "jobs": _jobs(settled, folder)}
+    jobs = _jobs(settled, folder)
+    address = open_output(folder).name
+    printed: dict[str, Json] = {"name": checked.name, "out": address, "jobs": [dict(job._asdict()) for job in jobs]}
     if not as_json:
-        _print_jobs(settled, folder, checked.name)
-    if forecast is not None and not _unfinished(settled, folder):
-        printed["built"] = _show_built(folder, as_json=as_json)
+        _print_jobs(jobs, checked.name, address)
+    if forecast is not None and all(job.state == "done" for job in jobs):
+        from corpus.inspect.report.summary import read_summary
+        from corpus.inspect.stats_tables import show_build
+
+        printed["built"] = json.loads(read_summary(folder).text())
+        if not as_json:
+            print("The build is finished, so these are its real numbers:\n")
+            show_build(folder)
     elif forecast is not None:
         from pipelines.commands.forecast.forecast import make_forecast
 
         estimate = make_forecast(checked, recipe.parent, plan, profile, share)
-        printed["forecast"] = _forecast_json(estimate)
+        printed["forecast"] = _plain(estimate)
         if not as_json:
             _print_forecast(estimate, checked)
     if as_json:
         print(json.dumps(printed, indent=1))
 
 
-def _share(forecast: str | None) -> float | None:
-    """Share of the input to read; None for the default, as without a value."""
-    if not forecast:
-        return None
-    try:
-        share = units.share(forecast)
-    except InputError:
-        share = 0.0
-    if not share:
-        raise InputError(f"--forecast {forecast}: expected a share of the input to read, such as 5%")
-    return share
+class PlannedJob(NamedTuple):
+    """A row of the table of jobs."""
+
+    job: str
+    tasks: int
+    fingerprint: str | None  # None while it depends on files that have not been fetched
+    state: str  # `done`, `to do`, or the number of finished tasks of a build that was stopped
 
 
-def _jobs(plan: Plan, folder: Path) -> list[Json]:
-    """Jobs as JSON. A fingerprint is null while it depends on files that have not been fetched."""
-    known = {job.name for job in (plan.fetches if plan.unsettled else plan.jobs)}
-    return [
-        {"job": job.name, "tasks": job.tasks, "fingerprint": job.fingerprint if job.name in known else None,
-         "state": job_state(folder, job)}
-        for job in plan.jobs
-    ]  # fmt: skip
-
-
-def _print_jobs(plan: Plan, folder: Path, name: str) -> None:
-    console = plain_console()
-    rows: list[Cells] = []
+def _jobs(plan: Plan, folder: Path) -> list[PlannedJob]:
+    rows = []
     for job in plan.jobs:
-        known = job in plan.fetches or not plan.unsettled
-        rows.append([job.name, job.tasks, job.fingerprint[:12] if known else "by content", job_state(folder, job)])
+        output, known = JobOutput(folder, job), job in plan.fetches or not plan.unsettled
+        finished = job.tasks - len(output.missing())
+        state = f"{finished} of {job.tasks} tasks done" if finished else "to do"
+        state = "done" if output.is_finished else state
+        rows.append(PlannedJob(job.name, job.tasks, job.fingerprint if known else None, state))
+    return rows
+
+
+def _print_jobs(jobs: Sequence[PlannedJob], name: str, out: str) -> None:
+    console, done = plain_console(), sum(job.state == "done" for job in jobs)
+    rows = [(job.job, job.tasks, (job.fingerprint or "by content")[:12], job.state) for job in jobs]
     console.print(table(["job", "tasks", "fingerprint", "state"], rows, text=(0, 2, 3)))
-    unfinished = len(_unfinished(plan, folder))
-    print_line(console, f"{name}: {len(plan.jobs) - unfinished} of {len(plan.jobs)} jobs done, {unfinished} to do")
-    print_line(console, f"Output: {open_output(folder).name}")
+    print_line(console, f"{name}: {done} of {len(jobs)} jobs done, {len(jobs) - done} to do; output: {out}")
 
 
-def _unfinished(plan: Plan, folder: Path) -> list[Job]:
-    return [job for job in plan.jobs if not JobOutput(folder, job).is_finished]
-
-
-def job_state(folder: Path, job: Job) -> str:
-    """Return `done`, `to do`, or the number of finished tasks of a build that was stopped."""
-    output = JobOutput(folder, job)
-    if output.is_finished:
-        return "done"
-    finished = job.tasks - len(output.missing())
-    return f"{finished} of {job.tasks} tasks done" if finished else "to do"
-
-
-def _show_built(folder: Path, *, as_json: bool) -> Json:
-    """Print or return the numbers of a finished build, in place of a forecast."""
-    from corpus.inspect.report.summary import read_summary
-    from corpus.inspect.stats import show_build
-
-    if not as_json:
-        print("The build is finished, so these are its real numbers:\n")
-        show_build(folder)
-    return {
-        source.name: {
-            "records": source.records_read, "kept": source.count("clean", "kept"), "merged": source.ends()["duplicate"],
-            "documents": source.train.documents, "tokens": source.train.tokens, "text_bytes": source.train.bytes,
-        }
-        for source in read_summary(folder).sources
-    }  # fmt: skip
-
-
-def _forecast_json(forecast: "Forecast") -> Json:
-    """The forecast as JSON; an interval is an object with `value`, `low` and `high`."""
-
-    def plain(value: object) -> Json:
-        if isinstance(value, tuple) and hasattr(value, "_asdict"):
-            return {name: plain(field) for name, field in value._asdict().items()}
-        if isinstance(value, dict):
-            return {str(name): plain(field) for name, field in value.items()}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        assert isinstance(value, str | int | float)
-        return value
-
-    return plain(forecast)
+def _plain(value: object) -> Json:
+    """Named tuples as JSON objects."""
+    value = value._asdict() if isinstance(value, tuple) and hasattr(value, "_asdict") else value
+    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else cast(Json, value)
 
 
 def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
@@ -139,23 +96,21 @@ def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
     rows: list[Cells] = []
     training: list[Cells] = []
     for name, source in forecast.sources.items():
-        counts = [human_count(source.records), _interval(source.kept, human_count), human_count(source.merged)]
+        counts = (human_count(source.records), _interval(source.kept, human_count), human_count(source.merged))
         rows.append([name, source.sampled, f"{100 * source.sampled_bytes_share:.3g} %", *counts])
-        figures = [_interval(source.documents, human_count), _interval(source.tokens, human_count)]
+        figures = (_interval(source.documents, human_count), _interval(source.tokens, human_count))
         training.append([name, *figures, _interval(source.text_bytes, human_bytes)])
     console.print(table(["source", "sampled", "of bytes", "records", "kept", "duplicates"], rows, title=title))
     console.print(table(["source", "documents", "tokens", "text"], training, title="Training shards"))
-    lines = [
-        f"Output folder: {_interval(forecast.out_bytes, human_bytes)}",
-        f"Still to download: {human_bytes(forecast.fetch_bytes)}",
-        f"Time after downloading, {forecast.workers} workers: {_interval(forecast.seconds, human_seconds)}",
-        "Duplicates are a rough figure: a sample shows few of them, because it must hold both copies.",
-    ]
+    print_line(console, f"Output folder: {_interval(forecast.out_bytes, human_bytes)}")
+    print_line(console, f"Still to download: {human_bytes(forecast.fetch_bytes)}")
+    print_line(
+        console, f"Time after downloading, {forecast.workers} workers: {_interval(forecast.seconds, human_seconds)}"
+    )
+    print_line(console, "Duplicates are rough: a sample shows few of them, because it must hold both copies.")
     asked = {source.name: source.share * (recipe.mix.tokens or 0) for source in recipe.sources}
     if short := [name for name, tokens in asked.items() if forecast.sources[name].tokens.value < tokens - 1]:
-        lines.append(f"Too small for their share (mix.shortfall: {recipe.mix.shortfall}): {', '.join(short)}")
-    for line in lines:
-        print_line(console, line)
+        print_line(console, f"Too small for their share (mix.shortfall: {recipe.mix.shortfall}): {', '.join(short)}")
 
 
 def _interval(interval: "Interval", human: Callable[[float], str]) -> str:

@@ -60,7 +60,7 @@ class Forecast(NamedTuple):
 def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, share: float | None) -> Forecast:
     """Forecast a plan of a recipe in folder `parent`. The sample stays in the cache, so the next forecast is quick."""
     whole = {job.source_name: max(1, sum(map(published_bytes, job.items))) for job in plan.fetches if job.source}
-    used = share or min(DEFAULT_SHARE, DEFAULT_BYTES / sum(whole.values()))
+    used = min(DEFAULT_SHARE, DEFAULT_BYTES / sum(whole.values())) if share is None else share
     # The sample is built on this machine, with the cache and the connections of the profile.
     settings = {name: getattr(profile, name) for name in ("workers", "cache", "connections", "s3")}
     here = profile if profile.on_this_host else read_profile(None).model_copy(update=settings)

@@ -38,12 +38,11 @@ class SourceEstimate(NamedTuple):
     training_U3: Floats  # documents, tokens and text bytes of each record that are left for training
 
     def take(self, quota: float) -> list[float]:
-        """Return documents, tokens and text bytes of the shortest prefix that holds `quota` tokens."""
+        """Return documents, tokens and text bytes of the shortest prefix with `quota` tokens (weighted ones divide)."""
         reached_U = self.weight * np.cumsum(self.training_U3[:, 1])
         if quota <= 0 or not len(reached_U):
             return [0.0, 0.0, 0.0]
         end = min(int(np.searchsorted(reached_U, quota)), len(reached_U) - 1)
-        # A record that stands for several is divided.
         part = min(1.0, quota / max(1.0, float(reached_U[end]))) if self.weight > 1 else 1.0
         return [part * self.weight * float(total) for total in self.training_U3[: end + 1].sum(axis=0)]
 

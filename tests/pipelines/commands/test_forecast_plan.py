@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from corpus.cli import app
 from corpus.errors import InputError
+from corpus.inspect.report.summary import read_summary
 from pipelines.commands.show_plan import show_plan
 from tests.small_build import built, prose, write_recipe, write_sources
 
@@ -46,17 +47,15 @@ def test_a_forecast_is_near_the_build(small: Path, tmp_path_factory: pytest.Temp
     out = small.parent / "out"
     forecast = planned(small, out, "--forecast", "5%")["forecast"]
     assert not out.exists(), "the output folder is not touched"
-    truth = planned(small, built(tmp_path_factory.getbasetemp()), "--forecast")["built"]
-    for name, source in forecast["sources"].items():
-        if name == "all":
-            continue
-        real = truth[name]
-        assert source["records"] == real["records"]
+    summary = read_summary(built(tmp_path_factory.getbasetemp()))
+    for real in summary.sources:
+        source, train = forecast["sources"][real.name], real.train
+        assert source["records"] == real.records_read
         assert source["sampled"] > 50, "more than 5 %, because sources are small"
-        for figure in ("documents", "tokens", "text_bytes"):
-            assert source[figure]["value"] == pytest.approx(real[figure], rel=0.15), (name, figure)
-            assert source[figure]["low"] <= real[figure] <= source[figure]["high"], (name, figure)
-    assert forecast["sources"]["all"]["records"] == sum(source["records"] for source in truth.values())
+        for figure, value in (("documents", train.documents), ("tokens", train.tokens), ("text_bytes", train.bytes)):
+            assert source[figure]["value"] == pytest.approx(value, rel=0.15), (real.name, figure)
+            assert source[figure]["low"] <= value <= source[figure]["high"], (real.name, figure)
+    assert forecast["sources"]["all"]["records"] == sum(source.records_read for source in summary.sources)
 
 
 def test_the_output_folder_is_about_as_large_as_forecast(small: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -109,9 +108,9 @@ def test_of_many_files_only_a_share_is_read(tmp_path: Path) -> None:
 
 
 def test_forecasts_that_cannot_be_made_are_refused(small: Path) -> None:
-    run = {"out": None, "on": place_file(small.parent)}
-    for share in ("20", "0%", "nonsense"):
-        with pytest.raises(InputError, match="expected a share of the input to read, such as 5%"):
+    run = {"out": None, "on": place_file(small.parent), "as_json": True}
+    for share in ("20", "-1%", "nonsense"):
+        with pytest.raises(InputError, match="expected a share between 0 and 1, or a percentage"):
             show_plan(small, assignments=[], forecast=share, **run)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="estimates the full build; leave out --sample"):
         show_plan(small, assignments=["sample=5%"], forecast="", **run)  # type: ignore[arg-type]

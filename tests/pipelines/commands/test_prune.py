@@ -83,7 +83,7 @@ def test_a_recipe_with_unknown_jobs_is_refused(own: Path, build: Path, tmp_path:
     (tmp_path / "new.jsonl").write_text('{"id": "1", "text": "a"}\n')
     (tmp_path / "new.yaml").write_text(json.dumps(recipe))
     before = files(own)
-    with pytest.raises(InputError, match="cannot be known"):
+    with pytest.raises(InputError, match="are unknown until its sources are fetched"):
         show_prune(str(own), [tmp_path / "new.yaml"], None, [], True)
     assert files(own) == before
 
