@@ -25,7 +25,7 @@ from corpus.tokens.shares import apportion, exact
 from corpus.tokens.train_bpe import Train
 from pipelines.engine.read_profile import read_profile
 
-MAY_BE_UNKNOWN = ("files", "bytes", "documents")
+UNKNOWN = ("files", "bytes", "documents")
 
 
 class InputLocation(NamedTuple):
@@ -147,8 +147,6 @@ def _sum(values: Sequence[int | None]) -> int | None:
 def _readable(value: Json) -> Json:
     """Drop settings that are not set, and write unknown numbers as `unknown`."""
     if isinstance(value, dict):
-        items = [
-            (name, inner) for name, inner in value.items() if inner not in (None, [], {}) or name in MAY_BE_UNKNOWN
-        ]
+        items = [(name, inner) for name, inner in value.items() if inner not in (None, [], {}) or name in UNKNOWN]
         return {name: "unknown" if inner is None else _readable(inner) for name, inner in items}
     return [_readable(inner) for inner in value] if isinstance(value, list) else value

@@ -39,8 +39,9 @@ def show_plan(
     if not as_json:
         _print_jobs(jobs, checked.name, address)
     if forecast is not None and all(job.state == "done" for job in jobs):
+        from corpus.inspect.stats import show_build
+
         from corpus.inspect.report.summary import read_summary
-        from corpus.inspect.stats_tables import show_build
 
         printed["built"] = json.loads(read_summary(folder).text())
         if not as_json:
@@ -104,9 +105,7 @@ def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
     console.print(table(["source", "documents", "tokens", "text"], training, title="Training shards"))
     print_line(console, f"Output folder: {_interval(forecast.out_bytes, human_bytes)}")
     print_line(console, f"Still to download: {human_bytes(forecast.fetch_bytes)}")
-    print_line(
-        console, f"Time after downloading, {forecast.workers} workers: {_interval(forecast.seconds, human_seconds)}"
-    )
+    print_line(console, f"Time after that, {forecast.workers} workers: {_interval(forecast.seconds, human_seconds)}")
     print_line(console, "Duplicates are rough: a sample shows few of them, because it must hold both copies.")
     asked = {source.name: source.share * (recipe.mix.tokens or 0) for source in recipe.sources}
     if short := [name for name, tokens in asked.items() if forecast.sources[name].tokens.value < tokens - 1]:
