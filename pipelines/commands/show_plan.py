@@ -39,9 +39,8 @@ def show_plan(
     if not as_json:
         _print_jobs(jobs, checked.name, address)
     if forecast is not None and all(job.state == "done" for job in jobs):
-        from corpus.inspect.stats import show_build
-
         from corpus.inspect.report.summary import read_summary
+        from corpus.inspect.stats import show_build
 
         printed["built"] = json.loads(read_summary(folder).text())
         if not as_json:
