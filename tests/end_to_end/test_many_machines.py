@@ -130,7 +130,7 @@ def test_stopped_and_killed_slurm_builds_resume_with_the_same_bytes(data: Path, 
     wait_for_task(process, out, "clean.records")
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 130 and "was cancelled; what was finished is kept" in output
+    assert process.returncode == 130 and "was cancelled; finished work is kept" in output
     assert leave_the_queue(out, queued_elements(out))
 
     process = start_on(recipe, out, profile)

@@ -120,7 +120,7 @@ def test_killed_worker_stops_the_build_with_a_message(built: tuple[Path, Path, f
     os.kill(workers.pop(), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert b"a worker process was killed" in output and b"build again to go on" in output
+    assert b"a worker process was killed" in output and b"run the same command again to resume" in output
     finish(start(recipe, out))
     assert products(out) == products(expected)
 
@@ -140,7 +140,7 @@ def test_build_whose_parent_process_was_killed_can_start_again_at_once(
     finish(start(recipe, out))
     assert products(out) == products(expected)
     output, _ = process.communicate(timeout=60)
-    assert number == signal.SIGKILL or (process.returncode == 130 and b"stopped; what was finished is kept" in output)
+    assert number == signal.SIGKILL or (process.returncode == 130 and b"stopped; finished work is kept" in output)
 
 
 def test_missing_and_truncated_products_are_built_again(built: tuple[Path, Path, float], tmp_path: Path) -> None:
