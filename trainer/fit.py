@@ -260,6 +260,7 @@ class _StepRecorder:
         def mfu(flops: int) -> float | None:
             return None if self.peak is None else tokens_per_s * flops / (self.peak * self.world)
 
+        # Throughput counts all tokens of the batch, including those that are no targets.
         row = StepRow(
             step=step,
             phase=phase.name,

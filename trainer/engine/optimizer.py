@@ -17,6 +17,7 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
     OLMo 2 (arXiv 2501.00656), weight decay on embeddings.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # Gains are the only parameters with one dimension.
     no_decay = {name for name, parameter in parameters.items() if parameter.ndim < 2}
     if "head.weight" in parameters:
         no_decay.add("embedding.weight")

@@ -44,6 +44,7 @@ def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None
         next_phase = state.phase + 1 if state.phase_done else state.phase
     if only is None:
         return RunStart(latest, state, phases[next_phase:])
+    # With a phase named: it can be the next one, one further on, or already done.
     if only.index > next_phase:
         previous = phases[only.index - 1]
         last = (

@@ -119,6 +119,7 @@ def measure_baselines(
         if progress is not None:
             progress(read, total)
 
+    # Both splits are read once: training tokens for the counts, the holdout for counts and xz.
     baselines, vocabulary = {}, corpora.tokenizer.vocabulary
     tokenizer = open_tokenizer(corpora.tokenizer) if holdouts else None
     for held in holdouts:

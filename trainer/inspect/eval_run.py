@@ -116,6 +116,7 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
         model, state, context = load_trained(setup, distributed, None)
         evaluator = RunEvaluator(setup, distributed, console, context)
         evaluator.evaluate(model, state.step, evaluation_label(setup, state))
+    # One process measures, prints and writes.
     if distributed.rank:
         return
     baselines = known_baselines(setup)

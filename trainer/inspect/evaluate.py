@@ -42,6 +42,7 @@ def evaluate(
     `batch_sequences` is the limit per process. `progress` gets the windows done so far and in total. Raises
     TrainerError if a score is not finite.
     """
+    # Sum nats and targets of each source on this rank, then over all processes.
     holdouts = open_holdouts(corpora, tokens_per_source)
     work = _divide(holdouts, sequence_tokens, batch_sequences, distributed)
     nats, counts = np.zeros(len(holdouts)), np.zeros(len(holdouts), np.int64)
@@ -88,6 +89,7 @@ def _divide(
     ranks = distributed.dp_world
     ends = list(accumulate(held.window_count(sequence_tokens) for held in holdouts))
     total = ends[-1] if ends else 0
+    # Rounded up: the last windows of some ranks are None. Rows are as few as the number of batches allows.
     per_rank = -(-total // ranks)
     batches = -(-per_rank // batch_sequences)
     rows = -(-per_rank // max(1, batches))

@@ -134,14 +134,14 @@ def layered_chart(
     labels = alt.Axis(format="~s", grid=False, tickCount=ticks, labelExpr="datum.value ? datum.label : '0'")
     right_end = alt.Scale(domain=[0, axis.tokens], nice=False)
     x = alt.X("tokens:Q", title=None if small else "tokens seen", scale=right_end, axis=labels)
-    scale = alt.Scale(domain=list(map(rounded, domain)), nice=False, zero=False) if domain else alt.Undefined
+    scale = alt.Scale(domain=list(domain), nice=False, zero=False) if domain else alt.Undefined
     plain = alt.Axis(domain=False, ticks=False, labelPadding=4, tickCount=ticks // 2 + 1, format="~g")
     y = {field: alt.Y(f"{field}:Q", title=None, scale=scale, axis=plain) for field in ("low", *lines)}
 
     layers = _phase_layers(axis, x)[: 2 if small else 3]
     for name, (colour, value) in levels.items():
         (field,) = lines
-        rule = _chart([{field: rounded(value)}]).mark_rule(stroke=colour, strokeWidth=1.5, strokeDash=[5, 3])
+        rule = _chart([{field: value}]).mark_rule(stroke=colour, strokeWidth=1.5, strokeDash=[5, 3])
         layers.append(rule.encode(y[field], tooltip=alt.Tooltip(f"{field}:Q", title=name, format=".4f")))
 
     marks, base = [], _chart(rows).encode(x)
@@ -187,9 +187,9 @@ def _phase_layers(axis: TokenAxis, x: alt.X) -> list[alt.Chart]:
 
 
 def _chart(rows: Sequence[Mapping[str, Json]]) -> alt.Chart:
-    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
-
-
-def rounded(number: float) -> Json:
-    """Round to six digits, more than a screen shows, so the page stays small."""
-    return number if isinstance(number, int) else float(f"{number:.6g}")
+    """Return a chart of these rows, without marks. Six digits are more than a screen shows, and keep the page small."""
+    values = [
+        {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    ]
+    return alt.Chart(alt.InlineData(values=values))

@@ -19,23 +19,10 @@ from corpus.display import page
 from corpus.display.page import REST, SERIES, STEPS, Html
 from corpus.store.products import write_text
 from corpus.units import human_count, human_seconds
+from trainer.inspect import run_charts as charts
 from trainer.inspect.baselines import LEVEL_NAMES, Baselines
 from trainer.inspect.eval_table import evaluation_table, score_lines
 from trainer.inspect.metrics import EvaluationRow, StepRow
-from trainer.inspect.run_charts import (
-    CurvePoint,
-    PhaseMark,
-    Reals,
-    Series,
-    Spec,
-    TokenAxis,
-    curve,
-    layered_chart,
-    loss_range,
-    padded,
-    rounded,
-    smoothed,
-)
 
 FILE_NAME = "report.html"
 MAX_POINTS, MAX_SMALL_POINTS = 1500, 200  # per curve, and per curve of a small chart
@@ -68,34 +55,34 @@ class StepColumns:
             self.last = row
         for column in columns.values():
             column.extend(repeat(np.nan, count - len(column)))
-        self.columns: dict[str, Reals] = {name: np.array(column) for name, column in columns.items()}
+        self.columns: dict[str, charts.Reals] = {name: np.array(column) for name, column in columns.items()}
 
     @property
     def sources(self) -> list[str]:
         """Names of the sources in any step."""
         return sorted(name.removeprefix(SOURCE_LOSS) for name in self.columns if name.startswith(SOURCE_LOSS))
 
-    def series(self, name: str) -> Series:
+    def series(self, name: str) -> charts.Series:
         """Return one of MEASUREMENTS, or the loss of a source (SOURCE_LOSS and its name)."""
         present_N = ~np.isnan(self.columns[name])
-        return Series(*(self.columns[key][present_N] for key in (name, "step", "tokens", "phase")))
+        return charts.Series(*(self.columns[key][present_N] for key in (name, "step", "tokens", "phase")))
 
 
 class RunReport(NamedTuple):
     """Contents of a page."""
 
     title: str
-    phases: Sequence[PhaseMark]
+    phases: Sequence[charts.PhaseMark]
     steps: StepColumns
     evaluations: Sequence[EvaluationRow]
     baselines: Baselines
     samples: Sequence[tuple[str, str]]  # prompt, and text generated after it
 
     @property
-    def axis(self) -> TokenAxis:
+    def axis(self) -> charts.TokenAxis:
         """Token axis that ends at the last row."""
         rows = [self.steps.last, *self.evaluations[-1:]]
-        return TokenAxis(self.phases, max([1, *(row.tokens for row in rows if row)]))
+        return charts.TokenAxis(self.phases, max([1, *(row.tokens for row in rows if row)]))
 
 
 def write_page(folder: Path, report: RunReport) -> Path:
@@ -120,7 +107,7 @@ def _headline(report: RunReport) -> Html:
     scored = [row for row in report.evaluations if row.bits_per_byte is not None]
     tiles = []
     if last is not None:
-        loss = smoothed(report.steps.series("loss"))[-1]
+        loss = charts.smoothed(report.steps.series("loss"))[-1]
         speed = human_count(np.median(columns["tokens_per_s"]))
         mfu = f"; MFU {np.nanmedian(columns['mfu']):.1%}" if "mfu" in columns else ""
         phases = f"{len(report.phases):,} phase{'' if len(report.phases) == 1 else 's'}"
@@ -141,12 +128,12 @@ def _headline(report: RunReport) -> Html:
 
 def _loss(report: RunReport) -> Html:
     losses = report.steps.series("loss")
-    points = curve(losses, MAX_POINTS)
+    points = charts.curve(losses, MAX_POINTS)
     caption = "Nats per target token, over the tokens seen."
     if len(points) < len(losses.values_N):
         steps = -(-len(losses.values_N) // len(points))
         caption += f" A point of the thin line is the mean of {steps:,} steps; the band is their range."
-    if points[0].high > loss_range(points)[1]:
+    if points[0].high > charts.loss_range(points)[1]:
         caption += f" The curve begins at {points[0].high:.2f}, above the chart."
     columns = ["phase", "steps", "tokens", "first loss", "last loss, smoothed", "time in steps"]
     rows = [_phase_cells(report, phase, losses) for phase in report.phases if phase.name in report.steps.phases]
@@ -154,23 +141,23 @@ def _loss(report: RunReport) -> Html:
     return page.section(page.heading("Loss"), chart, page.table(columns, rows))
 
 
-def _phase_cells(report: RunReport, phase: PhaseMark, losses: Series) -> list[str]:
+def _phase_cells(report: RunReport, phase: charts.PhaseMark, losses: charts.Series) -> list[str]:
     inside_N = losses.phases_N == report.steps.phases[phase.name]
     return [
         page.foreign(phase.name),
         f"{inside_N.sum():,} of {phase.last_step - phase.first_step + 1:,}",
         human_count(losses.tokens_N[inside_N][-1] - phase.tokens_first),
         f"{losses.values_N[inside_N][0]:.3f}",
-        f"{smoothed(losses)[inside_N][-1]:.3f}",
+        f"{charts.smoothed(losses)[inside_N][-1]:.3f}",
         human_seconds(report.steps.columns["step_s"][inside_N].sum()),
     ]
 
 
-def _loss_chart(report: RunReport, points: Sequence[CurvePoint], small: bool = False) -> Spec:
-    domain = loss_range(points)
-    return layered_chart(
+def _loss_chart(report: RunReport, points: Sequence[charts.CurvePoint], small: bool = False) -> charts.Spec:
+    domain = charts.loss_range(points)
+    return charts.layered_chart(
         report.axis,
-        [{name: rounded(value) for name, value in point._asdict().items()} for point in points],
+        [point._asdict() for point in points],
         {"mean": (LOSS_COLOURS["each step"], 1), "smooth": (LOSS_COLOURS["smoothed"], 2)},
         {"step": ",", "tokens": ",", "mean": ".4f", "smooth": ".4f"},
         domain=domain,
@@ -182,29 +169,29 @@ def _loss_chart(report: RunReport, points: Sequence[CurvePoint], small: bool = F
 
 
 def _evaluations(report: RunReport) -> Html:
-    charts, lines = [], score_lines(report.evaluations, report.baselines)
+    figures, lines = [], score_lines(report.evaluations, report.baselines)
     for number, line in enumerate([*lines[-1:], *lines[:-1]] if len(lines) > 1 else lines):  # all sources come first
         scores = [(row, bits) for row, bits in zip(report.evaluations, line.bits, strict=True) if bits is not None]
         levels = {name: level for name, level in zip(LEVEL_NAMES, line.levels, strict=True) if level is not None}
         values = [*(bits for _, bits in scores), *levels.values()]
-        spec = layered_chart(
+        spec = charts.layered_chart(
             report.axis,
-            [{"tokens": row.tokens, "when": row.after, "bits": rounded(bits)} for row, bits in scores],
+            [{"tokens": row.tokens, "when": row.after, "bits": bits} for row, bits in scores],
             {"bits": (BITS_COLOURS["model"], 2)},
             {"when": "", "tokens": ",", "bits": ".4f"},
-            domain=padded(min(values), max(values), 12),
+            domain=charts.padded(min(values), max(values), 12),
             levels={name: (BITS_COLOURS[name], level) for name, level in levels.items()},
             small=True,
         )
         caption = "all sources, by their bytes" if line.source is None else page.foreign(line.source)
-        charts.append(page.chart(f"bits-{number}", spec, caption))
+        figures.append(page.chart(f"bits-{number}", spec, caption))
     text = (
         "Bits the model needs per byte of documents it was not trained on: the sum of −log₂ p over a holdout's tokens, "
         "divided by its bytes of UTF-8. Lower is better."
     )
     colours = BITS_COLOURS if report.baselines.sources else {"model": BITS_COLOURS["model"]}
     parts = [page.heading("Bits per byte of the holdouts"), page.paragraph(text), page.legend(colours)]
-    return page.section(*parts, page.grid(*charts), _evaluation_table(report))
+    return page.section(*parts, page.grid(*figures), _evaluation_table(report))
 
 
 def _evaluation_table(report: RunReport) -> Html:
@@ -225,20 +212,21 @@ def _evaluation_table(report: RunReport) -> Html:
 
 
 def _source_losses(report: RunReport, last: StepRow) -> Html:
-    charts = []
+    figures = []
     for number, name in enumerate(report.steps.sources):
         remark = f"<small>read {last.epochs[name]:.2f} times</small>" if name in last.epochs else ""
-        spec = _loss_chart(report, curve(report.steps.series(f"{SOURCE_LOSS}{name}"), MAX_SMALL_POINTS), small=True)
-        charts.append(page.chart(f"source-{number}", spec, Html(f"{page.foreign(name)}{remark}")))
+        points = charts.curve(report.steps.series(f"{SOURCE_LOSS}{name}"), MAX_SMALL_POINTS)
+        spec = _loss_chart(report, points, small=True)
+        figures.append(page.chart(f"source-{number}", spec, Html(f"{page.foreign(name)}{remark}")))
     text = "Nats per target token of each source, over the tokens seen of all sources. The scales differ."
-    parts = (page.paragraph(text), page.legend(LOSS_COLOURS), page.grid(*charts))
+    parts = (page.paragraph(text), page.legend(LOSS_COLOURS), page.grid(*figures))
     return page.section(page.heading("Loss by source"), *parts)
 
 
 def _learning_rate(report: RunReport) -> Html:
-    points = curve(report.steps.series("learning_rate"), MAX_POINTS)
-    rows = [{"tokens": point.tokens, "rate": rounded(point.mean)} for point in points]
-    spec = layered_chart(report.axis, rows, {"rate": (RATE_COLOUR, 1.5)}, {"tokens": ",", "rate": ".3g"})
+    points = charts.curve(report.steps.series("learning_rate"), MAX_POINTS)
+    rows = [{"tokens": point.tokens, "rate": point.mean} for point in points]
+    spec = charts.layered_chart(report.axis, rows, {"rate": (RATE_COLOUR, 1.5)}, {"tokens": ",", "rate": ".3g"})
     return page.section(page.heading("Learning rate"), page.chart("rate", spec, "Over the tokens seen."))
 
 

@@ -100,6 +100,7 @@ def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpo
     config = training.model.resolve(vocabulary)
     parameters = config.count_parameters()
     held = {} if corpora is None else {name: source.train_tokens for name, source in corpora.sources.items()}
+    # First each phase, then the totals.
     phases = tuple(_phase_cost(training, phase, config, held) for phase in curriculum.phases)
     tokens, flops = sum(phase.tokens for phase in phases), sum(phase.flops for phase in phases)
     device_hours = cost.device_hours(flops, peak, cluster.mfu)
@@ -147,6 +148,7 @@ def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held:
         )
         for name, share in phase.shares.items()
     ]
+    # Memory follows from the largest micro-batch of one device.
     memory = cost.device_memory(
         config,
         devices=devices,
