@@ -135,7 +135,7 @@ def layered_chart(
     right_end = alt.Scale(domain=[0, axis.tokens], nice=False)
     x = alt.X("tokens:Q", title=None if small else "tokens seen", scale=right_end, axis=labels)
     scale = alt.Scale(domain=list(domain), nice=False, zero=False) if domain else alt.Undefined
-    plain = alt.Axis(domain=False, ticks=False, labelPadding=4, tickCount=ticks // 2 + 1, format="~g")
+    plain = alt.Axis(domain=False, ticks=False, labelPadding=4, tickCount=ticks // 2 + 1)
     y = {field: alt.Y(f"{field}:Q", title=None, scale=scale, axis=plain) for field in ("low", *lines)}
 
     layers = _phase_layers(axis, x)[: 2 if small else 3]
