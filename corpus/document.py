@@ -35,7 +35,7 @@ class Document:
     language: str | None  # ISO 639
     license: str | None  # SPDX; None: the license of the source
     origin: Origin
-    signals: Mapping[str, int | None]  # measured numbers; None where a reader of another source measures it
+    signals: Mapping[str, int | None]  # measured numbers; None if this source does not measure the signal
 
 
 class Record(NamedTuple):

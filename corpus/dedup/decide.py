@@ -15,7 +15,7 @@ from corpus.dedup.buckets import Buckets
 from corpus.dedup.settings import Dedup, Near
 from corpus.dedup.shingles import Shingles, jaccard
 
-REVISION = 1  # raised whenever a decision changes
+REVISION = 1  # raise whenever a decision changes
 
 Ranks = NDArray[np.int64]
 LoadShingles = Callable[[int], Shingles]  # by rank

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corpus.compiled import cached_jit, jit_no_alloc
 
-SHINGLER_REVISION = 1  # raised whenever a text's shingles change: stored bands and evidence no longer fit
+SHINGLER_REVISION = 1  # raise whenever a text's shingles change: stored bands and evidence no longer fit
 
 SEPARATOR, RUN, ALONE, MARK, IGNORED = range(5)  # what a code point is to a word
 CLASS_SHIFT = 24  # an entry of the letter table: class << 24 | lower case

@@ -17,7 +17,7 @@ from corpus.compiled import cached_jit
 from corpus.dedup.settings import Near
 from corpus.dedup.shingles import SHINGLER_REVISION, mix, shingles_in_order, utf8
 
-REVISION = 1  # raised whenever a text's signature changes and SHINGLER_REVISION does not
+REVISION = 1  # raise whenever a text's signature changes and SHINGLER_REVISION does not
 SCHEME = "datasketch-affine32"
 
 _BY_BAND = np.uint64(0x9E3779B97F4A7C15)

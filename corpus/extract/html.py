@@ -1,10 +1,9 @@
 """Text of HTML pages, extracted by Resiliparse from bytes in any encoding, after a check that the page can be parsed.
 
-Parsing and extraction cost the product of a page's tags and its depth, the square of a tag's attributes and, where
-formatting elements are left open when the block around them closes, one element for each of them in each later block.
-`too_complex` refuses pages on which that takes hours or fills the memory. Its one compiled pass keeps a stack of open
-elements nearly as the HTML standard does, and errs towards depth. It bounds broken and naively hostile pages; a page
-built against this very pass may still cost more.
+The cost of parsing grows with tags × depth and with the square of the attributes of a tag. Each formatting element that
+is left open at the end of a block is opened again in every later block. `too_complex` rejects pages on which this takes
+hours or fills the memory. Its one compiled pass keeps a stack of open elements nearly as the HTML standard does, and
+may overestimate the depth. It does not stop a page that is designed to defeat it.
 Source: https://html.spec.whatwg.org/multipage/parsing.html, sections 13.2.5 and 13.2.6.
 """
 

@@ -20,7 +20,7 @@ Container = Literal["plain", "gzip", "zstd", "bz2", "xz"]
 Codec = Literal["gzip", "zstd", "bz2", "xz", "zlib", "deflate", "br"]  # zlib: deflate with a header of two bytes
 
 BLOCK_BYTES = 1 << 16  # compressed input fed at a time
-OUTPUT_BYTES = 1 << 22  # decompressed output held at a time (zstd: and what one slice of input gives)
+OUTPUT_BYTES = 1 << 22  # decompressed output held at a time (for zstd, plus the output of one input slice)
 ZSTD_SLICE_BYTES = 1 << 9  # a zstd block is 4 bytes or more for up to 128 KiB: at most 16 MiB from one slice
 XZ_MEMORY_BYTES = 100_000_000  # reading a file of `xz -9`, the strongest preset, takes 65 MiB
 BROTLI_BYTES = 1 << 18  # decompressed output taken from fastwarc's reader at a time
@@ -146,7 +146,7 @@ class Decompressor:
             output = decoder.decompress(data, self._output_bytes)
         except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError):
             raise UnreadableError(f"bad_{self._codec}") from None
-        # bz2 and lzma keep what they did not use; of zlib both may be set at the end of its stream.
+        # bz2 and lzma keep what they did not use; zlib may set both at the end of a stream.
         self.left = decoder.unused_data if decoder.eof else getattr(decoder, "unconsumed_tail", b"")
         return output
 
@@ -159,7 +159,7 @@ class Decompressor:
 
 
 def decompress(data: bytes, codec: Codec, limit: int) -> bytes:
-    """Decompress a stream (of zstd, all frames) held in memory; more than `limit` bytes mean that it was cut there.
+    """Decompress a stream in memory (for zstd, all frames); output of more than `limit` bytes was cut off.
 
     Raises UnreadableError if it is damaged or incomplete.
     """

@@ -1,7 +1,6 @@
 """An HTTP response as a crawler stored it: its head, and its body with the codings undone.
 
-Many archives hold bodies whose codings were undone before and whose headers still name them; such a body is taken as
-it is.
+Many archives store decoded bodies under headers that still name an encoding; such a body is returned unchanged.
 """
 
 import re
@@ -26,7 +25,7 @@ _CODINGS: Mapping[str, tuple[Codec, ...]] = {
     "zstd": ("zstd",),
 }
 
-Headers = Mapping[str, str]  # by lower-case name; of several, the first, but of _REPEATED all of them, a line each
+Headers = Mapping[str, str]  # lower-case names; first value of a repeated header, all values of _REPEATED, one per line
 _REPEATED = {"x-robots-tag"}
 
 
@@ -47,7 +46,7 @@ class UnknownCodingError(Exception):
 
 
 def parse_head(data: bytes, *, complete: bool) -> HttpHead | None:
-    """Parse the head that `data` begins with; `complete`: no more follows, so a head may end with the data."""
+    """Parse the head at the start of `data`; if `complete`, the head may end at the end of `data`."""
     status = _STATUS.match(data)
     blank = _BLANK_LINE.search(data)
     if status is None or (blank is None and not complete):

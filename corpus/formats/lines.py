@@ -17,12 +17,12 @@ class FileLine(NamedTuple):
     start: int
     end: int
     data: bytes | None
-    begun: bool  # True if it is known to begin here; unknown behind damage
+    begun: bool  # False after damage, where the start of the line is unknown
     ended: bool  # False if the file or damage breaks it off
 
 
 def lines(file: BinaryIO, start: int, stop: int, kind: Container, limit: int) -> Iterator[FileLine | Failed]:
-    """Yield the lines of [start, stop), which are offsets at which a line (in a compressed file: a stream) begins.
+    """Yield the lines in [start, stop): both are starts of lines (in a compressed file, of streams) or the file size.
 
     The spans are contiguous from `start` on; bytes that hold no data may be left over before `stop`. Of a line of more
     than `limit` bytes nothing is kept.

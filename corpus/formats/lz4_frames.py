@@ -7,7 +7,7 @@ from corpus.formats.warc_streams import PIECE_BYTES, PROBED_BYTES, FileBytes
 
 _MAGIC = b"\x04\x22\x4d\x18"
 _BLOCK_BYTES = (1 << 16, 1 << 18, 1 << 20, 1 << 22)  # largest block, by the descriptor's size code less 4
-_STORED, _SIZE = 0x80000000, 0x7FFFFFFF  # of the word before a block: the bit of a stored one, and its length
+_STORED, _SIZE = 0x80000000, 0x7FFFFFFF  # bits of the word before a block: uncompressed flag, length mask
 
 
 class Lz4Frame:

@@ -18,7 +18,7 @@ from corpus.errors import CorpusError, InputError
 from corpus.formats.archive_member import PACKAGE_LIMITS, Wanted, is_text, leads_out
 from corpus.formats.archives import archive_walk
 
-REVISION = 1  # raised whenever other members match, or by other names
+REVISION = 1  # raise whenever the matching members or their names change
 _PASSED_OVER = ("link", "special")
 
 
@@ -32,7 +32,7 @@ class ExtractedFile:
 
 
 def extract(archive: Path, pattern: str, folder: Path) -> list[ExtractedFile]:
-    """Write what matches below `folder`, each file at its own path, over what stands there; return it sorted by name.
+    """Extract the matching files into `folder`, replacing existing ones; return them sorted by name.
 
     Of two members of one name the first counts. The top folder of an sdist, which repeats the archive's name, is left
     off. In `pattern`, `*` and `?` stay within a folder, and `**` stands for any folders. The `pypi` reader takes a
@@ -62,7 +62,7 @@ def extract(archive: Path, pattern: str, folder: Path) -> list[ExtractedFile]:
 
 
 def _read(archive: Path, wanted: Wanted) -> None:
-    with _described(archive, "damaged, or no such archive"):
+    with _described(archive, "damaged, or not an archive; download it again"):
         for member in archive_walk(archive, wanted, PACKAGE_LIMITS):
             if isinstance(member, Failed) and member.reason == "bomb":
                 raise CorpusError(
@@ -70,7 +70,7 @@ def _read(archive: Path, wanted: Wanted) -> None:
                 )
             if isinstance(member, Failed) or (isinstance(member, Skipped) and member.reason not in _PASSED_OVER):
                 raise CorpusError(
-                    f"{archive.name}: damaged, or no wheel or sdist (.whl, .zip, .tar.gz, .tar.bz2, .tar.xz): "
+                    f"{archive.name}: damaged, or not a wheel or sdist (.whl, .zip, .tar.gz, .tar.bz2, .tar.xz): "
                     f"{member.reason}"
                 )
             if not isinstance(member, Skipped) and member.target is not None:

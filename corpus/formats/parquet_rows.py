@@ -48,9 +48,9 @@ def group_starts(path: Path) -> list[int] | None:
 
 
 def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[ParquetRow | Skipped | Failed]:
-    """Yield the rows of the groups that begin in [start, stop), both of `group_starts`.
+    """Yield the rows of the groups that begin in [start, stop); both are values from `group_starts`.
 
-    `columns` that the file lacks are left out; a dotted one is a field of a struct. Rows are counted as they are read:
+    Missing columns are ignored; `a.b` names field `b` of struct `a`. Rows are counted as they are read:
     the footer is not trusted. A group that cannot be read fails from its first lost row on.
     """
     import pyarrow

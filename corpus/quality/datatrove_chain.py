@@ -9,7 +9,7 @@ from corpus.document import Document, Origin, UnreadableError, keyed_hash
 from corpus.errors import CorpusError, InputError
 from corpus.quality.datatrove_steps import LoadedStep, Step, load
 
-REVISION = 1  # raised whenever a verdict or its name changes for any step
+REVISION = 1  # raise whenever a verdict or its name changes for any step
 
 MAX_REASON = 60  # characters
 MAX_REASONS = 100  # of one filter in one task; further ones are recorded under the filter's name alone

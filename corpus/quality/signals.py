@@ -14,7 +14,7 @@ import numpy as np
 
 from corpus.quality.catalog import declared_signals
 
-REVISION = 1  # raised whenever a count changes for any text
+REVISION = 1  # raise whenever a count changes for any text
 
 SIGNALS = (  # the columns of a shard, in order
     "characters",

@@ -16,7 +16,7 @@ from corpus.store.token_shards import Tokens, token_dtype
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-REVISION = 1  # raised whenever a text gives other ids
+REVISION = 1  # raise whenever a text gives other ids
 LIBRARIES = ("tokenizers",)
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<｜end▁of▁sentence｜>")
 MAX_FILE_BYTES = 200_000_000

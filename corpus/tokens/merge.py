@@ -19,7 +19,7 @@ from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Tokens, TokenShard, token_dtype
 from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, RunHeader, RunRows, TokenRun
 
-REVISION = 1  # raised whenever the same runs give other shards
+REVISION = 1  # raise whenever the same runs give other shards
 WINDOW_TOKENS = 16_000_000
 TRAIN = SPLITS.index("train")
 

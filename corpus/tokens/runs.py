@@ -23,7 +23,7 @@ from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import SPLITS, Tokens, id_views, list_array, list_views, token_dtype, token_list
 
 FORMAT_VERSION = "1"
-REVISION = 1  # raised whenever the same documents give another run
+REVISION = 1  # raise whenever the same documents give another run
 KEYS = 2**64
 BINS = 1024
 BIN_BITS = 54  # bin = key >> 54

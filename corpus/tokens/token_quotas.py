@@ -9,7 +9,7 @@ from corpus.errors import CorpusError
 from corpus.settings import Quantity, Strict
 from corpus.tokens.shares import apportion, exact
 
-REVISION = 1  # raised whenever quotas or partitions change
+REVISION = 1  # raise whenever quotas or partitions change
 Shortfall = Literal["accept", "scale", "stop"]
 KEYS = 2**64
 

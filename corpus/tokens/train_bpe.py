@@ -12,7 +12,7 @@ from corpus.errors import CorpusError
 from corpus.settings import Quantity, Strict
 from corpus.tokens.shares import apportion, exact
 
-REVISION = 1  # raised whenever the same sample gives another tokenizer
+REVISION = 1  # raise whenever the same sample gives another tokenizer
 LIBRARIES = ("tokenizers",)
 EOS = "<|endoftext|>"  # id 0
 

@@ -51,9 +51,9 @@ class TextWriter:
             self.write(mark if inline else f"{LINE}{mark}{LINE}")
 
     def heading(self, level: int, text: str) -> None:
-        """Append a heading, which is dropped if nothing follows below it, unless its level is TOP.
+        """Append a heading. It is omitted if no text follows, unless its level is TOP.
 
-        End the paragraph before reading the heading, or its notes would precede it.
+        Call `paragraph()` first; otherwise the notes of the heading come before it.
         """
         line = text.replace(PAR, " ").replace(LINE, " ").replace(HEADING, "")
         self.write(f"{PAR}{HEADING}{level}{line}{PAR}")

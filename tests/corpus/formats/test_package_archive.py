@@ -173,7 +173,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name, content, reason in (
         ("pkg-1.0.tar.gz", tar_gz(many), "refused: it unpacks to more than"),
         ("pkg-1.0-py3-none-any.whl", wheel(many), "refused: it unpacks to more than"),
-        ("pax-1.0.tar.gz", comment.getvalue(), "damaged, or no wheel or sdist .*: bad_header"),
+        ("pax-1.0.tar.gz", comment.getvalue(), "damaged, or not a wheel or sdist .*: bad_header"),
     ):
         with pytest.raises(CorpusError, match=reason):
             extract(written(tmp_path, name, content), "**", tmp_path / "out")
