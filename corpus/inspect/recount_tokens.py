@@ -1,166 +1,108 @@
-"""Token runs and token shards of a source, counted again.
+"""Recount token runs and token shards: compare them with the text shards, and with their entries in the manifest."""
 
-Legend: D documents, D1 = D + 1, N tokens of all documents, 16 bytes of an id.
-"""
-
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.inspect.recount_counting import Ids, file_of, guarded, hexadecimal, ledger_problems
-from corpus.inspect.recount_text import Texts
-from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, length_quantiles
-from corpus.store.finished_build import Build, BuiltJob
-from corpus.store.ledger import Ledger
-from corpus.store.token_shards import SPLITS, TokenShard, open_token_shard
+from corpus.inspect.recount import DOCUMENT, Recount, repeated_ids
+from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
+from corpus.store.finished_build import BuiltJob
+from corpus.store.token_shards import SPLITS, open_token_shard, shard_entry
 from corpus.tokens.runs import KEYS, TokenRun, order_key
 
 
-@dataclass
-class _Index:
-    """The text shards' documents, sorted by id."""
-
-    ids_D: Ids
-    holdout_D: NDArray[np.bool_]
-    bytes_D: NDArray[np.int64]
-    languages: list[str | None]
-
-    @classmethod
-    def of(cls, texts: Texts) -> "_Index":
-        ids_D = texts.ids_D
-        order = np.argsort(ids_D, kind="stable")
-        holdout_D = np.array([split == "holdout" for split in texts.splits], np.bool_)
-        languages = [texts.languages[row] for row in order.tolist()]
-        return cls(ids_D[order], holdout_D[order], np.array(texts.sizes, np.int64)[order], languages)
-
-    def rows(self, ids: Ids) -> NDArray[np.int64]:
-        """The row of each id, or -1."""
-        if len(self.ids_D) == 0:
-            return np.full(len(ids), -1)
-        places = np.minimum(np.searchsorted(self.ids_D, ids), len(self.ids_D) - 1)
-        return np.where(self.ids_D[places] == ids, places, -1)
+def recount_tokens(recount: Recount, manifest: Manifest) -> None:
+    """Check all token runs and token shards, after `recount` has read the text shards without a problem."""
+    for (source, task), text in recount.texts.items():
+        path = recount.build.table("tokenize", source, "run")[task]
+        with recount.reading(path):
+            _token_run(recount, source, task, path, text)
+    for entry in manifest.sources:
+        _source_shards(recount, manifest, entry, pa.concat_tables(recount.texts.values()))
 
 
-def count_tokens(build: Build, manifest: Manifest, texts: Texts) -> Iterator[str]:
-    """Problems of the jobs tokenize and mix of a source, and of what manifest.json says of its shards."""
-    source = next((each for each in manifest.sources if each.name == texts.source), None)
-    if source is None:
-        yield f"manifest.json: lacks the source {texts.source}"
-        return
-    yield from _runs(build, texts)
-    mix = build.job("mix", source.name)
-    index, taken = _Index.of(texts), [np.empty(0, "S16")]
-    ledgers = [Ledger() for _ in mix.tasks]
-    for task, ledger in enumerate(ledgers):
-        folder = mix.folder.relative_to(build.folder)
-        written = {str(folder / product.name) for product in mix.tasks[task].products}
-        for shard in (each for each in source.shards if each.file in written):
-            written.remove(shard.file)
-            yield from guarded(build, build.folder / shard.file, _shard(build, manifest, source, shard, index, taken))
-            size = shard.bytes
-            ledger.add(source.name, "kept", shard.split, records=shard.documents, input_bytes=size, text_bytes=size)
-        for file in sorted(written):
-            yield f"manifest.json: lacks {file}"
-    yield from guarded(build, mix.folder, _left(build, mix, manifest.seed, index, np.concatenate(taken), ledgers))
+def _token_run(recount: Recount, source: str, task: int, path: Path, text: pa.Table) -> None:
+    """Check that a token run has the documents of its text shard."""
+    parts = [
+        _documents(rows.ids_D16, np.array(SPLITS)[rows.splits_D], rows.bytes_D) for rows in TokenRun(path).rows(0, KEYS)
+    ]
+    run = pa.concat_tables([*parts, text.select(DOCUMENT).slice(0, 0)])
+    same = run.sort_by("id").to_pydict() == text.select(DOCUMENT).sort_by("id").to_pydict()
+    recount.expect(same, path, "not the documents of its text shard")
+    sizes = run["text_bytes"]
+    recount.book(recount.build.job("tokenize", source), task, source, "kept", run["split"], sizes, sizes)
 
 
-def _runs(build: Build, texts: Texts) -> Iterator[str]:
-    """Each run holds the documents of its text shard."""
-    job, first = build.job("tokenize", texts.source), 0
-    for task, count in enumerate(texts.by_task):
-        path = file_of(job, task, "run", "arrow")
-        rows = slice(first, first + count)
-        first += count
-        yield from guarded(build, path, _run(build, texts, task, rows))
+def _source_shards(recount: Recount, manifest: Manifest, source: SourceEntry, texts: pa.Table) -> None:
+    """Check the token shards of a source, that none of them is missing, and that the holdout is complete."""
+    mix, listed = recount.build.job("mix", source.name), {shard.file: shard for shard in source.shards}
+    texts = texts.filter(pc.equal(texts["source"], source.name))
+    taken = [texts.select(DOCUMENT).slice(0, 0)]
+    for task, path in ((task, mix.folder / row.name) for task, file in enumerate(mix.tasks) for row in file.products):
+        entry = listed.get(recount.name(path))
+        recount.expect(entry is not None, path, "missing in manifest.json")
+        with recount.reading(path):
+            taken += [_token_shard(recount, manifest, mix, task, path, entry, texts)] if entry else []
+    ids = pa.concat_tables(taken)
+    for id_ in repeated_ids(ids)[:1] if not repeated_ids(texts) else ():  # else dedup was told to keep exact copies
+        recount.expect(False, mix.folder, f"{id_} is there twice")
+    left = texts.filter(pc.invert(pc.is_in(texts["id"], ids["id"].combine_chunks())))
+    held = pc.equal(left["split"], "holdout")
+    missing = pc.sum(held).as_py() or 0
+    recount.expect(not missing, mix.folder, f"{missing} documents of the holdout are in no shard")
+    # A document over quota is booked by the last task whose keys begin at or before its own.
+    left = left.filter(pc.invert(held))
+    keys = [order_key(manifest.seed, id_) for id_ in left["id"].to_pylist()]
+    tasks = pa.array([((key + 1) * len(mix.tasks) - 1) // KEYS for key in keys], pa.int64())
+    for task in range(len(mix.tasks)):
+        sizes = left["text_bytes"].filter(pc.equal(tasks, task))
+        recount.book(mix, task, source.name, "skipped", "over_quota", sizes, 0)
 
 
-def _run(build: Build, texts: Texts, task: int, rows: slice) -> Iterator[str]:
-    job = build.job("tokenize", texts.source)
-    path = file_of(job, task, "run", "arrow")
-    found: list[tuple[bytes, str, int]] = []
-    ledger = Ledger()
-    for batch in TokenRun(path).rows(0, KEYS):
-        splits = [SPLITS[split] for split in batch.splits_D.tolist()]
-        ids = [each.tobytes().rstrip(b"\0") for each in batch.ids_D16]
-        found += zip(ids, splits, batch.bytes_D.tolist(), strict=True)
-        for split, size in zip(splits, batch.bytes_D.tolist(), strict=True):
-            ledger.add(texts.source, "kept", split, input_bytes=size, text_bytes=size)
-    expected = zip(texts.ids_D[rows].tolist(), texts.splits[rows], texts.sizes[rows], strict=True)
-    if sorted(found) != sorted(expected):
-        yield f"{path.relative_to(build.folder)}: not the documents of its text shard"
-    yield from ledger_problems(build, job, task, ledger)
+def _token_shard(
+    recount: Recount, manifest: Manifest, mix: BuiltJob, task: int, path: Path, stated: ShardEntry, texts: pa.Table
+) -> pa.Table:
+    """Check a token shard against the manifest and the texts; return its documents."""
+    shard, tokenizer = open_token_shard(path), manifest.tokenizer
+    header, tokens, eos = shard.header, shard.tokens_N, tokenizer.eos.id
+    is_stated = (header.source, header.split) == (mix.source, stated.split)
+    recount.expect(
+        is_stated,
+        path,
+        f"says that it is {header.source} {header.split}; manifest.json says {mix.source} {stated.split}",
+    )
+    is_ours = (header.tokenizer, header.recipe) == (tokenizer.sha256, mix.file.fingerprint)
+    recount.expect(is_ours, path, "made with another tokenizer, or by another recipe, than the rest of the build")
+    kind = tokens.dtype.name
+    recount.expect(kind == tokenizer.dtype, path, f"tokens are {kind}; manifest.json says {tokenizer.dtype}")
+    recount.expect(
+        bool((tokens[shard.offsets_D1[1:] - 1] == eos).all()), path, f"a document does not end in EOS ({eos})"
+    )
+    recount.expect(int((tokens == eos).sum()) == len(shard), path, f"EOS ({eos}) is inside a document")
+    known = not len(tokens) or int(tokens.max()) < tokenizer.vocabulary
+    recount.expect(known, path, f"a token is beyond the vocabulary of {tokenizer.vocabulary}")
+    documents = _documents(shard.ids_D16, np.full(len(shard), stated.split), shard.bytes_D)
+    recount.book(mix, task, mix.source, "kept", documents["split"], documents["text_bytes"], documents["text_bytes"])
+    rows = pc.index_in(documents["id"], texts["id"].combine_chunks())
+    for id_ in documents["id"].filter(pc.is_null(rows)).to_pylist()[:1]:
+        recount.expect(False, path, f"{id_} is in no text shard of {mix.source}")
+    found = texts.take(rows.drop_null())
+    stray = pc.sum(pc.not_equal(found["split"], stated.split)).as_py() or 0
+    recount.expect(not stray, path, f"{stray} documents of another split in a {stated.split} shard")
+    same = rows.null_count or found["text_bytes"].equals(documents["text_bytes"])
+    recount.expect(same, path, "bytes are not those of the texts")
+    languages = pc.value_counts(pc.fill_null(found["language"], "und")).to_pylist()
+    counted = shard_entry(path, stated.file, shard, {row["values"]: row["counts"] for row in languages})
+    differ = [name for name in ShardEntry.model_fields if getattr(counted, name) != getattr(stated, name)]
+    recount.expect(not differ, path, f"manifest.json says other {', '.join(differ)} than the shard has")
+    return documents
 
 
-def _shard(
-    build: Build, manifest: Manifest, source: SourceEntry, stated: ShardEntry, index: _Index, taken: list[Ids]
-) -> Iterator[str]:
-    """What the manifest says of a shard; `taken` gets the ids of its documents."""
-    shard = open_token_shard(build.folder / stated.file)
-    ids = np.ascontiguousarray(shard.ids_D16).reshape(-1).view("S16")
-    taken.append(ids)
-    rows = index.rows(ids)
-    for problem in [*_counts(shard, stated), *_header(build, shard, manifest, source, stated), *_eos(shard, manifest)]:
-        yield f"{stated.file}: {problem}"
-    if (rows < 0).any():
-        yield f"{stated.file}: {hexadecimal(ids[np.argmin(rows)])} is in no text shard of {source.name}"
-        return
-    stray = index.holdout_D[rows] != (stated.split == "holdout")
-    if stray.any():
-        other = "train" if stated.split == "holdout" else "holdout"
-        example = hexadecimal(ids[np.argmax(stray)])
-        yield f"{stated.file}: {int(stray.sum())} {other} documents in a {stated.split} shard, such as {example}"
-    if (index.bytes_D[rows] != shard.bytes_D).any():
-        yield f"{stated.file}: bytes are not those of the texts"
-    if Counter(index.languages[row] or "und" for row in rows.tolist()) != Counter(stated.languages):
-        yield f"manifest.json: {stated.file}: languages are not those of its documents"
-
-
-def _counts(shard: TokenShard, stated: ShardEntry) -> Iterator[str]:
-    found = (len(shard), len(shard.tokens_N), int(shard.bytes_D.sum()))
-    if found != (stated.documents, stated.tokens, stated.bytes):
-        said = f"{stated.documents} documents, {stated.tokens} tokens, {stated.bytes} bytes"
-        yield f"manifest.json says {said}; it holds {found[0]}, {found[1]} and {found[2]}"
-    if length_quantiles(np.diff(shard.offsets_D1).tolist()) != stated.length_quantiles:
-        yield "its length quantiles are not those in manifest.json"
-
-
-def _header(
-    build: Build, shard: TokenShard, manifest: Manifest, source: SourceEntry, stated: ShardEntry
-) -> Iterator[str]:
-    said, recipe = shard.header, build.job("mix", source.name).file.fingerprint
-    if (said.source, said.split) != (source.name, stated.split):
-        yield f"says that it is {said.source} {said.split}; manifest.json has it as {source.name} {stated.split}"
-    if said.tokenizer != manifest.tokenizer.sha256 or said.recipe != recipe:
-        yield "was made with another tokenizer, or by another recipe, than the rest of the build"
-    if shard.tokens_N.dtype.name != manifest.tokenizer.dtype:
-        yield f"tokens are {shard.tokens_N.dtype.name}; manifest.json says {manifest.tokenizer.dtype}"
-
-
-def _eos(shard: TokenShard, manifest: Manifest) -> Iterator[str]:
-    eos = manifest.tokenizer.eos.id
-    if (shard.tokens_N[shard.offsets_D1[1:] - 1] != eos).any():
-        yield f"a document does not end in EOS ({eos})"
-    if int((shard.tokens_N == eos).sum()) != len(shard):
-        yield f"EOS ({eos}) stands inside a document"
-    if len(shard.tokens_N) and int(shard.tokens_N.max()) >= manifest.tokenizer.vocabulary:
-        yield f"a token lies beyond the vocabulary of {manifest.tokenizer.vocabulary}"
-
-
-def _left(build: Build, mix: BuiltJob, seed: int, index: _Index, taken: Ids, ledgers: list[Ledger]) -> Iterator[str]:
-    """No document stands in two shards, all of the holdout stands in one, and what was left out is booked as such."""
-    again = np.sort(taken)
-    again = again[1:][again[1:] == again[:-1]]
-    if len(again) and len(np.unique(index.ids_D)) == len(index.ids_D):  # else dedup was told to leave copies
-        yield f"token shards of {mix.source}: {hexadecimal(again[0])} stands there twice"
-    left = ~np.isin(index.ids_D, taken)
-    if missing := int((index.holdout_D & left).sum()):
-        yield f"token shards of {mix.source}: {missing} documents of the holdout are in none"
-    for row in np.flatnonzero(left & ~index.holdout_D).tolist():
-        key = order_key(seed, hexadecimal(index.ids_D[row]))
-        partition = ((key + 1) * len(ledgers) - 1) // KEYS  # the last that begins at or before the key
-        ledgers[partition].add(mix.source, "skipped", "over_quota", input_bytes=int(index.bytes_D[row]))
-    for task, ledger in enumerate(ledgers):
-        yield from ledger_problems(build, mix, task, ledger)
+def _documents(ids_D16: NDArray[np.uint8], splits_D: NDArray[np.str_], bytes_D: NDArray[np.int64]) -> pa.Table:
+    """Return ids, splits and sizes as a table with the columns of DOCUMENT."""
+    ids = ids_D16.tobytes().hex()
+    arrays = [[ids[start : start + 32] for start in range(0, len(ids), 32)], splits_D.tolist(), bytes_D]
+    return pa.table([pa.chunked_array([pa.array(array)]) for array in arrays], DOCUMENT)

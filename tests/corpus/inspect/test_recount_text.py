@@ -4,15 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.inspect.recount_text import Texts, _sizes, count_decisions
+from corpus.inspect.recount import Recount
 from corpus.inspect.verify import verify_build
 from corpus.store.finished_build import open_build
-from corpus.store.ledger import Ledger
 from corpus.store.products import canonical
 from tests.resealed import error_lines, reseal, verify_error
 from tests.small_build import built, copy_build
@@ -124,8 +122,8 @@ def merged_row(build: Path, reason: str) -> tuple[Path, int]:
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("survivor", "0" * 32, "did not stay"),
-        ("survivor_source", "web", "did not stay"),
+        ("survivor", "0" * 32, "was not kept"),
+        ("survivor_source", "web", "was not kept"),
         ("intersection", 1, "below 0.8"),
     ],
 )
@@ -148,14 +146,18 @@ def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
     assert "its input fetch.books is not the one in build.json" in verify_error(
         own
     )  # what stands for it is of its files
-    changed = open_build(own)
-    told = list(
-        _sizes(changed, changed.job("fetch", "books"), changed.job("clean", "books"), {"books.jsonl": size - 1})
-    )
-    assert len(told) == 1 and f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in told[0]
+    recount = Recount(open_build(own))
+    recount._file_ends("books", {"books.jsonl": size - 1})
+    (problem,) = recount.problems
+    assert f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in problem
 
 
-def test_a_document_that_dedup_left_twice(build: Path) -> None:
-    twice = Texts("books", ids=[np.array([b"1" * 16, b"2" * 16, b"1" * 16])])
-    problems = list(count_decisions(open_build(build), [twice], Ledger()))
-    assert f"text shards: the document {'31' * 16} stands there twice" in problems
+def test_a_document_that_dedup_kept_twice(build: Path) -> None:
+    recount = Recount(open_build(build))
+    recount.read_documents()
+    assert recount.problems == []
+    first = recount.texts["books", 0].slice(0, 1)
+    texts = pa.concat_tables([*recount.texts.values(), first])
+    recount._survivors(texts, pa.concat_tables(recount.merged))
+    (problem,) = recount.problems
+    assert f"{first['id'][0]} is there twice in the text shards" in problem

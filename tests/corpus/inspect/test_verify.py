@@ -90,7 +90,7 @@ def test_any_missing_file_is_named(copy: Path) -> None:
 
 def test_what_to_do_is_told(own: Path) -> None:
     next(own.glob("jobs/mix.web-*/*.arrow")).unlink()
-    assert "Delete those that are there and run `corpus build` again: it makes them anew." in verify_error(own)
+    assert "run `corpus build` again to make them anew." in verify_error(own)
 
 
 def test_all_of_the_files_that_describe_the_build_counts(copy: Path) -> None:
