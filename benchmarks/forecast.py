@@ -31,6 +31,7 @@ from pipelines.engine.read_profile import read_profile
 from pipelines.plan import Plan, make_plan
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.dedup import DedupStage
+from pipelines.stages.text import TextStage
 from pipelines.stages.tokenizer import TokenizerStage
 
 ROOT = Path(__file__).parents[1]
@@ -68,8 +69,8 @@ def one_seed(seed: int, folder: Path) -> dict[str, object]:
             "sampled": source["sampled"],
             "sampled_bytes_share": source["sampled_bytes_share"],
             "records": {"value": source["records"], "is": built.records_read},
-            "merged": {"value": source["merged"], "is": built.passed_rules - built.unique},
-            "kept": {**source["kept"], "is": built.passed_rules},
+            "merged": {"value": source["merged"], "is": built.count(TextStage.kind, "merged")},
+            "kept": {**source["kept"], "is": built.count(CleanStage.kind, "kept")},
             "documents": {**source["documents"], "is": train.documents},
             "tokens": {**source["tokens"], "is": train.tokens},
             "text_bytes": {**source["text_bytes"], "is": train.bytes},
