@@ -63,7 +63,7 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
     return Evidence(
         manifest=manifest,
         root=folder,
-        steps={"clean": "Reading and rules", "text": "Duplicates", "mix": "Token quota"},
+        steps={"clean": "Rules", "text": "Duplicates", "mix": "Quota"},
         ledgers={f"{stage}.{each.name}": ledger for each in made for stage, ledger in each.ledgers.items()},
         clean_shards={
             each.name: [(each.path("kept", part), each.path("dropped", part)) for part in PARTS] for each in made

@@ -69,7 +69,7 @@ class CleanStage(DocumentStage):
     sample_per_million: int | None  # of the records, where the recipe's sample is not one of files
 
     kind: ClassVar[str] = "clean"
-    step: ClassVar[str | None] = "Reading and rules"
+    step: ClassVar[str | None] = "Rules"
     dropped = Table("dropped")
     records = Table("records")
 

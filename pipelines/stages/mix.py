@@ -34,7 +34,7 @@ class MixStage(Job):
     shares: tuple[tuple[str, float], ...]
 
     kind: ClassVar[str] = "mix"
-    step: ClassVar[str | None] = "Token quota"
+    step: ClassVar[str | None] = "Quota"
 
     def settings(self) -> Json:
         mix = self.mix.model_dump(mode="json", exclude={"chunk_tokens"})

@@ -32,9 +32,9 @@ class ReportStep(Strict):
 
 
 FORMER_STEPS = (  # of summaries before version 3
-    ReportStep(stage="clean", title="Reading and rules"),
+    ReportStep(stage="clean", title="Rules"),
     ReportStep(stage="text", title="Duplicates"),
-    ReportStep(stage="mix", title="Token quota"),
+    ReportStep(stage="mix", title="Quota"),
 )
 
 
