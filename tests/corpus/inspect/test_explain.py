@@ -140,7 +140,7 @@ def test_an_id_by_its_beginning(build: Path, offsets: list[int]) -> None:
     [
         ("web-b.jsonl.g@3", "did you mean `web-b.jsonl.gz`?"),
         ("web-a.jsonl@99999999", "no byte 99999999"),
-        ("f" * 32, "no document's id begins with"),
+        ("f" * 32, "no id begins with"),
         ("ABCDEF", "lower case"),
         ("abc", "lower case"),
         ("web-a.jsonl@-1", "FILE@OFFSET"),
