@@ -1,11 +1,8 @@
-"""The build that a command means, and its report page."""
+"""The build that a command means."""
 
-import os
-import sys
-import webbrowser
 from pathlib import Path
 
-from corpus.errors import CorpusError, InputError
+from corpus.errors import InputError
 from corpus.fetch.access import Access, default_cache
 
 DEFAULT = Path("build")
@@ -51,16 +48,3 @@ def _downloaded(url: str, access: Access) -> Path:
 def is_build(path: Path) -> bool:
     """True if a build wrote to this folder, finished or not."""
     return (path / "build.json").is_file() or (path / "jobs").is_dir()
-
-
-def show_report(folder: Path, open_browser: bool) -> None:
-    """Open a build's report in a browser; print its path if there is none, or if it is not to be opened."""
-    page = folder / "report.html"
-    if not page.is_file():
-        raise CorpusError(f"{page}: missing; the build is not finished: run `corpus build` again")
-    # Without a screen, `webbrowser` would start a browser for text inside the terminal.
-    screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")))
-    if open_browser and screen and webbrowser.open(page.resolve().as_uri()):
-        print(f"Opened in your browser: {page}")
-    else:
-        print(page)

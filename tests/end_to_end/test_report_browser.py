@@ -137,9 +137,9 @@ def test_funnel_and_ends_show_the_ledgers_numbers(opened: Opened, summary: Summa
     expected, ended = {}, []
     for source in summary.sources:
         expected[source.name, "records read"] = records(source, "clean")
-        expected[source.name, "after reading and rules"] = records(source, "clean", "kept")
+        expected[source.name, "after rules"] = records(source, "clean", "kept")
         expected[source.name, "after duplicates"] = records(source, "text", "kept")
-        expected[source.name, "after token quota"] = source.train.documents + source.holdout.documents
+        expected[source.name, "after quota"] = source.train.documents + source.holdout.documents
         ends = [source.train.documents, source.holdout.documents, records(source, "mix", "skipped")]
         ends += [records(source, "text", "merged")]
         ends += [records(source, "clean", outcome) for outcome in ("dropped", "skipped", "failed")]
