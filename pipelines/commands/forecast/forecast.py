@@ -25,7 +25,7 @@ from pipelines.stages.fetch import FetchStage
 DEFAULT_SHARE, DEFAULT_BYTES, DEFAULT_FETCH_BYTES = 0.05, 2_000_000_000, 5_000_000_000
 REMOTE_FILES_TO_SAMPLE = 20  # a source with fewer is fetched whole, and a share is taken of its records
 # Costs that a sample does not show, as measured on the quickstart.
-TOKENS_PER_S = 750_000  # of minhash, text, tokenize and mix; one core
+TOKENS_PER_S = 300_000  # of minhash, text, tokenize and mix; one core
 FIXED_S, DOCUMENT_S = 15.0, 3e-4  # start of workers, tokenizer, dedup, report
 REPORT_BYTES, SHARD_BYTES_PER_TOKEN = 3_500_000, 2.2
 DISK_MARGIN, TIME_MARGIN = 0.1, 0.5  # either way
