@@ -13,8 +13,8 @@ REPEATED_FILES = {"__init__", "__main__", "cli", "errors", "settings"}  # one of
 REPEATED_CLASSES: set[str] = set()
 
 
-def modules() -> Iterator[tuple[Path, ast.Module]]:
-    for package in PACKAGES:
+def modules(folders: tuple[str, ...] = PACKAGES) -> Iterator[tuple[Path, ast.Module]]:
+    for package in folders:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
 
@@ -23,7 +23,7 @@ def test_no_docstring_begins_with_a_question_word() -> None:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [
         f"{path}:{getattr(node, 'lineno', 1)}: {docstring.splitlines()[0]}"
-        for path, module in modules()
+        for path, module in modules((*PACKAGES, "tests", "benchmarks"))
         for node in ast.walk(module)
         if isinstance(node, documented) and (docstring := ast.get_docstring(node)) and QUESTION.match(docstring)
     ]

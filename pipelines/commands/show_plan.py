@@ -27,6 +27,8 @@ def show_plan(
 ) -> None:
     """Print the jobs and, if asked for, the forecast. Nothing is written to the output folder."""
     share = units.share(forecast) if forecast else None
+    if share == 0:
+        raise InputError("--forecast 0%: expected a share of the input to read, such as 5%")
     checked, profile = read_recipe(recipe, assignments), read_profile(on)
     if forecast is not None and checked.sample is not None:
         raise InputError("--forecast estimates the full build; leave out --sample, and `sample` in the recipe or --set")

@@ -1,4 +1,4 @@
-"""Which folder a build writes to."""
+"""The output folder of a build."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ REMOTE_FILES_TO_SAMPLE = 20  # a source with fewer is fetched whole, and a share
 # Costs that a sample does not show, as measured on the quickstart.
 TOKENS_PER_S = 300_000  # of minhash, text, tokenize and mix; one core
 FIXED_S, DOCUMENT_S = 15.0, 3e-4  # start of workers, tokenizer, dedup, report
-REPORT_BYTES, SHARD_BYTES_PER_TOKEN = 3_500_000, 2.2
+REPORT_BYTES, REPORT_SOURCE_BYTES, SHARD_BYTES_PER_TOKEN = 1_800_000, 140_000, 2.2  # the report is written twice
 DISK_MARGIN, TIME_MARGIN = 0.1, 0.5  # either way
 Figures = dict[str, list[float]]  # of each source and of "all": the fields of SourceForecast that are intervals
 
@@ -110,20 +110,20 @@ def _intervals(recipe: Recipe, samples: Mapping[str, SourceSample], figures: Fig
     for name, values in figures.items():
         parts = [sample for source, sample in samples.items() if name in (source, "all")]
         whole, sampled = map(sum, zip(*(sample.input_bytes() for sample in parts), strict=True))
-        without = zip(*(other[name] for other in others), strict=True)
         sources[name] = SourceForecast(
             sum(int(sample.sampled_U.sum()) for sample in parts),
             sampled / whole,
             sum(sample.records for sample in parts),
             sum(sample.estimate().merged for sample in parts),
-            *map(jackknife, values, without),
+            *map(jackknife, values, zip(*(other[name] for other in others), strict=True)),
         )
     return sources
 
 
 def _costs(built: BuiltSample, samples: Mapping[str, SourceSample], figures: Figures) -> tuple[float, float]:
     """Bytes in the output folder, and processor seconds of all tasks."""
-    out_bytes = REPORT_BYTES + SHARD_BYTES_PER_TOKEN * figures["all"][3]
+    out_bytes = REPORT_BYTES + REPORT_SOURCE_BYTES * len(samples) + SHARD_BYTES_PER_TOKEN * figures["all"][3]
+    out_bytes += built.costs(job for job in built.jobs.values() if job.source_name not in samples)[0]
     seconds = figures["all"][1] / TOKENS_PER_S
     for name, sample in samples.items():
         whole, sampled = sample.input_bytes()

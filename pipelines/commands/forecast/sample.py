@@ -124,13 +124,13 @@ def read_source(built: BuiltSample, source: SourceSettings, recipe: Recipe, file
     clean, tokenize = (built.jobs[f"{stage.kind}.{source.name}"] for stage in (CleanStage, TokenizeStage))
     census, records = built.censuses.get(source.name), _Records(JobOutput(built.folder, clean))
     kept, sampled = records.outcomes == "kept", records.reasons != "not_sampled"
-    # Tokens and text bytes of documents by id. Duplicates are not tokenized.
+    # Tokens and text bytes by id: duplicates have none, and of copies of one record (one id) the first has them.
     counts: dict[str, tuple[int, int, int]] = {}
     for path in JobOutput(built.folder, tokenize).run:
         for part in TokenRun(path).rows(0, KEYS):
             numbers = zip(part.ids_D16, np.diff(part.offsets_D1), part.bytes_D, strict=True)
             counts |= {identity.tobytes().hex(): (1, int(tokens), int(size)) for identity, tokens, size in numbers}
-    results = np.array([counts.get(identity, (0, 0, 0)) for identity in records.ids], np.float64).reshape(-1, 3)
+    results = np.array([counts.pop(identity, (0, 0, 0)) for identity in records.ids], np.float64).reshape(-1, 3)
     results[kept, 0] = 1
     # The jackknife leaves out records, or files if several were sampled.
     files, number_of_file = np.unique(records.files.astype(str), return_inverse=True)

@@ -34,7 +34,7 @@ def found(builds: tuple[Path, Path]) -> BuildDiff:
 
 
 def fates(build: Build, source: str) -> dict[str, str]:
-    """What became of each document, in plain steps."""
+    """Return the outcome of each document, found in plain steps."""
     clean, dedup, mix = build.job("clean", source), build.job("dedup"), build.job("mix", source)
     told: dict[str, str] = {}
     for task in range(len(clean.tasks)):

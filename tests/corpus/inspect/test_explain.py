@@ -25,13 +25,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offsets(build: Path) -> list[int]:
-    """Where the lines of web-a.jsonl begin."""
+    """Return the offsets at which the lines of web-a.jsonl begin."""
     lines = (build.parent / "files/web-a.jsonl").read_bytes().splitlines(keepends=True)
     return [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
 
 
 def at(build: Path, offsets: list[int], line: int, *, inside: int = 5) -> Any:
-    """What is said of a byte in a line of web-a.jsonl."""
+    """Return the explanation of a byte in a line of web-a.jsonl."""
     return explain(build, f"web-a.jsonl@{offsets[line] + inside}")
 
 
@@ -178,7 +178,7 @@ def test_each_fate_prints(build: Path, offsets: list[int], line: int, capsys: py
 
 
 def printed(found: Any, width: int | None = None) -> str:
-    """What is shown on a terminal of so many columns, or (None) in a file."""
+    """Return the output on a terminal with that many columns, or in a file (None)."""
     out = io.StringIO()
     print_explanation(found, Console(file=out, force_terminal=width is not None, no_color=True, width=width or 40))
     return out.getvalue()

@@ -44,7 +44,7 @@ def kind(path: Path) -> str:
 
 
 def said_of(build: Path, path: Path, place: int, byte: int) -> str:
-    """What verify says while one byte of a file is another."""
+    """Return the output of verify while one byte of a file is changed."""
     good = (build / path).read_bytes()
     try:
         (build / path).write_bytes(good[:place] + bytes([byte]) + good[place + 1 :])

@@ -55,7 +55,8 @@ def test_nothing_in_a_recipe_or_a_path_steers_the_terminal(tmp_path: Path, capsy
     show_dry_run(recipe, None, [], as_json=False)
     output = capsys.readouterr().out
     assert not [each for each in output.replace("\n", "") if unicodedata.category(each)[0] == "C"]
-    for text in ("mit", "]0;pwned", ":smile: [bold]", "[31mred", "\\u202e"):
+    license = r'license: "mit\e]0;pwned\a\e[2J :smile: [bold]\\"'
+    for text in (f"{license}\n", r"\e[31mred\u202e", "[bold]"):
         assert text in output
     show_dry_run(recipe, None, [], as_json=True)
     assert json.loads(capsys.readouterr().out)["sources"][0]["license"] == TITLE

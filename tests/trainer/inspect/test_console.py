@@ -128,7 +128,7 @@ def test_live_lines_show_bar_measurements_and_epochs() -> None:
     end = out.getvalue().rpartition("\x1b[2K")[2].splitlines()
     assert end[0].startswith("broad 1/2 ") and end[0].rstrip().endswith("3/30 · left 13.5 s")
     assert end[1].rstrip() == "loss 5.124 · 2,000 tok/s · MFU 50.0% · lr 2.9e-03"
-    assert end[2].startswith(f"epochs: [bold red]evil[/]{CODES} 0.50")
+    assert end[2].startswith(f"epochs: [bold red]evil[/]{CODES} 0.50 · books 0.42")
     assert "\x1b[31m" not in out.getvalue() and "\x07" not in out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What is collected: every number against a plain recount of the shards, a document at a time."""
+"""Every number of the summary, compared with a plain recount of the shards, one document at a time."""
 
 import hashlib
 import json
