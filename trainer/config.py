@@ -178,8 +178,8 @@ def _phase_problems(phase: PhaseSettings) -> list[tuple[str, str]]:
     # Sizes.
     if phase.batch_tokens % phase.sequence_tokens:
         nearest = max(1, round(phase.batch_tokens / phase.sequence_tokens)) * phase.sequence_tokens
-        told = f"batch_tokens {phase.batch_tokens} is not a multiple of sequence_tokens {phase.sequence_tokens}"
-        problems.append(("batch_tokens", f"{told}; the nearest is {nearest}"))
+        message = f"batch_tokens {phase.batch_tokens} is not a multiple of sequence_tokens {phase.sequence_tokens}"
+        problems.append(("batch_tokens", f"{message}; the nearest is {nearest}"))
     elif phase.tokens < phase.batch_tokens:
         problems.append(("tokens", f"{phase.tokens} tokens are less than one batch of {phase.batch_tokens}"))
     # Shares, summed as written: 0.1 + 0.2 + 0.7 is not 1 in floats.
@@ -190,8 +190,8 @@ def _phase_problems(phase: PhaseSettings) -> list[tuple[str, str]]:
     # Learning rate.
     rate = phase.learning_rate
     if rate.warmup + rate.decay > 1:
-        told = f"warmup {rate.warmup:.0%} and decay {rate.decay:.0%} are longer than the phase"
-        problems.append(("learning_rate", told))
+        message = f"warmup {rate.warmup:.0%} and decay {rate.decay:.0%} are longer than the phase"
+        problems.append(("learning_rate", message))
     if rate.end is not None and not rate.decay:
         problems.append(("learning_rate", "`end` without `decay`; add one, such as `decay: 20%`"))
     if rate.decay and rate.end is None:

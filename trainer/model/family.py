@@ -128,15 +128,17 @@ class ModelSettings(Strict):
         problems = []
         heads, key_value_heads = self.num_attention_heads, self.num_key_value_heads
         if self.head_dim is None and self.hidden_size % heads:
-            told = f"hidden_size {self.hidden_size} is not divisible by num_attention_heads {heads}"
-            problems.append(("num_attention_heads", f"{told}; change one, or set head_dim"))
+            message = f"hidden_size {self.hidden_size} is not divisible by num_attention_heads {heads}"
+            problems.append(("num_attention_heads", f"{message}; change one, or set head_dim"))
         head_dim = self.head_dim or self.hidden_size // heads
         if head_dim % 2 or head_dim == 0:
             setting = "head_dim" if self.head_dim else "num_attention_heads"
             problems.append((setting, f"head_dim is {head_dim}; rotary embeddings need an even number of at least 2"))
         if key_value_heads is not None and heads % key_value_heads:
-            told = f"num_attention_heads {heads} is not divisible by num_key_value_heads {key_value_heads}; change one"
-            problems.append(("num_key_value_heads", told))
+            message = (
+                f"num_attention_heads {heads} is not divisible by num_key_value_heads {key_value_heads}; change one"
+            )
+            problems.append(("num_key_value_heads", message))
         return problems
 
 
@@ -157,8 +159,8 @@ def validate_model(written: object) -> object:
     name = str(written.get("family", DEFAULT_FAMILY))
     family = families().get(name)
     if family is None:
-        told = f"no model family `{name}`{nearest(name, list(families()))}"
-        raise ValidationError.from_exception_data("model", [_mistake("family", told, name)])
+        message = f"no model family `{name}`{nearest(name, list(families()))}"
+        raise ValidationError.from_exception_data("model", [_mistake("family", message, name)])
     renamed = {old: new for old, new in family.CONFIG.RENAMED.items() if old in written and new in family.model_fields}
     mistakes = [
         _mistake(old, f"renamed to `{new}`, as in Hugging Face's config.json; write that", written[old])
@@ -176,6 +178,6 @@ def validate_model(written: object) -> object:
     return settings
 
 
-def _mistake(setting: str, told: str, value: object) -> InitErrorDetails:
-    error = PydanticCustomError("value_error", "{told}", {"told": told})
+def _mistake(setting: str, message: str, value: object) -> InitErrorDetails:
+    error = PydanticCustomError("value_error", "{message}", {"message": message})
     return InitErrorDetails(type=error, loc=(setting,), input=value)

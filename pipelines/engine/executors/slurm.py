@@ -184,28 +184,28 @@ def _cancel(name: str) -> None:
 
 def _queue(name: str) -> Sequence[tuple[str, str]] | str:
     """Return state and reason of each element in the queue, or the error text of squeue."""
-    asked = _slurm("squeue", "-h", "-r", f"--name={name}", f"--user={getpass.getuser()}", "-o", "%T|%r")
-    if asked.returncode:
-        return _error_text(asked)
-    return [(state, reason) for state, _, reason in (line.partition("|") for line in asked.stdout.splitlines())]
+    answer = _slurm("squeue", "-h", "-r", f"--name={name}", f"--user={getpass.getuser()}", "-o", "%T|%r")
+    if answer.returncode:
+        return _error_text(answer)
+    return [(state, reason) for state, _, reason in (line.partition("|") for line in answer.stdout.splitlines())]
 
 
 def _wait(wave: Wave, name: str) -> None:
     """Return when all tasks are done, or the queue is empty."""
-    began = asked = time.monotonic()
-    pause, told = QUEUE_S[0], False
+    began = checked_at = time.monotonic()
+    pause, warned = QUEUE_S[0], False
     poll_s = open_output(wave.out).poll_s
     while _unfinished(wave):
         time.sleep(poll_s)
-        if time.monotonic() - asked < pause:
+        if time.monotonic() - checked_at < pause:
             continue
-        asked, pause, queue = time.monotonic(), min(pause * 1.5, QUEUE_S[1]), _queue(name)
+        checked_at, pause, queue = time.monotonic(), min(pause * 1.5, QUEUE_S[1]), _queue(name)
         if queue == []:
             break
         stuck = isinstance(queue, str) or all(state == "PENDING" for state, _ in queue)
-        if stuck and not told and asked - began > PENDING_S:  # the controller restarts, or the cluster is full
+        if stuck and not warned and checked_at - began > PENDING_S:  # the controller restarts, or the cluster is full
             wave.say(f"Slurm: {queue}" if isinstance(queue, str) else f"Slurm: {len(queue)} wait: {queue[0][1]}")
-            told = True
+            warned = True
     deadline = time.monotonic() + DISK_LAG_S
     while time.monotonic() < deadline and any(wave.failure(rank) is None for rank in _unfinished(wave)):
         time.sleep(0.5)
