@@ -1,6 +1,5 @@
 """Interface of the stores that addresses lead to, and polite requests to those on the network."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,11 +11,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 from corpus.errors import CorpusError
 from corpus.fetch.access import Access
 from corpus.fetch.politeness import LONGEST_WAIT_S, Host, TransientError, retry
-from corpus.fetch.response_headers import length, retry_after
+from corpus.fetch.response import Response
 
 REDIRECTS = 10
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-_MESSAGE_BYTES = 4096  # of an error's body
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
 
@@ -28,6 +26,17 @@ class FileInfo(NamedTuple):
     size: int  # bytes
     version: str  # "sha256:<hex>" if published, else "etag:<strong ETag>", "date:<Last-Modified>", or "size"
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version as in `Response.versions`."""
+        kind, _, value = self.version.partition(":")
+        return {kind: value} if value else {}
+
+    @property
+    def sha256(self) -> str | None:
+        """The published SHA-256 in hexadecimal."""
+        return self.versions.get("sha256")
+
 
 class AbsentError(CorpusError):
     """The file does not exist."""
@@ -35,20 +44,6 @@ class AbsentError(CorpusError):
 
 class ChangedError(CorpusError):
     """The server no longer has the requested version or byte range."""
-
-
-class Response:
-    """Answer to one request: status, headers by their lower-case names, and a body that can be read once."""
-
-    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
-        self.url, self.status = url, status
-        self.headers = {name.lower(): value for name, value in headers.items()}
-        self._body = body
-
-    def read(self, count: int) -> bytes:
-        """Return 1 to `count` bytes of the body as sent, b"" at its end. Raises TransientError."""
-        block, self._body = self._body[:count], self._body[count:]
-        return block
 
 
 class Store(ABC):
@@ -73,16 +68,15 @@ class Store(ABC):
         """Return the content of a small file. Raises AbsentError; CorpusError above `limit` bytes."""
 
         def attempt() -> bytes:
-            data = bytearray()
             with self.get(url, {"Accept": accept}) as response:
                 if response.status == 206:
                     raise TransientError("the server sent a part of the file instead of all of it")
-                stated = length(response.headers) or 0
-                while stated <= limit and len(data) <= limit and (block := response.read(limit + 1 - len(data))):
-                    data += block
-            if max(len(data), stated) > limit:
+                data, stated = response.read_up_to(limit + 1), response.length or 0
+            if len(data) > limit:
                 raise CorpusError(f"{display_url(url)}: over {limit} bytes, the limit for this kind of file")
-            return bytes(data)
+            if len(data) < stated:
+                raise closed_early(len(data), stated)
+            return data
 
         return retry(display_url(url), attempt)
 
@@ -100,10 +94,6 @@ class NetworkStore(Store):
     def send(self, method: str, url: str, headers: Mapping[str, str]) -> AbstractContextManager[Response]:
         """Send one request, without redirects or retries. Raises TransientError."""
 
-    def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> AbstractContextManager[Response]:
-        """See Store.get. Raises as `request` does."""
-        return self.request("GET", url, headers)
-
     def query(self, url: str, call: Callable[[], T]) -> T:
         """Run a client library's call like a request: in the host's turn, with retries and a status check."""
 
@@ -113,7 +103,7 @@ class NetworkStore(Store):
                 try:
                     return call()
                 except Exception as error:
-                    check_status(self.error_response(error, url), display_url(url), host, self.advice)
+                    self._check_status(self.error_response(error, url), url, host)
                     raise
 
         return retry(display_url(url), attempt)
@@ -123,10 +113,10 @@ class NetworkStore(Store):
         raise error
 
     @contextmanager
-    def request(
-        self, method: str, url: str, headers: Mapping[str, str] = NO_HEADERS, accept: Sequence[int] = ()
+    def get(
+        self, url: str, headers: Mapping[str, str] = NO_HEADERS, method: str = "GET", accept: Sequence[int] = ()
     ) -> Iterator[Response]:
-        """Return the response, with status 200, 206 or one of `accept`. Raises as `check_status` does."""
+        """See Store.get. The status is 200, 206 or one of `accept`; else raises as `_check_status` does."""
         target = url
         for _ in range(REDIRECTS + 1):
             host = Host(self.access, self.host(target))
@@ -134,7 +124,7 @@ class NetworkStore(Store):
                 redirect = _redirect(response)
                 if redirect is None:
                     if response.status not in accept:
-                        check_status(response, display_url(url), host, self.advice)
+                        self._check_status(response, url, host)
                     yield response
                     return
             target = redirect
@@ -143,35 +133,34 @@ class NetworkStore(Store):
             "check the address"
         )
 
+    def _check_status(self, response: Response, url: str, host: Host) -> None:
+        """Raise unless the status is 200 or 206.
 
-def check_status(response: Response, what: str, host: Host, advice: str) -> None:
-    """Raise unless the status is 200 or 206.
-
-    AbsentError on 404 and 410; RefusedError on 401 and 403, which stops all requests to the host; TransientError if a
-    retry may succeed; ChangedError on 412 and 416; CorpusError on all others.
-    """
-    status = response.status
-    if status in (200, 206):
-        return
-    if status in (404, 410):
-        raise AbsentError(f"{what}: not found (HTTP {status})")
-    if status in (412, 416):
-        raise ChangedError(
-            f"{what}: the server does not have the requested version or bytes (HTTP {status}); build again, and if "
-            "that does not help, use a mirror"
-        )
-    if status in (401, 403):
-        raise host.refuse(f"{what}: {host.name} refused access (HTTP {status}){_message(response)}. {advice}")
-    if status in (408, 425, 429) or (status >= 500 and status not in (501, 505)):
-        overloaded = status in (429, 503)  # all requests to the host must wait; other statuses concern this one
-        wait = retry_after(response.headers) if overloaded else None
-        if wait is not None and wait > LONGEST_WAIT_S:
-            raise host.refuse(
-                f"{what}: {host.name} asks to wait {wait:.0f} s (HTTP {status}, Retry-After), more than the limit of "
-                f"{LONGEST_WAIT_S:.0f} s; build again later, or use a mirror"
+        AbsentError on 404 and 410; RefusedError on 401 and 403, which stops all requests to the host; TransientError
+        if a retry may succeed; ChangedError on 412 and 416; CorpusError on all others.
+        """
+        status, name = response.status, display_url(url)
+        if status in (200, 206):
+            return
+        if status in (404, 410):
+            raise AbsentError(f"{name}: not found (HTTP {status})")
+        if status in (412, 416):
+            raise ChangedError(
+                f"{name}: the server does not have the requested version or bytes (HTTP {status}); build again, and "
+                "if that does not help, use a mirror"
             )
-        raise TransientError(f"{host.name} answered HTTP {status}", wait, host if overloaded else None)
-    raise CorpusError(f"{what}: request failed (HTTP {status}){_message(response)}")
+        if status in (401, 403):
+            raise host.refuse(f"{name}: {host.name} refused access (HTTP {status}){response.message()}. {self.advice}")
+        if status in (408, 425, 429) or (status >= 500 and status not in (501, 505)):
+            overloaded = status in (429, 503)  # all requests to the host must wait; other statuses concern this one
+            wait = response.retry_after if overloaded else None
+            if wait is not None and wait > LONGEST_WAIT_S:
+                raise host.refuse(
+                    f"{name}: {host.name} asks to wait {wait:.0f} s (HTTP {status}, Retry-After), more than the limit "
+                    f"of {LONGEST_WAIT_S:.0f} s; build again later, or use a mirror"
+                )
+            raise TransientError(f"{host.name} answered HTTP {status}", wait, host if overloaded else None)
+        raise CorpusError(f"{name}: request failed (HTTP {status}){response.message()}")
 
 
 def _redirect(response: Response) -> str | None:
@@ -190,18 +179,9 @@ def _redirect(response: Response) -> str | None:
     return target
 
 
-def _message(response: Response) -> str:
-    """Return the beginning of an error's body as a suffix for our error: one line, safe to print, without HTML tags."""
-    body = b""
-    try:
-        while len(body) < _MESSAGE_BYTES and (block := response.read(_MESSAGE_BYTES)):
-            body += block
-    except TransientError:
-        pass
-    text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", body.decode("utf-8", "replace"), flags=re.DOTALL)
-    text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())[:200]
-    return f"; server message: {text}" if text else ""
+def closed_early(received: int, expected: int) -> TransientError:
+    """Return the error for a body that ends too early."""
+    return TransientError(f"connection closed after {received} of {expected} bytes")
 
 
 def changed_error(url: str) -> CorpusError:

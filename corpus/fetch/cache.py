@@ -3,9 +3,8 @@
 Beside the file lie `<name>.part`, the bytes received so far, and `<name>.part.json`, the version they belong to.
 """
 
-import contextlib
 import hashlib
-import json
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -13,27 +12,27 @@ from pathlib import Path
 from typing import TypeVar
 
 from corpus.errors import CorpusError
-from corpus.fetch import response_headers
-from corpus.fetch.base_store import ChangedError, FileInfo, Response, Store, changed_error, display_url, path_parts
+from corpus.fetch.base_store import ChangedError, FileInfo, Store, changed_error, closed_early, display_url, path_parts
 from corpus.fetch.politeness import CACHE_ADVICE, TransientError, retry
+from corpus.fetch.response import Response
+from corpus.settings import Strict
 from corpus.store.lock import wait_for_lock
 from corpus.store.products import publish, sha256_file
 from corpus.units import human_bytes
 
 SPARE_BYTES = 200_000_000  # kept free on the cache's disk
 BLOCK_BYTES = 1 << 18
-_SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=!")
 
 E = TypeVar("E", bound=Exception)
 
 
 def cache_path(info: FileInfo, cache: Path) -> Path:
     """Return the file's place in the cache: by its SHA-256 if that is published, else by address, version and size."""
-    kind, _, key = info.version.partition(":")
-    if kind != "sha256":
+    kind, key = "sha256", info.sha256
+    if key is None:
         fields = (info.url, info.version, str(info.size))
         kind, key = "fetched", hashlib.sha256("\n".join(fields).encode(errors="replace")).hexdigest()
-    name = "".join(character if character in _SAFE else "_" for character in path_parts(info.url)[-1])
+    name = re.sub(r"[^a-zA-Z0-9._+=!-]", "_", path_parts(info.url)[-1])
     return cache / kind / key[:2] / key / (name[-120:].lstrip(".") or "file")
 
 
@@ -47,13 +46,35 @@ def download(
     """
     try:
         with wait_for_lock(target.parent / ".lock", CACHE_ADVICE):
-            if target.is_file() and target.stat().st_size == info.size:
-                published = info.version.startswith("sha256:")
-                if not (verify and published and f"sha256:{sha256_file(target)}" != info.version):
-                    return
-            _Download(store, info, target, progress).run()
+            if not _is_there(info, target, verify):
+                _Download(store, info, target, progress).run()
     except OSError as error:
         raise CorpusError(f"{error.filename or target}: cannot be written: {error.strerror or error}") from None
+
+
+def _is_there(info: FileInfo, target: Path, verify: bool) -> bool:
+    if not target.is_file() or target.stat().st_size != info.size:
+        return False
+    return not verify or info.sha256 is None or sha256_file(target) == info.sha256
+
+
+class _PartState(Strict):
+    """The version that a partial file belongs to."""
+
+    validator: str | None  # for If-Range; None: the download cannot be resumed
+    digests: dict[str, str]  # published ones of the file
+    boot: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The validator as in `Response.versions`."""
+        if self.validator is None:
+            return {}
+        by_tag = self.validator.startswith('"')
+        return {"etag": self.validator.strip('"')} if by_tag else {"date": self.validator}
+
+
+_NO_STATE = _PartState(validator=None, digests={}, boot="")
 
 
 class _Download:
@@ -61,11 +82,10 @@ class _Download:
         self._store, self._info, self._target, self._progress = store, info, target, progress
         self._name = display_url(info.url)
         self._part = target.with_name(f"{target.name}.part")
-        self._state = target.with_name(f"{target.name}.part.json")
+        self._state_file = target.with_name(f"{target.name}.part.json")
+        self._state = _NO_STATE
         self._received = self._most_received = 0  # bytes in the partial file: now, and at most
         self._resumed = False
-        self._validator: str | None = None
-        self._digests: dict[str, str] = {}
 
     def run(self) -> None:
         """Make all attempts and publish the file."""
@@ -79,68 +99,64 @@ class _Download:
         try:
             retry(self._name, self._attempt, lambda: self._most_received)
         except BaseException:
-            if self._validator is None:  # cannot be resumed
+            if self._state.validator is None:
                 self._discard()
             raise
         publish(self._part, self._target)
-        self._state.unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
 
     def _attempt(self) -> None:
-        if self._received and self._validator is None:
+        if self._received and self._state.validator is None:
             self._discard()
         if self._received < self._info.size:
             # Request the missing bytes, or the whole file if it changed since the partial one was received.
             start = f"bytes={self._received}-"
-            headers = {"Range": start, "If-Range": self._validator or ""} if self._received else {}
+            headers = {"Range": start, "If-Range": self._state.validator or ""} if self._received else {}
             try:
                 with self._store.get(self._info.url, headers) as response:
                     self._begin(response)
                     self._receive(response)
             except ChangedError:
-                self._discard()
-                raise TransientError("changed during the download") from None
+                raise self._rejected(TransientError("changed during the download")) from None
             if self._received < self._info.size:
-                raise TransientError(f"connection closed after {self._most_received} of {self._info.size} bytes")
-        elif not self._part.exists():
-            self._part.touch()
+                raise closed_early(self._most_received, self._info.size)
+        self._part.touch()  # of 0 bytes
         self._check_digests()
 
     def _begin(self, response: Response) -> None:
-        """Compare the headers with the plan, and tell if the body is the rest of the file or all of it.
+        """Compare the headers with the plan; if the body is all of the file, start over.
 
         Raises TransientError if the range was ignored, CorpusError for another version or size.
         """
-        info, headers = self._info, response.headers
-        if response.status == 206:
-            span = response_headers.content_range(headers)
-            same_file = span is not None and span.size in (None, info.size) and not self._is_other_version(headers)
-            if span is None or span.start != self._received or not same_file:
-                raise self._rejected(TransientError("the server ignored the requested byte range"))
-            size: int | None = span.end
-        else:
-            self._discard()
-            size = response_headers.length(headers)
-        kind, _, value = info.version.partition(":")
-        if kind in ("etag", "date") and response_headers.versions(headers).get(kind, value) != value:
+        info, body = self._info, response.body_range
+        if info.sha256 is None and response.is_other_version(info.versions):
             raise self._rejected(changed_error(info.url))
-        if size is not None and size != info.size and (response.status == 200 or size > info.size):
-            problem = f"{size} bytes, {'longer' if size > info.size else 'shorter'} than the {info.size} published"
-            advice = "nothing was kept. Build again, and if that does not help, use a mirror"
-            raise self._rejected(CorpusError(f"{self._name}: {problem}; {advice}"))
+        if response.status == 200:
+            self._discard()
+            size = response.length
+            if size is not None and size != info.size:
+                problem = f"{size} bytes, {'longer' if size > info.size else 'shorter'} than the {info.size} published"
+                advice = "nothing was kept. Build again, and if that does not help, use a mirror"
+                raise CorpusError(f"{self._name}: {problem}; {advice}")
+        elif (
+            body is None
+            or (body.start, body.size or info.size) != (self._received, info.size)
+            or response.is_other_version(self._state.versions)
+        ):
+            raise self._rejected(TransientError("the server ignored the requested byte range"))
         if not self._received:
-            resumable = headers.get("accept-ranges", "bytes") != "none"
-            self._validator = response_headers.validator(headers) if resumable else None
-            self._digests = response_headers.digests(headers, complete=response.status == 200)
-            state = {"validator": self._validator, "digests": self._digests, "boot": _boot_id()}
-            self._state.write_text(json.dumps(state))
+            resumable = response.headers.get("accept-ranges", "bytes") != "none"
+            validator = response.validator if resumable else None
+            self._state = _PartState(validator=validator, digests=response.digests, boot=_boot_id())
+            self._state_file.write_text(self._state.model_dump_json())
 
     def _receive(self, response: Response) -> None:
         self._resumed |= self._received > 0
         with self._part.open("ab") as output:
             while block := response.read(BLOCK_BYTES):
                 if self._received + len(block) > self._info.size:
-                    self._validator = None
-                    raise CorpusError(f"{self._name}: longer than the {self._info.size} published; nothing was kept")
+                    problem = f"longer than the {self._info.size} published; nothing was kept"
+                    raise self._rejected(CorpusError(f"{self._name}: {problem}"))
                 output.write(block)
                 output.flush()  # kept if this process is killed
                 self._received += len(block)
@@ -149,8 +165,8 @@ class _Download:
 
     def _check_digests(self) -> None:
         """Compare all published digests. A resumed download that fails is retried once from scratch."""
-        kind, _, value = self._info.version.partition(":")
-        for algorithm, expected in sorted((self._digests | ({kind: value} if kind == "sha256" else {})).items()):
+        published = {"sha256": self._info.sha256} if self._info.sha256 else {}
+        for algorithm, expected in sorted((self._state.digests | published).items()):
             with self._part.open("rb") as file:
                 digest = hashlib.file_digest(file, partial(hashlib.new, algorithm, usedforsecurity=False)).hexdigest()
             if digest == expected:
@@ -162,15 +178,6 @@ class _Download:
             advice = "nothing was kept. Try again; if it fails again, do not trust this server"
             raise self._rejected(CorpusError(f"{self._name}: {problem}; {advice}"))
 
-    def _is_other_version(self, headers: response_headers.Headers) -> bool:
-        """True if the response is of another version than the partial file."""
-        if not self._received:
-            return False
-        tag = response_headers.etag(headers)
-        by_tag = (self._validator or "").startswith('"')
-        current = (f'"{tag}"' if tag else None) if by_tag else headers.get("last-modified")
-        return current not in (None, self._validator)
-
     def _rejected(self, error: E) -> E:
         self._discard()
         return error
@@ -179,24 +186,21 @@ class _Download:
         """Delete the partial file."""
         if self._received:
             self._progress(-self._received)
-        self._received, self._validator, self._digests = 0, None, {}
+        self._received, self._state = 0, _NO_STATE
         self._part.unlink(missing_ok=True)
-        self._state.unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
 
     def _restore(self) -> None:
         """Resume from the partial file of an earlier process if it can be trusted."""
-        size = 0
-        with contextlib.suppress(OSError, ValueError):
-            state = json.loads(self._state.read_bytes())
-            size = self._part.stat().st_size
-            if isinstance(state, dict) and state.get("boot") == _boot_id() and size <= self._info.size:
-                self._validator = str(state["validator"]) if state.get("validator") else None
-                self._digests = {str(name): str(value) for name, value in dict(state.get("digests", {})).items()}
-        if self._validator is None:
+        try:
+            state, size = _PartState.model_validate_json(self._state_file.read_bytes()), self._part.stat().st_size
+        except (OSError, ValueError):
+            state, size = _NO_STATE, 0
+        if state.validator is None or state.boot != _boot_id() or size > self._info.size:
             self._discard()
             return
+        self._state, self._resumed = state, True
         self._received = self._most_received = size
-        self._resumed = True
         self._progress(size)
 
 

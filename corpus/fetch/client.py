@@ -6,6 +6,7 @@ No other module of the corpus side opens a socket to read.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from corpus.errors import InputError
@@ -17,8 +18,7 @@ from corpus.fetch.hub import HubStore
 from corpus.fetch.local_files import LocalStore, local_path
 from corpus.fetch.package_index import PackageStore, parse_address
 from corpus.fetch.politeness import retry
-from corpus.fetch.ranges import RangeReader
-from corpus.fetch.remote_path import RemotePath
+from corpus.fetch.ranges import RangeReader, RemotePath
 from corpus.fetch.s3 import S3Store
 
 _STORES: Mapping[str, type[Store]] = {
@@ -73,7 +73,7 @@ def describe(urls: Sequence[str], access: Access) -> list[FileInfo]:
     bar = bars.add_task("asking for sizes", total=len(urls))
     threads, wait = ThreadPoolExecutor(_THREADS), True
     try:
-        pending = [threads.submit(_describe, stores[_scheme(url)], url) for url in urls]
+        pending = [threads.submit(retry, display_url(url), partial(stores[_scheme(url)].describe, url)) for url in urls]
         for done in as_completed(pending):
             done.result()  # an error cancels the pending requests
             bars.advance(bar)
@@ -112,11 +112,7 @@ def read_ranges(address: str, ranges: Sequence[tuple[int, int]], access: Access)
 
 def remote_path(info: FileInfo, access: Access) -> RemotePath:
     """Return a path over a file that is read by range, without a local copy."""
-    return RemotePath(info.url, info.size, RangeReader(_open_store(info.url, access), info.url, info))
-
-
-def _describe(store: Store, url: str) -> FileInfo:
-    return retry(display_url(url), lambda: store.describe(url))
+    return RemotePath(info, _open_store(info.url, access))
 
 
 def _scheme(address: str) -> str:

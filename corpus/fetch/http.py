@@ -1,10 +1,9 @@
 """http:// and https:// addresses: single requests with urllib3."""
 
+import functools
 import os
 import re
 import ssl
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -13,16 +12,17 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import politeness, response_headers
-from corpus.fetch.base_store import FileInfo, NetworkStore, Response, display_url, error_line
-from corpus.fetch.politeness import StallTimer, TransientError
+from corpus.fetch import politeness
+from corpus.fetch.base_store import FileInfo, NetworkStore, display_url, error_line
+from corpus.fetch.politeness import TransientError
+from corpus.fetch.response import Response
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import PoolManager
 
 CONNECT_S = 15.0
 _HEAD_UNSUPPORTED = (400, 401, 403, 405, 406, 501)  # statuses of servers that support GET only
-_thread = threading.local()
+_IDLE_CONNECTIONS = 4  # kept open to one host
 
 
 class HttpStore(NetworkStore):
@@ -52,15 +52,18 @@ class HttpStore(NetworkStore):
 
         user_agent = agent(self.access.contact)
         sent = {"Accept": "*/*", **headers, "Accept-Encoding": "identity", "User-Agent": user_agent}
-        try:
-            response = _pool(url).request(
+        with _own_errors(url):
+            response = _pool(*_proxy(url), os.getpid()).request(
                 method, url, headers=sent, redirect=False, retries=False, preload_content=False, decode_content=False,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=politeness.STALL_S),
+                enforce_content_length=False, timeout=urllib3.Timeout(connect=CONNECT_S, read=politeness.STALL_S),
             )  # fmt: skip
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _convert(error, url) from None
+
+        def read(count: int) -> bytes:
+            with _own_errors(url):
+                return response.read1(count, decode_content=False)
+
         try:
-            yield HttpResponse(response, url)
+            yield Response(url, response.status, response.headers, read)
         except BaseException:
             response.close()
             raise
@@ -72,14 +75,13 @@ class HttpStore(NetworkStore):
 
     def describe(self, url: str) -> FileInfo:
         """See Store.describe. Raises CorpusError if the server states no size."""
-        with self.request("HEAD", url, accept=_HEAD_UNSUPPORTED) as response:
-            size = response_headers.length(response.headers)
-            if response.status == 200 and size:  # some servers state 0 for every file
-                return FileInfo(url, size, response_headers.version(response.headers))
+        with self.get(url, method="HEAD", accept=_HEAD_UNSUPPORTED) as response:
+            if response.status == 200 and response.length:  # some servers state 0 for every file
+                return FileInfo(url, response.length, response.version)
         # Without a usable HEAD, request one byte: the size is in its Content-Range.
-        with self.request("GET", url, {"Range": "bytes=0-0"}, accept=(416,)) as response:
-            span = response_headers.content_range(response.headers)
-            size = span.size if span else response_headers.length(response.headers) if response.status == 200 else None
+        with self.get(url, {"Range": "bytes=0-0"}, accept=(416,)) as response:
+            body = response.body_range
+            size = body.size if body else None
             if response.status == 416 and re.fullmatch(r"bytes \*/0", response.headers.get("content-range", "")):
                 size = 0
             if size is None:
@@ -87,27 +89,7 @@ class HttpStore(NetworkStore):
                     f"{display_url(url)}: the server does not state the file's size, which a plan needs; download it "
                     "yourself and use the local file, or use a mirror"
                 )
-            return FileInfo(url, size, response_headers.version(response.headers))
-
-
-class HttpResponse(Response):
-    """Response of a web server."""
-
-    def __init__(self, response: "BaseHTTPResponse", url: str) -> None:
-        super().__init__(url, response.status, response.headers)
-        self._response, self._timer = response, StallTimer()
-
-    def read(self, count: int) -> bytes:
-        """See Response.read."""
-        import urllib3
-
-        began = time.monotonic()
-        try:
-            block = self._response.read1(count, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _convert(error, self.url) from None
-        self._timer.add(time.monotonic() - began, len(block))
-        return block
+            return FileInfo(url, size, response.version)
 
 
 def agent(contact: str | None) -> str:
@@ -120,50 +102,49 @@ def agent(contact: str | None) -> str:
     return f"gristmill/{release} (+{safe})" if safe else f"gristmill/{release}"
 
 
-def _pool(url: str) -> "PoolManager":
-    """Return the connections of this thread, one per host, so that few idle ones stay open."""
-    import urllib3
-
+def _proxy(url: str) -> tuple[str, str | None]:
+    """Return the scheme of an address, and the proxy that the environment sets for it."""
     parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    key = (os.getpid(), proxy)  # a forked child must not use its parent's connections
-    if getattr(_thread, "key", None) != key:
-        try:
-            if proxy:
-                login = urllib3.util.parse_url(proxy).auth
-                headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
-                _thread.pool = urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=1)
-            else:
-                _thread.pool = urllib3.PoolManager(maxsize=1)
-        except (urllib3.exceptions.HTTPError, ValueError):
-            raise InputError(f"{parts.scheme}_proxy: unsupported proxy; expected http://HOST:PORT") from None
-        _thread.key = key
-    pool: PoolManager = _thread.pool
-    return pool
+    return parts.scheme, None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-def _convert(error: Exception, url: str) -> Exception:
-    """Return our error for one of urllib3: transient, unless the address or the certificate is invalid."""
+@functools.cache
+def _pool(scheme: str, proxy: str | None, process: int) -> "PoolManager":
+    """Return the open connections of a process: a forked child must not use its parent's."""
     import urllib3
 
-    if isinstance(error, urllib3.exceptions.LocationValueError | urllib3.exceptions.URLSchemeUnknown | UnicodeError):
-        return _invalid_url(url)
-    cause: BaseException | None = error
-    for _ in range(10):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return CorpusError(
-                f"{display_url(url)}: the server's certificate cannot be trusted ({cause.verify_message}); set "
+    if proxy is None:
+        return urllib3.PoolManager(maxsize=_IDLE_CONNECTIONS)
+    try:
+        login = urllib3.util.parse_url(proxy).auth
+        headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=_IDLE_CONNECTIONS)
+    except (urllib3.exceptions.HTTPError, ValueError):
+        raise InputError(f"{scheme}_proxy: unsupported proxy; expected http://HOST:PORT") from None
+
+
+@contextmanager
+def _own_errors(url: str) -> Iterator[None]:
+    """Raise our errors for those of urllib3: transient, unless the address or the certificate is invalid."""
+    import urllib3
+
+    try:
+        yield
+    except (urllib3.exceptions.LocationValueError, UnicodeError):
+        raise _invalid_url(url) from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if untrusted := _certificate_error(error):
+            raise CorpusError(
+                f"{display_url(url)}: the server's certificate cannot be trusted ({untrusted.verify_message}); set "
                 "SSL_CERT_FILE to a file with its authority"
-            )
-        if isinstance(cause, urllib3.exceptions.IncompleteRead) and isinstance(cause.partial, int) and cause.expected:
-            total = cause.partial + cause.expected
-            return TransientError(f"connection closed after {cause.partial} of {total} bytes")
-        # urllib3 wraps the cause, or passes it as an argument.
-        wrapped = (
-            next((argument for argument in cause.args if isinstance(argument, BaseException)), None) if cause else None
-        )
-        cause = cause and (cause.__cause__ or cause.__context__ or wrapped)
-    return TransientError(error_line(error))
+            ) from None
+        raise TransientError(error_line(error)) from None
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _invalid_url(url: str) -> InputError:

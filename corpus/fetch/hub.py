@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import Access
-from corpus.fetch.base_store import AbsentError, FileInfo, Response, display_url, error_line
+from corpus.fetch.base_store import AbsentError, FileInfo, display_url, error_line
 from corpus.fetch.http import HttpStore
 from corpus.fetch.politeness import TransientError
+from corpus.fetch.response import Response
 
 _FILE = re.compile(
     r"hf://(?P<kind>datasets/|spaces/|(?!datasets/|spaces/))(?P<name>[^/@]+/[^/@]+)(?:@(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?/(?P<path>.+)"
@@ -53,10 +54,9 @@ class HubStore(HttpStore):
         info = self.query(url, lambda: self._system.info(url))
         if info["type"] != "file":
             raise InputError(f"{display_url(url)}: a folder; name its files, with a pattern such as **/*.parquet")
-        lfs = info.get("lfs")
-        if lfs is None:
-            return super().describe(url)
-        return FileInfo(url, int(info["size"]), f"sha256:{lfs['sha256']}")
+        if lfs := info.get("lfs"):
+            return FileInfo(url, int(info["size"]), f"sha256:{lfs['sha256']}")
+        return super().describe(url)
 
     def expand(self, pattern: str) -> list[str]:
         """See Store.expand."""
@@ -81,7 +81,7 @@ class HubStore(HttpStore):
             raise InputError(message) from None
         response = getattr(error, "response", None)
         if response is not None:
-            return Response(url, response.status_code, response.headers, error_line(error).encode())
+            return Response.of_error(url, response.status_code, response.headers, error_line(error))
         if type(error).__name__ == "OfflineModeIsEnabled":
             raise CorpusError(message) from None
         if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):

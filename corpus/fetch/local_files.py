@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import InputError
-from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Response, Store
+from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Store
+from corpus.fetch.response import Response
 
 
 def local_path(address: str) -> Path | None:
@@ -46,7 +46,7 @@ class LocalStore(Store):
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Iterator[Response]:
-        """See Store.get."""
+        """See Store.get. The headers are those that a web server would send for the file."""
         try:
             file = _path(url).open("rb")
         except FileNotFoundError:
@@ -54,36 +54,23 @@ class LocalStore(Store):
         except OSError as error:
             raise InputError(f"{url}: cannot be read ({error.strerror})") from None
         with file:
-            yield LocalResponse(url, file, headers.get("Range", ""))
+            status = os.fstat(file.fileno())
+            size = status.st_size
+            requested = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("Range", ""))
+            start, end = (int(requested[1]), min(int(requested[2]) + 1, size)) if requested else (0, size)
+            if requested and start >= end:
+                raise ChangedError(f"{url}: has no bytes from {start} on")
+            file.seek(start)
 
+            def read(count: int) -> bytes:
+                data = file.read(min(count, end - file.tell()))
+                if os.fstat(file.fileno()).st_mtime_ns != status.st_mtime_ns:
+                    raise ChangedError(f"{url}: changed while it was read")
+                return data
 
-class LocalResponse(Response):
-    """Response with the headers that a web server would send for the file."""
-
-    def __init__(self, url: str, file: BinaryIO, requested: str) -> None:
-        self._file = file
-        self._modified_ns, size = self._modified(), os.fstat(file.fileno()).st_size
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", requested)
-        start, end = (int(match[1]), min(int(match[2]) + 1, size)) if match else (0, size)
-        if match and start >= end:
-            raise ChangedError(f"{url}: has no bytes from {start} on")
-        headers = {"content-length": str(end - start), "etag": f'"{self._modified_ns}"'}
-        if match:
-            headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
-        super().__init__(url, 206 if match else 200, headers)
-        file.seek(start)
-        self._remaining = end - start
-
-    def read(self, count: int) -> bytes:
-        """See Response.read."""
-        data = self._file.read(min(count, self._remaining))
-        self._remaining -= len(data)
-        if self._modified() != self._modified_ns:
-            raise ChangedError(f"{self.url}: changed while it was read")
-        return data
-
-    def _modified(self) -> int:
-        return os.fstat(self._file.fileno()).st_mtime_ns
+            sent = {"content-length": str(end - start), "etag": f'"{status.st_mtime_ns}"'}
+            sent["content-range"] = f"bytes {start}-{end - 1}/{size}"
+            yield Response(url, 206 if requested else 200, sent, read)
 
 
 def _path(url: str) -> Path:

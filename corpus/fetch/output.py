@@ -114,7 +114,9 @@ class BucketOutput(FolderOutput):
             if _is_pushed(name) and path.is_file() and name not in remote:
                 path.unlink(missing_ok=True)
         # Download files that differ. A file is hashed only if it changed since the last comparison.
-        compared = self._compared()
+        compared: dict[str, Json] = {}
+        with contextlib.suppress(CorpusError):  # never compared
+            compared = read_json(self.folder / COMPARED)
         for name, (size, etag) in remote.items():
             path = self.folder / name
             if compared.get(name) != _state(path, etag) and not _has_content(path, size, etag):
@@ -156,12 +158,6 @@ class BucketOutput(FolderOutput):
         finally:
             partial.unlink(missing_ok=True)
         return True
-
-    def _compared(self) -> dict[str, Json]:
-        try:
-            return read_json(self.folder / COMPARED)
-        except CorpusError:  # never compared
-            return {}
 
     def _list(self, folder: Path) -> dict[str, tuple[int, str]]:
         """Size and ETag of the objects below a folder, by their names relative to it."""

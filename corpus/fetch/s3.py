@@ -1,19 +1,20 @@
 """s3://BUCKET/KEY addresses, and the S3 client that outputs use as well."""
 
 import functools
+import io
 import os
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from corpus.errors import CorpusError, InputError
-from corpus.fetch import politeness, response_headers
+from corpus.fetch import politeness
 from corpus.fetch.access import S3
-from corpus.fetch.base_store import AbsentError, FileInfo, NetworkStore, Response, display_url, error_line
+from corpus.fetch.base_store import AbsentError, FileInfo, NetworkStore, display_url, error_line
 from corpus.fetch.http import CONNECT_S, agent
-from corpus.fetch.politeness import StallTimer, TransientError
+from corpus.fetch.politeness import TransientError
+from corpus.fetch.response import Response
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -44,24 +45,22 @@ class S3Store(NetworkStore):
             if "If-Range" in headers:
                 arguments["IfMatch"] = condition  # a changed object is refused with status 412
         system, operation = self._client(), "get_object" if method == "GET" else "head_object"
-        response: Response
         try:
-            response = S3Response(url, system, system.call_s3(operation, **arguments))
+            answer = system.call_s3(operation, **arguments)
         except Exception as error:
-            response = self.error_response(error, url)
-        try:
-            yield response
-        finally:
-            if isinstance(response, S3Response):
-                response.close()
+            yield self.error_response(error, url)
+            return
+        metadata = answer["ResponseMetadata"]
+        with closing(answer.get("Body", io.BytesIO())) as stream:  # HEAD has no body
+            body = functools.partial(_read_stream, system, stream)
+            yield Response(url, metadata["HTTPStatusCode"], metadata["HTTPHeaders"], body)
 
     def describe(self, url: str) -> FileInfo:
         """See Store.describe."""
-        with self.request("HEAD", url) as response:
-            size = response_headers.length(response.headers)
-            if size is None:
+        with self.get(url, method="HEAD") as response:
+            if response.length is None:
                 raise CorpusError(f"{display_url(url)}: the server does not state the object's size; use a mirror")
-            return FileInfo(url, size, response_headers.version(response.headers))
+            return FileInfo(url, response.length, response.version)
 
     def expand(self, pattern: str) -> list[str]:
         """See Store.expand."""
@@ -76,32 +75,14 @@ class S3Store(NetworkStore):
         return client(self.access.s3, self.access.contact, retries=False)  # retries are ours
 
 
-class S3Response(Response):
-    """Response of S3; HEAD has no stream."""
+def _read_stream(system: "S3FileSystem", stream: Any, count: int) -> bytes:
+    from fsspec.asyn import sync
 
-    def __init__(self, url: str, system: "S3FileSystem", answer: dict[str, Any]) -> None:
-        metadata = answer["ResponseMetadata"]
-        super().__init__(url, metadata["HTTPStatusCode"], metadata["HTTPHeaders"])
-        self._system, self._stream, self._timer = system, answer.get("Body"), StallTimer()
-
-    def read(self, count: int) -> bytes:
-        """See Response.read."""
-        from fsspec.asyn import sync
-
-        if self._stream is None:
-            return b""
-        began = time.monotonic()
-        try:
-            block: bytes = sync(self._system.loop, self._stream.read, count)
-        except Exception as error:
-            raise TransientError(error_line(error)) from None
-        self._timer.add(time.monotonic() - began, len(block))
-        return block
-
-    def close(self) -> None:
-        """Return the connection, or close it if the body was not read to its end."""
-        if self._stream is not None:
-            self._stream.close()
+    try:
+        block: bytes = sync(system.loop, stream.read, count)
+    except Exception as error:
+        raise TransientError(error_line(error)) from None
+    return block
 
 
 def client(s3: S3, contact: str | None, *, retries: bool) -> "S3FileSystem":
@@ -137,15 +118,16 @@ def _connect(
 
 def convert_error(error: Exception, url: str) -> CorpusError:
     """Return our error for one of the S3 client: AbsentError, InputError, or CorpusError."""
+    name = display_url(url)
     if isinstance(error, FileNotFoundError):
-        return AbsentError(f"{display_url(url)}: not found")
+        return AbsentError(f"{name}: not found")
     try:
         response = _error_response(error, url)
     except InputError as converted:
         return converted
     except TransientError as failure:
-        return CorpusError(f"{display_url(url)}: {failure}")
-    return CorpusError(f"{display_url(url)}: HTTP {response.status}: {response.read(200).decode()}")
+        return CorpusError(f"{name}: {failure}")
+    return CorpusError(f"{name}: HTTP {response.status}: {response.read(200).decode()}")
 
 
 def _error_response(error: Exception, url: str) -> Response:
@@ -156,14 +138,15 @@ def _error_response(error: Exception, url: str) -> Response:
     if isinstance(cause, ClientError):
         metadata, detail = cause.response.get("ResponseMetadata", {}), cause.response.get("Error", {})
         message = f"{detail.get('Code', '')}: {detail.get('Message', '')}" if detail else ""
-        return Response(url, metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), message.encode())
+        return Response.of_error(url, metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), message)
+    name = display_url(url)
     if isinstance(error, NoCredentialsError):
         raise InputError(
-            f"{display_url(url)}: no keys to sign with; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "AWS_PROFILE, or use anonymous access with `s3: {sign: never}` in the profile"
+            f"{name}: no keys to sign with; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or use "
+            "anonymous access with `s3: {sign: never}` in the profile"
         ) from None
     if isinstance(error, BotoCoreError) and not isinstance(error, ConnectionError | HTTPClientError):
-        raise InputError(f"{display_url(url)}: invalid S3 request: {error_line(error)}") from None
+        raise InputError(f"{name}: invalid S3 request: {error_line(error)}") from None
     raise TransientError(error_line(error)) from None
 
 

@@ -63,6 +63,12 @@ class FileLock:
         with _guard:
             _taken.discard(self._path)
 
+    def __enter__(self) -> None:
+        """Hold a lock that was acquired."""
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
 
 @contextmanager
 def wait_for_lock(path: Path, advice: str) -> Iterator[None]:
@@ -74,10 +80,8 @@ def wait_for_lock(path: Path, advice: str) -> Iterator[None]:
     lock = FileLock(path, advice)
     while not lock.acquire():
         time.sleep(POLL_S)
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -94,7 +98,5 @@ def locked(folder: Path, holder: str, advice: str) -> Iterator[None]:
     lock = FileLock(folder / ".lock", advice)
     if not lock.acquire():
         raise CorpusError(f"{folder}: {holder} is at work here; wait for it, or {advice}")
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

@@ -20,7 +20,7 @@ from corpus.errors import CorpusError
 from corpus.fetch import politeness
 from corpus.fetch.access import Access
 from corpus.fetch.client import describe, fetch, remote_path
-from corpus.fetch.remote_path import FIRST_BYTES
+from corpus.fetch.ranges import FIRST_BYTES
 from corpus.sources.base import SourceSettings, catalog
 from tests.hostile_server import GOOD, HostileServer, Mode, hostile_server
 

@@ -14,7 +14,8 @@ from corpus.fetch import politeness, s3
 from corpus.fetch.access import S3, Access
 from corpus.fetch.base_store import AbsentError, FileInfo
 from corpus.fetch.client import describe, expand, fetch, read_ranges, read_small, remote_path
-from corpus.fetch.politeness import RefusedError, UnreachableError
+from corpus.fetch.politeness import RefusedError, TransientError, UnreachableError
+from corpus.fetch.response import Response
 from tests.hostile_server import Mode, hostile_server
 
 BODY = random.Random(7).randbytes(700_000)
@@ -191,20 +192,20 @@ def test_a_download_is_resumed_unless_the_object_changed(
 ) -> None:
     url, access = server.put("r", BODY), access_to(server, tmp_path)
     (remote,) = describe([url], access)
-    read, sizes = s3.S3Response.read, list[int]()
+    read, sizes = Response.read, list[int]()
 
-    def breaking(answer: s3.S3Response, size: int) -> bytes:
+    def breaking(response: Response, size: int) -> bytes:
         if len(sizes) == 1:
             sizes.append(0)
-            raise s3.TransientError("reset")
-        block = read(answer, 200_000)
+            raise TransientError("reset")
+        block = read(response, 200_000)
         sizes.append(len(block))
         return block
 
-    monkeypatch.setattr(s3.S3Response, "read", breaking)
+    monkeypatch.setattr(Response, "read", breaking)
     assert fetch(remote, access, lambda _: None).read_bytes() == BODY
     assert [each["range"] for each in server.asked if each["method"] == "GET"] == ["", f"bytes={sizes[0]}-"]
-    monkeypatch.setattr(s3.S3Response, "read", read)
+    monkeypatch.setattr(Response, "read", read)
     changed = describe([server.put("changes", BODY)], access)[0]
     server.put("changes", BODY[::-1])
     with pytest.raises(CorpusError, match="changed since the plan was made"):
