@@ -20,7 +20,7 @@ from corpus.store.finished_build import (
     BuiltJob,
     File,
     JobFile,
-    ProductRow,
+    Product,
     TaskFile,
     read_file,
     task_path,
@@ -39,7 +39,7 @@ class CheckedFiles:
 
     folder: Path
     jobs: list[BuiltJob] = field(default_factory=list)  # those whose manifests are intact
-    products: dict[Path, ProductRow] = field(default_factory=dict)
+    products: dict[Path, Product] = field(default_factory=dict)
     manifest: Manifest | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -188,7 +188,7 @@ def _products(files: CheckedFiles) -> list[str]:
             return [f"{files.name(path)}: {problem}" for path, problem in problems if problem]
 
 
-def _product(path: Path, row: ProductRow, advance: Callable[[int], None] | None = None) -> str | None:
+def _product(path: Path, row: Product, advance: Callable[[int], None] | None = None) -> str | None:
     """Return the problem of a product, if there is one; `advance` is called with the size of each block."""
     try:
         if not path.is_file():

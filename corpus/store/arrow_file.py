@@ -1,30 +1,22 @@
 """Memory-mapped Arrow IPC files, checked so that a damaged one raises an error and never crashes the process."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 
 from corpus.errors import CorpusError
 
 
-@dataclass(frozen=True, slots=True)
 class ArrowFile:
     """An open file; it stays mapped as long as this object or a view of a batch exists."""
 
-    path: Path
-    what: str  # in messages: "token shard"
-    reader: pa.RecordBatchFileReader
-    _mapped: pa.Buffer
-
-    @classmethod
-    def open(cls, path: Path, what: str) -> Self:
-        """Map a file. Raises CorpusError if it is missing or not an Arrow IPC file."""
+    def __init__(self, path: Path, what: str) -> None:
+        """Map a file; messages call it `what`. Raises CorpusError if it is missing or not an Arrow IPC file."""
+        self.path, self.what = path, what
         try:
             with pa.memory_map(str(path)) as mapped:
-                buffer = mapped.read_buffer(mapped.size())
-            return cls(path, what, pa.ipc.open_file(buffer), buffer)
+                self._mapped = mapped.read_buffer(mapped.size())
+            self.reader = pa.ipc.open_file(self._mapped)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CorpusError(f"{path}: cannot be read as a {what}: {on_one_line(error)}") from None
 
@@ -54,9 +46,7 @@ class ArrowFile:
         if nulls:
             raise CorpusError(f"{self.path}: {nulls} nulls; a {self.what} holds none")
         start, end = self._mapped.address, self._mapped.address + self._mapped.size
-        buffers = [
-            buffer for column in batch.columns for buffer in column.buffers() if buffer is not None and buffer.size
-        ]
+        buffers = [buffer for column in batch.columns for buffer in column.buffers() if buffer and buffer.size]
         if any(buffer.address < start or buffer.address + buffer.size > end for buffer in buffers):
             raise CorpusError(f"{self.path}: compressed; a {self.what} must be uncompressed to be memory-mapped")
         return batch

@@ -1,6 +1,6 @@
 """manifest.json: the contents of a corpus, for the trainer and other readers; nothing about the build's run.
 
-Format: docs/formats.md. Only pydantic is imported, so that the trainer and `--help` start fast.
+Format: docs/formats.md. No library but pydantic and PyYAML is imported, so that the trainer and `--help` start fast.
 """
 
 import json
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from corpus.errors import InputError
+from corpus.settings import Strict
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
 MAX_FILE_BYTES = 1_000_000_000
-QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 
 
 def _inside(file: str) -> str:
@@ -32,18 +32,14 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Split = Literal["train", "holdout"]
 
 
-class _ManifestModel(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Eos(_ManifestModel):
+class Eos(Strict):
     """The token that ends each document."""
 
     token: str
     id: Count
 
 
-class TokenizerEntry(_ManifestModel):
+class TokenizerEntry(Strict):
     """The tokenizer that all shards were made with."""
 
     file: RelativePath
@@ -53,7 +49,7 @@ class TokenizerEntry(_ManifestModel):
     dtype: Literal["uint16", "uint32"]
 
 
-class Totals(_ManifestModel):
+class Totals(Strict):
     """Counts over documents; `bytes` are those of their UTF-8 text."""
 
     documents: Count
@@ -61,7 +57,7 @@ class Totals(_ManifestModel):
     bytes: Count
 
 
-class Quantiles(_ManifestModel):
+class Quantiles(Strict):
     """Lengths of documents in tokens, by nearest rank; all 0 where there is no document."""
 
     p0: Count
@@ -84,7 +80,7 @@ class ShardEntry(Totals):
     languages: dict[str, Count]  # documents by language code
 
 
-class SourceEntry(_ManifestModel):
+class SourceEntry(Strict):
     """Contents from one source. Shares are of training tokens."""
 
     name: str
@@ -106,7 +102,7 @@ class SourceEntry(_ManifestModel):
         return self
 
 
-class Manifest(_ManifestModel):
+class Manifest(Strict):
     """The whole corpus. Sources are sorted by name."""
 
     format_version: Literal[1] = 1
@@ -146,18 +142,14 @@ class _Version(BaseModel):
 
 def total(parts: Sequence[Totals]) -> Totals:
     """Return the sum of several totals or shards."""
-    return Totals(
-        documents=sum(part.documents for part in parts),
-        tokens=sum(part.tokens for part in parts),
-        bytes=sum(part.bytes for part in parts),
-    )
+    return Totals(**{name: sum(getattr(part, name) for part in parts) for name in Totals.model_fields})
 
 
 def length_quantiles(lengths: Sequence[int]) -> Quantiles:
     """Return nearest-rank quantiles: p is the smallest length that at least p % of the documents do not exceed."""
-    ordered = sorted(lengths)
-    ranks = {p: max(0, -(-p * len(ordered) // 100) - 1) for p in QUANTILES}
-    return Quantiles(**{f"p{p}": ordered[rank] if ordered else 0 for p, rank in ranks.items()})
+    ordered = sorted(lengths) or [0]
+    ranks = {name: -(-int(name[1:]) * len(ordered) // 100) - 1 for name in Quantiles.model_fields}
+    return Quantiles(**{name: ordered[max(0, rank)] for name, rank in ranks.items()})
 
 
 def locate(path: Path) -> Path:

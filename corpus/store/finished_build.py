@@ -1,19 +1,20 @@
 """A build as its own files describe it: build.json names the jobs, job.json a job, tasks/NNNNN.json a task's products.
 
-Format: docs/formats.md. Only pydantic is imported.
+Format: docs/formats.md.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Annotated, Literal, NamedTuple, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from corpus.errors import CorpusError, InputError
-from corpus.settings import Json
-from corpus.store import content_identity
+from corpus.settings import Json, Strict
 from corpus.store.corpus_manifest import Count, Hex
+from corpus.store.ledger import LedgerEntry
+from corpus.store.products import content_identity
 
 
 def _plain_path(name: str) -> str:
@@ -28,42 +29,27 @@ PlainPath = Annotated[str, AfterValidator(_plain_path)]
 JobFolder = Annotated[str, Field(pattern=r"^jobs/[a-z0-9_.]+-[0-9a-f]{12}$")]
 
 
-class _BuildModel(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _VersionedFile(_BuildModel):
-    format_version: Literal[1]
-
-
-class ProductRow(_BuildModel):
-    """A finished file; its name is relative to the job's folder. See corpus.store.products.Product."""
+class Product(NamedTuple):
+    """A finished file, named relative to its job's folder."""
 
     name: PlainPath
     bytes: Count
     sha256: Hex
-    table: str
-    source: str
+    table: str  # the table of its stage that it belongs to
+    source: str  # the source that it is about, where one job writes files for several
 
 
-class LedgerRow(_BuildModel):
-    """An entry of a ledger; see corpus.store.ledger.LedgerEntry."""
-
-    source: str
-    outcome: Literal["kept", "dropped", "skipped", "merged", "failed"]
-    reason: str
-    records: int
-    input_bytes: int
-    text_bytes: int
+class _VersionedFile(Strict):
+    format_version: Literal[1]
 
 
 class _LedgerFile(_VersionedFile):
-    ledger: tuple[LedgerRow, ...]
+    ledger: tuple[LedgerEntry, ...]
 
     @property
     def ledger_json(self) -> list[Json]:
         """The entries as `Ledger.of` takes them."""
-        return [row.model_dump() for row in self.ledger]
+        return [dict(entry._asdict()) for entry in self.ledger]
 
 
 class TaskFile(_LedgerFile):
@@ -71,11 +57,11 @@ class TaskFile(_LedgerFile):
 
     job: Hex
     task: Count
-    products: tuple[ProductRow, ...]
+    products: tuple[Product, ...]
     facts: dict[str, JsonValue]
 
 
-class Description(_BuildModel):
+class Description(Strict):
     """The value that a job's fingerprint is the hash of."""
 
     kind: str
@@ -145,7 +131,7 @@ class BuiltJob:
         if files is None:
             return self.file.fingerprint
         reader = self.setting("reader")
-        return content_identity.identity(reader if isinstance(reader, str) else None, files)
+        return content_identity(reader if isinstance(reader, str) else None, files)
 
     def setting(self, *keys: str) -> JsonValue:
         """Return a value inside its settings; None if there is none."""

@@ -3,10 +3,11 @@
 `read = kept + dropped(rule) + skipped(reason) + merged(into) + failed(reason)`, for each task, job and source.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import Field
 
 from corpus.document import OUTCOMES
 from corpus.settings import Json
@@ -16,7 +17,7 @@ class LedgerEntry(NamedTuple):
     """Records of one source with the same outcome and reason (`kept` has the reason "", or the name of a split)."""
 
     source: str
-    outcome: str
+    outcome: Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")]
     reason: str
     records: int
     input_bytes: int  # of the input file
@@ -27,25 +28,21 @@ class LedgerEntry(NamedTuple):
 class Ledger:
     """Counts by source, outcome and reason. Its JSON is sorted, so it does not depend on the order of counting."""
 
-    _records: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _input: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _text: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _counts: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)  # in the order of LedgerEntry
 
     def add(
         self, source: str, outcome: str, reason: str, *, records: int = 1, input_bytes: int = 0, text_bytes: int = 0
     ) -> None:
         """Add `records` to an outcome."""
         assert outcome in OUTCOMES, outcome
-        key = (source, outcome, reason)
-        self._records[key] += records
-        self._input[key] += input_bytes
-        self._text[key] += text_bytes
+        counts = self._counts.setdefault((source, outcome, reason), [0, 0, 0])
+        counts[0] += records
+        counts[1] += input_bytes
+        counts[2] += text_bytes
 
     def entries(self) -> list[LedgerEntry]:
         """Return all entries, sorted by source, outcome and reason."""
-        return [
-            LedgerEntry(*key, self._records[key], self._input[key], self._text[key]) for key in sorted(self._records)
-        ]
+        return [LedgerEntry(*key, *counts) for key, counts in sorted(self._counts.items())]
 
     def total(self, field_name: str, source: str | None = None, outcome: str | None = None) -> int:
         """Return the sum of one column over the entries of a source and an outcome (None: all)."""
@@ -66,13 +63,5 @@ class Ledger:
         for part in parts:
             for row in part:
                 assert isinstance(row, dict)
-                entry = LedgerEntry(**row)  # type: ignore[arg-type]
-                ledger.add(
-                    entry.source,
-                    entry.outcome,
-                    entry.reason,
-                    records=entry.records,
-                    input_bytes=entry.input_bytes,
-                    text_bytes=entry.text_bytes,
-                )
+                ledger.add(**row)  # type: ignore[arg-type]
         return ledger

@@ -1,30 +1,28 @@
-"""Writes files atomically: temporary name, fsync, rename, fsync of the folder."""
+"""Products of tasks: written atomically (temporary name, fsync, rename, fsync of the folder), and hashed."""
 
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from corpus.errors import CorpusError
 from corpus.settings import Json
 
-
-class Product(NamedTuple):
-    """A finished file, named relative to its job's folder."""
-
-    name: str
-    bytes: int
-    sha256: str
-    table: str = ""  # the table of its stage that it belongs to
-    source: str = ""  # the source that it is about, where one job writes files for several
+# Fields that identify a file's content; `version` is that of a file read in place.
+IDENTITY_FIELDS = ("name", "size", "sha256", "first_part", "cuts", "version", "role")
 
 
 def canonical(value: Json) -> str:
     """Return JSON whose bytes depend on the value alone."""
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def content_identity(reader: str | None, files: Iterable[Mapping[str, Json]]) -> str:
+    """Return a hash of the files that a fetch job recorded, as read by this reader: not of where they lie."""
+    known: list[Json] = [{key: file[key] for key in IDENTITY_FIELDS if key in file} for file in files]
+    return hashlib.sha256(canonical({"reader": reader, "files": known}).encode()).hexdigest()
 
 
 def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
@@ -38,22 +36,22 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> st
     return digest.hexdigest()
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make renames into `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames into `folder` durable."""
+    _fsync(folder, os.O_RDONLY)
 
 
 def publish(temporary: Path, final: Path) -> None:
     """Rename a written file to its final name durably: its bytes reach the disk before its name does."""
-    descriptor = os.open(temporary, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _fsync(temporary, os.O_RDWR)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(final)
     fsync_folder(final.parent)

@@ -34,13 +34,16 @@ VERDICT_COLUMNS = (
     ("rule", pa.string()),  # the rule that the drop is credited to, null if kept
     ("failed_rules", pa.list_(pa.string())),  # every rule that failed, in recipe order
 )
-RECORD_COLUMNS = (
-    ("file", pa.dictionary(pa.int32(), pa.string())),
-    ("start", pa.int64()),
-    ("end", pa.int64()),
-    ("outcome", pa.dictionary(pa.int8(), pa.string())),
-    ("reason", pa.dictionary(pa.int16(), pa.string())),
-    ("id", pa.string()),  # null where no document was made
+RECORD_SCHEMA = pa.schema(  # of the record ledger: a row for every span of every input file
+    [
+        ("file", pa.dictionary(pa.int32(), pa.string())),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("outcome", pa.dictionary(pa.int8(), pa.string())),
+        ("reason", pa.dictionary(pa.int16(), pa.string())),
+        ("id", pa.string()),  # null where no document was made
+    ],
+    metadata={"format_version": str(FORMAT_VERSION), "kind": "records"},
 )
 
 
@@ -82,32 +85,13 @@ class TableWriter:
         self._writer.write_table(pa.table(dict(zip(self._schema.names, columns, strict=True)), schema=self._schema))
         self._rows, self._characters = [], 0
 
-    def close(self) -> None:
-        """Write the remaining rows and the footer. No row group is ever empty, because some readers fail on one."""
-        if self._rows:
-            self._flush()
-        self._writer.close()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._writer.close()
-
-
-class RecordWriter(TableWriter):
-    """Writes the record ledger: a row for every span of every input file."""
-
-    def __init__(self, path: Path) -> None:
-        metadata = {"format_version": str(FORMAT_VERSION), "kind": "records"}
-        super().__init__(path, pa.schema(list(RECORD_COLUMNS), metadata=metadata))
-
-    def add(self, file: str, start: int, end: int, outcome: str, reason: str, identity: str | None) -> None:
-        """Add the outcome of bytes [start, end) of a file."""
-        self.write(RecordRow(file, start, end, outcome, reason, identity))
+        if kind is None and self._rows:  # no row group is ever empty, because some readers fail on one
+            self._flush()
+        self._writer.close()
 
 
 class DocumentWriter(TableWriter):
@@ -117,8 +101,10 @@ class DocumentWriter(TableWriter):
         super().__init__(path, document_schema(signals, VERDICT_COLUMNS))
         self._signals = tuple(signals)
 
-    def add(self, document: Document, failed_rules: Sequence[str] = (), *, keep_text: bool = True) -> None:
-        """Add a document; a signal that was not measured is null."""
+    def add(
+        self, document: Document, text_bytes: int, failed_rules: Sequence[str] = (), *, keep_text: bool = True
+    ) -> None:
+        """Add a document whose text has so many bytes as UTF-8; a signal that was not measured is null."""
         signals = document.signals
         row = (
             document.id,
@@ -130,7 +116,7 @@ class DocumentWriter(TableWriter):
             document.license,
             document.source,
             *document.origin,
-            len(document.text.encode()),
+            text_bytes,
             failed_rules[0] if failed_rules else None,
             list(failed_rules),
             *(signals.get(name) for name in self._signals),

@@ -3,7 +3,6 @@
 Legend: D documents, D1 = D + 1, N tokens of all documents, 16 bytes of an id. Format: docs/formats.md.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from corpus.errors import CorpusError
 from corpus.store.arrow_file import ArrowFile, on_one_line
 from corpus.store.corpus_manifest import ShardEntry, Split, length_quantiles
+from corpus.store.products import sha256_file
 
 FORMAT_VERSION = "1"
 MAX_SHARD_BYTES = 512_000_000  # of its one record batch
@@ -96,8 +96,6 @@ def shard_entry(path: Path, file: str, shard: TokenShard, languages: Mapping[str
 
     `path` is where the shard was written, `file` its name in the manifest, `languages` counts documents by code.
     """
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return ShardEntry(
         file=file,
         split=shard.header.split,
@@ -105,7 +103,7 @@ def shard_entry(path: Path, file: str, shard: TokenShard, languages: Mapping[str
         tokens=len(shard.tokens_N),
         bytes=int(shard.bytes_D.sum()),
         file_bytes=path.stat().st_size,
-        sha256=sha256,
+        sha256=sha256_file(path),
         length_quantiles=length_quantiles(np.diff(shard.offsets_D1).tolist()),
         languages=dict(languages),
     )
@@ -123,7 +121,7 @@ def open_token_shard(path: Path) -> TokenShard:
 
     Raises CorpusError if the file is missing, damaged, of another format version, or not exactly a token shard.
     """
-    file = ArrowFile.open(path, "token shard")
+    file = ArrowFile(path, "token shard")
     file.refuse_other_versions(FORMAT_VERSION)
     if not any(file.reader.schema.equals(schema(np.dtype(dtype))) for dtype in (np.uint16, np.uint32)):
         raise CorpusError(f"{path}: its columns are not those of a token shard: {on_one_line(file.reader.schema)}")

@@ -145,7 +145,7 @@ class TokenRun:
     def __init__(self, path: Path) -> None:
         """Raises CorpusError if the file is missing, damaged, of another format version, or not a token run."""
         self.path = path
-        self._file = ArrowFile.open(path, "token run")
+        self._file = ArrowFile(path, "token run")
         self._file.refuse_other_versions(FORMAT_VERSION)
         stored = self._file.metadata
         try:

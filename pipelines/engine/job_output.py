@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from corpus.fetch.output import open_output
 from corpus.settings import Json
+from corpus.store.finished_build import Product
 from corpus.store.ledger import Ledger
-from corpus.store.products import Product, read_json
+from corpus.store.products import read_json
 
 JOB_MANIFEST = "job.json"
 Facts = TypeVar("Facts", bound=BaseModel)

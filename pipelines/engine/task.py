@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from corpus.fetch.output import open_output
 from corpus.settings import Json
+from corpus.store.finished_build import Product
 from corpus.store.ledger import Ledger
-from corpus.store.products import Product, canonical, publish, sha256_file
+from corpus.store.products import canonical, publish, sha256_file
 from pipelines.engine.job_output import JobIdentity, JobOutput, Table, task_manifest
 
 FORMAT_VERSION = 1

@@ -36,7 +36,7 @@ from pipelines.stages.fetch import MODELS, FetchStage, InputFile
 
 if TYPE_CHECKING:
     from corpus.quality.language import LanguageModel
-    from corpus.store.text_shards import DocumentWriter, RecordWriter
+    from corpus.store.text_shards import DocumentWriter, TableWriter
 
 SAMPLE_SHARE = 0.01  # of dropped documents, the share whose text is stored with `keep_dropped: sample`
 NOT_IN_FINGERPRINT = {"share", "priority", "holdout", "max_failed"}  # settings that this stage does not use
@@ -120,7 +120,7 @@ class CleanStage(DocumentStage):
 
     def work(self, task: Task) -> None:
         from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
-        from corpus.store.text_shards import DocumentWriter, RecordWriter
+        from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, TableWriter
 
         fetch = self.input(FetchStage, self.source_name)
         files = fetch.files(task.input(fetch))
@@ -128,7 +128,7 @@ class CleanStage(DocumentStage):
         with (
             DocumentWriter(task.new_table(self.kept), signals) as kept,
             DocumentWriter(task.new_table(self.dropped), signals) as dropped,
-            RecordWriter(task.new_table(self.records)) as records,
+            TableWriter(task.new_table(self.records), RECORD_SCHEMA) as records,
         ):
             model, chain = self._language_model(task), Chain(self.source.steps) if self.source.steps else None
             cleaner = _Cleaner(self, self._source_with_lists(task), task, model, chain, kept, dropped, records)
@@ -209,7 +209,7 @@ class _Cleaner:
     chain: Chain | None  # the datatrove steps, if there are any
     kept: "DocumentWriter"
     dropped: "DocumentWriter"
-    records: "RecordWriter"
+    records: "TableWriter"
 
     def read(self, file: InputFile, start: int, end: int) -> ReadRange:
         """Read the records that begin in bytes [start, end); return the range that they cover."""
@@ -244,7 +244,7 @@ class _Cleaner:
         outcome, reason, identity, text_bytes = self._outcome(file, span)
         size = span.end - span.start
         self.task.ledger.add(self.job.source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
-        self.records.add(file.name, span.start, span.end, outcome, reason, identity)
+        self.records.write((file.name, span.start, span.end, outcome, reason, identity))
 
     def _outcome(self, file: InputFile, span: Span) -> tuple[str, str, str | None, int]:
         """Return outcome, reason, document id and bytes of text."""
@@ -291,9 +291,9 @@ class _Cleaner:
                 failed_rules = self._failed_rules(measured)
         text_bytes = len(measured.text.encode())
         if not failed_rules:
-            self.kept.add(measured)
+            self.kept.add(measured, text_bytes)
             return "kept", "", measured.id, text_bytes
-        self.dropped.add(measured, failed_rules, keep_text=self._keeps_text(measured.id))
+        self.dropped.add(measured, text_bytes, failed_rules, keep_text=self._keeps_text(measured.id))
         return "dropped", failed_rules[0], measured.id, text_bytes
 
     def _measure(self, document: Document) -> Document:

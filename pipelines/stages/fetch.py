@@ -17,8 +17,7 @@ from corpus.formats import package_archive
 from corpus.quality import language
 from corpus.settings import Json, Strict
 from corpus.sources.base import SourceSettings, catalog
-from corpus.store import content_identity
-from corpus.store.products import sha256_file
+from corpus.store.products import content_identity, sha256_file
 from pipelines.engine.job import Job, versions
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task import Task
@@ -144,7 +143,7 @@ class FetchStage(Job):
     def content_hash(self, output: JobOutput) -> str:
         """Return the hash of the fetched files: names, contents and cuts, and not where they lie."""
         files = [file for facts in output.all_facts(FetchFacts) for file in facts.files]
-        return content_identity.identity(
+        return content_identity(
             self.source.reader if self.source else None,
             [file.model_dump(mode="json", exclude_unset=True) for file in files],
         )
