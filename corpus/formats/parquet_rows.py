@@ -16,11 +16,11 @@ BATCH_ROWS = 1024
 
 
 class ParquetRow(NamedTuple):
-    """One row: its values by column, or None if a string of it is not UTF-8."""
+    """One row: its values by column."""
 
     start: int
     end: int
-    values: Mapping[str, object] | None
+    values: Mapping[str, object]
 
 
 def is_parquet(path: Path) -> bool:
@@ -51,7 +51,8 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
     """Yield the rows of the groups that begin in [start, stop); both are values from `group_starts`.
 
     Missing columns are ignored; `a.b` names field `b` of struct `a`. Rows are counted as they are read:
-    the footer is not trusted. A group that cannot be read fails from its first lost row on.
+    the footer is not trusted. A row with a string that is not UTF-8 fails alone; a group that cannot be read fails
+    from its first lost row on.
     """
     import pyarrow
 
@@ -105,7 +106,9 @@ def _present(file: "ParquetFile", column: str) -> bool:
     return any(name == column or name.startswith(f"{column}.") for name in names)
 
 
-def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]) -> Iterator[ParquetRow]:
+def _group(
+    file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]
+) -> Iterator[ParquetRow | Failed]:
     metadata = file.metadata.row_group(group)
     count, done = metadata.num_rows, 0
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(metadata.total_byte_size, 1)))
@@ -114,11 +117,12 @@ def _group(file: "ParquetFile", group: int, first: int, end: int, columns: Seque
         for index in range(batch.num_rows):
             if done == count:
                 raise ValueError("more rows than the footer says")
+            row_start, row_end = (first + (end - first) * rank // count for rank in (done, done + 1))
             try:
                 values = {name: _value(column[index]) for name, column in zip(names, batch.columns, strict=True)}
+                yield ParquetRow(row_start, row_end, values)
             except UnicodeDecodeError:
-                values = None
-            yield ParquetRow(*_span(first, end, done, count), values)
+                yield Failed(row_start, row_end, "bad_utf8")
             done += 1
 
 
@@ -137,7 +141,3 @@ def _value(scalar: "Scalar") -> object:
         if isinstance(scalar, StructScalar):
             return {field.name: _value(scalar[index]) for index, field in enumerate(scalar.type)}
         return None
-
-
-def _span(first: int, end: int, row: int, count: int) -> tuple[int, int]:
-    return first + (end - first) * row // count, first + (end - first) * (row + 1) // count

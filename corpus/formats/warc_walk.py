@@ -10,14 +10,15 @@ Where nothing is damaged, only what stands between records is looked at, so that
 is never mistaken for records. Inside a damaged stretch the two cannot be distinguished.
 """
 
+import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from corpus.document import UnreadableError
+from corpus.document import Failed, Skipped, Span, UnreadableError
 from corpus.formats.lz4_frames import Lz4Frame
-from corpus.formats.warc_headers import ARC, HEADER_BYTES, WARC, RecordFields, RecordFormat
 from corpus.formats.warc_streams import (
     FileBytes,
     GzipMember,
@@ -29,49 +30,130 @@ from corpus.formats.warc_streams import (
     going_back_bytes,
 )
 
-Taken = TypeVar("Taken")
-Take = Callable[[RecordFields, RecordBody], Taken]
-
+_HEADER_BYTES = 1 << 16
+_SHORT_HEADER_BYTES = 1 << 12  # most headers are shorter, so this much is looked at first
 _NEWLINE_BYTES = 1 << 12  # more between two records is not padding
 _SEARCH_BYTES = 1 << 18
 _OPENING_BYTES = 64  # no opening that is searched for is longer
-_SHORT_HEADER_BYTES = 1 << 12  # most headers are shorter, so this much is looked at first
 _MEMBER_TYPES: tuple[type[WarcMember], ...] = (GzipMember, Lz4Frame)
+_PADDING = Skipped(0, 0, "padding")  # a member without a record
+
+RecordFields = Mapping[bytes, bytes]  # by lower-case name; of several, the first
+TakeRecord = Callable[[RecordFields, RecordBody], Span]  # the outcome of a record, its span still missing
+
+_VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_ARC_SCHEME = rb"(?:https?|ftp|dns|filedesc|gopher|whois|file|metadata):"  # none is the end of another
+_ARC_LINE = re.compile(_ARC_SCHEME + rb"[^\n]* [^ \n]* [0-9]{12,20} [^ \n]* [0-9]{1,18}\r?")
+_ARC_OPENING = re.compile(rb"(?:(?<=\n)|\A)" + _ARC_SCHEME)
 
 
-class RecordSpan(NamedTuple, Generic[Taken]):
-    """A record, or bytes that hold none, or (with `failure`) bytes that could not be read."""
+class RecordHeader(NamedTuple):
+    """A header's fields, its own length, and that of the content behind it."""
 
-    start: int
-    end: int
-    taken: Taken | None
-    failure: str | None = None
-    first: bool = False  # True if it begins a member, or a record of a plain file
+    fields: RecordFields
+    header_bytes: int
+    content_bytes: int
+
+
+class RecordFormat(NamedTuple):
+    """A format of records, each a header and as many bytes of content as it says."""
+
+    opening: re.Pattern[bytes]  # the begin of a candidate header, at most 64 bytes
+    member: re.Pattern[bytes]  # the begin of a compressed member that begins with a record, at most 64 bytes
+    ending: re.Pattern[bytes]  # the end of a header
+    parse: Callable[[bytes, int], RecordHeader | None]  # the header at an offset; None if there is none
+    may_follow: Callable[[bytes], bool]  # True if a content may end before these bytes: the next 64, or all there are
+    strange: str  # reason of the failure of a file that begins with no record
+
+
+def parse_warc_header(data: bytes, at: int = 0) -> RecordHeader | None:
+    """Parse the WARC header at `at`; None if there is none."""
+    version = _VERSION.match(data, at)
+    if version is None:
+        return None
+    # A header that was cut short runs into the next one: it must end before another version line.
+    another = _VERSION.search(data, version.end(), at + _HEADER_BYTES)
+    blank = _BLANK_LINE.search(data, version.end() - 1, another.start() if another else at + _HEADER_BYTES)
+    if blank is None:
+        return None
+    fields: dict[bytes, bytes] = {}
+    for line in data[version.end() : blank.start()].split(b"\n"):
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields.setdefault(name.strip().lower(), value.strip())
+    size = fields.get(b"content-length", b"")
+    if b"warc-type" not in fields or not size.isdigit() or len(size) > 18:
+        return None
+    return RecordHeader(fields, blank.end() - at, int(size))
+
+
+def parse_arc_header(data: bytes, at: int = 0) -> RecordHeader | None:
+    """Parse the ARC header at `at` into the fields of WARC, so that both formats are read alike; None if there is none.
+
+    It is one line of five fields. Source: Internet Archive, "Arc File Format", version 1.0 and 1.1.
+    """
+    end = data.find(b"\n", at, at + _HEADER_BYTES)
+    if end < 0 or _ARC_LINE.fullmatch(data, at, end) is None:
+        return None
+    from warcio.recordloader import ARC2WARCHeadersParser
+
+    parsed = ARC2WARCHeadersParser().parse(io.BytesIO(data[at : end + 1])).headers
+    fields = {name.lower().encode(): value.encode("utf-8", "replace") for name, value in parsed}
+    fields[b"warc-target-uri"] = fields.get(b"warc-target-uri", b"").replace(b" ", b"%20")
+    return RecordHeader(fields, end + 1 - at, int(fields[b"content-length"]))
+
+
+def _may_follow_in_warc(data: bytes) -> bool:
+    return data.startswith(b"\r\n\r\n") or b"WARC/".startswith(data[:16].lstrip(b"\r\n")[:5])
+
+
+def _may_follow_in_arc(data: bytes) -> bool:
+    return not data or data.startswith((b"\n", b"\r\n")) or _ARC_OPENING.match(data) is not None
+
+
+WARC = RecordFormat(
+    opening=_VERSION,
+    member=re.compile(rb"[\r\n]*WARC/\d\.\d"),
+    ending=_BLANK_LINE,
+    parse=parse_warc_header,
+    may_follow=_may_follow_in_warc,
+    strange="not_warc",
+)
+ARC = RecordFormat(
+    opening=_ARC_OPENING,
+    member=re.compile(rb"[\r\n]*" + _ARC_SCHEME),
+    ending=re.compile(rb"\n"),
+    parse=parse_arc_header,
+    may_follow=_may_follow_in_arc,
+    strange="bad_header",
+)
+
+
+class _Step(NamedTuple):
+    """The outcome of a stretch of the file, and its place in the walk."""
+
+    span: Span
+    damaged: bool  # True if these bytes could not be read, so that contiguous ones are one span
+    first: bool  # True if it begins a member, or a record of a plain file
     clean: bool = False  # True if it is sound, and no attempt that failed before it has looked at its bytes
 
 
-def walk(path: Path, start: int, end: int, take: Take[Taken]) -> Iterator[RecordSpan[Taken]]:
+def walk(path: Path, start: int, end: int, take: TakeRecord) -> Iterator[Span]:
     """Yield what begins in bytes [start, end), as contiguous spans; `start` is 0 or one of `cuts`.
 
-    `take` makes a value of a record as the walk passes it; the value is thrown away if the record proves unsound.
+    `take` gives the outcome of a record as the walk passes it; it is thrown away if the record proves unsound.
     """
     with path.open("rb") as handle:
-        failed: RecordSpan[Taken] | None = None
-        for span in _Walk(FileBytes(handle), take).spans(start):
-            if span.failure is not None and failed is not None:  # contiguous failures are one
-                failed = failed._replace(end=span.end)
-                continue
-            if failed is not None:
-                yield failed
-                failed = None
-            if span.first and span.start >= end:
-                return
-            if span.failure is not None:
-                failed = span
-            else:
+        for damaged, steps in groupby(_Walk(FileBytes(handle), take).steps(start), key=lambda step: step.damaged):
+            for step in steps:
+                if step.first and step.span.start >= end:
+                    return
+                span = step.span
+                if damaged:
+                    for last in steps:
+                        span = span._replace(end=last.span.end)
                 yield span
-        if failed is not None:
-            yield failed
 
 
 def cuts(path: Path, wanted: Sequence[int]) -> list[int]:
@@ -83,11 +165,12 @@ def cuts(path: Path, wanted: Sequence[int]) -> list[int]:
         file = FileBytes(handle)
         cut_of = {offset: 0 if offset <= 0 else file.size for offset in wanted}
         left = sorted(offset for offset in cut_of if 0 < offset < file.size)
-        records = _Walk(file, lambda fields, body: None)
-        for span in records.spans(0) if left else ():
-            if span.clean and span.start >= left[0] and records.begins_record(span.start):
-                while left and left[0] <= span.start:
-                    cut_of[left.pop(0)] = span.start
+        records = _Walk(file, lambda fields, body: _PADDING)
+        for step in records.steps(0) if left else ():
+            at = step.span.start
+            if step.clean and at >= left[0] and records.begins_record(at):
+                while left and left[0] <= at:
+                    cut_of[left.pop(0)] = at
                 if not left:
                     break
         return [cut_of[offset] for offset in wanted]
@@ -105,7 +188,7 @@ class _Container:
             return self._format.member.match(self._member_type.head(file, at) or b"") is not None
         data = bytes(file.at(at, _SHORT_HEADER_BYTES))
         if self._format.parse(data, 0) is None and not self._format.ending.search(data):
-            data = bytes(file.at(at, HEADER_BYTES))
+            data = bytes(file.at(at, _HEADER_BYTES))
         return self._format.parse(data, 0) is not None
 
     def begins(self, file: FileBytes, at: int) -> bool:
@@ -120,24 +203,24 @@ class _Container:
         return PlainStream(file, at)
 
 
-class _Walk(Generic[Taken]):
-    def __init__(self, file: FileBytes, take: Take[Taken]) -> None:
+class _Walk:
+    def __init__(self, file: FileBytes, take: TakeRecord) -> None:
         self._file, self._take = file, take
         self._format = _format_of(file)
         self._containers = [_Container(member_type, self._format) for member_type in (*_MEMBER_TYPES, None)]
-        self._container = next((each for each in self._candidates(0) if each.begins(file, 0)), None)
+        self._container = next((way for way in self._candidates(0) if way.begins(file, 0)), None)
         if self._container:  # else the file's first bytes are damaged
             self._containers = [self._container]
         self._next = 0
         # The tangle: the bytes that failed attempts have looked at. Cuts lie outside it.
         self._tangle_start = self._tangle_end = self._tangle_decompressed = 0
 
-    def spans(self, start: int) -> Iterator[RecordSpan[Taken]]:
-        """Yield contiguous spans up to the end of the file."""
+    def steps(self, start: int) -> Iterator[_Step]:
+        """Yield contiguous steps up to the end of the file."""
         if start or not self._container:
             self._next = self._locate(start)
         if self._next > start:
-            yield RecordSpan(start, self._next, None, self._format.strange, first=True)
+            yield _Step(Failed(start, self._next, self._format.strange), damaged=True, first=True)
         while self._next < self._file.size:
             yield from self._member(self._next)
 
@@ -149,7 +232,7 @@ class _Walk(Generic[Taken]):
         begin = self._file.at(at, _OPENING_BYTES)
         return [container for container in self._containers if re.match(container.pattern, begin)]
 
-    def _member(self, start: int) -> Iterator[RecordSpan[Taken]]:
+    def _member(self, start: int) -> Iterator[_Step]:
         """Yield the records of a member, or of the rest of a plain file; sets `_next`."""
         assert self._container is not None
         stream = self._container.open(self._file, start)
@@ -157,41 +240,43 @@ class _Walk(Generic[Taken]):
         clean = start >= self._tangle_end
         while more:
             # Read one record, and what pads it from the next.
-            taken = failure = None
+            span: Span = _PADDING
+            damaged = False
             try:
                 more = _skip_newlines(stream)
                 if more:  # else it is an empty member
                     stream.mark()
-                    taken = self._record(stream)
+                    span = self._record(stream)
                     more = _skip_newlines(stream)
             except UnreadableError as error:
-                failure = (stream.broken or error).reason
-                if begin == 0 and failure == "bad_header":
-                    failure = self._format.strange
-                more = failure != "bomb" and _find_header(stream, self._format)
+                reason = (stream.broken or error).reason
+                if begin == 0 and reason == "bad_header":
+                    reason = self._format.strange
+                span, damaged = Failed(0, 0, reason), True
+                more = reason != "bomb" and _find_header(stream, self._format)
                 if not more:
                     break
             # Either the record is sound, or reading resumes at another header of the same stream.
             end = stream.offset(stream.position) if more else stream.end
             assert end is not None
-            yield RecordSpan(begin, end, taken, failure, first, clean and first and not failure)
+            yield _Step(span._replace(start=begin, end=end), damaged, first, clean and first and not damaged)
             begin, first = end, stream.seekable
-        if failure:  # no header follows in this stream
+        if damaged:  # no header follows in this stream
             self._next = self._resume(start, begin, stream)
-            yield RecordSpan(begin, self._next, None, failure, first)
+            yield _Step(span._replace(start=begin, end=self._next), damaged, first)
         else:
             self._next = begin
 
-    def _record(self, stream: WarcStream) -> Taken:
+    def _record(self, stream: WarcStream) -> Span:
         """Take the record at the stream's position and step past its content. Raises UnreadableError."""
         # Parse its header, most often out of the first bytes alone.
         data = stream.peek(_SHORT_HEADER_BYTES)
         parse, opening, ending = self._format.parse, self._format.opening, self._format.ending
         header = parse(data, 0)
         if header is None and opening.match(data):
-            header = parse(data := stream.peek(HEADER_BYTES), 0)
+            header = parse(data := stream.peek(_HEADER_BYTES), 0)
         if header is None:
-            cut_short = len(data) < HEADER_BYTES and opening.match(data) and not ending.search(data)
+            cut_short = len(data) < _HEADER_BYTES and opening.match(data) and not ending.search(data)
             raise UnreadableError("truncated" if cut_short else "bad_header")
         stream.step(header.header_bytes)
         # Where going back is free, check first that something sound follows: else its content is not worth reading.
@@ -254,7 +339,7 @@ def _find_header(stream: WarcStream, record_format: RecordFormat) -> bool:
         data = stream.peek(_SEARCH_BYTES, strict=False)
         last = len(data) < _SEARCH_BYTES
         # A header near the end of these bytes may go on behind them, so it is left to the next round.
-        sure = len(data) if last else len(data) - HEADER_BYTES
+        sure = len(data) if last else len(data) - _HEADER_BYTES
         for match in record_format.opening.finditer(data, 0, sure):
             if record_format.parse(data, match.start()):
                 stream.step(match.start())

@@ -17,7 +17,7 @@ from corpus.formats.compressed import Decompressor
 
 _LOCAL = Struct("<4s22xHH")  # signature, lengths of name and extra field
 _ENTRY = Struct("<4sxB2xHH4xIIIHHH4xII")  # …, system, flags, method, CRC, sizes, three lengths, attributes, offset
-_END = Struct("<4s8xIIH")  # signature, the directory's size and offset, length of the comment
+_END = Struct("<4s8xII2x")  # signature, the directory's size and offset
 _LOCATOR = Struct("<4s4xQ4x")  # signature, offset of the end record of 64 bits
 _END64 = Struct("<4s36xQQ")  # signature, the directory's size and offset
 _SIGNATURES = (b"PK\3\4", b"PK\5\6")  # of a local header; of the end, where there is no member
@@ -52,21 +52,14 @@ def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWal
                 reached = min(end, directory.start)
                 if entry.name.endswith(b"/"):
                     continue
-                if not begin or end > directory.start:
-                    member: ArchiveMember | Skipped | Failed = Failed(0, 0, "bad_header")
-                else:
-                    member = _member(file, begin, entry, wanted, meter)
+                sound = begin and end <= directory.start
+                member = _member(file, begin, entry, wanted, meter) if sound else Failed(0, 0, "bad_header")
                 yield member._replace(start=span_end, end=reached)
                 span_end = reached
             if not complete:
                 raise UnreadableError("bad_directory")
         except UnreadableError as error:
             yield Failed(span_end, size, error.reason)
-
-
-class _ZipDirectory(NamedTuple):
-    start: int
-    end: int
 
 
 class _ZipEntry(NamedTuple):
@@ -81,35 +74,37 @@ class _ZipEntry(NamedTuple):
     length: int  # of the entry itself
 
 
-def _directory(file: BinaryIO, size: int) -> _ZipDirectory:
+def _read_at(file: BinaryIO, place: int, size: int) -> bytes:
+    file.seek(place)
+    return file.read(size)
+
+
+def _directory(file: BinaryIO, size: int) -> range:
     """Find the directory by the record at the end of the file, and its counterpart of 64 bits where there is one."""
     tail_start = max(0, size - _END.size - _MAX_COMMENT_BYTES)
-    file.seek(tail_start)
-    tail = file.read()
+    tail = _read_at(file, tail_start, size - tail_start)
     at = tail.rfind(_SIGNATURES[1], 0, len(tail) - _END.size + 4)
     if at < 0:
         raise UnreadableError("truncated")
-    _, length, offset, _ = _END.unpack_from(tail, at)
+    _, length, offset = _END.unpack_from(tail, at)
     end = tail_start + at
-    if 0xFFFFFFFF in (length, offset) and end >= _LOCATOR.size:
-        file.seek(end - _LOCATOR.size)
-        signature, place = _LOCATOR.unpack(file.read(_LOCATOR.size))
-        if signature == b"PK\6\7" and place <= end - _LOCATOR.size - _END64.size:
-            file.seek(place)
-            signature, length, offset = _END64.unpack(file.read(_END64.size))
+    locator = end - _LOCATOR.size
+    if 0xFFFFFFFF in (length, offset) and locator >= 0:
+        signature, place = _LOCATOR.unpack(_read_at(file, locator, _LOCATOR.size))
+        if signature == b"PK\6\7" and place <= locator - _END64.size:
+            signature, length, offset = _END64.unpack(_read_at(file, place, _END64.size))
             if signature != b"PK\6\6":
                 raise UnreadableError("bad_directory")
             end = place
-    start = end - length
-    if start != offset:
+    if end - length != offset:
         raise UnreadableError("bad_directory")
-    return _ZipDirectory(start, end)
+    return range(offset, end)
 
 
-def _places(file: BinaryIO, directory: _ZipDirectory, most: int) -> tuple[list[tuple[int, int]], bool]:
+def _places(file: BinaryIO, directory: range, most: int) -> tuple[list[tuple[int, int]], bool]:
     """Return the offsets of each member and its entry, in the members' order; and True if the directory is complete."""
     places, at = [], directory.start
-    while at < directory.end:
+    while at < directory.stop:
         try:
             entry = _entry(file, at)
         except UnreadableError:
@@ -118,12 +113,11 @@ def _places(file: BinaryIO, directory: _ZipDirectory, most: int) -> tuple[list[t
         at += entry.length
         if len(places) > most:
             raise UnreadableError("too_many_members")
-    return sorted(places), at == directory.end
+    return sorted(places), at == directory.stop
 
 
 def _entry(file: BinaryIO, place: int) -> _ZipEntry:
-    file.seek(place)
-    head = file.read(_ENTRY.size)
+    head = _read_at(file, place, _ENTRY.size)
     if len(head) < _ENTRY.size or not head.startswith(b"PK\1\2"):
         raise UnreadableError("bad_directory")
     _, system, flags, method, crc, packed, size, named, extended, comment, attributes, offset = _ENTRY.unpack(head)
@@ -149,8 +143,7 @@ def _sizes64(extra: bytes, sizes: list[int]) -> list[int]:
 
 def _data_start(file: BinaryIO, offset: int, entry: _ZipEntry) -> int:
     """Return where a member's data begins; 0 if its own header differs from the directory."""
-    file.seek(offset)
-    head = file.read(_LOCAL.size)
+    head = _read_at(file, offset, _LOCAL.size)
     if len(head) < _LOCAL.size:
         return 0
     signature, named, extended = _LOCAL.unpack(head)

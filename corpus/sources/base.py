@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Generic, TypeVar
 
 from pydantic import Field, StringConstraints
 
 import corpus.sources
-from corpus.document import Document, Record, Span
+from corpus.document import Document, Record, Skipped, Span
 from corpus.fetch.access import Access
 from corpus.quality.datatrove_steps import Step
 from corpus.quality.rule import Bound
@@ -50,10 +50,8 @@ class SourceSettings(Strict):
     stream: bool = False  # True: read remote files in place, each as one task, without keeping a copy
     max_record_bytes: Annotated[Quantity, Field(ge=1)] = 32_000_000
 
-    @property
-    def location_fields(self) -> frozenset[str]:
-        """Settings excluded from fingerprints because they only locate files."""
-        return frozenset({"paths", "stream"})
+    # Settings excluded from fingerprints because they only locate files.
+    location_fields: ClassVar[frozenset[str]] = frozenset({"paths", "stream"})
 
     @property
     def lists(self) -> tuple[str, ...]:
@@ -66,8 +64,11 @@ class SourceSettings(Strict):
         return False
 
 
+SettingsT = TypeVar("SettingsT", bound=SourceSettings)
+
+
 @dataclass(frozen=True)
-class Reader:
+class Reader(Generic[SettingsT]):
     """Functions that turn the files of one kind of source into documents.
 
     `read(path, start, end, settings)` yields the spans that begin in bytes [start, end) of a file, in order and without
@@ -81,14 +82,14 @@ class Reader:
     local copy of an index; its bytes depend on the index and the settings alone.
     """
 
-    settings: type[SourceSettings]
-    read: Callable[[Path, int, int, "SourceSettings"], Iterator[Span]]
-    cuts: Callable[[Path, Sequence[int], "SourceSettings"], list[int]]
-    document: Callable[[Record, "SourceSettings"], Document]
+    settings: type[SettingsT]
+    read: Callable[[Path, int, int, SettingsT], Iterator[Span]]
+    cuts: Callable[[Path, Sequence[int], SettingsT], list[int]]
+    document: Callable[[Record, SettingsT], Document]
     revision: int  # raise whenever the output changes
     libraries: tuple[str, ...] = ()  # distributions whose version affects the output
-    listing: Callable[["SourceSettings", Access], Sequence[str]] | None = None
-    select: Callable[[Path, "SourceSettings", Access, Path], None] | None = None
+    listing: Callable[[SettingsT, Access], Sequence[str]] | None = None
+    select: Callable[[Path, SettingsT, Access, Path], None] | None = None
 
 
 def never_cut(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
@@ -102,10 +103,22 @@ def covers_start(start: int, end: int, size: int) -> bool:
     return start == 0 and (end > 0 or not size)
 
 
+def filled(spans: Iterator[Span], start: int, stop: int) -> Iterator[Span]:
+    """Yield the spans of [start, stop), the last one drawn out to `stop`; without any, all of it is `empty`."""
+    if start >= stop:
+        return
+    last: Span | None = None
+    for span in spans:
+        if last:
+            yield last
+        last = span
+    yield (last or Skipped(start, stop, "empty"))._replace(end=stop)
+
+
 @cache
-def catalog() -> Mapping[str, Reader]:
+def catalog() -> Mapping[str, Reader[SourceSettings]]:
     """Return all readers by file name, which is the `reader` of a recipe."""
-    readers = {}
+    readers: dict[str, Reader[SourceSettings]] = {}
     for module in sorted(pkgutil.iter_modules(corpus.sources.__path__), key=lambda m: m.name):
         reader = vars(importlib.import_module(f"corpus.sources.{module.name}")).get("READER")
         if isinstance(reader, Reader):

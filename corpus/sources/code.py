@@ -17,9 +17,8 @@ from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, la
 from corpus.extract.licenses import PERMISSIVE, allows, license_of_tag
 from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
-from corpus.formats.lines import filled
 from corpus.settings import nearest
-from corpus.sources.base import Reader, SourceSettings, never_cut
+from corpus.sources.base import Reader, SourceSettings, filled, never_cut
 from corpus.sources.license_files import ArchiveLicenses, normalized_name, read_licenses
 
 # Source: PEP 263; editors apply it to every language.
@@ -42,15 +41,12 @@ class CodeSettings(SourceSettings):
     licenses: Literal["all", "permissive"] | tuple[str, ...] = "all"  # or SPDX identifiers
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+def read(path: Path, start: int, end: int, settings: CodeSettings) -> Iterator[Span]:
     """Yield a record for each source file; see Reader. A bad member is lost alone, a broken archive from there on.
 
     Its identity is the archive's name, less its suffix, and the member's path below the only folder at the top.
     """
-    assert isinstance(settings, CodeSettings)
-    size = path.stat().st_size
-    if start == 0 and end > 0:
-        yield from filled(_spans(path, settings), 0, size)
+    return filled(_spans(path, settings), start, never_cut(path, [end], settings)[0])
 
 
 def document(record: Record, settings: SourceSettings) -> Document:

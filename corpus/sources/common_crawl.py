@@ -12,23 +12,23 @@ damaged stretch: not_warc (at the begin of a file), bad_header, bad_length (neit
 content), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times its compressed size).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from corpus import units
-from corpus.document import Document, Failed, Record, Skipped, Span, UnreadableError
+from corpus.document import NO_SIGNALS, Document, Failed, Record, Skipped, Span, UnreadableError
 from corpus.errors import InputError
 from corpus.extract.page_claims import claims, header_robots
 from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.formats import http_response, warc_walk
-from corpus.formats.warc_headers import RecordFields
 from corpus.formats.warc_streams import RecordBody
-from corpus.sources import crawl_index, crawl_listing, opt_out
+from corpus.formats.warc_walk import RecordFields
+from corpus.sources import crawl_index, opt_out
 from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.languages import single_language
 
@@ -72,6 +72,8 @@ class CommonCrawlSettings(SourceSettings):
     extract: Literal["main_content", "full_text"] = "main_content"
     list_files: Annotated[tuple[Path, ...], Field(exclude=True, repr=False)] = ()  # local copies of `opt_out`
 
+    location_fields: ClassVar[frozenset[str]] = SourceSettings.location_fields | {"at", "opt_out"}
+
     @model_validator(mode="after")
     def _paths_or_crawl(self) -> "CommonCrawlSettings":
         if bool(self.paths) == bool(self.crawl):
@@ -90,11 +92,6 @@ class CommonCrawlSettings(SourceSettings):
         return (self.crawl,) if isinstance(self.crawl, str) else tuple(sorted(set(self.crawl)))
 
     @property
-    def location_fields(self) -> frozenset[str]:
-        """See SourceSettings."""
-        return super().location_fields | {"at", "opt_out"}
-
-    @property
     def selects(self) -> bool:
         """See SourceSettings."""
         return self.select is not None
@@ -105,21 +102,18 @@ class CommonCrawlSettings(SourceSettings):
         return self.opt_out
 
 
-def listing(settings: SourceSettings, access: Access) -> list[str]:
+def listing(settings: CommonCrawlSettings, access: Access) -> list[str]:
     """Return the chosen files of the crawls, or with `select` those of their indexes. See Reader.listing."""
-    assert isinstance(settings, CommonCrawlSettings)
     if not settings.crawls:
         return []
-    kind: crawl_listing.Listed = "cc-index-table" if settings.select else settings.files
-    names = crawl_listing.files_of(settings.at, settings.crawls, kind, access)
-    return crawl_listing.addresses_of(
-        settings.at, crawl_listing.chosen(names, settings.segments, settings.segments_seed)
-    )
+    kind: crawl_index.Listed = "cc-index-table" if settings.select else settings.files
+    names = crawl_index.files_of(settings.at, settings.crawls, kind, access)
+    return crawl_index.addresses_of(settings.at, crawl_index.chosen(names, settings.segments, settings.segments_seed))
 
 
-def select(index: Path, settings: SourceSettings, access: Access, target: Path) -> None:
+def select(index: Path, settings: CommonCrawlSettings, access: Access, target: Path) -> None:
     """See Reader.select."""
-    assert isinstance(settings, CommonCrawlSettings) and settings.select
+    assert settings.select
     with index.open("rb") as file:
         crawl_index.select(file, str(index), settings.select, settings.at, access, target)
 
@@ -132,21 +126,14 @@ class _Selection(NamedTuple):
     opted_out: Callable[[str], bool] | None  # by its URL
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+def read(path: Path, start: int, end: int, settings: CommonCrawlSettings) -> Iterator[Span]:
     """Yield the records that begin in bytes [start, end) of a file. See Reader.read."""
-    assert isinstance(settings, CommonCrawlSettings)
     opted_out = opt_out.opted_out(settings.list_files) if settings.list_files else None
     selection = _Selection(settings.files == "wet", settings.max_record_bytes, opted_out)
-    for span in warc_walk.walk(path, start, end, lambda fields, body: _outcome(fields, body, selection)):
-        if span.failure is not None:
-            yield Failed(span.start, span.end, span.failure)
-        elif span.taken is not None:
-            yield span.taken._replace(start=span.start, end=span.end)
-        else:
-            yield Skipped(span.start, span.end, "padding")
+    yield from warc_walk.walk(path, start, end, lambda fields, body: _outcome(fields, body, selection))
 
 
-def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
+def cuts(path: Path, wanted: Sequence[int], settings: CommonCrawlSettings) -> list[int]:
     """See Reader.cuts. Exact, so it decompresses a file up to the last wanted offset."""
     return warc_walk.cuts(path, wanted)
 
@@ -168,17 +155,15 @@ def _outcome(fields: RecordFields, body: RecordBody, selection: _Selection) -> S
 def _conversion(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
     if not _content_type(fields).lower().startswith("text/plain"):
         return Skipped(0, 0, "not_text")
-    page = _page(fields, body, {}, selection)
-    stated = fields.get(b"warc-identified-content-language", b"").decode("latin-1")
-    return page._replace(charset="utf-8", language=single_language(stated)) if isinstance(page, Record) else page
+    language = single_language(fields.get(b"warc-identified-content-language", b"").decode("latin-1"))
+    return _page(fields, body, {}, selection, charset="utf-8", language=language)
 
 
 def _resource(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
     content_type = _content_type(fields)
     if not http_response.is_html(content_type):
         return Skipped(0, 0, "not_html")
-    page = _page(fields, body, {}, selection)
-    return page._replace(charset=http_response.charset(content_type)) if isinstance(page, Record) else page
+    return _page(fields, body, {}, selection, charset=http_response.charset(content_type))
 
 
 def _response(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
@@ -196,18 +181,25 @@ def _response(fields: RecordFields, body: RecordBody, selection: _Selection) -> 
     if not http_response.is_html(content_type):
         return Skipped(0, 0, "not_html")
     body.skip(head.size)
-    page = _page(fields, body, head.headers, selection)
-    if not isinstance(page, Record):
-        return page
     signals = header_robots(head.headers.get("x-robots-tag", ""))
-    return page._replace(charset=http_response.charset(content_type), signals=signals)
+    charset = http_response.charset(content_type)
+    return _page(fields, body, head.headers, selection, charset=charset, signals=signals)
 
 
 def _content_type(fields: RecordFields) -> str:
     return fields.get(b"content-type", b"").decode("latin-1")
 
 
-def _page(fields: RecordFields, body: RecordBody, headers: http_response.Headers, selection: _Selection) -> Span:
+def _page(
+    fields: RecordFields,
+    body: RecordBody,
+    headers: http_response.Headers,
+    selection: _Selection,
+    *,
+    charset: str | None,
+    language: str | None = None,
+    signals: Mapping[str, int] = NO_SIGNALS,
+) -> Span:
     """Read the body, unless the record is out of scope or too large."""
     url = fields.get(b"warc-target-uri", b"").decode("utf-8", "replace").strip().removeprefix("<").removesuffix(">")
     date = fields.get(b"warc-date", b"").decode("utf-8", "replace")
@@ -222,15 +214,14 @@ def _page(fields: RecordFields, body: RecordBody, headers: http_response.Headers
     coded = body.read()  # damage to the member is raised here, and is the walk's to report
     try:
         content = http_response.decoded(coded, headers, selection.limit)
-    except http_response.TooLargeError:
-        return Skipped(0, 0, "too_large")
-    except http_response.UnknownCodingError:
-        return Skipped(0, 0, "content_encoding")
+    except http_response.SkippedBodyError as error:
+        return Skipped(0, 0, str(error))
     except UnreadableError as error:
         return Failed(0, 0, error.reason)
     if not content.strip():
         return Skipped(0, 0, "empty")
-    return Record(0, 0, f"{url} {date}", content, url=url, date=_iso_date(date))
+    identity = f"{url} {date}"
+    return Record(0, 0, identity, content, charset, url, _iso_date(date), language=language, signals=signals)
 
 
 def _iso_date(date: str) -> str | None:
@@ -241,9 +232,8 @@ def _iso_date(date: str) -> str | None:
     return date
 
 
-def document(record: Record, settings: SourceSettings) -> Document:
+def document(record: Record, settings: CommonCrawlSettings) -> Document:
     """Return the page's text, license and robots signals, or the text of a WET record. Raises UnreadableError."""
-    assert isinstance(settings, CommonCrawlSettings)
     if settings.files == "wet":
         return record.document(record.content.decode("utf-8", "replace"))
     from corpus.extract.html import html_text

@@ -1,15 +1,18 @@
-"""Selection of a crawl's records by its columnar index.
+"""Files and records of a crawl to read: by the lists that it publishes, and by its columnar index.
 
-Source of its columns: https://github.com/commoncrawl/cc-index-table, cc-index-schema-flat.json.
+Source of the index's columns: https://github.com/commoncrawl/cc-index-table, cc-index-schema-flat.json.
 """
 
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import groupby
+from math import ceil
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
@@ -17,13 +20,20 @@ from pydantic import AfterValidator, Field, model_validator
 from corpus.errors import InputError
 from corpus.fetch import client
 from corpus.fetch.access import Access
+from corpus.fetch.base_store import AbsentError
+from corpus.formats.compressed import StreamDamage, container_of, pieces_of
 from corpus.settings import Strict
-from corpus.sources.crawl_listing import check_name
 
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+Listed = Literal["warc", "wet", "cc-index-table"]
+
+# A crawl has about 90,000 WARC files; their list has 0.3 MB, unpacked 12 MB.
+_LIST_BYTES, _LIST_BYTES_UNPACKED, _LIST_NAMES = 1 << 24, 1 << 26, 1_000_000
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.=+-]*)*")
+_NAME_CHARACTERS = 500
 _RECORD_BYTES = 1 << 26  # a record is at most 1 MiB, since March 2025 5 MiB, before compression
 _BATCH_ROWS = 1 << 16
 _CHUNK_BYTES = 1 << 31  # of one column of a row group, decompressed
@@ -59,6 +69,78 @@ class RecordPlace(NamedTuple):
     name: str
     start: int
     end: int
+
+
+def files_of(at: str, crawls: Sequence[str], kind: Listed, access: Access) -> list[str]:
+    """Return the names of a kind of file that the crawls publish, sorted; of indexes, those of WARC files of pages.
+
+    Raises InputError if there is no such crawl, or its list is malformed.
+    """
+    names = {name for crawl in crawls for name in _names(at, crawl, kind, access)}
+    return sorted(name for name in names if kind != "cc-index-table" or "/subset=warc/" in name)
+
+
+def chosen(names: Sequence[str], wanted: int | float | None, seed: int) -> list[str]:
+    """Return a number of the names, or a share but at least one, by a seed. A larger choice contains a smaller one."""
+    if wanted is None:
+        return sorted(names)
+    count = wanted if isinstance(wanted, int) else max(1, ceil(wanted * len(names)))
+    return sorted(sorted(names, key=lambda name: _key(name, seed))[:count])
+
+
+def addresses_of(at: str, names: Sequence[str]) -> list[str]:
+    """Return the addresses of the names. Raises InputError if a folder lacks one of them."""
+    addresses = [f"{at}/{name}" for name in names]
+    if not client.is_remote(at):
+        missing = [address for address in addresses if not Path(address).is_file()]
+        if missing:
+            raise InputError(
+                f"{missing[0]}: missing, with {len(missing) - 1} more of the {len(addresses)} files that the crawl's "
+                f"list has; download them, or name the ones that you have in `paths`"
+            )
+    return addresses
+
+
+def check_name(name: str, where: str) -> str:
+    """Return the name. Raises InputError unless it is a plain path below the folder of the crawls."""
+    if len(name) > _NAME_CHARACTERS or _NAME.fullmatch(name) is None:
+        raise InputError(f"{where}: names the file {name[:100]!a}, which no crawl has; check the address")
+    return name
+
+
+def _names(at: str, crawl: str, kind: Listed, access: Access) -> list[str]:
+    address = f"{at}/crawl-data/{crawl}/{kind}.paths.gz"
+    try:
+        data = client.read_small(address, access, _LIST_BYTES)
+    except AbsentError:
+        raise InputError(
+            f"{address}: not found; either {crawl} is no crawl (https://index.commoncrawl.org/collinfo.json lists the "
+            f"ids), or it has no {kind} files, or `at` is wrong"
+        ) from None
+    names: list[str] = []
+    for line in io.BytesIO(_unpacked(data, address)):
+        if name := line.decode("utf-8", "replace").strip():
+            names.append(check_name(name, address))
+        if len(names) > _LIST_NAMES:
+            raise InputError(f"{address}: over {_LIST_NAMES} names, more than any crawl has files")
+    if not names:
+        raise InputError(f"{address}: an empty list; expected the name of a file a line")
+    return names
+
+
+def _unpacked(data: bytes, address: str) -> bytes:
+    unpacked = bytearray()
+    for piece in pieces_of(io.BytesIO(data), 0, len(data), container_of(data)):
+        if isinstance(piece, StreamDamage):
+            raise InputError(f"{address}: broken gzip; expected a list of files")
+        unpacked += piece.data
+        if len(unpacked) > _LIST_BYTES_UNPACKED:
+            raise InputError(f"{address}: over {_LIST_BYTES_UNPACKED} bytes when unpacked, more than any list of files")
+    return bytes(unpacked)
+
+
+def _key(name: str, seed: int) -> bytes:
+    return blake2b(name.encode(), key=f"segments:{seed}".encode()).digest()
 
 
 def select(index: BinaryIO, where: str, wanted: Select, at: str, access: Access, target: Path) -> None:
@@ -106,17 +188,15 @@ def _matches(index: BinaryIO, wanted: Select) -> tuple[list[str], np.ndarray, np
     tests = _tests(wanted)
     table = parquet.ParquetFile(index)
     _check_columns(table, [*tests, *_PLACE])
-    for group in range(table.num_row_groups):
-        if not _may_hold(table, group, wanted):
-            continue
-        for batch in table.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[*tests, *_PLACE]):
-            for column, passes in tests.items():
-                batch = batch.filter(_mask(batch.column(column), passes))
-            if len(batch):
-                name = batch.column(_PLACE[0]).dictionary_encode()
-                ids = [numbers.setdefault(file, len(numbers)) for file in map(str, name.dictionary.to_pylist())]
-                files = np.array(ids, np.int64)[name.indices.to_numpy()]
-                columns.append(np.stack([files, *(batch.column(key).cast("int64").to_numpy() for key in _PLACE[1:])]))
+    groups = [group for group in range(table.num_row_groups) if _may_hold(table, group, wanted)]
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[*tests, *_PLACE]):
+        for column, passes in tests.items():
+            batch = batch.filter(_mask(batch.column(column), passes))
+        if len(batch):
+            name = batch.column(_PLACE[0]).dictionary_encode()
+            ids = [numbers.setdefault(file, len(numbers)) for file in map(str, name.dictionary.to_pylist())]
+            files = np.array(ids, np.int64)[name.indices.to_numpy()]
+            columns.append(np.stack([files, *(batch.column(key).cast("int64").to_numpy() for key in _PLACE[1:])]))
     files, offsets, lengths = np.concatenate(columns, axis=1)
     return list(numbers), files, offsets, lengths
 

@@ -12,10 +12,9 @@ from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.licenses import UNKNOWN
 from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
-from corpus.formats.lines import filled
-from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
+from corpus.formats.parquet_rows import ParquetRow, group_cuts, is_parquet, rows
 from corpus.formats.zip_members import is_zip
-from corpus.sources.base import Reader, SourceSettings, covers_start, never_cut
+from corpus.sources.base import Reader, SourceSettings, covers_start, filled, never_cut
 
 _HEAD_BYTES = 100_000  # in which a header is looked for
 _MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
@@ -32,22 +31,19 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
 
     Its identity is the book's number, else title and author, else the file's name.
     """
-    size = path.stat().st_size
+    limit = settings.max_record_bytes
     if is_parquet(path):
         stop = group_cuts(path, [end])[0]
-        if start < stop:
-            yield from filled(_rows(path, start, stop, settings.max_record_bytes), start, stop)
-        return
-    if not covers_start(start, end, size):
-        return
-    with path.open("rb") as file:
-        zipped = is_zip(file.read(4))
-    if zipped:
-        yield from filled(_members(path, settings.max_record_bytes), 0, size)
-    elif size > settings.max_record_bytes:
-        yield Skipped(0, size, "too_large")
-    else:
-        yield _outcome(0, size, path.name, path.read_bytes())
+        yield from filled(_rows(path, start, stop, limit), start, stop)
+    elif covers_start(start, end, size := path.stat().st_size):
+        with path.open("rb") as file:
+            zipped = is_zip(file.read(4))
+        if zipped:
+            yield from filled(_members(path, limit), 0, size)
+        elif size > limit:
+            yield Skipped(0, size, "too_large")
+        else:
+            yield _outcome(0, size, path.name, path.read_bytes())
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
@@ -64,10 +60,8 @@ def document(record: Record, settings: SourceSettings) -> Document:
 
 def _rows(path: Path, start: int, stop: int, limit: int) -> Iterator[Span]:
     for row in rows(path, start, stop, ["text", "id"]):
-        if isinstance(row, Failed | Skipped):
+        if not isinstance(row, ParquetRow):
             yield row
-        elif row.values is None:
-            yield Failed(row.start, row.end, "bad_utf8")
         elif not isinstance(book := row.values.get("text"), str):
             yield Skipped(row.start, row.end, "no_text")
         elif len(content := book.encode("utf-8", "replace")) > limit:

@@ -21,13 +21,12 @@ class PypiSettings(SourceSettings):
     main_content: bool = True  # of HTML: without navigation and the like
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+def read(path: Path, start: int, end: int, settings: PypiSettings) -> Iterator[Span]:
     """Yield one record, the file; see Reader.
 
     Its identity is "package version member" if it was unpacked from a package (`Address.folder`), else the file's
     name. It never depends on the folder that holds it.
     """
-    assert isinstance(settings, PypiSettings)
     size = path.stat().st_size
     if covers_start(start, end, size):
         yield _outcome(path, size, settings)
@@ -52,9 +51,8 @@ def _outcome(path: Path, size: int, settings: PypiSettings) -> Span:
     return Record(0, size, identity=member_of(path) or path.name, content=content, charset=charset)
 
 
-def document(record: Record, settings: SourceSettings) -> Document:
+def document(record: Record, settings: PypiSettings) -> Document:
     """Return the file's text, extracted if it is HTML. Raises UnreadableError."""
-    assert isinstance(settings, PypiSettings)
     if settings.format == "html":
         from corpus.extract.html import html_text
 

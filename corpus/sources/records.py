@@ -11,9 +11,9 @@ from typing import Literal
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import container
-from corpus.formats.lines import FileLine, filled, line_start, lines
-from corpus.formats.parquet_rows import group_cuts, is_parquet, rows
-from corpus.sources.base import Reader, SourceSettings, never_cut
+from corpus.formats.lines import FileLine, line_start, lines
+from corpus.formats.parquet_rows import ParquetRow, group_cuts, is_parquet, rows
+from corpus.sources.base import Reader, SourceSettings, filled, never_cut
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -30,17 +30,14 @@ class RecordsSettings(SourceSettings):
     language_field: str | None = None
 
 
-def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
+def read(path: Path, start: int, end: int, settings: RecordsSettings) -> Iterator[Span]:
     """Yield a record for each line or row; see Reader. A bad one fails alone."""
-    assert isinstance(settings, RecordsSettings)
     stop = cuts(path, [end], settings)[0]
-    if start >= stop:
-        return
     spans = _from_rows if is_parquet(path) else _from_lines
-    yield from filled(spans(path, start, stop, settings), start, stop)
+    return filled(spans(path, start, stop, settings), start, stop)
 
 
-def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
+def cuts(path: Path, wanted: Sequence[int], settings: RecordsSettings) -> list[int]:
     """Return starts of lines in a plain file, of row groups in a Parquet file; a compressed file is never cut."""
     if is_parquet(path):
         return group_cuts(path, wanted)
@@ -49,44 +46,30 @@ def cuts(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[in
     return never_cut(path, wanted, settings)
 
 
-def document(record: Record, settings: SourceSettings) -> Document:
+def document(record: Record, settings: RecordsSettings) -> Document:
     """Return the text as published."""
     return record.document(record.content.decode())
 
 
 def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
-    fields = (
-        settings.text_field,
-        settings.id_field,
-        settings.url_field,
-        settings.date_field,
-        settings.license_field,
-        settings.language_field,
-    )
-    for row in rows(path, start, stop, [*dict.fromkeys(field for field in fields if field)]):
-        if isinstance(row, Failed | Skipped):
-            yield row
-        elif row.values is None:
-            yield Failed(row.start, row.end, "bad_utf8")
-        else:
-            yield _outcome(row.start, row.end, row.values, settings)
+    columns = dict.fromkeys(value for name, value in settings if name.endswith("_field") and value)
+    for row in rows(path, start, stop, list(columns)):
+        yield _outcome(row.start, row.end, row.values, settings) if isinstance(row, ParquetRow) else row
 
 
 def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
-    damage: Failed | None = None  # held back: the rest of the line that it broke belongs to it
+    last: Span | None = None  # held back: the rest of a line that damage broke is part of the damage
     with path.open("rb") as file:
         for line in lines(file, start, stop, container(path), settings.max_record_bytes):
             outcome = line if isinstance(line, Failed) else _from_line(line, settings)
-            if damage and isinstance(line, FileLine) and not line.begun and isinstance(outcome, Failed):
-                damage = damage._replace(end=outcome.end)
+            if last and isinstance(line, FileLine) and not line.begun and isinstance(outcome, Failed):
+                last = last._replace(end=outcome.end)
                 continue
-            if damage:
-                yield damage
-            damage = line if isinstance(line, Failed) else None
-            if not damage:
-                yield outcome
-    if damage:
-        yield damage
+            if last:
+                yield last
+            last = outcome
+    if last:
+        yield last
 
 
 def _from_line(line: FileLine, settings: RecordsSettings) -> Span:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.document import Record
-from corpus.formats.warc_headers import parse_arc_header
+from corpus.formats.warc_walk import parse_arc_header
 from corpus.sources.common_crawl import cuts, read
 from tests.corpus.formats.warc_files import (
     CONTAINERS,

@@ -6,16 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from corpus.document import Record, Span
-from corpus.sources.base import Reader, SourceSettings
+from corpus.sources.base import Reader, SettingsT
 
 
-def read_whole(source: Reader, path: Path, settings: SourceSettings) -> list[Span]:
+def read_whole(source: Reader[SettingsT], path: Path, settings: SettingsT) -> list[Span]:
     """Read the whole file and check its spans."""
     size = path.stat().st_size
     return checked(list(source.read(path, 0, size, settings)), 0, size)
 
 
-def read_cut(source: Reader, path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[Span]:
+def read_cut(source: Reader[SettingsT], path: Path, wanted: Sequence[int], settings: SettingsT) -> list[Span]:
     """Read between the cuts for the wanted offsets, checking that each read tiles its range; return the union."""
     size = path.stat().st_size
     places = sorted({0, *source.cuts(path, wanted, settings), size})

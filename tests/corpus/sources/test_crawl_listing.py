@@ -12,8 +12,7 @@ from corpus.errors import InputError
 from corpus.fetch.access import Access
 from corpus.sources import common_crawl
 from corpus.sources.common_crawl import CommonCrawlSettings
-from corpus.sources.crawl_index import Select
-from corpus.sources.crawl_listing import chosen, files_of
+from corpus.sources.crawl_index import Select, chosen, files_of
 from tests.fake_crawl import CRAWL, http_server, read_members, write_crawl
 
 REAL = "CC-MAIN-2025-33"
