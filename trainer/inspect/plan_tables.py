@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, astuple, replace
 from itertools import groupby
 from pathlib import Path
-
-from rich.console import Console
+from typing import NamedTuple
 
 from corpus.display.terminal import Cells, plain_console, print_line, table
 from corpus.errors import InputError
@@ -18,6 +17,15 @@ from trainer.inspect.training_plan import TrainingPlan, make_plan
 from trainer.model.cost import CHINCHILLA_TOKENS
 
 DEFAULT_VOCABULARY = 32_768  # of the tokenizers of `corpus build`
+MEMORY_PARTS = (  # the fields of `Memory`, and their sum
+    "parameters, fp32",
+    "gradients, fp32",
+    "AdamW's moments, fp32",
+    "weights to compute with",
+    "activations",
+    "logits",
+    "all",
+)
 LARGER = 10**6  # times a corpus, to show what a curriculum would read of one that is large enough
 
 
@@ -34,30 +42,30 @@ def show_plan(
     Raises InputError if the corpora are too small for the curriculum. As tables, the plan is printed all the same.
     """
     training = read_training(find_config(config), assignments)
+    corpora = _imagined_corpora(training, vocabulary) if without_corpus else _open(training)
     refusal: InputError | None = None
-    if without_corpus:
-        imagined = _imagined_corpora(training, vocabulary)
-        plan = make_plan(training, resolve(training, imagined), vocabulary, None)
-    else:
+    try:
+        curriculum = resolve(training, corpora)
+    except InputError as error:
+        refusal = error
         try:
-            corpora = open_corpora(training.corpora)
-        except InputError as error:
-            raise InputError(f"{error}\nto plan before a corpus is built, add --without-corpus") from None
-        try:
-            curriculum = resolve(training, corpora)
-        except InputError as error:
-            refusal = error
-            try:
-                curriculum = resolve(training, _larger(corpora))
-            except InputError:
-                raise refusal from None  # the size is not the only problem
-        plan = make_plan(training, curriculum, corpora.tokenizer.vocabulary, corpora)
-    if as_json and refusal is None:
-        print(json.dumps(plan.to_json(), indent=2))
-    elif not as_json:
+            curriculum = resolve(training, _larger(corpora))
+        except InputError:
+            raise refusal from None  # the size is not the only problem
+    plan = make_plan(training, curriculum, corpora, from_corpora=not without_corpus)
+    if not as_json:
         print_plan(plan)
     if refusal is not None:
         raise refusal
+    if as_json:
+        print(json.dumps(plan.to_json(), indent=2))
+
+
+def _open(training: Training) -> Corpora:
+    try:
+        return open_corpora(training.corpora)
+    except InputError as error:
+        raise InputError(f"{error}\nto plan before a corpus is built, add --without-corpus") from None
 
 
 def _larger(corpora: Corpora) -> Corpora:
@@ -91,38 +99,43 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
 def print_plan(plan: TrainingPlan) -> None:
     """Print all tables, then the totals."""
     console = plain_console()
-    _print_parameters(console, plan)
-    _print_phases(console, plan)
-    _print_shares(console, plan)
-    _print_sources(console, plan)
-    _print_memory(console, plan)
-    _print_totals(console, plan)
+    for title, columns, rows, text in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
+        print_line(console, title)  # a title of the table itself would wrap at the table's width
+        console.print(table(columns, rows, text=text))
+    for label, total in _totals(plan).items():
+        print_line(console, f"{label:<14} {total}")
 
 
-def _print_parameters(console: Console, plan: TrainingPlan) -> None:
-    parts = plan.parameters
-    counts = {"embedding": parts.embedding, "head": parts.head, "blocks": parts.blocks, "norms": parts.norms}
-    rows: list[Cells] = [[name, count, f"{count / max(1, parts.total):.1%}"] for name, count in counts.items()]
+class PlanTable(NamedTuple):
+    """A table of the plan."""
+
+    title: str
+    columns: list[str]
+    rows: list[Cells]
+    text: Collection[int] = (0,)  # left-aligned columns
+
+
+def _parameters(plan: TrainingPlan) -> PlanTable:
+    parts, total = plan.parameters, plan.parameters.total
+    rows: list[Cells] = [[name, count, f"{count / max(1, total):.1%}"] for name, count in asdict(parts).items()]
     if not parts.head:
         rows[1] = ["head", "tied", ""]
-    rows.append(["all", parts.total, ""])
     origin = "the corpora's" if plan.from_corpora else "assumed: no corpus was read"
-    _print_table(
-        console, f"{plan.name}: vocabulary {plan.vocabulary:,} ({origin})", ["part", "parameters", "share"], rows
-    )
+    title = f"{plan.name}: vocabulary {plan.vocabulary:,} ({origin})"
+    return PlanTable(title, ["part", "parameters", "share"], [*rows, ["all", total, ""]])
 
 
-def _print_phases(console: Console, plan: TrainingPlan) -> None:
+def _phases(plan: TrainingPlan) -> PlanTable:
     rows: list[Cells] = []
     for phase in plan.phases:
         rates = [f"{rate:.3g}" for rate in (phase.rate_start, phase.rate_peak, phase.rate_end)]
         path = " → ".join(rate for rate, _ in groupby(rates))  # a constant rate once
         batch = f"{phase.batch_sequences:,} × {phase.sequence_tokens:,}"
         rows.append([phase.name, phase.steps, human_count(phase.tokens), batch, path])
-    _print_table(console, "Phases", ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"], rows)
+    return PlanTable("Phases", ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"], rows)
 
 
-def _print_shares(console: Console, plan: TrainingPlan) -> None:
+def _shares(plan: TrainingPlan) -> PlanTable:
     rows: list[Cells] = []
     for phase in plan.phases:
         for index, source in enumerate(phase.sources):
@@ -135,43 +148,29 @@ def _print_shares(console: Console, plan: TrainingPlan) -> None:
             rows.append(row)
     columns = ["phase", "source", "asked", "share", "tokens", "read by its end"]
     columns += ["epochs", "max", ""] if plan.from_corpora else []
-    _print_table(
-        console, "Tokens of each source, and the total read at the end of the phase", columns, rows, text=(0, 1, 8)
-    )
+    title = "Tokens of each source, and the total read at the end of the phase"
+    return PlanTable(title, columns, rows, text=(0, 1, 8))
 
 
-def _print_sources(console: Console, plan: TrainingPlan) -> None:
+def _sources(plan: TrainingPlan) -> PlanTable:
     rows: list[Cells] = []
     for source in plan.sources:
         held = [] if source.held_tokens is None else [human_count(source.held_tokens)]
         rows.append([source.name, human_count(source.tokens), human_count(source.needed_tokens), *held])
     columns = ["source", "total read", "needed at least", *(["in the corpora"] if plan.from_corpora else [])]
-    _print_table(console, "Training tokens that each source needs, given max_epochs", columns, rows)
+    return PlanTable("Training tokens that each source needs, given max_epochs", columns, rows)
 
 
-def _print_memory(console: Console, plan: TrainingPlan) -> None:
-    memories = [phase.memory for phase in plan.phases]
-    parts = {
-        "parameters, fp32": [memory.parameters_bytes for memory in memories],
-        "gradients, fp32": [memory.gradients_bytes for memory in memories],
-        "AdamW's moments, fp32": [memory.moments_bytes for memory in memories],
-        "weights to compute with": [memory.gathered_bytes for memory in memories],
-        "activations": [memory.activations_bytes for memory in memories],
-        "logits": [memory.logits_bytes for memory in memories],
-        "all": [memory.total_bytes for memory in memories],
-    }
-    rows: list[Cells] = [[name, *map(human_bytes, sizes)] for name, sizes in parts.items()]
+def _memory(plan: TrainingPlan) -> PlanTable:
+    columns = [[*astuple(phase.memory), phase.memory.total_bytes] for phase in plan.phases]
+    rows: list[Cells] = [[part, *map(human_bytes, sizes)] for part, *sizes in zip(MEMORY_PARTS, *columns, strict=True)]
     rows.append(["micro-batch, sequences", *(phase.micro_batch_sequences for phase in plan.phases)])
     devices = f"each of {plan.devices} devices" if plan.devices > 1 else "the device"
-    _print_table(
-        console,
-        f"Memory of {devices}: an estimate, without recomputation of activations",
-        ["part", *(phase.name for phase in plan.phases)],
-        rows,
-    )
+    title = f"Memory of {devices}: an estimate, without recomputation of activations"
+    return PlanTable(title, ["part", *(phase.name for phase in plan.phases)], rows)
 
 
-def _print_totals(console: Console, plan: TrainingPlan) -> None:
+def _totals(plan: TrainingPlan) -> dict[str, str]:
     compared = "over" if plan.tokens_per_parameter >= CHINCHILLA_TOKENS else "under"
     peak = f"{plan.accelerator}: {plan.peak_flops / 1e12:,.4g} TFLOP/s dense bf16"
     devices = f"{plan.devices} device{'s' if plan.devices != 1 else ''}"
@@ -184,15 +183,7 @@ def _print_totals(console: Console, plan: TrainingPlan) -> None:
     }
     if plan.price is not None:
         totals["cost"] = f"{plan.price:,.2f} at {plan.price_per_hour:,.2f} a device-hour"
-    for label, text in totals.items():
-        print_line(console, f"{label:<14} {text}")
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Cells], text: Collection[int] = (0,)
-) -> None:
-    print_line(console, title)  # a title of the table itself would wrap at the table's width
-    console.print(table(columns, rows, text=text))
+    return totals
 
 
 def _short(number: float) -> str:

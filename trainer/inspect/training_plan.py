@@ -1,6 +1,5 @@
 """Plan of a training run: tokens read, FLOPs, memory, time and cost, computed before a GPU is rented."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -81,25 +80,28 @@ class TrainingPlan:
 
     def to_json(self) -> dict[str, Json]:
         """Return all figures, with units in the names."""
-        fields: dict[str, Json] = json.loads(json.dumps(asdict(self)))
         parts = self.parameters
         counts = {"total": parts.total, "non_embedding": parts.non_embedding, "multiplied": parts.multiplied}
-        return fields | {
+        return {
+            **asdict(self),
             "parameters": asdict(parts) | counts,
             "chinchilla_tokens_per_parameter": cost.CHINCHILLA_TOKENS,
         }
 
 
-def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpora: Corpora | None) -> TrainingPlan:
-    """Compute the plan of a resolved curriculum. Raises InputError if the cluster cannot run it."""
-    cluster = training.cluster
+def make_plan(training: Training, curriculum: Curriculum, corpora: Corpora, from_corpora: bool = True) -> TrainingPlan:
+    """Compute the plan of a resolved curriculum. Raises InputError if the cluster cannot run it.
+
+    Without `from_corpora`, only the vocabulary of `corpora` counts, and not how many tokens they hold.
+    """
+    cluster, vocabulary = training.cluster, corpora.tokenizer.vocabulary
     peak = cost.peak_flops(cluster.accelerator)
     if peak is None:
         suggestion = nearest(cluster.accelerator, list(cost.PEAK_FLOPS))
         raise InputError(f"cluster.accelerator: unknown accelerator `{cluster.accelerator}`{suggestion}")
     config = training.model.resolve(vocabulary)
     parameters = config.count_parameters()
-    held = {} if corpora is None else {name: source.train_tokens for name, source in corpora.sources.items()}
+    held = {name: source.train_tokens for name, source in corpora.sources.items()} if from_corpora else {}
     # First each phase, then the totals.
     phases = tuple(_phase_cost(training, phase, config, held) for phase in curriculum.phases)
     tokens, flops = sum(phase.tokens for phase in phases), sum(phase.flops for phase in phases)
@@ -107,15 +109,12 @@ def make_plan(training: Training, curriculum: Curriculum, vocabulary: int, corpo
     return TrainingPlan(
         name=training.name,
         vocabulary=vocabulary,
-        from_corpora=corpora is not None,
+        from_corpora=from_corpora,
         parameters=parameters,
         phases=phases,
         sources=_source_totals(phases, held),
-        accelerator=cluster.accelerator,
         peak_flops=peak,
-        devices=cluster.devices,
-        mfu=cluster.mfu,
-        price_per_hour=cluster.price_per_hour,
+        **cluster.model_dump(),
         tokens=tokens,
         tokens_per_parameter=tokens / parameters.total,
         flops_6nd=sum(phase.flops_6nd for phase in phases),

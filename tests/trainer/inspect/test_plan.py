@@ -211,7 +211,7 @@ def _made(held: Mapping[str, int]) -> Corpora:
 
 def _plan(training: Training, held: Mapping[str, int]) -> TrainingPlan:
     corpora = _made(held)
-    return make_plan(training, resolve(training, corpora), 384, corpora)
+    return make_plan(training, resolve(training, corpora), corpora)
 
 
 @settings(max_examples=50, deadline=None)
