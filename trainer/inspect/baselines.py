@@ -11,31 +11,29 @@ Legend: D documents of a shard, N tokens of a block, V vocabulary.
 
 import lzma
 import math
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from collections.abc import Callable, Collection
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from tokenizers import Tokenizer
 
 from corpus.settings import Strict
 from corpus.store.products import write_text
 from corpus.store.token_shards import Tokens
-from trainer.data.corpora import Corpora, TokenSource
+from trainer.data.corpora import Corpora, TokenizerFile, TokenSource
 from trainer.data.holdout import HoldoutStream, open_holdouts, overwritten
 from trainer.data.stream import ShardMaps
+from trainer.engine.run_setup import RunSetup
 from trainer.errors import TrainerError
+from trainer.inspect.generate import open_tokenizer
 from trainer.inspect.metrics import Count, Real
-from trainer.inspect.read_tokenizer import open_tokenizer
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 FILE_NAME = "baselines.json"
 BLOCK_TOKENS = 4_000_000
 XZ_PRESET = 9
-LEVEL_NAMES = ("unigram", f"xz -{XZ_PRESET}")
+UNIGRAM, XZ = "unigram", f"xz -{XZ_PRESET}"
 
 TokenCounts = NDArray[np.int64]
 
@@ -51,31 +49,23 @@ class SourceBaseline(Strict):
     xz_missing: str | None  # reason why xz_bytes is None
 
 
-class BaselineLevels(NamedTuple):
-    """Baselines in bits per byte; None if unknown."""
-
-    unigram: float | None
-    xz: float | None
-
-
 class Baselines(Strict):
     """Baselines of all sources with a holdout."""
 
-    tokens_per_source: Count | None = None  # the limit, as in `Evaluation`
+    tokens_per_source: Count | None = None  # the limit, as in `EvaluationRow`
     sources: dict[str, SourceBaseline] = Field(default={})
 
-    def levels(self, names: Iterable[str]) -> BaselineLevels:
-        """Return the levels over these sources, weighted by bytes; None if a source lacks the baseline."""
-        known = [self.sources.get(name) for name in names]
-        sources = [source for source in known if source is not None]
-        if not sources or len(sources) < len(known):
-            return BaselineLevels(None, None)
+    def levels(self, names: Collection[str]) -> dict[str, float | None]:
+        """Return bits per byte over these sources, weighted by bytes; None if a source lacks the baseline."""
+        sources = [self.sources[name] for name in names if name in self.sources]
+        if not sources or len(sources) < len(names):
+            return {UNIGRAM: None, XZ: None}
         text_bytes = sum(source.bytes for source in sources)
         xz_bytes = [source.xz_bytes for source in sources if source.xz_bytes is not None]
-        return BaselineLevels(
-            sum(source.unigram_bits for source in sources) / text_bytes,
-            8 * sum(xz_bytes) / text_bytes if len(xz_bytes) == len(sources) else None,
-        )
+        return {
+            UNIGRAM: sum(source.unigram_bits for source in sources) / text_bytes,
+            XZ: 8 * sum(xz_bytes) / text_bytes if len(xz_bytes) == len(sources) else None,
+        }
 
 
 class _SavedBaselines(Strict):
@@ -85,28 +75,29 @@ class _SavedBaselines(Strict):
     baselines: Baselines
 
 
-def load_baselines(folder: Path, corpora: Corpora, tokens_per_source: int | None) -> Baselines | None:
-    """Read the baselines saved in a run folder; None if there are none of these corpora and this limit."""
+def load_baselines(setup: RunSetup) -> Baselines | None:
+    """Read the baselines saved in the run folder; None if there are none of its corpora and limit."""
     try:
-        saved = _SavedBaselines.model_validate_json((folder / FILE_NAME).read_bytes())
+        saved = _SavedBaselines.model_validate_json((setup.folder / FILE_NAME).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    matches = saved.corpora == _contents(corpora) and saved.baselines.tokens_per_source == tokens_per_source
-    return saved.baselines if matches else None
+    limit = setup.training.evaluate.tokens_per_source
+    fits = saved.corpora == _contents(setup) and saved.baselines.tokens_per_source == limit
+    return saved.baselines if fits else None
 
 
-def save_baselines(folder: Path, corpora: Corpora, baselines: Baselines) -> None:
-    """Write `baselines.json` into a run folder."""
-    saved = _SavedBaselines(corpora=_contents(corpora), baselines=baselines)
-    write_text(folder / FILE_NAME, saved.model_dump_json(indent=1) + "\n", folder)
+def save_baselines(setup: RunSetup, baselines: Baselines) -> None:
+    """Write `baselines.json` into the run folder."""
+    saved = _SavedBaselines(corpora=_contents(setup), baselines=baselines)
+    write_text(setup.folder / FILE_NAME, saved.model_dump_json(indent=1) + "\n", setup.folder)
 
 
-def _contents(corpora: Corpora) -> dict[str, str]:
-    return {name: opened.content_sha256 for name, opened in corpora.manifests.items()}
+def _contents(setup: RunSetup) -> dict[str, str]:
+    return {name: opened.content_sha256 for name, opened in setup.corpora.manifests.items()}
 
 
 def measure_baselines(
-    corpora: Corpora, tokens_per_source: int | None, progress: Callable[[int, int], None] | None = None
+    corpora: Corpora, tokens_per_source: int | None, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Baselines:
     """Compute the baselines of each source. `progress` gets the tokens read so far and in total."""
     holdouts = open_holdouts(corpora, tokens_per_source)
@@ -116,21 +107,18 @@ def measure_baselines(
     def count(tokens: int) -> None:
         nonlocal read
         read += tokens
-        if progress is not None:
-            progress(read, total)
+        progress(read, total)
 
     # Both splits are read once: training tokens for the counts, the holdout for counts and xz.
-    baselines, vocabulary = {}, corpora.tokenizer.vocabulary
-    tokenizer = open_tokenizer(corpora.tokenizer) if holdouts else None
+    tokenizer, baselines = open_tokenizer(corpora.tokenizer), {}
     for held in holdouts:
-        assert tokenizer is not None
-        train_V = training_counts(corpora.sources[held.name], vocabulary, corpora.tokenizer.eos_id, count)
+        train_V = training_counts(corpora.sources[held.name], corpora.tokenizer, count)
         xz_bytes, xz_missing = compressed_bytes(held, tokenizer, count)
         baselines[held.name] = SourceBaseline(
             documents=held.documents,
             holdout_documents=held.holdout_documents,
             bytes=held.bytes,
-            unigram_bits=unigram_bits(holdout_counts(held, vocabulary), train_V),
+            unigram_bits=unigram_bits(holdout_counts(held, len(train_V)), train_V),
             xz_bytes=xz_bytes,
             xz_missing=xz_missing,
         )
@@ -143,17 +131,18 @@ def unigram_bits(holdout_V: TokenCounts, train_V: TokenCounts) -> float:
     return float((holdout_V * (math.log2(total) - np.log2(train_V + 1.0))).sum())
 
 
-def training_counts(source: TokenSource, vocabulary: int, eos_id: int, progress: Callable[[int], None]) -> TokenCounts:
+def training_counts(source: TokenSource, tokenizer: TokenizerFile, progress: Callable[[int], None]) -> TokenCounts:
     """Count each token in the training split, without documents overwritten by a takedown."""
-    maps, counts_V = ShardMaps(), np.zeros(vocabulary, np.int64)
-    for written in source.train:
-        shard = maps.open(written)
+    maps, counts_V = ShardMaps(), np.zeros(tokenizer.vocabulary, np.int64)
+    for file in source.train:
+        shard = maps.open(file)
         for start in range(0, len(shard.tokens_N), BLOCK_TOKENS):
             block_N = shard.tokens_N[start : start + BLOCK_TOKENS]
-            counts_V += _counts(block_N, vocabulary, source.name)
+            counts_V += _counts(block_N, tokenizer.vocabulary, source.name)
             progress(len(block_N))
         # A takedown fills a document with EOS; those were counted above.
-        counts_V[eos_id] -= int(np.diff(shard.offsets_D1)[overwritten(shard, eos_id)].sum())
+        overwritten_D = overwritten(shard, tokenizer.eos_id)
+        counts_V[tokenizer.eos_id] -= int(np.diff(shard.offsets_D1)[overwritten_D].sum())
     return counts_V
 
 
@@ -167,7 +156,7 @@ def holdout_counts(held: HoldoutStream, vocabulary: int) -> TokenCounts:
 
 
 def compressed_bytes(
-    held: HoldoutStream, tokenizer: "Tokenizer", progress: Callable[[int], None]
+    held: HoldoutStream, tokenizer: Tokenizer, progress: Callable[[int], None]
 ) -> tuple[int | None, str | None]:
     """Return the size of `xz -9` over the concatenated documents, or None and the reason."""
     compressor = lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=XZ_PRESET)

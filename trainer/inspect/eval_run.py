@@ -18,13 +18,10 @@ from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_table import rich_table
 from trainer.inspect.evaluate import evaluate
 from trainer.inspect.generate import Sampling, generate
-from trainer.inspect.metrics import EvaluationRow, evaluations_file, metrics_file
-from trainer.inspect.read_tokenizer import open_tokenizer
-from trainer.inspect.run_charts import PhaseMark
-from trainer.inspect.run_page import RunReport, StepColumns, write_page
+from trainer.inspect.metrics import EvaluationRow, evaluations_file
+from trainer.inspect.run_page import SAMPLES, write_run_page
 from trainer.model.transformer import Transformer
 
-SAMPLES = "samples.json"
 SAMPLE_TOKENS = 80
 SAMPLE_TEMPERATURE, SAMPLE_TOP_K = 0.8, 50
 # All processes wait while the page is written. Of longer runs it is written at the ends of phases only.
@@ -54,7 +51,7 @@ class RunEvaluator:
         if self.is_recorded(step, label):
             return None
         settings, start_s = self.setup.training.evaluate, time.perf_counter()
-        evaluation = evaluate(
+        sources = evaluate(
             model,
             self.setup.corpora,
             sequence_tokens=self._sequence_tokens,
@@ -69,10 +66,13 @@ class RunEvaluator:
             return None
         row = EvaluationRow(
             step=step,
+            sequence_tokens=self._sequence_tokens,
+            stride_tokens=self._sequence_tokens,
+            tokens_per_source=settings.tokens_per_source,
+            sources=sources,
             after=label,
             tokens=self.setup.curriculum.tokens(step),
             seconds=time.perf_counter() - start_s,
-            **dict(evaluation),
         )
         self.file.write(row)
         if row.bits_per_byte is not None:
@@ -86,18 +86,9 @@ class RunEvaluator:
         return row
 
     def _sample(self, model: Transformer, prompt: str) -> str:
-        tokenizer, agree = self.setup.corpora.tokenizer, partial(from_first, self.distributed)
         sampling = Sampling(SAMPLE_TOKENS, SAMPLE_TEMPERATURE, SAMPLE_TOP_K, self.setup.training.seed)
-        texts = generate(
-            model,
-            open_tokenizer(tokenizer),
-            prompt,
-            sampling,
-            tokenizer.eos_id,
-            forward_context=self.context,
-            agree=agree,
-        )
-        return "".join(texts)
+        tokenizer, agree = self.setup.corpora.tokenizer, partial(from_first, self.distributed)
+        return "".join(generate(model, tokenizer, prompt, sampling, forward_context=self.context, agree=agree))
 
 
 def evaluation_label(setup: RunSetup, state: CheckpointState | None) -> str:
@@ -119,12 +110,12 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
     # One process measures, prints and writes.
     if distributed.rank:
         return
-    baselines = known_baselines(setup)
+    baselines = load_baselines(setup)
     if baselines is None:
         with RunConsole(silent=as_json) as console:
-            tokens_per_source = setup.training.evaluate.tokens_per_source
-            baselines = measure_baselines(setup.corpora, tokens_per_source, console.evaluating)
-        save_baselines(setup.folder, setup.corpora, baselines)
+            limit = setup.training.evaluate.tokens_per_source
+            baselines = measure_baselines(setup.corpora, limit, console.evaluating)
+        save_baselines(setup, baselines)
     page = write_run_page(setup)
     if as_json:
         rows = [row.model_dump() for row in evaluations_file(setup.folder).rows()]
@@ -134,37 +125,9 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
         print(f"Report: {page}")
 
 
-def known_baselines(setup: RunSetup) -> Baselines | None:
-    """Return the baselines saved in the run folder, if they fit the corpora and settings."""
-    return load_baselines(setup.folder, setup.corpora, setup.training.evaluate.tokens_per_source)
-
-
 def print_evaluations(setup: RunSetup) -> None:
     """Print the evaluations before training, after each phase and of the last step, beside the known baselines."""
     limit = setup.training.evaluate.tokens_per_source
     rows = [row for row in evaluations_file(setup.folder).rows() if row.tokens_per_source == limit]
     shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
-    Console().print(rich_table(shown, known_baselines(setup) or Baselines()), crop=False)
-
-
-def write_run_page(setup: RunSetup) -> Path:
-    """Write the page of a run from the files in its folder; return its path."""
-    try:
-        samples = [(str(prompt), str(text)) for prompt, text in json.loads((setup.folder / SAMPLES).read_text())]
-    except (FileNotFoundError, ValueError, TypeError):
-        samples = []
-    tokens = setup.curriculum.tokens
-    report = RunReport(
-        setup.training.name,
-        [
-            PhaseMark(
-                phase.name, phase.first_step, phase.last_step, tokens(phase.first_step - 1), tokens(phase.last_step)
-            )
-            for phase in setup.curriculum.phases
-        ],
-        StepColumns(metrics_file(setup.folder).rows()),
-        list(evaluations_file(setup.folder).rows()),
-        known_baselines(setup) or Baselines(),
-        samples,
-    )
-    return write_page(setup.folder, report)
+    Console().print(rich_table(shown, load_baselines(setup) or Baselines()), crop=False)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from corpus.display.terminal import printable, table
 from corpus.units import human_bytes
-from trainer.inspect.baselines import LEVEL_NAMES, BaselineLevels, Baselines
+from trainer.inspect.baselines import UNIGRAM, XZ, Baselines
 from trainer.inspect.metrics import EvaluationRow
 
 BETTER = "*"
@@ -22,7 +22,38 @@ class ScoreLine(NamedTuple):
     thin: bool
     bytes: int  # of the holdout
     bits: list[float | None]  # per byte, by evaluation; None if the evaluation lacks the source
-    levels: BaselineLevels
+    levels: dict[str, float | None]  # of the baselines
+
+    @property
+    def cells(self) -> list[str]:
+        """The line as text. A star marks scores below the unigram."""
+        name = "all" if self.source is None else printable(self.source)
+        cells = [f"{name} (thin)" if self.thin else name, human_bytes(self.bytes)]
+        unigram = self.levels[UNIGRAM]
+        for bits in self.bits:
+            better = bits is not None and unigram is not None and bits < unigram
+            cells.append(_cell(bits) + (BETTER if better else ""))
+        return [*cells, *map(_cell, self.levels.values())]
+
+    @property
+    def against_unigram(self) -> str:
+        """Last score relative to the unigram's, as text."""
+        last, unigram = self.bits[-1], self.levels[UNIGRAM]
+        return "–" if last is None or not unigram else f"{last / unigram - 1:+.1%}".replace("-", "−")
+
+
+class EvaluationTable(NamedTuple):
+    """Headings, lines and the note below them."""
+
+    columns: list[str]
+    lines: list[ScoreLine]
+    note: str
+
+
+def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> EvaluationTable:
+    """Build the table, with a column per evaluation in the order given."""
+    columns = ["source", "holdout", *(printable(row.after) for row in evaluations), UNIGRAM, XZ]
+    return EvaluationTable(columns, score_lines(evaluations, baselines), _note(evaluations, baselines))
 
 
 def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> list[ScoreLine]:
@@ -34,43 +65,19 @@ def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> l
         bits = [score.bits_per_byte if score else None for score in scores]
         lines.append(ScoreLine(name, latest[name].thin, latest[name].bytes, bits, baselines.levels([name])))
     if len(lines) > 1:
-        over_all = [row.bits_per_byte for row in evaluations]
         size = sum(line.bytes for line in lines)
-        lines.append(ScoreLine(None, False, size, over_all, baselines.levels(latest)))
+        bits = [row.bits_per_byte for row in evaluations]
+        lines.append(ScoreLine(None, False, size, bits, baselines.levels(sorted(latest))))
     return lines
-
-
-class EvaluationTable(NamedTuple):
-    """Cells of the table as text."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    note: str  # below the table
-
-
-def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> EvaluationTable:
-    """Build the table, with a column per evaluation in the order given. A star marks scores below the unigram."""
-    rows = []
-    for line in score_lines(evaluations, baselines):
-        name = "all" if line.source is None else printable(line.source)
-        cells = []
-        for bits in line.bits:
-            better = bits is not None and line.levels.unigram is not None and bits < line.levels.unigram
-            cells.append(_cell(bits) + (BETTER if better else ""))
-        thin = " (thin)" if line.thin else ""
-        rows.append([f"{name}{thin}", human_bytes(line.bytes), *cells, *map(_cell, line.levels)])
-    columns = ["source", "holdout", *(printable(row.after) for row in evaluations), *LEVEL_NAMES]
-    return EvaluationTable(columns, rows, _note(evaluations, baselines))
 
 
 def rich_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> Table:
     """Render the table for a terminal; scores below the unigram are bold."""
-    made = evaluation_table(evaluations, baselines)
-    cells = [[Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in row] for row in made.rows]
-    rendered = table(made.columns, cells, title="Bits per byte of the holdouts")
-
-    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{made.note}"), "left"
-    rendered.columns[0].no_wrap = max((len(row[0]) for row in made.rows), default=0) <= MAX_UNBROKEN_NAME
+    columns, lines, note = evaluation_table(evaluations, baselines)
+    rows = [[Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in line.cells] for line in lines]
+    rendered = table(columns, rows, title="Bits per byte of the holdouts")
+    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{note}"), "left"
+    rendered.columns[0].no_wrap = max((len(row[0]) for row in rows), default=0) <= MAX_UNBROKEN_NAME
     for column in rendered.columns[2:-2]:  # on a narrow terminal, the headings of evaluations wrap, but no score
         column.no_wrap, column.min_width = False, len("12.345*")
     return rendered

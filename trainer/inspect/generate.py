@@ -19,11 +19,11 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from corpus.errors import InputError
+from trainer.data.corpora import TokenizerFile
 from trainer.engine.distributed import ForwardContext, from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import read_setup
 from trainer.errors import TrainerError
-from trainer.inspect.read_tokenizer import open_tokenizer
 
 MAX_PROMPT_CHARACTERS = 250_000  # the tokenizer's regex engine fails on much longer texts
 CONTEXT_TOKENS = 2048
@@ -51,10 +51,8 @@ def print_generated(
         model, state, context = load_trained(setup, distributed, checkpoint)
         context_tokens = state.phase_settings["sequence_tokens"]
         assert isinstance(context_tokens, int)
-        tokenizer, agree = setup.corpora.tokenizer, partial(from_first, distributed)
-        texts = generate(
-            model, open_tokenizer(tokenizer), prompt, sampling, tokenizer.eos_id, context_tokens, context, agree
-        )
+        agree = partial(from_first, distributed)
+        texts = generate(model, setup.corpora.tokenizer, prompt, sampling, context_tokens, context, agree)
         console.print(prompt, end="", style="bold")
         for text in texts:
             console.print(text, end="")
@@ -63,10 +61,9 @@ def print_generated(
 
 def generate(
     model: torch.nn.Module,
-    tokenizer: Tokenizer,
+    file: TokenizerFile,
     prompt: str,
     sampling: Sampling,
-    eos_id: int,
     context_tokens: int = CONTEXT_TOKENS,
     forward_context: ForwardContext = nullcontext,
     agree: Callable[[int], int] = lambda token: token,
@@ -78,9 +75,10 @@ def generate(
     Raises InputError if a setting is out of range, and TrainerError if the logits are not finite.
     """
     _check(prompt, sampling, context_tokens)
+    tokenizer = open_tokenizer(file)
     tokenizer.encode_special_tokens = True
     prompt_ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-    ids, sampler = [eos_id, *prompt_ids], _Sampler(sampling)
+    ids, generator = [file.eos_id, *prompt_ids], torch.Generator().manual_seed(sampling.seed)
 
     def new_tokens() -> Iterator[int]:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -93,8 +91,8 @@ def generate(
                 with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
                     logits_V = model(tokens_BT, None)[0, -1]
                 # Rounding can differ between processes. Without one choice for all, they would diverge and hang.
-                token = agree(sampler.draw(logits_V))
-                if token == eos_id:
+                token = agree(_draw(logits_V, sampling, generator))
+                if token == file.eos_id:
                     return
                 ids.append(token)
                 yield token
@@ -104,26 +102,32 @@ def generate(
     return _decode(tokenizer, prompt_ids[-_LEAD_TOKENS:], new_tokens())
 
 
+def open_tokenizer(file: TokenizerFile) -> Tokenizer:
+    """Return the tokenizer, which neither cuts texts nor fills them up. Raises InputError if it is broken."""
+    try:
+        tokenizer = Tokenizer.from_file(str(file.path))
+    except Exception as error:  # the library raises nothing narrower
+        raise InputError(f"{file.path}: cannot load this tokenizer: {error}; run `corpus verify`") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
 def safe_text(text: str) -> str:
     """Replace characters that could control a terminal by U+FFFD; line ends and tabs stay."""
     return _UNSAFE.sub("\ufffd", text)
 
 
-class _Sampler:
-    """Draws tokens on the CPU, so that all devices draw the same."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling, self._generator = sampling, torch.Generator().manual_seed(sampling.seed)
-
-    def draw(self, logits_V: torch.Tensor) -> int:
-        logits_V = logits_V.detach().to("cpu", torch.float64)
-        if not bool(torch.isfinite(logits_V).all()):
-            raise TrainerError("the model's logits are not finite: its weights are damaged; load an earlier checkpoint")
-        if self._sampling.temperature == 0:
-            return int(logits_V.argmax())
-        logits_K, ids_K = logits_V.topk(min(self._sampling.top_k or len(logits_V), len(logits_V)))
-        probabilities_K = ((logits_K - logits_K[0]) / self._sampling.temperature).softmax(dim=0)
-        return int(ids_K[torch.multinomial(probabilities_K, 1, generator=self._generator)])
+def _draw(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """Draw a token on the CPU, so that all devices draw the same."""
+    logits_V = logits_V.detach().to("cpu", torch.float64)
+    if not bool(torch.isfinite(logits_V).all()):
+        raise TrainerError("the model's logits are not finite: its weights are damaged; load an earlier checkpoint")
+    if sampling.temperature == 0:
+        return int(logits_V.argmax())
+    logits_K, ids_K = logits_V.topk(min(sampling.top_k or len(logits_V), len(logits_V)))
+    probabilities_K = ((logits_K - logits_K[0]) / sampling.temperature).softmax(dim=0)
+    return int(ids_K[torch.multinomial(probabilities_K, 1, generator=generator)])
 
 
 def _decode(tokenizer: Tokenizer, lead: list[int], tokens: Iterator[int]) -> Iterator[str]:

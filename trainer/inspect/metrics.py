@@ -35,25 +35,6 @@ class SourceScore(Strict):
     thin: bool  # True if the holdout is too small for a reliable score
 
 
-class Evaluation(Strict):
-    """Scores of all sources with a holdout, and the settings they were computed with."""
-
-    sequence_tokens: Count  # targets per window
-    stride_tokens: Count
-    tokens_per_source: Count | None  # limit per source, counted from the holdout's start; None: no limit
-    sources: dict[str, SourceScore]
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of text scored, over all sources."""
-        return sum(score.bytes for score in self.sources.values())
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Total bits divided by total bytes; None without a holdout."""
-        return sum(score.bits for score in self.sources.values()) / self.bytes if self.sources else None
-
-
 class RunRow(Strict):
     """Base of all rows."""
 
@@ -79,12 +60,22 @@ class StepRow(RunRow):
     batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of the tokens
 
 
-class EvaluationRow(Evaluation, RunRow):
-    """One evaluation of all holdouts."""
+class EvaluationRow(RunRow):
+    """Scores of all sources with a holdout, and the settings they were computed with."""
 
+    sequence_tokens: Count  # targets per window
+    stride_tokens: Count
+    tokens_per_source: Count | None  # limit per source, counted from the holdout's start; None: no limit
+    sources: dict[str, SourceScore]
     after: str  # "before", "after broad", …
     tokens: Count  # seen in training so far
     seconds: Real
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Total bits divided by total bytes; None without a holdout."""
+        scores = self.sources.values()
+        return sum(score.bits for score in scores) / sum(score.bytes for score in scores) if scores else None
 
 
 AnyRow = TypeVar("AnyRow", bound=RunRow)

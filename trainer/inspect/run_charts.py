@@ -11,35 +11,32 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
-import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.display.page import INK, REST
+from corpus.display.page import INK, REST, SERIES, STEPS
 from corpus.settings import Json
+from trainer.data.curriculum import Curriculum
+from trainer.inspect.baselines import UNIGRAM, XZ
+from trainer.inspect.eval_table import ScoreLine
+from trainer.inspect.metrics import EvaluationRow
 
+LOSS_COLOURS = {"each step": STEPS[1], "smoothed": SERIES[0]}
+SCORE_COLOURS = {"model": SERIES[2], UNIGRAM: SERIES[1], XZ: REST}
+RATE_COLOUR = SERIES[6]
 SMALL_WIDTH = 260  # pixels of a small chart before it is scaled to its column
 MAX_DOTTED_POINTS = 40  # curves of at most this many points show each of them
 SMOOTHING_WINDOWS, MIN_REACH = 100, 3  # smoothing reaches 1/100 of the steps to either side, and at least 3 steps
 
 Reals = NDArray[np.float64]
 Spec = dict[str, Json]
-
-
-class PhaseMark(NamedTuple):
-    """Steps of a phase (both ends included), and the tokens seen at its start and end."""
-
-    name: str
-    first_step: int
-    last_step: int
-    tokens_first: int
-    tokens_last: int
+Rows = Sequence[Mapping[str, Json]]
 
 
 class TokenAxis(NamedTuple):
     """Horizontal axis shared by all charts of a page."""
 
-    phases: Sequence[PhaseMark]
+    curriculum: Curriculum
     tokens: int  # seen in total: the right end of each chart
 
 
@@ -111,85 +108,129 @@ def padded(low: float, high: float, parts: int) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def layered_chart(
+def loss_chart(axis: TokenAxis, points: Sequence[CurvePoint], *, small: bool = False) -> Spec:
+    """Draw the loss of the steps in a band of its range, and the smoothed loss."""
+    domain = loss_range(points)
+    return _over_tokens(
+        axis,
+        [point._asdict() for point in points],
+        {"mean": (LOSS_COLOURS["each step"], 1), "smooth": (LOSS_COLOURS["smoothed"], 2)},
+        {"step": ",", "tokens": ",", "mean": ".4f", "smooth": ".4f"},
+        domain,
+        clip=points[0].high > domain[1],
+        band_colour=LOSS_COLOURS["each step"],
+        height=110 if small else 280,
+        small=small,
+    )
+
+
+def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: ScoreLine) -> Spec:
+    """Draw the bits per byte of a source, with its baselines as levels."""
+    scores = [(row, bits) for row, bits in zip(evaluations, line.bits, strict=True) if bits is not None]
+    levels = {name: level for name, level in line.levels.items() if level is not None}
+    values = [*(bits for _, bits in scores), *levels.values()]
+    return _over_tokens(
+        axis,
+        [{"tokens": row.tokens, "when": row.after, "bits": bits} for row, bits in scores],
+        {"bits": (SCORE_COLOURS["model"], 2)},
+        {"when": "", "tokens": ",", "bits": ".4f"},
+        padded(min(values), max(values), 12),
+        levels=levels,
+        small=True,
+    )
+
+
+def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> Spec:
+    """Draw the learning rate."""
+    rows = [{"tokens": point.tokens, "rate": point.mean} for point in points]
+    return _over_tokens(axis, rows, {"rate": (RATE_COLOUR, 1.5)}, {"tokens": ",", "rate": ".3g"})
+
+
+def _over_tokens(
     axis: TokenAxis,
-    rows: Sequence[Mapping[str, Json]],
+    rows: Rows,
     lines: Mapping[str, tuple[str, float]],
     tooltips: Mapping[str, str],
-    *,
     domain: tuple[float, float] | None = None,
+    *,
     clip: bool = False,
     band_colour: str | None = None,
-    levels: Mapping[str, tuple[str, float]] = MappingProxyType({}),
+    levels: Mapping[str, float] = MappingProxyType({}),
     height: int = 110,
     small: bool = False,
 ) -> Spec:
     """Draw lines over the tokens seen, on top of the phases, of horizontal levels, and of a band from `low` to `high`.
 
-    `lines` maps fields of the rows to colour and width, `levels` names to colour and value, and `tooltips` fields to
-    number formats (empty for text). A hover anywhere shows the nearest row. `clip` cuts off what lies outside the
-    vertical `domain`.
+    `lines` maps fields of the rows to colour and width, and `tooltips` fields to number formats (empty for text). A
+    hover anywhere shows the nearest row. `clip` cuts off what lies outside the vertical `domain`.
     """
     ticks = 4 if small else 8
-    labels = alt.Axis(format="~s", grid=False, tickCount=ticks, labelExpr="datum.value ? datum.label : '0'")
-    right_end = alt.Scale(domain=[0, axis.tokens], nice=False)
-    x = alt.X("tokens:Q", title=None if small else "tokens seen", scale=right_end, axis=labels)
-    scale = alt.Scale(domain=list(domain), nice=False, zero=False) if domain else alt.Undefined
-    plain = alt.Axis(domain=False, ticks=False, labelPadding=4, tickCount=ticks // 2 + 1)
-    y = {field: alt.Y(f"{field}:Q", title=None, scale=scale, axis=plain) for field in ("low", *lines)}
+    labels: Spec = {"format": "~s", "grid": False, "tickCount": ticks, "labelExpr": "datum.value ? datum.label : '0'"}
+    right_end: Spec = {"domain": [0, axis.tokens], "nice": False}
+    x = _number("tokens", title=None if small else "tokens seen", scale=right_end, axis=labels)
+    plain: Spec = {"domain": False, "ticks": False, "labelPadding": 4, "tickCount": ticks // 2 + 1}
+    scale: Spec = {"domain": list(domain), "nice": False, "zero": False} if domain else {}
+    y = {field: _number(field, title=None, scale=scale, axis=plain) for field in ("low", *lines)}
 
-    layers = _phase_layers(axis, x)[: 2 if small else 3]
-    for name, (colour, value) in levels.items():
+    layers = [_phases(axis, x, named=not small)]
+    for name, level in levels.items():
         (field,) = lines
-        rule = _chart([{field: value}]).mark_rule(stroke=colour, strokeWidth=1.5, strokeDash=[5, 3])
-        layers.append(rule.encode(y[field], tooltip=alt.Tooltip(f"{field}:Q", title=name, format=".4f")))
+        rule: Spec = {"type": "rule", "stroke": SCORE_COLOURS[name], "strokeWidth": 1.5, "strokeDash": [5, 3]}
+        tooltip = _number(field, title=name, format=".4f")
+        layers.append({**_data([{field: level}]), "mark": rule, "encoding": {"y": y[field], "tooltip": tooltip}})
 
-    marks, base = [], _chart(rows).encode(x)
+    marks: list[Json] = []
     if band_colour:
-        marks.append(base.mark_area(clip=clip, fill=band_colour, fillOpacity=0.35).encode(y["low"], y2="high"))
+        band: Spec = {"type": "area", "clip": clip, "fill": band_colour, "fillOpacity": 0.35}
+        marks.append({"mark": band, "encoding": {"y": y["low"], "y2": {"field": "high"}}})
     for number, (field, (colour, width)) in enumerate(lines.items()):
         # The first line shows its points if there are few: a line of a single point is invisible.
         few = number == 0 and len(rows) <= MAX_DOTTED_POINTS
-        dots = alt.OverlayMarkDef(fill=colour, stroke=colour, size=15 * width) if few else False
-        line = base.mark_line(clip=clip, stroke=colour, strokeWidth=width, point=dots)
-        marks.append(line.encode(y[field]))
+        dots: Json = {"fill": colour, "stroke": colour, "size": 15 * width} if few else False
+        line: Spec = {"type": "line", "clip": clip, "stroke": colour, "strokeWidth": width, "point": dots}
+        marks.append({"mark": line, "encoding": {"y": y[field]}})
     # An invisible line as wide as the pointer's surroundings catches the hover.
-    hover = [alt.Tooltip(f"{field}:{'Q' if form else 'N'}", format=form) for field, form in tooltips.items()]
-    marks.append(base.mark_rule(opacity=0, strokeWidth=6).encode(tooltip=hover))
+    hover: list[Json] = [
+        _number(field, format=form) if form else {"field": field, "type": "nominal"} for field, form in tooltips.items()
+    ]
+    marks.append({"mark": {"type": "rule", "opacity": 0, "strokeWidth": 6}, "encoding": {"tooltip": hover}})
+    return {
+        "layer": [*layers, {**_data(rows), "encoding": {"x": x}, "layer": marks}],
+        "width": SMALL_WIDTH if small else "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+    }
 
-    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
-    chart = alt.layer(*layers, alt.layer(*marks)).properties(
-        width=SMALL_WIDTH if small else "container", height=height, autosize=fit
-    )
-    with alt.data_transformers.enable(consolidate_datasets=False):  # keep the rows beside their marks
-        spec = chart.to_dict()
-    return {name: value for name, value in spec.items() if name not in ("$schema", "config")}  # the page has its own
 
-
-def _phase_layers(axis: TokenAxis, x: alt.X) -> list[alt.Chart]:
+def _phases(axis: TokenAxis, x: Spec, *, named: bool) -> Spec:
     """Shade every other phase, draw a line between phases, and write their names if there is room."""
-    bands: list[Mapping[str, Json]] = []
-    edges: list[Mapping[str, Json]] = []
-    for number, phase in enumerate(axis.phases):
-        start, end = phase.tokens_first, min(phase.tokens_last, axis.tokens)
+    bands: list[Spec] = []
+    for number, phase in enumerate(axis.curriculum.phases):
+        start = axis.curriculum.tokens(phase.first_step - 1)
+        end = min(axis.curriculum.tokens(phase.last_step), axis.tokens)
         if start < end:
             bands.append({"tokens": start, "end": end, "phase": phase.name, "shade": 0.14 * (number % 2)})
-        if number and 0 < start < axis.tokens:
-            edges.append({"tokens": start})
-    shade = alt.FillOpacity("shade:Q", scale=None, legend=None)
-    room = alt.ExprRef(f"max(1, (datum.end - datum.tokens) / {axis.tokens} * width - 8)")
-    names = _chart(bands).mark_text(align="left", baseline="bottom", dx=3, dy=-3, limit=room)
-    return [
-        _chart(bands).mark_rect(fill=REST).encode(x, x2="end", fillOpacity=shade),
-        _chart(edges).mark_rule(stroke=INK, strokeOpacity=0.5, strokeDash=[3, 3]).encode(x),
-        names.encode(x, y=alt.value(0), text="phase:N"),
+    shade = _number("shade", scale=None, legend=None)
+    line: Spec = {"type": "rule", "stroke": INK, "strokeOpacity": 0.5, "strokeDash": [3, 3]}
+    room: Spec = {"expr": f"max(1, (datum.end - datum.tokens) / {axis.tokens} * width - 8)"}
+    text: Spec = {"type": "text", "align": "left", "baseline": "bottom", "dx": 3, "dy": -3, "limit": room}
+    name: Spec = {"field": "phase", "type": "nominal"}
+    layers: list[Json] = [
+        {"mark": {"type": "rect", "fill": REST}, "encoding": {"x2": {"field": "end"}, "fillOpacity": shade}},
+        {"mark": line, "transform": [{"filter": "datum.tokens > 0"}]},
+        {"mark": text, "encoding": {"y": {"value": 0}, "text": name}},
     ]
+    return {**_data(bands), "encoding": {"x": x}, "layer": layers if named else layers[:2]}
 
 
-def _chart(rows: Sequence[Mapping[str, Json]]) -> alt.Chart:
-    """Return a chart of these rows, without marks. Six digits are more than a screen shows, and keep the page small."""
-    values = [
+def _number(field: str, **options: Json) -> Spec:
+    return {"field": field, "type": "quantitative", **options}
+
+
+def _data(rows: Rows) -> Spec:
+    """Return the rows with six digits, which are more than a screen shows, and keep the page small."""
+    values: list[Json] = [
         {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
         for row in rows
     ]
-    return alt.Chart(alt.InlineData(values=values))
+    return {"data": {"values": values}}

@@ -11,7 +11,7 @@ from corpus.store.token_shards import ShardHeader, TokenShard, open_token_shard,
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
 from trainer.engine.distributed import Distributed
 from trainer.inspect.evaluate import evaluate
-from trainer.inspect.metrics import Evaluation, EvaluationRow, SourceScore
+from trainer.inspect.metrics import EvaluationRow, SourceScore
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
 EOS, VOCABULARY = 0, 11
@@ -76,7 +76,7 @@ def scored(
     tokens_per_source: int | None = None,
     distributed: Distributed = ALONE,
     progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
+) -> dict[str, SourceScore]:
     """Call `evaluate` with settings for a small corpus."""
     return evaluate(
         model,

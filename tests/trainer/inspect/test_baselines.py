@@ -30,7 +30,7 @@ from tests.trainer.inspect.scored import (
 )
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.errors import TrainerError
-from trainer.inspect.baselines import BaselineLevels, Baselines, SourceBaseline, measure_baselines
+from trainer.inspect.baselines import UNIGRAM, XZ, Baselines, SourceBaseline, measure_baselines
 from trainer.inspect.eval_table import evaluation_table, rich_table
 from trainer.inspect.metrics import EvaluationRow
 
@@ -77,7 +77,7 @@ def test_unigram_bits_do_not_depend_on_the_block_size(
         train = read_back(replace(source, holdout=source.train))
         expected = by_hand(tokens_of(train), tokens_of(read_back(source)), 384)
         assert baselines.sources[name].unigram_bits == pytest.approx(expected, rel=1e-12)
-        assert baselines.levels([name]).unigram == pytest.approx(expected / holdout_of(golden, name).bytes, rel=1e-12)
+        assert baselines.levels([name])[UNIGRAM] == pytest.approx(expected / holdout_of(golden, name).bytes, rel=1e-12)
     monkeypatch.setattr(trainer.inspect.baselines, "BLOCK_TOKENS", 7)
     assert measure_baselines(golden, None) == baselines
 
@@ -94,7 +94,7 @@ def test_documents_removed_by_a_takedown_do_not_count(tmp_path: Path) -> None:
 def test_baselines_read_the_documents_that_are_scored(golden: Corpora) -> None:
     limited = measure_baselines(golden, 300)
     for name, source in golden.sources.items():
-        score = scored(Uniform(), golden, tokens_per_source=300).sources[name]
+        score = scored(Uniform(), golden, tokens_per_source=300)[name]
         found = limited.sources[name]
         assert (found.documents, found.holdout_documents, found.bytes) == (
             score.documents,
@@ -115,7 +115,7 @@ def test_xz_bytes_match_the_xz_command(golden: Corpora, baselines: Baselines) ->
         text = "".join(held_out_texts(golden, name)).encode()
         packed = subprocess.run(["xz", "-9", "-T1", "-c"], input=text, stdout=subprocess.PIPE, check=True).stdout
         assert found.xz_bytes == len(packed) and found.xz_missing is None
-        assert baselines.levels([name]).xz == 8 * len(packed) / len(text)
+        assert baselines.levels([name])[XZ] == 8 * len(packed) / len(text)
 
 
 def test_xz_is_missing_if_the_text_does_not_round_trip(tmp_path: Path) -> None:
@@ -165,18 +165,18 @@ MEASURED = Baselines(sources={"books": baseline(1000, 3.0, 250), "web": baseline
 
 
 def test_levels_are_weighted_by_bytes_and_need_every_source() -> None:
-    assert MEASURED.levels(["books"]) == BaselineLevels(3.0, 2.0)
-    assert MEASURED.levels(["books", "web"]) == BaselineLevels(9000 / 4000, None)
-    assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == BaselineLevels(None, None)
+    assert MEASURED.levels(["books"]) == {UNIGRAM: 3.0, XZ: 2.0}
+    assert MEASURED.levels(["books", "web"]) == {UNIGRAM: 9000 / 4000, XZ: None}
+    assert MEASURED.levels(["books", "code"]) == MEASURED.levels([]) == {UNIGRAM: None, XZ: None}
     both = Baselines(sources={"books": baseline(1000, 3.0, 250), "web": baseline(3000, 2.0, 450)})
-    assert both.levels(["web", "books"]) == BaselineLevels(9000 / 4000, 8 * 700 / 4000)
+    assert both.levels(["web", "books"]) == {UNIGRAM: 9000 / 4000, XZ: 8 * 700 / 4000}
 
 
 def test_the_table_marks_scores_below_the_unigram() -> None:
     evaluations = [evaluation("before", books=5.0, web=4.0), evaluation("after broad", books=2.0, web=3.0)]
     found = evaluation_table(evaluations, MEASURED)
     assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9"]
-    assert found.rows == [
+    assert [line.cells for line in found.lines] == [
         ["books", "1 kB", "5.000", "2.000*", "3.000", "2.000"],
         ["web (thin)", "3 kB", "4.000", "3.000", "2.000", "–"],
         ["all", "4 kB", "4.250", "2.750", "2.250", "–"],
@@ -189,7 +189,9 @@ def test_the_table_marks_scores_below_the_unigram() -> None:
 
 def test_a_source_missing_from_an_evaluation_is_a_dash() -> None:
     rows = [evaluation_row(0, "before", {}), evaluation_row(9, "after", {"books": score(1000, 2.0)})]
-    assert evaluation_table(rows, Baselines()).rows == [["books", "1 kB", "–", "2.000", "–", "–"]]
+    assert [line.cells for line in evaluation_table(rows, Baselines()).lines] == [
+        ["books", "1 kB", "–", "2.000", "–", "–"]
+    ]
 
 
 @pytest.mark.parametrize(("width", "lines"), [(80, 2), (120, 1)])
@@ -217,9 +219,9 @@ def test_the_table_works_without_baselines_and_with_hostile_names() -> None:
     name = "[bold]\x1b[31mred\n" + "x" * 60
     only = evaluation("now", **{name: 5.0, "web": 4.0})
     found = evaluation_table([only], Baselines())
-    assert [row[0] for row in found.rows] == ["[bold]\\u001b[31mred⏎" + "x" * 60, "web (thin)", "all"]
-    assert [row[2:] for row in found.rows] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
+    assert [line.cells[0] for line in found.lines] == ["[bold]\\u001b[31mred⏎" + "x" * 60, "web (thin)", "all"]
+    assert [line.cells[2:] for line in found.lines] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
     printed = StringIO()
     Console(file=printed, width=60, force_terminal=True).print(rich_table([only], Baselines()))
     assert "\x1b[31m" not in printed.getvalue() and "5.000" in printed.getvalue()
-    assert evaluation_table([], Baselines()).rows == []
+    assert evaluation_table([], Baselines()).lines == []

@@ -19,6 +19,7 @@ from tests.trainer.inspect.scored import (
     VOCABULARY,
     Documents,
     Uniform,
+    evaluation_row,
     holdout_of,
     made,
     read_back,
@@ -30,7 +31,7 @@ from trainer.data.holdout import open_holdouts, windows
 from trainer.data.loader import IGNORED
 from trainer.engine.distributed import Distributed
 from trainer.errors import TrainerError
-from trainer.inspect.metrics import Evaluation
+from trainer.inspect.metrics import EvaluationRow, SourceScore
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
 from trainer.model.transformer import initialize
@@ -69,20 +70,22 @@ def golden() -> Corpora:
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_per_token(golden: Corpora) -> None:
     evaluation = scored(Uniform(), golden, sequence_tokens=100)
-    assert list(evaluation.sources) == ["books", "code", "web"]
-    for name, score in evaluation.sources.items():
+    assert list(evaluation) == ["books", "code", "web"]
+    for name, score in evaluation.items():
         held = holdout_of(golden, name)
         assert (score.tokens, score.bytes) == (held.tokens, held.bytes)
         assert (score.documents, score.holdout_documents, score.overwritten) == (held.documents, held.documents, 0)
         assert score.bits_per_byte == pytest.approx(math.log2(384) * score.tokens / score.bytes, rel=1e-6)
         assert score.bits_per_token == pytest.approx(math.log2(384), rel=1e-6)
-    assert {name: score.thin for name, score in evaluation.sources.items()} == {
+    assert {name: score.thin for name, score in evaluation.items()} == {
         "books": True,
         "code": False,
         "web": True,
     }
-    tokens, text = (sum(getattr(each, key) for each in evaluation.sources.values()) for key in ("tokens", "bytes"))
-    assert evaluation.bits_per_byte == pytest.approx(math.log2(384) * tokens / text, rel=1e-6)
+    tokens, text = (sum(getattr(each, key) for each in evaluation.values()) for key in ("tokens", "bytes"))
+    assert evaluation_row(0, "before", evaluation).bits_per_byte == pytest.approx(
+        math.log2(384) * tokens / text, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("sequence_tokens", [2000, 64, 17])
@@ -92,7 +95,7 @@ def test_scores_match_the_oracle_document_by_document(golden: Corpora, sequence_
     evaluation = scored(model, golden, sequence_tokens=sequence_tokens, batch_sequences=3)
     for name, source in golden.sources.items():
         expected = sum(oracle_bits(model, read_back(source), sequence_tokens))
-        assert evaluation.sources[name].bits == pytest.approx(expected, rel=1e-9)
+        assert evaluation[name].bits == pytest.approx(expected, rel=1e-9)
 
 
 documents_of_any_length = st.lists(st.lists(st.integers(1, VOCABULARY - 1), max_size=9), min_size=1, max_size=6)
@@ -129,10 +132,10 @@ def test_batch_size_and_order_of_sources_do_not_change_the_result(golden: Corpor
     assert near(scored(model, turned), expected)
 
 
-def near(found: Evaluation, expected: Evaluation) -> bool:
+def near(found: dict[str, SourceScore], expected: dict[str, SourceScore]) -> bool:
     """Return True if equal up to rounding."""
-    return {name: score.bits for name, score in found.sources.items()} == pytest.approx(
-        {name: score.bits for name, score in expected.sources.items()}, rel=1e-12
+    return {name: score.bits for name, score in found.items()} == pytest.approx(
+        {name: score.bits for name, score in expected.items()}, rel=1e-12
     )
 
 
@@ -151,7 +154,7 @@ def test_processes_share_the_work_in_equally_many_batches(
         return total
 
     monkeypatch.setattr(trainer.inspect.evaluate, "sums", sums)
-    found: dict[int, Evaluation] = {}
+    found: dict[int, dict[str, SourceScore]] = {}
     shapes: dict[int, list[torch.Size]] = {rank: [] for rank in range(world)}
 
     def work(rank: int) -> None:
@@ -181,7 +184,7 @@ def test_tokens_per_source_selects_whole_documents_from_the_start(tmp_path: Path
     model = transformer()
     bits = oracle_bits(model, [first, second, third, fourth], 100)
     for limit, documents in ((1, 1), (5, 1), (7, 1), (8, 2), (13, 2), (14, 3), (15, 3), (16, 4), (99, 4), (None, 4)):
-        (score,) = scored(model, corpora, sequence_tokens=100, tokens_per_source=limit).sources.values()
+        (score,) = scored(model, corpora, sequence_tokens=100, tokens_per_source=limit).values()
         assert (score.documents, score.holdout_documents) == (documents, 4), limit
         assert score.bits == pytest.approx(sum(bits[:documents]), rel=1e-9)
         assert score.bytes == TEXT_BYTES * sum(map(len, [first, second, third, fourth][:documents]))
@@ -194,7 +197,7 @@ def test_a_takedown_removes_its_document_and_does_not_change_the_others(tmp_path
     left = [[EOS] * len(each) if at in gone else each for at, each in enumerate(documents)]
     model = transformer()
     corpora = made(tmp_path, {"made": [left[:3], left[3:]]})
-    (score,) = scored(model, corpora, sequence_tokens=5).sources.values()
+    (score,) = scored(model, corpora, sequence_tokens=5).values()
     expected = [bits for at, bits in enumerate(oracle_bits(model, documents, 5)) if at not in gone]
     assert score.bits == pytest.approx(sum(expected), rel=1e-9)
     assert (score.documents, score.overwritten) == (5 - len(gone), len(gone))
@@ -203,21 +206,20 @@ def test_a_takedown_removes_its_document_and_does_not_change_the_others(tmp_path
 
 def test_at_least_one_document_is_scored(tmp_path: Path) -> None:
     shards = [[[EOS, EOS], [EOS]], [[EOS], [1, 2, 3], [4]]]
-    (score,) = scored(Uniform(), made(tmp_path, {"made": shards}), tokens_per_source=1).sources.values()
+    (score,) = scored(Uniform(), made(tmp_path, {"made": shards}), tokens_per_source=1).values()
     assert (score.documents, score.overwritten, score.tokens) == (1, 3, 4)
 
 
 def test_a_source_without_a_holdout_is_left_out(tmp_path: Path) -> None:
     corpora = made(tmp_path, {"empty": [], "gone": [[[EOS, EOS]]], "there": [[[1]]]})
-    assert list(scored(transformer(), corpora).sources) == ["there"]
+    assert list(scored(transformer(), corpora)) == ["there"]
     nothing = scored(transformer(), made(tmp_path, {"empty": []}))
-    assert nothing.sources == {} and nothing.bits_per_byte is None
+    assert nothing == {} and evaluation_row(0, "before", nothing).bits_per_byte is None
 
 
 def test_an_evaluation_round_trips_through_json(golden: Corpora) -> None:
-    evaluation = scored(Uniform(), golden, tokens_per_source=300)
-    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
-    assert (evaluation.sequence_tokens, evaluation.stride_tokens, evaluation.tokens_per_source) == (16, 16, 300)
+    row = evaluation_row(0, "before", scored(Uniform(), golden, tokens_per_source=300))
+    assert EvaluationRow.model_validate_json(row.model_dump_json()) == row
 
 
 def test_training_mode_is_restored_and_progress_reaches_the_total(golden: Corpora) -> None:

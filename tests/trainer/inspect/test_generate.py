@@ -12,14 +12,14 @@ from tokenizers import Tokenizer
 from corpus.errors import InputError
 from trainer.data.corpora import TokenizerFile
 from trainer.errors import TrainerError
-from trainer.inspect.generate import Sampling, generate, safe_text
-from trainer.inspect.read_tokenizer import open_tokenizer
+from trainer.inspect.generate import Sampling, generate, open_tokenizer, safe_text
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
 from trainer.model.transformer import initialize
 
-FILE = Path(__file__).parents[2] / "golden" / "corpus" / "tokenizer.json"
+PATH = Path(__file__).parents[2] / "golden" / "corpus" / "tokenizer.json"
 EOS, VOCABULARY = 0, 384
+FILE = TokenizerFile(PATH, "", VOCABULARY, EOS, "<|endoftext|>")
 MULTILINGUAL = "Der Müller\tzählt:\n水车慢慢地转, الأكياس 😀👩‍🌾 e\u0301!"
 
 
@@ -51,12 +51,11 @@ class Fixed(torch.nn.Module):
 
 @pytest.fixture
 def tokenizer() -> Tokenizer:
-    return open_tokenizer(TokenizerFile(FILE, "", VOCABULARY, EOS, "<|endoftext|>"))
+    return open_tokenizer(FILE)
 
 
 def pieces(
     model: torch.nn.Module,
-    tokenizer: Tokenizer,
     prompt: str = "",
     *,
     tokens: int = 200,
@@ -68,7 +67,7 @@ def pieces(
 ) -> list[str]:
     """Return the pieces that `generate` yields; greedy by default."""
     sampling = Sampling(tokens, temperature, top_k, seed)
-    return list(generate(model, tokenizer, prompt, sampling, EOS, context_tokens, agree=agree))
+    return list(generate(model, FILE, prompt, sampling, context_tokens, agree=agree))
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -79,7 +78,7 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
 def test_generates_a_text_and_stops_at_eos(tokenizer: Tokenizer, prompt: str) -> None:
     """Fails if each token is decoded alone, at the first character of two bytes."""
     script = ids_of(tokenizer, MULTILINGUAL)
-    found = pieces(Spelling(script), tokenizer, prompt)
+    found = pieces(Spelling(script), prompt)
     assert "".join(found) == MULTILINGUAL
     assert len(script) > len(found) > len(MULTILINGUAL) // 3  # as it comes, but no half characters
     assert not any("\ufffd" in piece for piece in found)
@@ -88,25 +87,25 @@ def test_generates_a_text_and_stops_at_eos(tokenizer: Tokenizer, prompt: str) ->
 def test_stops_after_the_limit_of_tokens(tokenizer: Tokenizer) -> None:
     script = ids_of(tokenizer, "abc 水")
     model = Spelling(script)
-    assert "".join(pieces(model, tokenizer, tokens=len(script) - 1)) == "abc \ufffd"  # a character cut short
+    assert "".join(pieces(model, tokens=len(script) - 1)) == "abc \ufffd"  # a character cut short
     assert len(model.seen) == len(script) - 1
 
 
 def test_invalid_bytes_come_as_u_fffd(tokenizer: Tokenizer) -> None:
     (first, *_, last) = ids_of(tokenizer, "水")
     letter = ids_of(tokenizer, "a")
-    assert "".join(pieces(Spelling([last, *letter, first, *letter]), tokenizer)) == "\ufffda\ufffda"
+    assert "".join(pieces(Spelling([last, *letter, first, *letter]))) == "\ufffda\ufffda"
 
 
 def test_control_characters_come_as_u_fffd(tokenizer: Tokenizer) -> None:
     script = ids_of(tokenizer, "a\x1b[31mb\x07\x00\r\n\tc\x9b\x7f\u202ed")
-    assert "".join(pieces(Spelling(script), tokenizer)) == "a\ufffd[31mb\ufffd\ufffd\ufffd\n\tc\ufffd\ufffd\ufffdd"
+    assert "".join(pieces(Spelling(script))) == "a\ufffd[31mb\ufffd\ufffd\ufffd\n\tc\ufffd\ufffd\ufffdd"
     assert safe_text("e\u0301 👩‍🌾\n") == "e\u0301 👩‍🌾\n"
 
 
 def test_a_prompt_is_read_as_text_after_eos(tokenizer: Tokenizer) -> None:
     model = Spelling(ids_of(tokenizer, "x"))
-    pieces(model, tokenizer, "a <|endoftext|> b")
+    pieces(model, "a <|endoftext|> b")
     assert model.seen[0][0] == EOS and EOS not in model.seen[0][1:]
     assert tokenizer.decode(model.seen[0][1:], skip_special_tokens=False) == "a <|endoftext|> b"
     assert model.seen[1] == [*model.seen[0], model.script[0]]
@@ -115,19 +114,19 @@ def test_a_prompt_is_read_as_text_after_eos(tokenizer: Tokenizer) -> None:
 def test_the_window_slides(tokenizer: Tokenizer) -> None:
     script, prompt = ids_of(tokenizer, "bcdefgh"), "a b c d e f"
     model = Spelling(script)
-    assert "".join(pieces(model, tokenizer, prompt, context_tokens=4)) == "bcdefgh"
+    assert "".join(pieces(model, prompt, context_tokens=4)) == "bcdefgh"
     whole = [EOS, *ids_of(tokenizer, prompt), *script]
     start = len(whole) - len(script)
     assert model.seen == [whole[: start + at][-4:] for at in range(len(script) + 1)]
 
 
-def test_the_same_seed_draws_the_same_text(tokenizer: Tokenizer) -> None:
+def test_the_same_seed_draws_the_same_text() -> None:
     model = LlamaModel(LlamaConfig(1, 16, 2, 2, 8, 16, VOCABULARY, 10_000.0, 1e-5, False))
     initialize(model, seed=1, initializer_range=0.3)
-    first = pieces(model, tokenizer, "The", tokens=30, temperature=1.0)
+    first = pieces(model, "The", tokens=30, temperature=1.0)
     torch.rand(7)  # nothing else draws from the same numbers
-    assert pieces(model, tokenizer, "The", tokens=30, temperature=1.0) == first
-    assert pieces(model, tokenizer, "The", tokens=30, temperature=1.0, seed=2) != first
+    assert pieces(model, "The", tokens=30, temperature=1.0) == first
+    assert pieces(model, "The", tokens=30, temperature=1.0, seed=2) != first
     assert model.training
 
 
@@ -139,7 +138,7 @@ def test_samples_by_temperature_from_the_top_k(tokenizer: Tokenizer) -> None:
     model = Fixed(logits_V)
 
     def shares(temperature: float, top_k: int | None) -> list[float]:
-        text = "".join(pieces(model, tokenizer, tokens=600, temperature=temperature, top_k=top_k, context_tokens=1))
+        text = "".join(pieces(model, tokens=600, temperature=temperature, top_k=top_k, context_tokens=1))
         assert len(text) == 600 and set(text) <= set("abc")
         return [text.count(letter) / 600 for letter in "abc"]
 
@@ -158,17 +157,17 @@ def test_the_agreed_token_is_used_and_can_end_the_text(tokenizer: Tokenizer) -> 
         return EOS if len(heard) == 3 else x
 
     model = Spelling(drawn)
-    assert "".join(pieces(model, tokenizer, agree=agree)) == "xx"
+    assert "".join(pieces(model, agree=agree)) == "xx"
     assert heard == drawn and model.seen == [[EOS], [EOS, x], [EOS, x, x]]
 
     heard = []
     model = Spelling([])  # this process alone would end at once
     model.script = [EOS] * 3
-    assert "".join(pieces(model, tokenizer, agree=agree)) == "xx"
+    assert "".join(pieces(model, agree=agree)) == "xx"
     assert heard == [EOS] * 3
 
 
-def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) -> None:
+def test_compiled_blocks_are_not_compiled_for_each_length() -> None:
     graphs = []
 
     def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
@@ -179,7 +178,7 @@ def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) 
     initialize(model, seed=1, initializer_range=0.3)
     for block in model.blocks:
         block.compile(backend=backend, dynamic=False)
-    text = generate(model, tokenizer, "The", Sampling(9, 1.0, None, 1), EOS)
+    text = generate(model, FILE, "The", Sampling(9, 1.0, None, 1))
     assert next(text) and not graphs
     model(torch.zeros(1, 5, dtype=torch.int64), None)
     assert len(graphs) == 1, "between two tokens, as before"
@@ -188,22 +187,22 @@ def test_compiled_blocks_are_not_compiled_for_each_length(tokenizer: Tokenizer) 
     assert len(graphs) == 2, "afterwards, as before"
 
 
-def test_logits_that_are_not_finite_are_an_error(tokenizer: Tokenizer) -> None:
+def test_logits_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(TrainerError, match="not finite"):
-        pieces(Fixed(torch.full((VOCABULARY,), math.nan)), tokenizer)
+        pieces(Fixed(torch.full((VOCABULARY,), math.nan)))
 
 
-def test_settings_out_of_range_are_refused_before_sampling(tokenizer: Tokenizer) -> None:
+def test_settings_out_of_range_are_refused_before_sampling() -> None:
     model = Spelling([])
     wrong = r"temperature -1.*tokens 0.*top_k 0.*context_tokens 0.*seed -1"
     with pytest.raises(InputError, match=wrong):
-        pieces(model, tokenizer, tokens=0, temperature=-1, top_k=0, seed=-1, context_tokens=0)
+        pieces(model, tokens=0, temperature=-1, top_k=0, seed=-1, context_tokens=0)
     with pytest.raises(InputError, match="temperature nan"):
-        pieces(model, tokenizer, temperature=math.nan)
+        pieces(model, temperature=math.nan)
     with pytest.raises(InputError, match="not UTF-8"):
-        pieces(model, tokenizer, "a\udcff")
+        pieces(model, "a\udcff")
     with pytest.raises(InputError, match="250001 characters"):
-        pieces(model, tokenizer, " " * 250_001)
+        pieces(model, " " * 250_001)
     assert model.seen == []
 
 

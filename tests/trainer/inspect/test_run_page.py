@@ -11,14 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.inspect.scored import evaluation_row, score
+from trainer.data.curriculum import Curriculum, PhasePlan
+from trainer.data.learning_rate import RateSchedule
 from trainer.inspect.baselines import Baselines, SourceBaseline
 from trainer.inspect.metrics import EvaluationRow, StepRow
-from trainer.inspect.run_charts import PhaseMark, curve, smoothed
+from trainer.inspect.run_charts import curve, smoothed
 from trainer.inspect.run_page import MAX_POINTS, MAX_SMALL_POINTS, RunReport, StepColumns, write_page
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
 STEP_TOKENS = 1000
-PHASES = (PhaseMark("broad", 1, 30, 0, 30_000), PhaseMark("curated", 31, 40, 30_000, 40_000))
+
+
+def curriculum(**steps: int) -> Curriculum:
+    """Return phases of these names and numbers of steps."""
+    phases: list[PhasePlan] = []
+    for index, (name, count) in enumerate(steps.items()):
+        first = phases[-1].last_step + 1 if phases else 1
+        rate = RateSchedule(0.1, 0.1, 0.1, count, 0, 1, "linear")
+        phases.append(PhasePlan(index, name, first, count, STEP_TOKENS, 1, {}, {}, 0, (), rate))
+    return Curriculum(tuple(phases))
+
+
+PHASES = curriculum(broad=30, curated=10)
 
 
 def step_row(step: int, loss: float, sources: tuple[str, ...] = ("books",)) -> StepRow:
@@ -63,7 +77,7 @@ def baselines(**levels: tuple[float, float | None]) -> Baselines:
 def write_report(
     folder: Path,
     title: str,
-    phases: Sequence[PhaseMark],
+    phases: Curriculum,
     steps: Iterable[StepRow],
     evaluations: Iterable[EvaluationRow],
     known: Baselines,
@@ -77,7 +91,7 @@ def write(
     steps: Iterable[StepRow],
     evaluations: Iterable[EvaluationRow] = (),
     known: Baselines | None = None,
-    phases: Sequence[PhaseMark] = PHASES,
+    phases: Curriculum = PHASES,
 ) -> str:
     """Write the page; return its HTML."""
     return write_report(folder, "run", phases, steps, evaluations, known or Baselines(), ()).read_text()
@@ -116,10 +130,11 @@ def test_phases_are_marked_at_their_tokens(tmp_path: Path) -> None:
     markup = write(tmp_path, steps(36))
     for name in ("loss", "rate"):
         spec = specs(markup)[name]
-        bands = [(each["phase"], each["tokens"], each["end"]) for each in spec["layer"][0]["data"]["values"]]
+        phases = spec["layer"][0]
+        bands = [(each["phase"], each["tokens"], each["end"]) for each in phases["data"]["values"]]
         assert bands == [("broad", 0, 30_000), ("curated", 30_000, 36_000)]  # no further than the run has come
-        assert spec["layer"][1]["data"]["values"] == [{"tokens": 30_000}]
-        assert spec["layer"][2]["encoding"]["text"]["field"] == "phase"
+        assert phases["layer"][1]["transform"] == [{"filter": "datum.tokens > 0"}]  # a line at each start but the first
+        assert phases["layer"][2]["encoding"]["text"]["field"] == "phase"
     assert "broad 30 of 30 30 k 10.000" in texts(markup)
     assert "curated 6 of 10 6,000 2.258" in texts(markup)
 
@@ -127,7 +142,6 @@ def test_phases_are_marked_at_their_tokens(tmp_path: Path) -> None:
 def test_a_future_phase_is_not_drawn(tmp_path: Path) -> None:
     spec = specs(write(tmp_path, steps(30)))["loss"]
     assert [each["phase"] for each in spec["layer"][0]["data"]["values"]] == ["broad"]
-    assert spec["layer"][1]["data"]["values"] == []
 
 
 def test_headline_and_table_show_the_numbers_of_the_rows(tmp_path: Path) -> None:
@@ -169,7 +183,7 @@ def captions(markup: str) -> dict[str, str]:
 
 
 def test_hostile_names_and_texts_are_escaped(tmp_path: Path) -> None:
-    phases = [PhaseMark(HOSTILE, 1, 2, 0, 2000)]
+    phases = curriculum(**{HOSTILE: 2})
     rows = [row.model_copy(update={"phase": HOSTILE}) for row in steps(2, HOSTILE, "books")]
     found = [evaluation(2, HOSTILE, {HOSTILE: 3.0, "books": 2.0})]
     sample = [(HOSTILE, f"first\n{HOSTILE}\x00\x1b[31m\ttab")]
@@ -263,8 +277,7 @@ def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
 def test_a_page_works_with_few_and_many_rows(
     tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], charts: set[str]
 ) -> None:
-    for phases in (PHASES, ()):
-        assert set(specs(write(tmp_path, rows, evaluations, phases=phases))) == charts
+    assert set(specs(write(tmp_path, rows, evaluations))) == charts
 
 
 def test_every_chart_compiles(tmp_path: Path) -> None:
