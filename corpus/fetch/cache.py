@@ -96,32 +96,33 @@ class _Download:
                 f"{self._name}: {human_bytes(missing)} to download, but only {human_bytes(free)} free in the cache "
                 f"{self._part.parent}; make room, or set `cache` in the profile to another disk"
             )
-        try:
-            retry(self._name, self._attempt, lambda: self._most_received)
-        except BaseException:
-            if self._state.validator is None:
-                self._discard()
-            raise
+        retry(self._name, self._attempt, lambda: self._most_received)
         publish(self._part, self._target)
         self._state_file.unlink(missing_ok=True)
 
     def _attempt(self) -> None:
-        if self._received and self._state.validator is None:
-            self._discard()
-        if self._received < self._info.size:
-            # Request the missing bytes, or the whole file if it changed since the partial one was received.
-            start = f"bytes={self._received}-"
-            headers = {"Range": start, "If-Range": self._state.validator or ""} if self._received else {}
-            try:
-                with self._store.get(self._info.url, headers) as response:
-                    self._begin(response)
-                    self._receive(response)
-            except ChangedError:
-                raise self._rejected(TransientError("changed during the download")) from None
+        try:
             if self._received < self._info.size:
-                raise closed_early(self._most_received, self._info.size)
-        self._part.touch()  # of 0 bytes
-        self._check_digests()
+                self._request_missing()
+            self._part.touch()  # of 0 bytes
+            self._check_digests()
+        except BaseException:
+            if self._state.validator is None:  # cannot be resumed
+                self._discard()
+            raise
+
+    def _request_missing(self) -> None:
+        """Request the missing bytes, or the whole file if it changed since the partial one was received."""
+        start = f"bytes={self._received}-"
+        headers = {"Range": start, "If-Range": self._state.validator or ""} if self._received else {}
+        try:
+            with self._store.get(self._info.url, headers) as response:
+                self._begin(response)
+                self._receive(response)
+        except ChangedError:
+            raise self._rejected(TransientError("changed during the download")) from None
+        if self._received < self._info.size:
+            raise closed_early(self._most_received, self._info.size)
 
     def _begin(self, response: Response) -> None:
         """Compare the headers with the plan; if the body is all of the file, start over.
@@ -129,8 +130,10 @@ class _Download:
         Raises TransientError if the range was ignored, CorpusError for another version or size.
         """
         info, body = self._info, response.body_range
+        # Without a published digest, the version must be the one in the plan.
         if info.sha256 is None and response.is_other_version(info.versions):
             raise self._rejected(changed_error(info.url))
+        # All of the file has the size in the plan; a part continues the partial file.
         if response.status == 200:
             self._discard()
             size = response.length
@@ -144,6 +147,7 @@ class _Download:
             or response.is_other_version(self._state.versions)
         ):
             raise self._rejected(TransientError("the server ignored the requested byte range"))
+        # Note the version of the new partial file.
         if not self._received:
             resumable = response.headers.get("accept-ranges", "bytes") != "none"
             validator = response.validator if resumable else None

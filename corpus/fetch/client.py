@@ -3,7 +3,6 @@
 No other module of the corpus side opens a socket to read.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -30,7 +29,6 @@ _STORES: Mapping[str, type[Store]] = {
     "pypi": PackageStore,
 }
 SCHEMES = tuple(scheme for scheme in _STORES if scheme != "pypi")  # followed by ://
-BAR_AFTER_S = 2.0
 _THREADS = 16
 _GLOB = set("*?[")
 
@@ -66,26 +64,20 @@ def describe(urls: Sequence[str], access: Access) -> list[FileInfo]:
     from rich.console import Console
     from rich.progress import Progress
 
-    began = time.monotonic()
     stores = {_scheme(url): _open_store(url, access) for url in urls}  # one each: the hub's caches its listings
     console = Console(stderr=True)
-    bars = Progress(console=console, disable=not console.is_terminal, transient=True)
-    bar = bars.add_task("asking for sizes", total=len(urls))
     threads, wait = ThreadPoolExecutor(_THREADS), True
     try:
         pending = [threads.submit(retry, display_url(url), partial(stores[_scheme(url)].describe, url)) for url in urls]
-        for done in as_completed(pending):
-            done.result()  # an error cancels the pending requests
-            bars.advance(bar)
-            if time.monotonic() - began > BAR_AFTER_S:
-                bars.start()
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+            for done in bars.track(as_completed(pending), total=len(urls), description="asking for sizes"):
+                done.result()  # an error cancels the pending requests
         return [answer.result() for answer in pending]
     except KeyboardInterrupt:
         wait = False  # for running requests
         raise
     finally:
         threads.shutdown(wait=wait, cancel_futures=True)
-        bars.stop()
 
 
 def fetch(info: FileInfo, access: Access, progress: Callable[[int], None], *, verify: bool = False) -> Path:

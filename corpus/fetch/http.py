@@ -50,6 +50,7 @@ class HttpStore(NetworkStore):
         """See NetworkStore.send. A Content-Encoding is not decoded: files are kept as the server has them."""
         import urllib3
 
+        # Send the request; the body is read later.
         user_agent = agent(self.access.contact)
         sent = {"Accept": "*/*", **headers, "Accept-Encoding": "identity", "User-Agent": user_agent}
         with _own_errors(url):
@@ -62,6 +63,7 @@ class HttpStore(NetworkStore):
             with _own_errors(url):
                 return response.read1(count, decode_content=False)
 
+        # Keep the connection open only if nothing is left to read.
         try:
             yield Response(url, response.status, response.headers, read)
         except BaseException:

@@ -54,6 +54,7 @@ class LocalStore(Store):
         except OSError as error:
             raise InputError(f"{url}: cannot be read ({error.strerror})") from None
         with file:
+            # Find the requested bytes.
             status = os.fstat(file.fileno())
             size = status.st_size
             requested = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("Range", ""))
@@ -68,6 +69,7 @@ class LocalStore(Store):
                     raise ChangedError(f"{url}: changed while it was read")
                 return data
 
+            # Name the part and the version.
             sent = {"content-length": str(end - start), "etag": f'"{status.st_mtime_ns}"'}
             sent["content-range"] = f"bytes {start}-{end - 1}/{size}"
             yield Response(url, 206 if requested else 200, sent, read)

@@ -44,12 +44,7 @@ class FolderOutput:
     poll_s = 0.5  # seconds between two checks for finished tasks
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def name(self) -> str:
-        """The path or address that the user knows it by."""
-        return str(self.folder)
+        self.folder, self.name = folder, str(folder)  # `name`: the path or address that the user knows it by
 
     def require_local(self, command: str) -> None:
         """Raise InputError if the output is in a bucket."""
@@ -90,16 +85,11 @@ class BucketOutput(FolderOutput):
 
     def __init__(self, folder: Path, url: str, settings: S3) -> None:
         super().__init__(folder)
-        self._url, self._settings = url, settings
-
-    @property
-    def name(self) -> str:
-        """See FolderOutput.name."""
-        return self._url
+        self.name, self._settings = url, settings
 
     def require_local(self, command: str) -> None:
         """See FolderOutput.require_local."""
-        raise InputError(f"{self.folder}: this is a local copy of {self._url}; {command} supports local outputs only")
+        raise InputError(f"{self.folder}: this is a local copy of {self.name}; {command} supports local outputs only")
 
     def pull(self, path: Path) -> bool:
         """See FolderOutput.pull."""
@@ -172,7 +162,7 @@ class BucketOutput(FolderOutput):
     def _key(self, path: Path) -> str:
         """Bucket and key of a local path."""
         relative = path.relative_to(self.folder).as_posix()
-        return self._url.removeprefix("s3://") + ("" if relative == "." else f"/{relative}")
+        return self.name.removeprefix("s3://") + ("" if relative == "." else f"/{relative}")
 
     def _call(self, operation: Callable[["S3FileSystem"], T]) -> T:
         try:
@@ -180,7 +170,7 @@ class BucketOutput(FolderOutput):
         except CorpusError:
             raise
         except Exception as error:  # s3fs raises errors without a common base class
-            converted = s3.convert_error(error, self._url)
+            converted = s3.convert_error(error, self.name)
             raise type(converted)(
                 f"{converted}; check that the bucket exists and that you may write to it. Finished work is kept: build "
                 "again to continue"

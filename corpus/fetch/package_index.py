@@ -70,6 +70,7 @@ def parse_address(text: str) -> PackageAddress | None:
         return None
     if scheme not in _KINDS:
         raise InputError(f"{text}: unknown scheme `{scheme}:`; allowed: {', '.join(f'{kind}:' for kind in _KINDS)}")
+    # Take the address apart, and name the first fault.
     requirement, _, pattern = rest.partition("/")
     package, equals, version = requirement.partition("==")
     problem = ""

@@ -145,6 +145,7 @@ def retry(what: str, attempt: Callable[[], T], progress: Callable[[], int] = lam
         try:
             return attempt()
         except TransientError as error:
+            # Count the attempts without progress.
             total += 1
             failures = 1 if progress() > best else failures + 1
             best = max(best, progress())
@@ -155,6 +156,7 @@ def retry(what: str, attempt: Callable[[], T], progress: Callable[[], int] = lam
                 ) from None
             if failures >= REPORT_AFTER:
                 _report(what, error)
+            # Wait for a random part of a time that doubles, and for as long as the server says.
             wait = random.uniform(0, min(BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S)) + (error.wait or 0.0)
             if error.host is not None:
                 error.host.cool(wait)

@@ -57,6 +57,7 @@ class RangeReader:
         )
         try:
             with self._store.get(self._url, {"Range": f"bytes={start}-{end - 1}"}) as response:
+                # The body must be the range, or all of a small file.
                 body = response.body_range
                 if body is None or (response.status == 206 and body.start != start):
                     raise TransientError("the server ignored the requested byte range")
@@ -68,6 +69,7 @@ class RangeReader:
                 self._check_version(response, body.size)
                 if body.size is not None and body.size < end:
                     raise too_short
+                # Read to the end of the range.
                 length = end - body.start  # of all of the file: with the bytes before the range
                 data = response.read_up_to(length)
         except ChangedError:

@@ -36,14 +36,11 @@ class S3Store(NetworkStore):
 
     @contextmanager
     def send(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
-        """See NetworkStore.send. Supports the headers Range, and If-Range with an ETag."""
+        """See NetworkStore.send. Supports the headers Range and If-Range."""
         bucket, key = _bucket_and_key(url)
         arguments = {"Bucket": bucket, "Key": key, "ChecksumMode": "ENABLED"}
-        condition = headers.get("If-Range", '"')
-        if "Range" in headers and condition.startswith('"'):
-            arguments["Range"] = headers["Range"]
-            if "If-Range" in headers:
-                arguments["IfMatch"] = condition  # a changed object is refused with status 412
+        given = {"Range": headers.get("Range"), "IfMatch": headers.get("If-Range")}  # if changed: status 412
+        arguments |= {name: value for name, value in given.items() if value}
         system, operation = self._client(), "get_object" if method == "GET" else "head_object"
         try:
             answer = system.call_s3(operation, **arguments)
@@ -68,7 +65,7 @@ class S3Store(NetworkStore):
         return sorted(f"s3://{name}" for name, info in objects.items() if info["type"] == "file")
 
     def error_response(self, error: Exception, url: str) -> Response:
-        """See NetworkStore.error_response."""
+        """See NetworkStore.error_response. Raises InputError if nothing was sent."""
         return _error_response(error, url)
 
     def _client(self) -> "S3FileSystem":

@@ -164,13 +164,14 @@ def open_manifest(path: Path) -> Manifest:
     """
     file = locate(path)
     try:
-        raw = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else None
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
+        raw = file.read_bytes()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{file}: cannot read a manifest: {why}; expected a build folder or manifest.json") from None
-    if raw is None:
-        raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
     try:
+        # The version comes first: a newer format may have other fields.
         version = _Version.model_validate_json(raw).format_version
         if version > FORMAT_VERSION:
             raise InputError(
@@ -196,6 +197,6 @@ def _counts(totals: Totals) -> str:
 
 
 def _faults(error: ValidationError, most: int = 20) -> str:
-    found = error.errors(include_url=False, include_input=False)
-    lines = [f"  {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in found[:most]]
-    return "\n".join(lines + ([f"  and {len(found) - most} more"] if len(found) > most else []))
+    errors = error.errors(include_url=False, include_input=False)
+    lines = [f"  {'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in errors[:most]]
+    return "\n".join(lines + ([f"  and {len(errors) - most} more"] if len(errors) > most else []))

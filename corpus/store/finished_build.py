@@ -173,13 +173,8 @@ class Build:
 
         Raises CorpusError if the build has no such job.
         """
-        if any((job.kind, job.source) == (kind, "") for job in self.jobs):  # a stage over all sources
-            return self.job(kind).table(name, source)
-        return self.job(kind, source).table(name)
-
-    def steps(self, source: str) -> list[BuiltJob]:
-        """Return the jobs that decide about a source's documents, in the order of the plan."""
-        return [job for job in self.jobs if job.step and job.source == source]
+        over_all_sources = any(not job.source for job in self.of(kind))
+        return self.job(kind).table(name, source) if over_all_sources else self.job(kind, source).table(name)
 
     @property
     def sources(self) -> list[str]:
@@ -198,8 +193,8 @@ def read_file(kind: type[File], path: Path) -> File:
         raise CorpusError(f"{path}: missing or not readable: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CorpusError(f"{path}: damaged: {where + ': ' if where else ''}{first['msg']}") from None
+        place = ".".join(map(str, first["loc"]))
+        raise CorpusError(f"{path}: damaged: {place + ': ' if place else ''}{first['msg']}") from None
 
 
 def task_path(job: Path, task: int) -> Path:

@@ -15,10 +15,8 @@ def columns(path: Path, *names: str) -> pa.Table:
     """Return columns of a Parquet file (all if none is named); dictionary columns become plain strings."""
     with pq.ParquetFile(path) as file:
         table = file.read(columns=list(names) or None)
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
-    return table
+    fields = [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def row_of(path: Path, number: int) -> Row:
