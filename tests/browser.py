@@ -16,7 +16,7 @@ CHROMIUM = shutil.which("chromium")
 WIDTHS = (1280, 390, 360)
 PAPER = 720  # width of A4 between its margins, in CSS pixels
 _WIDTH = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-_FIGURES = "Array.from(document.querySelectorAll('figure.chart'))"
+_FIGURES = "Array.from(document.querySelectorAll('figure[id]'))"
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
 
@@ -30,6 +30,7 @@ class Opened:
     specs: dict[str, Any] = field(default_factory=dict)
     drawn: dict[str, int] = field(default_factory=dict)  # marks by chart
     labels: dict[str, list[str]] = field(default_factory=dict)  # texts by chart
+    titles: dict[str, list[str]] = field(default_factory=dict)  # shown on hover, by chart
     text: str = ""
     tip: str = ""  # tooltip of the hovered bar
     pwned: object = None
@@ -74,9 +75,10 @@ def _read(tab: "Page", opened: Opened) -> None:
         values: dict[str, Any] = tab.evaluate(f"Object.fromEntries({_FIGURES}.map(f => [f.id, {expression}]))")
         return values
 
-    opened.specs = by_figure("JSON.parse(f.querySelector('script').textContent)")
-    opened.drawn = by_figure("f.querySelectorAll('svg .role-mark path, svg .role-mark line').length")
-    opened.labels = by_figure("Array.from(f.querySelectorAll('svg text')).map(t => t.textContent)")
+    opened.specs = by_figure("JSON.parse(f.querySelector('script')?.textContent ?? 'null')")
+    opened.drawn = by_figure("f.querySelectorAll('svg .role-mark path, svg .role-mark line, svg rect').length")
+    opened.labels = by_figure("Array.from(f.querySelectorAll('svg text, .bar span')).map(t => t.textContent)")
+    opened.titles = by_figure("Array.from(f.querySelectorAll('svg title')).map(t => t.textContent)")
     opened.text = tab.evaluate("document.querySelector('main').textContent")
     opened.elements = Counter(tab.evaluate("Array.from(document.querySelectorAll('*')).map(e => e.localName)"))
     opened.links = tab.evaluate("Array.from(document.querySelectorAll('a')).map(a => a.getAttribute('href'))")

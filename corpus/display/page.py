@@ -49,8 +49,9 @@ def render(template: str, title: str, **values: object) -> str:
 def page(title: str, *content: Html) -> str:
     """Return a page with this content. The chart library is part of it only if there is a chart."""
     body, style = Html("").join(content), _style()
-    has_charts = '<figure class="chart"' in body
-    scripts = [_library(), Html((_HERE / "page.js").read_text(encoding="utf-8"))] if has_charts else []
+    scripts = [_library()] if '<figure class="chart"' in body else []
+    if scripts or "<details" in body:
+        scripts.append(Html((_HERE / "page.js").read_text(encoding="utf-8")))
     policy = {
         "default-src": "'none'",
         "script-src": " ".join(map(_hash, scripts)) or "'none'",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from corpus.display.data_table import DataTable
 from corpus.settings import Json
 
 Cell = str | int | Text
@@ -72,6 +73,14 @@ def table(
     for row in rows:
         made.add_row(*map(_cell, row))
     return made
+
+
+def print_table(console: Console, shown: DataTable) -> None:
+    """Print a table and its note; nothing if it has no rows."""
+    if shown.rows:
+        console.print(table(shown.columns, shown.rows, title=shown.title, text=shown.text))
+        if shown.note:
+            print_line(console, shown.note)
 
 
 def _cell(cell: Cell) -> Text:

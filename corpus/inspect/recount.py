@@ -1,34 +1,29 @@
-"""Recount the ledgers from the products themselves.
+"""Recount the ledgers from the products themselves, and compare the products with each other.
 
 Hashes show that no file was changed after it was written; this shows that the counts were right when they were written.
 Ids are compared as 32 hexadecimal digits.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from corpus.errors import CorpusError
+from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
 from corpus.store.finished_build import Build, BuiltJob, task_path
 from corpus.store.ledger import Ledger
 from corpus.store.parquet_tables import columns
+from corpus.store.token_shards import SPLITS, ShardHeader, open_token_shard, shard_entry
+from corpus.tokens.runs import KEYS, TokenRun, order_key
 
-UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AssertionError, CorpusError)
-TABLES = {
-    "records": "clean",
-    "kept": "clean",
-    "dropped": "clean",
-    "signatures": "minhash",
-    "decisions": "dedup",
-    "text": "text",
-}
-COUNTS = "{} records, {} bytes of input, {} of text"
+COUNTS = ("records", "input_bytes", "text_bytes")
 DOCUMENT = ["id", "split", "text_bytes"]
+SPAN, ORIGIN = ["id", "file", "start", "end"], ["id", "origin_file", "origin_start", "origin_end"]
 
 
 @dataclass
@@ -36,145 +31,217 @@ class Recount:
     """Problems found so far while comparing the manifests of a build with its products."""
 
     build: Build
+    path: Path  # of the product that is being compared
     problems: list[str] = field(default_factory=list)
     ledgers: dict[tuple[str, int], Ledger] = field(default_factory=dict)  # counted ones, by job and task
-    texts: dict[tuple[str, int], pa.Table] = field(default_factory=dict)  # text shards without texts, by source, task
+    texts: dict[str, list[pa.Table]] = field(default_factory=dict)  # text shards without texts, by source
     merged: list[pa.Table] = field(default_factory=list)  # decisions about duplicates
-    all_read: bool = True  # False if a product could not be read
 
-    def read_documents(self) -> None:
-        """Compare the products from fetch to text with each other, and count their ledgers."""
+    def run(self, manifest: Manifest) -> None:
+        """Collect all problems. Raises an error of Arrow, CorpusError or ValueError if `path` cannot be read."""
         for source in self.build.sources:
-            files = {name: self.build.table(kind, source, name) for name, kind in TABLES.items()}
-            ends: dict[str, int] = {}  # the last byte of each file that a record covers
-            for task in range(len(files["records"])):
-                paths = {name: of_task[task] for name, of_task in files.items()}
-                with self.reading(paths["records"]):
-                    self._records(source, task, paths, ends)
-                with self.reading(paths["text"]):
-                    self._decisions(source, task, paths)
-            self._file_ends(source, ends)
+            self._documents(source)
         if not self.problems:  # otherwise some texts may be missing
-            self._survivors(pa.concat_tables(self.texts.values()), pa.concat_tables(self.merged))
+            texts = [text for shards in self.texts.values() for text in shards]
+            self._survivors(pa.concat_tables(texts), pa.concat_tables(self.merged))
+        if not self.problems:  # otherwise the texts to compare with may be wrong
+            for entry in manifest.sources:
+                self._tokens(manifest, entry)
+        self._compare_ledgers()
 
-    def name(self, path: Path) -> str:
-        """Return a path relative to the build."""
-        return str(path.relative_to(self.build.folder))
+    def expect(self, checks: Mapping[str, object]) -> None:
+        """Add the problem of each check that does not hold."""
+        name = self.path.relative_to(self.build.folder)
+        self.problems += [f"{name}: {problem}" for problem, holds in checks.items() if not holds]
 
-    def expect(self, holds: bool, path: Path, problem: str) -> None:
-        """Add a problem if something does not hold for a product."""
-        if not holds:
-            self.problems.append(f"{self.name(path)}: {problem}")
+    def expect_same(self, rows: pa.Table, expected: pa.Table, problem: str) -> None:
+        """Add a problem unless both tables have the same values, whatever their columns are called."""
+        self.expect({problem: rows.equals(expected.rename_columns(rows.column_names))})
 
-    @contextmanager
-    def reading(self, path: Path) -> Iterator[None]:
-        """Turn an error while reading a product into a problem."""
-        try:
-            yield
-        except UNREADABLE as error:
-            self.all_read = False
-            text = " ".join(str(error).split())[:300].replace(f"{self.build.folder}/", "")
-            self.expect(False, path, f"cannot be recounted: {text}")
+    def expect_none(self, rows: pa.Table, problem: str) -> None:
+        """Add the problem of the first row, if there is one."""
+        self.expect({problem.format(**row): False for row in rows.slice(0, 1).to_pylist()})
 
-    def book(
-        self, job: BuiltJob, task: int, source: str, outcome: object, reason: object, input_bytes: object,
-        text_bytes: object, records: int = 1,
-    ) -> None:  # fmt: skip
-        """Add rows to a counted ledger; plain values are the same in every row."""
-        values = (outcome, reason, input_bytes, text_bytes)
-        rows = max(len(value) for value in values if isinstance(value, pa.ChunkedArray))
-        arrays = [value if isinstance(value, pa.ChunkedArray) else pa.repeat(value, rows) for value in values]
-        table = pa.table(arrays, ["outcome", "reason", "input", "text"])
-        sums = table.group_by(["outcome", "reason"]).aggregate([("input", "sum"), ("text", "sum"), ([], "count_all")])
+    def _book(
+        self,
+        job: BuiltJob,
+        task: int,
+        source: str,
+        keys: Iterable[object],
+        sizes: pa.Array,
+        counts: Iterable[str] = COUNTS,
+    ) -> None:
+        """Add sizes to columns of a counted ledger. `keys` are outcome and reason: of each, or the same for all."""
+        arrays = [key if isinstance(key, pa.ChunkedArray) else pa.repeat(key, len(sizes)) for key in keys]
+        table = pa.table([*arrays, sizes], ["outcome", "reason", "size"]).group_by(["outcome", "reason"])
         ledger = self.ledgers.setdefault((job.name, task), Ledger())
-        for row in sums.to_pylist():
-            counts = {"input_bytes": row["input_sum"], "text_bytes": row["text_sum"]}
-            ledger.add(source, row["outcome"], row["reason"] or "", records=records * row["count_all"], **counts)
+        for row in table.aggregate([("size", "sum"), ([], "count_all")]).to_pylist():
+            sums = dict.fromkeys(COUNTS, row["size_sum"]) | {"records": row["count_all"]}
+            added = {name: sums[name] if name in counts else 0 for name in COUNTS}
+            ledger.add(source, row["outcome"], row["reason"] or "", **added)
 
-    def compare_ledgers(self) -> None:
+    def _compare_ledgers(self) -> None:
         """Compare the counted ledgers with those in the manifests of tasks."""
-        for (name, task), counted in self.ledgers.items() if self.all_read else ():
-            job = next(job for job in self.build.jobs if job.name == name)
-            stated = Ledger.of([job.tasks[task].ledger_json])
+        jobs = {job.name: job for job in self.build.jobs}
+        for (name, task), counted in self.ledgers.items():
+            self.path = task_path(jobs[name].folder, task)
+            stated = Ledger.of([jobs[name].tasks[task].ledger_json])
             one, other = ({entry[:3]: entry[3:] for entry in ledger.entries()} for ledger in (stated, counted))
             for key in sorted({*one, *other}):
-                says, found = one.get(key, (0, 0, 0)), other.get(key, (0, 0, 0))
-                problem = f"{' '.join(filter(None, key))}: {COUNTS.format(*says)}; counted {COUNTS.format(*found)}"
-                self.expect(says == found, task_path(job.folder, task), problem)
+                says, found = (
+                    "{} records, {} bytes of input, {} of text".format(*counts.get(key, (0, 0, 0)))
+                    for counts in (one, other)
+                )
+                self.expect({f"{' '.join(filter(None, key))}: {says}; counted {found}": says == found})
 
-    def _records(self, source: str, task: int, paths: dict[str, Path], ends: dict[str, int]) -> None:
-        """Check that spans follow each other, and that the documents are those of the records."""
-        records, clean = columns(paths["records"]), self.build.job("clean", source)
-        for file, start, end in zip(*(records[name].to_pylist() for name in ("file", "start", "end")), strict=True):
-            joins = start == ends.get(file, 0) and end >= start
-            self.expect(joins, paths["records"], f"{file}: {start}..{end} does not join on to {ends.get(file, 0)}")
-            ends[file] = end
-        sizes = pc.subtract(records["end"], records["start"])
-        self.book(clean, task, source, records["outcome"], records["reason"], sizes, 0)
-        for outcome in ("kept", "dropped"):
-            path, origin = paths[outcome], ["id", "origin_file", "origin_start", "origin_end"]
-            shard = columns(path, *origin, "source", "text_bytes", "rule")
-            same = records.filter(pc.equal(records["outcome"], outcome)).select(["id", "file", "start", "end"])
-            same = same.rename_columns(origin).to_pydict() == shard.select(origin).to_pydict()
-            self.expect(same, path, f"not the {outcome} documents of {paths['records'].name}, row by row")
-            self._text_shard(path, shard["source"], source)
-            self.book(clean, task, source, outcome, shard["rule"], 0, shard["text_bytes"], records=0)
+    def _read(self, source: str, kind: str, name: str, task: int, *names: str) -> pa.Table:
+        """Read columns of a task's table."""
+        self.path = self.build.table(kind, source, name)[task]
+        return columns(self.path, *names)
 
-    def _text_shard(self, path: Path, sources: pa.ChunkedArray, source: str) -> None:
-        """Check the source and the size of each text; a text that was not kept has no size."""
-        self.expect(sources.unique().to_pylist() in ([], [source]), path, f"documents of another source than {source}")
-        with pq.ParquetFile(path) as file:
+    def _texts(self, source: str, kind: str, name: str, task: int, *names: str) -> pa.Table:
+        """Read columns of a text shard, and check the source and the size of each text that was kept."""
+        table = self._read(source, kind, name, task, "source", *names)
+        with pq.ParquetFile(self.path) as file:
             groups = (file.read_row_group(n, columns=["text", "text_bytes"]) for n in range(file.num_row_groups))
             differ = any(pc.any(pc.not_equal(pc.binary_length(g["text"]), g["text_bytes"])).as_py() for g in groups)
-        self.expect(not differ, path, "text_bytes is not the size of each text")
+        own = table["source"].unique().to_pylist() in ([], [source])
+        self.expect(
+            {f"documents of another source than {source}": own, "text_bytes is not the size of each text": not differ}
+        )
+        return table
 
-    def _file_ends(self, source: str, ends: dict[str, int]) -> None:
-        clean, files = self.build.job("clean", source), self.build.job("fetch", source).fetched_files or []
+    def _documents(self, source: str) -> None:
+        """Compare a source's products from fetch to text with each other, and count their ledgers."""
+        clean, ends = self.build.job("clean", source), dict[str, int]()
+        for task in range(len(clean.tasks)):
+            # Spans follow each other, and documents are those of the records.
+            records = self._read(source, "clean", "records", task)
+            for file, start, end in zip(*(records[name].to_pylist() for name in SPAN[1:]), strict=True):
+                last, ends[file] = ends.get(file, 0), end
+                self.expect({f"{file}: {start}..{end} does not join on to {last}": start == last and end >= start})
+            sizes = pc.subtract(records["end"], records["start"])
+            self._book(clean, task, source, (records["outcome"], records["reason"]), sizes, COUNTS[:2])
+            for outcome in ("dropped", "kept"):
+                kept = self._texts(source, "clean", outcome, task, *ORIGIN, "text_bytes", "rule")
+                spans = records.filter(pc.equal(records["outcome"], outcome)).select(SPAN)
+                self.expect_same(kept.select(ORIGIN), spans, f"not the {outcome} documents of the records, row by row")
+                self._book(clean, task, source, (outcome, kept["rule"]), kept["text_bytes"], COUNTS[2:])
+            self._decisions(source, task, kept)
+        # The last span of a file ends where the file does.
+        self.path, files = clean.folder, self.build.job("fetch", source).fetched_files or []
         sizes = {str(file["name"]): file["size"] for file in files}
         for name in sorted({*sizes, *ends}):
             end, size = ends.get(name, 0), sizes.get(name)
-            self.expect(end == size, clean.folder, f"{name}: its records end at byte {end}, the file at {size}")
+            self.expect({f"{name}: its records end at byte {end}, the file at {size}": end == size})
 
-    def _decisions(self, source: str, task: int, paths: dict[str, Path]) -> None:
+    def _decisions(self, source: str, task: int, kept: pa.Table) -> None:
         """Check that each kept document has a signature and a decision, and that the text shard follows them."""
-        kept, signatures = (columns(paths[name], "id", "text_bytes") for name in ("kept", "signatures"))
-        decisions, text = columns(paths["decisions"]), columns(paths["text"], *DOCUMENT, "language", "source")
-        for name, ids in (("signatures", signatures["id"]), ("decisions", decisions["id"])):
-            self.expect(ids.equals(kept["id"]), paths[name], "not a row for each kept document, in order")
+        dedup, problem = self.build.job("dedup"), "not a row for each kept document, in order"
+        signatures = self._read(source, "minhash", "signatures", task, "id", "text_bytes")
+        self.expect_same(signatures, kept.select(["id", "text_bytes"]), problem)
+        self._book(self.build.job("minhash", source), task, source, ("kept", ""), signatures["text_bytes"])
+        decisions = self._read(source, "dedup", "decisions", task)
+        self.expect_same(decisions.select(["id"]), kept.select(["id"]), problem)
         stays, sizes = pc.is_valid(decisions["split"]), kept["text_bytes"]
+        keys = (pc.if_else(stays, "kept", "merged"), pc.coalesce(decisions["split"], decisions["reason"]))
+        self._book(dedup, 0, source, keys, sizes)
+        self._book(self.build.job("text", source), task, source, keys, sizes)
+        text = self._texts(source, "text", "text", task, *DOCUMENT, "language")
         expected = decisions.append_column("text_bytes", sizes).select(DOCUMENT).filter(stays)
-        same = text.select(DOCUMENT).to_pydict() == expected.to_pydict()
-        self.expect(same, paths["text"], "not the documents that dedup kept, with their splits, row by row")
-        self._text_shard(paths["text"], text["source"], source)
-        self.texts[source, task] = text
+        self.expect_same(
+            text.select(DOCUMENT), expected, "not the documents that dedup kept, with their splits, row by row"
+        )
+        self.texts.setdefault(source, []).append(text)
         self.merged.append(decisions.filter(pc.invert(stays)))
-        signed = signatures["text_bytes"]
-        self.book(self.build.job("minhash", source), task, source, "kept", "", signed, signed)
-        outcomes, reasons = pc.if_else(stays, "kept", "merged"), pc.coalesce(decisions["split"], decisions["reason"])
-        for job, number in ((self.build.job("text", source), task), (self.build.job("dedup"), 0)):
-            self.book(job, number, source, outcomes, reasons, sizes, sizes)
 
     def _survivors(self, texts: pa.Table, merged: pa.Table) -> None:
         """Check that the survivor of each duplicate was kept and is similar enough."""
         dedup = self.build.job("dedup")
-        kept = pc.binary_join_element_wise(texts["source"], texts["id"], "/").combine_chunks()
-        survivors = pc.binary_join_element_wise(merged["survivor_source"], merged["survivor"], "/")
-        near = dedup.setting("dedup", "near", "at_least")
+        self.path, near = dedup.folder, dedup.setting("dedup", "near", "at_least")
         at_least = near if isinstance(near, int | float) else 1.0
+        lost = merged.join(texts, ["survivor_source", "survivor"], ["source", "id"], "left anti")
+        self.expect_none(lost, "{id} was merged into {survivor}, which was not kept")
         similarity = pc.divide(merged["intersection"].cast(pa.float64()), merged["union"].cast(pa.float64()))
-        for row in merged.filter(pc.invert(pc.is_in(survivors, kept))).slice(0, 1).to_pylist():
-            self.expect(False, dedup.folder, f"{row['id']} was merged into {row['survivor']}, which was not kept")
-        for row in (
-            merged.filter(pc.or_(pc.equal(merged["union"], 0), pc.less(similarity, at_least))).slice(0, 1).to_pylist()
-        ):
-            found = f"{row['intersection']}/{row['union']}"
-            self.expect(False, dedup.folder, f"{row['id']} was merged at {found}, below {at_least:g}")
-        for id_ in repeated_ids(texts)[:1] if dedup.setting("dedup", "exact") else ():
-            self.expect(False, dedup.folder, f"{id_} is there twice in the text shards")
+        unlike = merged.filter(pc.or_(pc.equal(merged["union"], 0), pc.less(similarity, at_least)))
+        self.expect_none(unlike, f"{{id}} was merged at {{intersection}}/{{union}}, below {at_least:g}")
+        if dedup.setting("dedup", "exact"):
+            self.expect_none(_repeated(texts), "{id} is there twice in the text shards")
+
+    def _tokens(self, manifest: Manifest, source: SourceEntry) -> None:
+        """Compare a source's token runs and token shards with its text shards, and with the manifest."""
+        tokenize, mix = (self.build.job(kind, source.name) for kind in ("tokenize", "mix"))
+        for task, text in enumerate(self.texts[source.name]):
+            self.path = tokenize.table("run")[task]
+            parts = [
+                _rows(rows.ids_D16, np.array(SPLITS)[rows.splits_D], rows.bytes_D)
+                for rows in TokenRun(self.path).rows(0, KEYS)
+            ]
+            run, expected = (pa.concat_tables([*parts, text.select(DOCUMENT).slice(0, 0)]), text.select(DOCUMENT))
+            self.expect_same(run.sort_by("id"), expected.sort_by("id"), "not the documents of its text shard")
+            self._book(tokenize, task, source.name, ("kept", run["split"]), run["text_bytes"])
+        texts, listed = pa.concat_tables(self.texts[source.name]), {shard.file: shard for shard in source.shards}
+        shards = [texts.select(DOCUMENT).slice(0, 0)]
+        for task, file in enumerate(mix.tasks):
+            for product in file.products:
+                self.path = mix.folder / product.name
+                entry = listed.get(str(self.path.relative_to(self.build.folder)))
+                self.expect({"missing in manifest.json": entry})
+                shards += [self._token_shard(manifest, mix, task, entry, texts)] if entry else []
+        self._over_quota(manifest, mix, texts, pa.concat_tables(shards))
+
+    def _token_shard(
+        self, manifest: Manifest, mix: BuiltJob, task: int, stated: ShardEntry, texts: pa.Table
+    ) -> pa.Table:
+        """Check a token shard against the manifest and the texts; return its documents."""
+        shard, tokenizer = open_token_shard(self.path), manifest.tokenizer
+        header = ShardHeader(tokenizer.sha256, mix.file.fingerprint, mix.source, stated.split)
+        tokens, eos, kind = shard.tokens_N, tokenizer.eos.id, shard.tokens_N.dtype.name
+        documents = _rows(shard.ids_D16, np.full(len(shard), stated.split), shard.bytes_D)
+        self._book(mix, task, mix.source, ("kept", stated.split), documents["text_bytes"])
+        own = texts.take(pc.index_in(documents["id"], texts["id"].combine_chunks()).drop_null())
+        languages = pc.value_counts(pc.fill_null(own["language"], "und")).to_pylist()
+        entry = shard_entry(self.path, stated.file, shard, {row["values"]: row["counts"] for row in languages})
+        differ = [name for name in ShardEntry.model_fields if getattr(entry, name) != getattr(stated, name)]
+        strays = documents.join(texts, DOCUMENT, join_type="left anti")
+        self.expect_none(strays, f"{{id}} ({{split}}, {{text_bytes}} bytes) is in no text shard of {mix.source}")
+        self.expect(
+            {
+                f"its header is {shard.header}; expected {header}": shard.header == header,
+                f"tokens are {kind}; manifest.json says {tokenizer.dtype}": kind == tokenizer.dtype,
+                f"a document does not end in EOS ({eos})": (tokens[shard.offsets_D1[1:] - 1] == eos).all(),
+                f"EOS ({eos}) is inside a document": (tokens == eos).sum() == len(shard),
+                f"a token is beyond the vocabulary of {tokenizer.vocabulary}": tokens.max(initial=0)
+                < tokenizer.vocabulary,
+                f"manifest.json says other {', '.join(differ)} than the shard has": not differ,
+            }
+        )
+        return documents
+
+    def _over_quota(self, manifest: Manifest, mix: BuiltJob, texts: pa.Table, shards: pa.Table) -> None:
+        """Check that no document is in two shards and that the holdout is complete; count what is over the quota."""
+        self.path = mix.folder
+        if not len(_repeated(texts)):  # else dedup was told to keep exact copies
+            self.expect_none(_repeated(shards), "{id} is there twice")
+        left = texts.join(shards, "id", join_type="left anti")
+        held = left.filter(pc.equal(left["split"], "holdout"))
+        self.expect({f"{len(held)} documents of the holdout are in no shard": not len(held)})
+        # A document over quota is booked by the last task whose keys begin at or before its own.
+        left = left.filter(pc.equal(left["split"], "train"))
+        keys = [order_key(manifest.seed, id_) for id_ in left["id"].to_pylist()]
+        tasks = pa.array([((key + 1) * len(mix.tasks) - 1) // KEYS for key in keys], pa.int64())
+        for task in range(len(mix.tasks)):
+            sizes = left["text_bytes"].filter(pc.equal(tasks, task))
+            self._book(mix, task, mix.source, ("skipped", "over_quota"), sizes, COUNTS[:2])
 
 
-def repeated_ids(documents: pa.Table) -> list[str]:
+def _repeated(documents: pa.Table) -> pa.Table:
     """Return the ids that occur more than once."""
     counts = documents.group_by("id").aggregate([([], "count_all")])
-    repeated: list[str] = counts.filter(pc.greater(counts["count_all"], 1))["id"].to_pylist()
-    return repeated
+    return counts.filter(pc.greater(counts["count_all"], 1))
+
+
+def _rows(ids_D16: NDArray[np.uint8], splits_D: NDArray[np.str_], bytes_D: NDArray[np.int64]) -> pa.Table:
+    """Return ids, splits and sizes as a table with the columns of DOCUMENT."""
+    ids = [id_.tobytes().hex() for id_ in ids_D16]
+    return pa.table([pa.array(ids, pa.string()), pa.array(splits_D.tolist(), pa.string()), bytes_D], DOCUMENT)

@@ -5,26 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from rich.console import Console
-
-from corpus.display.terminal import Cells, plain_console, print_json, print_line, printable, table
+from corpus.display.data_table import DataTable
+from corpus.display.terminal import plain_console, print_json, print_line, print_table, printable
 from corpus.errors import CorpusError
 from corpus.inspect.find_build import find_build
+from corpus.inspect.report import summary_tables as tables
 from corpus.inspect.report.summary import FILE_NAME, Summary, read_summary
 from corpus.inspect.shard_stats import shard_stats
 from corpus.settings import Json
-from corpus.units import human_bytes, human_count, largest
+from corpus.units import human_bytes
 
 SHOWN_SHARDS = 24
-SHOWN_LANGUAGES = 6
 ON_A_LINE = 10  # numbers by name; more are shown one per line
 
 
 def show_build(folder: Path) -> None:
     """Print the funnel, the shards and the report's path. Raises InputError if the build is not finished."""
     summary, console = read_summary(folder), plain_console()
-    _funnel(console, summary)
-    _shards(console, summary)
+    print_table(console, _funnel(summary))
+    print_table(console, _shards(summary))
     page = folder / "report.html"
     if not page.is_file():
         raise CorpusError(f"{page}: missing; run `corpus build` again")
@@ -43,91 +42,33 @@ def show_stats(path: Path | None, as_json: bool) -> None:
         print_json(json.loads(summary.text()))
         return
     console = plain_console()
-    for show in (_funnel, _ends, _rules, _languages, _shares, _lengths, _shards):
-        show(console, summary)
+    shares = ("source", "asked", "got", "tokens asked", "tokens got", "short", "holdout", "remark")
+    for shown in (
+        _funnel(summary),
+        tables.entries(summary, ("skipped", "failed", "merged")).only("source", "outcome", "reason", "records"),
+        tables.rules(summary, only_failed=True).only(*tables.rules(summary).columns[:-1]),
+        tables.rule_sets(summary),
+        tables.languages(summary).only("source", "documents by language"),
+        tables.shares(summary).only(*shares),
+        tables.lengths(summary),
+        _shards(summary),
+    ):
+        print_table(console, shown)
     print_line(console, f"As JSON: {folder / FILE_NAME}")
 
 
-def _funnel(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = []
-    for source in summary.sources:
-        train, held = source.train, source.holdout
-        steps = [*source.left(list(summary.titles)[:-1]), train.documents, held.documents]
-        made = (human_bytes(train.bytes), human_count(train.tokens), f"{source.share_got:.1%}")
-        rows.append([source.name, human_bytes(source.input_bytes), *steps, *made])
-    titles = list(summary.titles.values())[:-1]
-    columns = ["source", "input", "read", *titles, "train", "holdout", "text", "tokens", "share"]
-    console.print(table(columns, rows, title="Documents left after each step"))
+def _funnel(summary: Summary) -> DataTable:
+    steps = list(summary.titles.values())[:-1]
+    shown = ("source", "input", "read", *steps, "train", "holdout", "text", "tokens", "share")
+    return tables.sources(summary).only(*shown)
 
 
-def _ends(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = [
-        [source.name, row.outcome, row.reason, row.records]
-        for source in summary.sources
-        for row in source.outcomes
-        if row.outcome not in ("kept", "dropped")
-    ]
-    columns = ["source", "outcome", "reason", "records"]
-    console.print(table(columns, rows, title="Skipped, failed and merged", text=(0, 1, 2)))
-
-
-def _rules(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = [
-        [source.name, rule.name, rule.bound, rule.dropped, rule.failing, rule.alone]
-        for source in summary.sources
-        for rule in source.rules
-        if rule.failing or rule.dropped
-    ]
-    columns = ["source", "rule", "bound", "credited", "failed", "failed only this"]
-    console.print(table(columns, rows, title="Documents dropped by rules", text=(0, 1, 2)))
-    sets = [rule_set.name for source in summary.sources[:1] for rule_set in source.rule_sets]
-    shares: list[Cells] = []
-    for source in summary.sources:
-        counts = [(each.would_drop, each.documents) for each in source.rule_sets]
-        shares.append([source.name, *(f"{dropped / known:.1%}" if known else "–" for dropped, known in counts)])
-    if sets:
-        console.print(table(["source", *sets], shares, title="Documents that each rule set would drop"))
-
-
-def _languages(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = [[source.name, largest(source.languages, SHOWN_LANGUAGES)] for source in summary.sources]
-    title = "Languages of the documents that passed the rules"
-    console.print(table(["source", "documents"], rows, title=title, text=(0, 1)))
-
-
-def _shares(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = []
-    for source in summary.sources:
-        asked = "all" if source.tokens_asked is None else source.tokens_asked
-        short = "" if source.tokens_short is None else source.tokens_short
-        shares = (f"{source.share_asked:.2%}", f"{source.share_got:.2%}")
-        held = "thin" if source.holdout_thin else ""
-        rows.append([source.name, *shares, asked, source.train.tokens, short, source.holdout.tokens, held])
-    columns = ["source", "asked", "got", "tokens asked", "tokens got", "short", "holdout", ""]
-    console.print(table(columns, rows, title=f"Shares of training tokens (shortfall: {summary.shortfall})"))
-
-
-def _lengths(console: Console, summary: Summary) -> None:
-    starts = sorted({bucket.at_least for source in summary.sources for bucket in source.lengths})
-    counts = [
-        {bucket.at_least: bucket.train + bucket.holdout for bucket in source.lengths} for source in summary.sources
-    ]
-    rows: list[Cells] = [[f"{start:,}", *(count.get(start, 0) for count in counts)] for start in starts]
-    columns = ["tokens, at least", *(source.name for source in summary.sources)]
-    console.print(table(columns, rows, title="Documents by length"))
-
-
-def _shards(console: Console, summary: Summary) -> None:
-    rows: list[Cells] = []
-    for shard in summary.shards[:SHOWN_SHARDS]:
-        quantiles, share = shard.length_quantiles, f"{shard.share_of_split:.0%}"
-        sizes = (shard.documents, human_count(shard.tokens), quantiles.p50, quantiles.p95)
-        rows.append([Path(shard.file).name, shard.sha256[:8], *sizes, share, largest(shard.languages, 2)])
-    columns = ["shard", "sha256", "documents", "tokens", "median", "95 %", "share", "languages"]
-    title = "Token shards: lengths in tokens, shares of their source's split"
-    console.print(table(columns, rows, title=title, text=(0, 7)))
-    if len(summary.shards) > len(rows):
-        print_line(console, f"… and {len(summary.shards) - len(rows):,} more: `corpus stats --json` lists all")
+def _shards(summary: Summary) -> DataTable:
+    shown = ("shard", "sha256", "documents", "tokens", "median", "95 %", "share", "languages")
+    table = tables.shards(summary).only(*shown)
+    more = len(table.rows) - SHOWN_SHARDS
+    note = f"… and {more:,} more: `corpus stats --json` lists all" if more > 0 else ""
+    return table._replace(rows=table.rows[:SHOWN_SHARDS], note=note)
 
 
 def _print_facts(facts: Mapping[str, Json]) -> None:

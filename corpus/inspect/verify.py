@@ -69,14 +69,17 @@ def verify_build(folder: Path) -> None:
 
 
 def _recounted(build: Build, manifest: Manifest) -> list[str]:
-    from corpus.inspect.recount import Recount  # loads pyarrow, which a build with damaged files does not need
-    from corpus.inspect.recount_tokens import recount_tokens
+    """Return the problems found by a recount; it ends at a product that cannot be read."""
+    import pyarrow as pa  # a build with damaged files does not need it
 
-    recount = Recount(build)
-    recount.read_documents()
-    if not recount.problems:  # otherwise the texts to compare with may be wrong
-        recount_tokens(recount, manifest)
-    recount.compare_ledgers()
+    from corpus.inspect.recount import Recount
+
+    recount = Recount(build, build.folder)
+    try:
+        recount.run(manifest)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AssertionError, CorpusError) as error:
+        text = " ".join(str(error).split())[:300].replace(f"{build.folder}/", "")
+        recount.expect({f"cannot be recounted: {text}": False})
     return recount.problems
 
 

@@ -36,7 +36,7 @@ class ReportStage(Job):
         return [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most, rule.source] for rule in rules]
 
     def version_keys(self) -> Mapping[str, Json]:
-        return {"report": REVISION, **versions(["jinja2", "numpy", "pyarrow", "vl-convert-python"])}
+        return {"report": REVISION, **versions(["jinja2", "numpy", "pyarrow"])}
 
     def work(self, task: Task) -> None:
         from corpus.inspect.report.collect import collect

@@ -1,21 +1,20 @@
-"""`corpus diff` on a terminal, and as a page."""
+"""`corpus diff` on a terminal, and as a page: the same tables on both."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
+from corpus.display.data_table import DataRow, DataTable
 from corpus.display.page import render
-from corpus.display.terminal import Cells, plain_console, print_json, print_line, printable, table
+from corpus.display.terminal import plain_console, print_json, print_line, print_table, printable
 from corpus.errors import InputError
-from corpus.inspect.diff.compare import BuildDiff, FilesDiff, compare_builds
+from corpus.inspect.diff.compare import BuildDiff, compare_builds
 
-SHOWN_CHARACTERS = 40  # of a setting
-PAGE_CHARACTERS = 300  # of a setting on the page
+SHOWN_CHARACTERS, PAGE_CHARACTERS = 40, 300  # of a setting, on a terminal and on the page
+SHOWN_MOVES, PAGE_MOVES = 40, 400
 SHOWN_NAME = 80  # characters at the end of a file's name
-SHOWN_MOVES = 40
 SHOWN_EXAMPLES = 10
+ALWAYS_SHOWN = ("records read", "training tokens")  # counts that are shown even if they are the same
 NO_DIFFERENCE = "No difference: the same settings, files, tokens, and outcomes of documents."
 
 
@@ -38,15 +37,8 @@ def show_diff(a: Path, b: Path, as_json: bool, page: Path | None) -> None:
 def diff_page(diff: BuildDiff) -> str:
     """Return the page, in the report's style."""
     title = f"{diff.name_a} and {diff.name_b}: two builds compared"
-    return render("diff.html", title, diff=diff, no_difference=NO_DIFFERENCE, value=_value, shown=PAGE_CHARACTERS)
-
-
-def _value(value: object, present: bool = True, most: int = SHOWN_CHARACTERS) -> str:
-    """Return the beginning of a setting's value."""
-    if not present:
-        return "(none)"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    tables = [table for table in _tables(diff, PAGE_CHARACTERS, PAGE_MOVES) if table.rows]
+    return render("diff.html", title, diff=diff, no_difference=NO_DIFFERENCE, tables=tables)
 
 
 def print_diff(diff: BuildDiff) -> None:
@@ -58,72 +50,89 @@ def print_diff(diff: BuildDiff) -> None:
         print_line(console, NO_DIFFERENCE)
         return
     print_line(console, "")
-    settings: list[Cells] = [
-        [each.path, _value(each.a, each.only != "b"), _value(each.b, each.only != "a")] for each in diff.settings
-    ]
-    _print_table(console, "Settings that differ", ["setting", "A", "B"], settings, (0, 1, 2))
-    _print_files(console, diff)
-    code: list[Cells] = [[each.job, each.name, _value(each.a), _value(each.b)] for each in diff.code]
-    _print_table(console, "Code and libraries that differ", ["job", "of", "A", "B"], code, (0, 1, 2, 3))
-    if tokenizer := diff.tokenizer:
-        shared = "" if tokenizer.shared is None else f"; {tokenizer.shared:,} tokens are in both"
-        sizes = f"A {tokenizer.sha256_a[:12]} with {tokenizer.vocabulary_a:,} tokens, "
-        sizes += f"B {tokenizer.sha256_b[:12]} with {tokenizer.vocabulary_b:,}"
-        print_line(console, f"Tokenizers differ: {sizes}{shared}")
-    counts: list[Cells] = [
-        [source.name, count.name, count.a, count.b, f"{count.difference:+,}"]
-        for source in diff.sources
-        for count in source.counts
-        if count.difference
-    ]
-    _print_table(console, "Records, tokens and bytes", ["source", "count", "A", "B", "B - A"], counts, (0, 1))
-    rules: list[Cells] = []
-    for source in diff.sources:
-        for rule in source.changed_rules:
-            bounds = [_value(bound, bound is not None) for bound in (rule.bound_a, rule.bound_b)]
-            credited = (rule.dropped_a, rule.dropped_b, f"{rule.dropped_b - rule.dropped_a:+,}")
-            rules.append([source.name, rule.rule, *bounds, *credited, rule.failing_a, rule.failing_b])
-    columns = ["source", "rule", "bound A", "bound B", "credited A", "B", "B - A", "failed A", "B"]
-    _print_table(console, "Rules whose bound or documents changed", columns, rules, (0, 1, 2, 3))
-    _print_moves(console, diff)
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Cells], text: Sequence[int]
-) -> None:
-    if rows:
-        console.print(table(columns, rows, title=title, text=text))
-
-
-def _print_files(console: Console, diff: BuildDiff) -> None:
-    sources = [(source.name, source.files) for source in diff.sources if source.files]
-    if sources:
-        print_line(console, "Files that only one build read")
-    for name, files in sources:
-        print_line(console, f"  {name}: {_only(files)}")
-
-
-def _only(files: FilesDiff) -> str:
-    parts = []
-    for build, count, first in (("A", files.only_a, files.first_a), ("B", files.only_b, files.first_b)):
-        names = [name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}" for name in map(printable, first)]
-        listed = ", ".join(names + ["…"] * (count > len(first)))
-        parts.append(f"only in {build} {count:,} ({listed})" if count else f"only in {build} none")
-    return "; ".join(parts)
-
-
-def _print_moves(console: Console, diff: BuildDiff) -> None:
+    for table in _tables(diff, SHOWN_CHARACTERS, SHOWN_MOVES):
+        print_table(console, table)
     moves = [(source.name, move) for source in diff.sources for move in source.moves]
-    rows: list[Cells] = [[name, move.documents, move.a, move.b] for name, move in moves[:SHOWN_MOVES]]
-    columns = ["source", "documents", "in A", "in B"]
-    _print_table(console, "Documents whose outcome changed", columns, rows, (0, 2, 3))
-    if len(moves) > SHOWN_MOVES:
-        print_line(console, f"… and {len(moves) - SHOWN_MOVES:,} more: --json lists all")
     if moves:
         print_line(console, "Examples (`corpus explain ID` shows everything about one):")
     for name, move in moves[:SHOWN_EXAMPLES]:
         for example in move.examples[:1]:
             print_line(console, f"  {example.id}  {name}: {move.a} → {move.b}")
+
+
+def _tables(diff: BuildDiff, characters: int, moves: int) -> Iterator[DataTable]:
+    """Yield a table for each kind of difference, with a number of characters of each setting, and of moves."""
+
+    def value(setting: object, present: bool = True) -> str:
+        return _value(setting, characters) if present else "(none)"
+
+    rows: list[DataRow] = [
+        [setting.path, value(setting.a, setting.only != "b"), value(setting.b, setting.only != "a")]
+        for setting in diff.settings
+    ]
+    yield DataTable("Settings that differ", ["setting", "A", "B"], rows, text=(0, 1, 2))
+    rows = [[change.job, change.name, value(change.a), value(change.b)] for change in diff.code]
+    yield DataTable("Code and libraries that differ", ["job", "of", "A", "B"], rows, text=(0, 1, 2, 3))
+    yield _files(diff)
+    yield _tokenizers(diff)
+    rows = [
+        [source.name, count.name, count.a, count.b, _signed(count.difference)]
+        for source in diff.sources
+        for count in source.counts
+        if count.difference or count.name in ALWAYS_SHOWN
+    ]
+    yield DataTable("Records, tokens and bytes", ["source", "count", "A", "B", "B − A"], rows, text=(0, 1))
+    rows = []
     for source in diff.sources:
-        if source.only_a or source.only_b:
-            print_line(console, f"{source.name}: only in A's shards {source.only_a:,}, only in B's {source.only_b:,}")
+        for rule in source.changed_rules:
+            bounds = [value(bound, bound is not None) for bound in (rule.bound_a, rule.bound_b)]
+            credited = (rule.dropped_a, rule.dropped_b, _signed(rule.dropped_b - rule.dropped_a))
+            rows.append([source.name, rule.rule, *bounds, *credited, rule.failing_a, rule.failing_b])
+    columns = ["source", "rule", "bound A", "bound B", "credited A", "B", "B − A", "failed A", "B"]
+    yield DataTable("Rules whose bound or documents changed", columns, rows, text=(0, 1, 2, 3))
+    rows = [[source.name, source.same, source.only_a, source.only_b] for source in diff.sources if source.moves]
+    columns = ["source", "the same outcome", "only in A's shards", "only in B's shards"]
+    yield DataTable("Documents in both builds", columns, rows)
+    rows = [[source.name, move.documents, move.a, move.b] for source in diff.sources for move in source.moves]
+    more = f"… and {len(rows) - moves:,} more: --json lists all" if len(rows) > moves else ""
+    columns = ["source", "documents", "in A", "in B"]
+    yield DataTable("Documents whose outcome changed", columns, rows[:moves], text=(0, 2, 3), note=more)
+
+
+def _files(diff: BuildDiff) -> DataTable:
+    rows: list[DataRow] = []
+    for source in diff.sources:
+        if files := source.files:
+            lists = [_names(files.first_a, files.only_a), _names(files.first_b, files.only_b)]
+            rows.append([source.name, files.only_a, lists[0], files.only_b, lists[1]])
+    columns = ["source", "only in A", "names", "only in B", "names"]
+    note = "The other build read no file with the same name and content."
+    return DataTable("Files that only one build read", columns, rows, text=(0, 2, 4), note=note)
+
+
+def _names(first: tuple[str, ...], count: int) -> str:
+    names = [name if len(name) <= SHOWN_NAME else f"…{name[1 - SHOWN_NAME :]}" for name in map(printable, first)]
+    return ", ".join(names + ["…"] * (count > len(first)))
+
+
+def _tokenizers(diff: BuildDiff) -> DataTable:
+    rows: list[DataRow] = []
+    if tokenizer := diff.tokenizer:
+        shared = "unknown" if tokenizer.shared is None else tokenizer.shared
+        rows = [
+            ["SHA-256", tokenizer.sha256_a[:12], tokenizer.sha256_b[:12]],
+            ["tokens", tokenizer.vocabulary_a, tokenizer.vocabulary_b],
+            ["tokens in both", shared, shared],
+            ["end of text", tokenizer.eos_a, tokenizer.eos_b],
+        ]
+    return DataTable("Tokenizers differ", ["", "A", "B"], rows)
+
+
+def _signed(difference: int) -> str:
+    return f"{difference:+,}".replace("-", "−")
+
+
+def _value(value: object, most: int) -> str:
+    """Return the beginning of a setting's value."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

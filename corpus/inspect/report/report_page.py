@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from corpus.display import page
-from corpus.inspect.report import charts, counts
+from corpus.inspect.report import charts, counts, summary_tables
 from corpus.inspect.report.summary import Histogram, Summary
 
 CONTENTS = {  # links at the top of the page
@@ -34,6 +34,14 @@ class SignalFigure(NamedTuple):
     histogram: Histogram
     credited: int  # documents dropped by its rule
 
+    @property
+    def remark(self) -> str:
+        """Bounds, and documents that the rule dropped or could not measure."""
+        signal, bounds = self.histogram, (("at least", self.histogram.at_least), ("at most", self.histogram.at_most))
+        stated = ", ".join(f"{name} {bound:,g}" for name, bound in bounds if bound is not None)
+        missing = f"; {signal.not_measured:,} not measured" if signal.not_measured else ""
+        return f"{'stated by the record' if signal.yes_or_no else stated}; {self.credited:,} credited{missing}"
+
 
 class SignalFigures(NamedTuple):
     """The histograms of the rules that dropped most, and the others by source."""
@@ -50,10 +58,10 @@ def report_page(summary: Summary) -> str:
         summary=summary,
         signals=_signals(summary),
         charts=charts,
+        tables=summary_tables,
         limits=counts,
         contents=CONTENTS,
         shortfalls=SHORTFALLS,
-        split_ends=dict(list(charts.END_COLOURS.items())[:2]),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from corpus.inspect.recount import Recount
 from corpus.inspect.verify import verify_build
+from corpus.store.corpus_manifest import open_manifest
 from corpus.store.finished_build import open_build
 from corpus.store.products import canonical
 from tests.resealed import error_lines, reseal, verify_error
@@ -143,21 +144,20 @@ def test_the_spans_of_a_file_end_where_it_does(own: Path) -> None:
     (job / "tasks/00000.json").write_text(canonical(task))
     reseal(job)
     size = task["facts"]["files"][0]["size"]
-    assert "its input fetch.books is not the one in build.json" in verify_error(
-        own
-    )  # what stands for it is of its files
-    recount = Recount(open_build(own))
-    recount._file_ends("books", {"books.jsonl": size - 1})
+    error = verify_error(own)
+    assert "its input fetch.books is not the one in build.json" in error  # what stands for it is of its files
+    recount = Recount(open_build(own), own)
+    recount.run(open_manifest(own))
     (problem,) = recount.problems
     assert f"books.jsonl: its records end at byte {size - 1}, the file at {size}" in problem
 
 
 def test_a_document_that_dedup_kept_twice(build: Path) -> None:
-    recount = Recount(open_build(build))
-    recount.read_documents()
+    recount = Recount(open_build(build), build)
+    recount.run(open_manifest(build))
     assert recount.problems == []
-    first = recount.texts["books", 0].slice(0, 1)
-    texts = pa.concat_tables([*recount.texts.values(), first])
+    first = recount.texts["books"][0].slice(0, 1)
+    texts = pa.concat_tables([*recount.texts["books"], *recount.texts["web"], first])
     recount._survivors(texts, pa.concat_tables(recount.merged))
     (problem,) = recount.problems
     assert f"{first['id'][0]} is there twice in the text shards" in problem

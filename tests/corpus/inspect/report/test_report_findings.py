@@ -120,12 +120,11 @@ def test_a_signal_that_is_yes_or_no_has_two_bars(tmp_path: Path) -> None:
     (drawn,) = histograms(MeasuredShards([tmp_path / "kept"], [tmp_path / "dropped"]), [rule])
     assert drawn.yes_or_no and drawn.not_measured == 1
     assert (drawn.kept, drawn.dropped) == ((3, 0), (0, 2))
-    bars, shaded, lines = ([*layer["data"]["values"]] for layer in signal(drawn)["layer"])  # type: ignore[call-overload, index, union-attr]
-    assert {(row["range"], row["verdict"]): row["documents"] for row in bars} == {
-        ("no", "kept"): 3,
-        ("yes", "dropped"): 2,
-    }
-    assert shaded == [{"from": 0.5, "to": 1.5}] and lines == [{"bound": 0.5}], "the rule drops the bar of yes"
+    (row,) = signal(drawn)
+    *bars, shaded, line = row.boxes
+    assert [bar.title for bar in bars] == ["no, kept: 3", "yes, dropped: 2"]
+    assert (shaded.x, shaded.width, shaded.opacity < 1) == (0.5, 0.5, True), "the rule drops the bar of yes"
+    assert line.x < 0.5 < line.x + line.width
 
 
 def test_duplicates_are_shown_beside_what_stayed(summary: Summary, evidence: Evidence) -> None:
