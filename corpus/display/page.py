@@ -1,7 +1,6 @@
 """HTML pages from templates: one file that opens from disk, loads nothing, and shows text from outside as text.
 
     render("report.html", title="Corpus web_books", summary=summary)
-    page("Corpus web_books", heading("Sources"), table(["source"], [["web"]]), chart("funnel", spec, "What is left"))
 
 The Content-Security-Policy lists the hashes of our own scripts and style, so that nothing else in the page can run.
 Charts are Vega-Lite specs in JSON next to the one library, drawn as SVG without `eval`. Marks have our own colours
@@ -11,12 +10,10 @@ Charts are Vega-Lite specs in JSON next to the one library, drawn as SVG without
 import base64
 import hashlib
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from jinja2.runtime import Macro
 from markupsafe import Markup as Html
 from markupsafe import escape as escape_markup
 
@@ -46,9 +43,9 @@ def render(template: str, title: str, **values: object) -> str:
     return page(title, Html(templates().get_template(template).render(**values)))
 
 
-def page(title: str, *content: Html) -> str:
+def page(title: str, body: Html) -> str:
     """Return a page with this content. The chart library is part of it only if there is a chart."""
-    body, style = Html("").join(content), _style()
+    style = _style()
     scripts = [_library()] if '<figure class="chart"' in body else []
     if scripts or "<details" in body:
         scripts.append(Html((_HERE / "page.js").read_text(encoding="utf-8")))
@@ -97,33 +94,6 @@ def _share(part: float, whole: float = 1, digits: int = 1) -> str:
 def _lines(text: str) -> Html:
     """Text with its line breaks."""
     return Html("\n").join(map(escape, re.split("\r\n?|\n", text)))
-
-
-def _element(name: str) -> Callable[..., Html]:
-    """Return a macro of macros.html as a function; its arguments are documented there."""
-    macro: Macro = getattr(templates().get_template("macros.html").module, name)
-    return lambda *args, **options: Html(macro(*args, **options))
-
-
-heading = _element("heading")
-paragraph = _element("paragraph")
-foreign = _element("foreign")
-passage = _element("passage")
-legend = _element("legend")
-tiles = _element("tiles")
-table = _element("table")
-chart = _element("chart")
-card = _element("card")
-
-
-def section(*content: Html) -> Html:
-    """Return a `<section>`."""
-    return Html("<section>{}</section>\n").format(Html("").join(content))
-
-
-def grid(*figures: Html) -> Html:
-    """Return small charts beside each other, as many as the width allows."""
-    return Html('<div class="grid">{}</div>').format(Html("").join(figures))
 
 
 def _hash(inline: str) -> str:

@@ -1,21 +1,32 @@
-"""`corpus explain`: the origin of a document, its signals and verdicts, and its outcome."""
+"""`corpus explain`: the origin of a document, its signals and verdicts, and its outcome.
+
+Row n of a shard of clean's `kept` table is the document of row n of dedup's decisions.
+"""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpus.display.terminal import print_json
 from corpus.errors import InputError
 from corpus.inspect.explanation import print_explanation
-from corpus.inspect.outcome import outcome_of_kept
+from corpus.quality.catalog import rule_sets
 from corpus.quality.rule import Rule
 from corpus.settings import Json, nearest
 from corpus.store.finished_build import Build, BuiltJob, open_build
 from corpus.store.parquet_tables import Row, columns, row_of
+from corpus.store.token_shards import open_token_shard
 
 ID = re.compile(r"[0-9a-f]{6,32}")
 EXCERPT = 400  # characters
 SHOWN_IDS = 5
+SHOWN_DUPLICATES = 20
+SPAN = ("file", "start", "end")
 
 
 class FoundRecord(NamedTuple):
@@ -42,29 +53,33 @@ def explain(folder: Path, what: str) -> dict[str, Json]:
     build = open_build(folder)
     records = _by_id(build, what) if ID.fullmatch(what) else _by_place(build, what)
     record, row = records[0], records[0].row
-    origin: dict[str, Json] = {"source": record.clean.source, **{name: row[name] for name in ("file", "start", "end")}}
+    origin: dict[str, Json] = {"source": record.clean.source, **{name: row[name] for name in SPAN}}
     explanation: dict[str, Json] = {
         "id": row["id"],
         "outcome": row["outcome"],
         "reason": row["reason"] or None,
         "origin": origin,
-        "copies": [{name: copy.row[name] for name in ("file", "start", "end")} for copy in records[1:]],
+        "copies": [{name: copy.row[name] for name in SPAN} for copy in records[1:]],
     }
     if row["outcome"] in ("kept", "dropped"):
         explanation |= _document(build, record, origin)
     return explanation
 
 
-def _by_id(build: Build, prefix: str) -> list[FoundRecord]:
-    """Return the records of the only id that begins with `prefix`."""
-    import pyarrow.compute as pc
-
+def _find(build: Build, matches: Callable[[pa.Table], pa.ChunkedArray]) -> list[FoundRecord]:
+    """Return the rows of the record ledgers that match."""
     found = []
     for clean in build.of("clean"):
         for task, path in enumerate(clean.table("records")):
             records = columns(path)
-            rows = records.filter(pc.starts_with(records["id"], prefix)).to_pylist()
+            rows = records.filter(matches(records)).to_pylist()
             found += [FoundRecord(clean, task, row) for row in rows]
+    return found
+
+
+def _by_id(build: Build, prefix: str) -> list[FoundRecord]:
+    """Return the records of the only id that begins with `prefix`."""
+    found = _find(build, lambda records: pc.starts_with(records["id"], prefix))
     ids = sorted({str(record.row["id"]) for record in found})
     if not ids:
         raise InputError(f"{build.folder}: no id begins with {prefix}; `corpus explain` also takes FILE@OFFSET")
@@ -76,8 +91,6 @@ def _by_id(build: Build, prefix: str) -> list[FoundRecord]:
 
 def _by_place(build: Build, what: str) -> list[FoundRecord]:
     """Return the record whose span includes a byte of a file."""
-    import pyarrow.compute as pc
-
     file, at, digits = what.rpartition("@")
     if not at or not re.fullmatch(r"[0-9]{1,18}", digits):
         raise InputError(f"{what}: expected an id (6 to 32 hexadecimal digits in lower case) or FILE@OFFSET")
@@ -85,15 +98,14 @@ def _by_place(build: Build, what: str) -> list[FoundRecord]:
     sizes = {str(entry["name"]): entry["size"] for files in fetched for entry in files}
     if file not in sizes:
         raise InputError(f"{build.folder}: no source has a file named {file}{nearest(file, sorted(sizes))}")
-    offset, found = int(digits), list[FoundRecord]()
-    for clean in build.of("clean"):
-        for task, path in enumerate(clean.table("records")):
-            records = columns(path)
-            inside = pc.and_(pc.less_equal(records["start"], offset), pc.greater(records["end"], offset))
-            rows = records.filter(pc.and_(pc.equal(records["file"], file), inside)).to_pylist()
-            found += [FoundRecord(clean, task, row) for row in rows]
+
+    def matches(records: pa.Table) -> pa.ChunkedArray:
+        inside = pc.and_(pc.less_equal(records["start"], int(digits)), pc.greater(records["end"], int(digits)))
+        return pc.and_(pc.equal(records["file"], file), inside)
+
+    found = _find(build, matches)
     if not found:
-        raise InputError(f"{build.folder}: {file} has no byte {offset}; its size is {sizes[file]} bytes")
+        raise InputError(f"{build.folder}: {file} has no byte {int(digits)}; its size is {sizes[file]} bytes")
     if len(found) > 1:
         shown = ", ".join(f"{record.row['id'] or record.row['outcome']} of {record.clean.source}" for record in found)
         raise InputError(f"{build.folder}: several sources have a file named {file}; give an id: {shown}")
@@ -118,7 +130,7 @@ def _document(build: Build, record: FoundRecord, origin: dict[str, Json]) -> dic
         "signals": signals,
         "verdicts": verdicts,
     }
-    return document | (outcome_of_kept(build, clean.source, task, number) if outcome == "kept" else {})
+    return document | (_outcome_of_kept(build, clean.source, task, number) if outcome == "kept" else {})
 
 
 def _gates(clean: BuiltJob, row: Row) -> list[Json]:
@@ -136,8 +148,6 @@ def _gates(clean: BuiltJob, row: Row) -> list[Json]:
 
 def _rules(clean: BuiltJob, signals: dict[str, float | None]) -> list[Json]:
     """Return the verdicts of the source's rules, with the bounds of the recipe and, if they differ, of the paper."""
-    from corpus.quality.catalog import rule_sets
-
     published = {rule.name: rule for rules in rule_sets().values() for rule in rules}
     verdicts: list[Json] = []
     for name, signal, per, at_least, at_most in cast(list[list[str]], clean.setting("rules")):
@@ -165,3 +175,70 @@ def _filters(clean: BuiltJob, row: Row) -> list[Json]:
 
 def _verdict(rule: str, value: Json, bound: str, *, passed: bool, source: str | None = None) -> dict[str, Json]:
     return {"rule": rule, "value": value, "bound": bound, "passed": passed, "source": source}
+
+
+def _outcome_of_kept(build: Build, source: str, task: int, number: int) -> dict[str, Json]:
+    """Return the outcome of row `number` of a task's kept documents: a duplicate, or its rows in the shards."""
+    decisions = build.table("dedup", source, "decisions")[task]
+    decision = row_of(decisions, number)
+    if decision["split"] is None:
+        survivor = _survivor(build, decision) | _similarity(decision)
+        return {"outcome": "merged", "reason": decision["reason"], "split": None, "duplicate_of": survivor}
+    count, duplicates = _duplicates(build, str(decision["id"]))
+    # The text shard has the rows of the kept shard without the duplicates.
+    before = columns(decisions, "split")["split"].slice(0, number)
+    text = str(build.table("text", source, "text")[task].relative_to(build.folder))
+    return {
+        "split": decision["split"],
+        "duplicates": duplicates,
+        "duplicates_count": count,
+        "text_shard": {"file": text, "row": number - before.null_count},
+        "token_shard": _token_shard(build, source, str(decision["split"]), str(decision["id"])),
+    }
+
+
+def _similarity(decision: Row) -> dict[str, Json]:
+    shared, union = int(str(decision["intersection"])), int(str(decision["union"]))
+    similarity = round(shared / union, 4)
+    return {"intersection": shared, "union": union, "similarity": similarity, "reason": decision["reason"]}
+
+
+def _origin(path: Path, number: int) -> dict[str, Json]:
+    row = row_of(path, number)
+    names = {"id": "id", "source": "source", "url": "url", "file": "origin_file", "start": "origin_start"}
+    return {name: row[column] for name, column in names.items()}
+
+
+def _decided(build: Build, source: str, column: str, value: Json) -> Iterator[tuple[Path, Path, int]]:
+    """Yield a source's rows with a value in a column of dedup's decisions: both files, and the row's number."""
+    shards = zip(build.table("clean", source, "kept"), build.table("dedup", source, "decisions"), strict=True)
+    for kept, decisions in shards:
+        mask = pc.equal(columns(decisions, column)[column], value).combine_chunks()
+        yield from ((kept, decisions, number) for number in pc.indices_nonzero(mask).to_pylist())
+
+
+def _survivor(build: Build, decision: Row) -> dict[str, Json]:
+    """Return the origin of the document that was kept in place of a duplicate."""
+    source, survivor = str(decision["survivor_source"]), decision["survivor"]
+    for kept, decisions, number in _decided(build, source, "id", survivor):
+        if row_of(decisions, number)["split"] is not None:
+            return _origin(kept, number)
+    return {"id": survivor, "source": source, "url": None, "file": None, "start": None}
+
+
+def _duplicates(build: Build, survivor: str) -> tuple[int, list[Json]]:
+    """Return the number of duplicates of a document, and the first of them."""
+    rows = [row for source in build.sources for row in _decided(build, source, "survivor", survivor)]
+    shown = rows[:SHOWN_DUPLICATES]
+    return len(rows), [_origin(kept, number) | _similarity(row_of(path, number)) for kept, path, number in shown]
+
+
+def _token_shard(build: Build, source: str, split: str, document: str) -> dict[str, Json] | None:
+    """Return the shard, row and tokens of a document; None if it is over its source's quota."""
+    id_16 = np.frombuffer(bytes.fromhex(document), np.uint8)
+    for path in build.table("mix", source, split):
+        shard = open_token_shard(path)
+        for row in np.flatnonzero((shard.ids_D16 == id_16).all(axis=1)).tolist():
+            tokens = int(shard.offsets_D1[row + 1] - shard.offsets_D1[row])
+            return {"file": str(path.relative_to(build.folder)), "row": row, "tokens": tokens}
+    return None

@@ -29,7 +29,7 @@ from corpus.store.ledger import Ledger
 from corpus.store.products import canonical, sha256_file
 from corpus.units import human_bytes
 
-PUBLISHED = {"manifest": ("manifest.json", "recipe.json"), "report": ("report.html", "summary.json")}
+PUBLISHED = ("manifest", "report")  # jobs whose products are copied to the top of the folder
 SHOWN_PROBLEMS = 50
 
 
@@ -208,14 +208,10 @@ def _product(path: Path, row: Product, advance: Callable[[int], None] | None = N
 
 def _published(files: CheckedFiles) -> Iterator[str]:
     """Check the copies of products at the top of the folder."""
-    jobs = {job.name: job for job in files.jobs}
-    for name, published in PUBLISHED.items():
-        for file in published if name in jobs else ():
-            row = files.products.get(jobs[name].folder / file)
-            if row is None:
-                yield f"{files.name(jobs[name].folder)}: wrote no {file}"
-            elif problem := _product(files.folder / file, row):
-                yield f"{file}: {problem} (it is a copy of the file in {files.name(jobs[name].folder)})"
+    for job in (job for job in files.jobs if job.name in PUBLISHED):
+        for row in (row for task in job.tasks for row in task.products):
+            if problem := _product(files.folder / row.name, row):
+                yield f"{row.name}: {problem} (it is a copy of the file in {files.name(job.folder)})"
 
 
 def _inputs(files: CheckedFiles) -> Iterator[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.settings import Json
@@ -27,3 +28,9 @@ def row_of(path: Path, number: int) -> Row:
             number -= file.metadata.row_group(group).num_rows
             group += 1
         return cast(Row, file.read_row_group(group).slice(number, 1).to_pylist()[0])
+
+
+def value_counts(values: pa.ChunkedArray, null: str = "") -> dict[str, int]:
+    """Return the number of rows by value; missing values count as `null`."""
+    rows = pc.value_counts(pc.fill_null(values, null)).to_pylist()
+    return {row["values"]: row["counts"] for row in rows}

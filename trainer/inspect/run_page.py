@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.display.page import foreign, render
+from corpus.display.page import render
 from corpus.store.products import write_text
 from corpus.units import human_count, human_seconds
 from trainer.data.curriculum import Curriculum
@@ -120,7 +120,7 @@ class RunReport:
             if phase.name in self.steps.phases:
                 inside_N = losses.phases_N == self.steps.phases[phase.name]
                 row = [
-                    foreign(phase.name),
+                    phase.name,
                     f"{inside_N.sum():,} of {phase.last_step - phase.first_step + 1:,}",
                     human_count(losses.tokens_N[inside_N][-1] - self.curriculum.tokens(phase.first_step - 1)),
                     f"{losses.values_N[inside_N][0]:.3f}",

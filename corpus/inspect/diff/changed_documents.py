@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.inspect.report.examples import excerpt
+from corpus.inspect.report.examples import excerpt, origin
+from corpus.inspect.report.summary import DocumentOrigin
 from corpus.settings import Strict
 from corpus.store.finished_build import Build
 from corpus.store.parquet_tables import row_of
@@ -34,12 +35,9 @@ Ids = NDArray[np.bytes_]  # of 16 bytes each
 Numbers = NDArray[np.uint16]  # of outcomes
 
 
-class MovedDocument(Strict):
-    """A document, and where it comes from."""
+class MovedDocument(DocumentOrigin):
+    """A document whose outcome changed, as in the first build that has it."""
 
-    id: str
-    origin: str  # file@offset, in the first build that has it
-    url: str | None
     excerpt: str | None
 
 
@@ -191,10 +189,5 @@ def _find(builds: list[Build], source: str, ids: set[str]) -> dict[str, MovedDoc
         table = pq.read_table(path, columns=["id"])
         for number in pc.indices_nonzero(pc.is_in(table["id"], missing)).to_pylist():
             row = row_of(path, number)
-            found[str(row["id"])] = MovedDocument(
-                id=str(row["id"]),
-                origin=f"{row['origin_file']}@{row['origin_start']}",
-                url=None if row["url"] is None else str(row["url"]),
-                excerpt=None if row["text"] is None else excerpt(str(row["text"])),
-            )
+            found[str(row["id"])] = MovedDocument(**origin(row), excerpt=excerpt(row["text"]))
     return found

@@ -1,6 +1,7 @@
 """Gather a build's ledgers, manifest and shards into a Summary. Texts are read for the examples alone."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,15 @@ import pyarrow.parquet as pq
 
 from corpus.errors import CorpusError
 from corpus.inspect.report.counts import host_counts, language_counts, length_buckets, outlying_parts, outlying_shards
-from corpus.inspect.report.examples import duplicate_pairs, kept_examples
-from corpus.inspect.report.rules import MeasuredShards, histograms, rule_counts, rule_pairs, rule_set_counts
+from corpus.inspect.report.examples import dropped_examples, duplicate_pairs, kept_examples
+from corpus.inspect.report.rules import (
+    MeasuredShards,
+    failed_sets,
+    histograms,
+    rule_counts,
+    rule_pairs,
+    rule_set_counts,
+)
 from corpus.inspect.report.summary import (
     DuplicatePair,
     Merge,
@@ -22,7 +30,7 @@ from corpus.inspect.report.summary import (
     Summary,
 )
 from corpus.quality.rule import Rule
-from corpus.store.corpus_manifest import Manifest, SourceEntry
+from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import SPLITS
 from corpus.tokens.shares import apportion, exact
@@ -52,15 +60,14 @@ def collect(evidence: Evidence) -> Summary:
     if manifest.tokens_asked is not None:
         shares = exact({source.name: source.share_asked for source in manifest.sources})
         asked = apportion(manifest.tokens_asked, shares)
-    kept = {name: [path for path, _ in shards] for name, shards in evidence.clean_shards.items()}
-    pairs = duplicate_pairs(kept, evidence.decisions, evidence.ngram_words)
+    shards = {
+        name: [(kept, path) for (kept, _), path in zip(evidence.clean_shards[name], decisions, strict=True)]
+        for name, decisions in evidence.decisions.items()
+    }
+    pairs = duplicate_pairs(shards, evidence.ngram_words)
+    stated = ("name", "recipe", "seed", "tokens_asked", "tokens_got", "shortfall")
     summary = Summary(
-        name=manifest.name,
-        recipe=manifest.recipe,
-        seed=manifest.seed,
-        tokens_asked=manifest.tokens_asked,
-        tokens_got=manifest.tokens_got,
-        shortfall=manifest.shortfall,
+        **{name: getattr(manifest, name) for name in stated},
         tokenizer_sha256=manifest.tokenizer.sha256,
         vocabulary=manifest.tokenizer.vocabulary,
         steps=tuple(ReportStep(stage=stage, title=title) for stage, title in evidence.steps.items()),
@@ -87,16 +94,21 @@ def _source(
         for entry in evidence.ledgers[f"{stage}.{name}"].entries()
         if entry.source == name
     )
-    counted_rules = rule_counts(rules, outcomes, shards.dropped)
+    failed, examples = (
+        failed_sets(shards.dropped),
+        dropped_examples(shards.dropped, {rule.name: rule for rule in rules}),
+    )
+    counted_rules = rule_counts(rules, outcomes, failed, examples)
     compared, outlying = outlying_parts(pairs)
     return SourceSummary(
-        name=name,
-        license=source.license,
-        priority=source.priority,
+        **{
+            field: getattr(source, field)
+            for field in SourceSummary.model_fields.keys() & SourceEntry.model_fields.keys()
+        },
         files=evidence.files[name],
         outcomes=outcomes,
         rules=counted_rules,
-        together=rule_pairs([rule.name for rule in counted_rules], shards.dropped),
+        together=rule_pairs([rule.name for rule in counted_rules], failed),
         rule_sets=rule_set_counts(shards, evidence.rule_sets, rules),
         signals=histograms(shards, rules),
         languages=language_counts(shards.kept),
@@ -105,44 +117,36 @@ def _source(
         duplicates=duplicates,
         parts_compared=compared,
         outlying_parts=outlying,
-        share_asked=source.share_asked,
-        share_got=source.share_got,
         tokens_asked=tokens_asked,
-        train=source.train,
-        holdout=source.holdout,
-        holdout_thin=source.holdout_thin,
         lengths=length_buckets(source.shards, evidence.root),
     )
 
 
 def _merges(source: str, decisions: Sequence[Path]) -> list[Merge]:
     """Count a source's duplicates by their survivors' source and by reason."""
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for path in decisions:
         table = pq.read_table(path, columns=["survivor_source", "reason"])
         table = table.filter(pc.is_valid(table["reason"]))
-        for row in table.group_by(["survivor_source", "reason"]).aggregate([([], "count_all")]).to_pylist():
-            key = (row["survivor_source"], row["reason"])
-            counts[key] = counts.get(key, 0) + row["count_all"]
+        counts.update(zip(table["survivor_source"].to_pylist(), table["reason"].to_pylist(), strict=True))
     return [
         Merge(source=source, survivor_source=survivor, reason=reason, documents=counts[survivor, reason])
         for survivor, reason in sorted(counts)
     ]
 
 
-def _shards(source: SourceEntry) -> list[ShardRow]:
-    rows = []
+def _shards(source: SourceEntry) -> Iterator[ShardRow]:
     for split in SPLITS:
         shards = [shard for shard in source.shards if shard.split == split]
         tokens = sum(shard.tokens for shard in shards)
         for shard, outliers in zip(shards, outlying_shards(shards), strict=True):
-            values = {name: getattr(shard, name) for name in type(shard).model_fields}
-            share = shard.tokens / tokens if tokens else 0.0
-            compared = outliers is not None
-            rows.append(
-                ShardRow(**values, source=source.name, share_of_split=share, compared=compared, outliers=outliers or ())
+            yield ShardRow(
+                **{name: getattr(shard, name) for name in ShardEntry.model_fields},
+                source=source.name,
+                share_of_split=shard.tokens / tokens if tokens else 0.0,
+                compared=outliers is not None,
+                outliers=outliers or (),
             )
-    return rows
 
 
 def _check(summary: Summary) -> None:

@@ -19,6 +19,7 @@ from corpus.inspect.report.summary import (
     OutlyingPart,
 )
 from corpus.store.corpus_manifest import ShardEntry
+from corpus.store.parquet_tables import value_counts
 from corpus.store.token_shards import open_token_shard
 from corpus.units import by_count
 
@@ -38,8 +39,7 @@ def language_counts(paths: Iterable[Path]) -> dict[str, int]:
     """Count documents by language, the most frequent first."""
     counts: Counter[str] = Counter()
     for path in paths:
-        column = pc.fill_null(pq.read_table(path, columns=["language"])["language"], UNKNOWN_LANGUAGE)
-        counts.update({row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()})
+        counts.update(value_counts(pq.read_table(path, columns=["language"])["language"], UNKNOWN_LANGUAGE))
     return by_count(counts)
 
 
@@ -95,8 +95,8 @@ def _hosts_by_shard(shards: MeasuredShards) -> Iterator[tuple[bool, dict[str, in
     for path, kept in shards:
         urls = pq.read_table(path, columns=["url"])["url"]
         hosts = pc.utf8_lower(pc.struct_field(pc.extract_regex(urls, _HOST), "host"))  # null if there is none
-        counts = {row["values"]: row["counts"] for row in pc.value_counts(hosts).to_pylist()}
-        yield kept, counts, counts.pop(None, 0)
+        counts = value_counts(hosts)
+        yield kept, counts, counts.pop("", 0)
 
 
 class ComparedPart(NamedTuple):

@@ -1,5 +1,6 @@
 """report.html: a Summary as a page for people, by the template corpus/display/report.html."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from corpus.display import page
@@ -23,7 +24,6 @@ SHORTFALLS = {
     "scale": "if a source has too few tokens, all others give fewer too, so that the shares are kept",
     "stop": "a source with too few tokens stops the build",
 }
-SHOWN_SIGNALS = 8
 
 
 class SignalFigure(NamedTuple):
@@ -43,20 +43,13 @@ class SignalFigure(NamedTuple):
         return f"{'stated by the record' if signal.yes_or_no else stated}; {self.credited:,} credited{missing}"
 
 
-class SignalFigures(NamedTuple):
-    """The histograms of the rules that dropped most, and the others by source."""
-
-    shown: list[SignalFigure]
-    folded: dict[str, list[SignalFigure]]
-
-
 def report_page(summary: Summary) -> str:
     """Return the page."""
     return page.render(
         "report.html",
         f"{summary.name}: corpus report",
         summary=summary,
-        signals=_signals(summary),
+        signals=sorted(_signals(summary), key=lambda figure: -figure.credited),
         charts=charts,
         tables=summary_tables,
         limits=counts,
@@ -65,19 +58,10 @@ def report_page(summary: Summary) -> str:
     )
 
 
-def _signals(summary: Summary) -> SignalFigures:
-    """Choose the histograms to show unfolded: those of the rules that dropped most, over all sources."""
-    figures: list[SignalFigure] = []
+def _signals(summary: Summary) -> Iterator[SignalFigure]:
+    """Yield the histograms of the signals that were measured."""
     for number, source in enumerate(summary.sources):
         credited = {rule.name: rule.dropped for rule in source.rules}
-        drawn = [signal for signal in source.signals if sum(signal.kept) + sum(signal.dropped)]
-        for index, signal in enumerate(drawn):
-            name = f"signal-{number}-{index}"
-            figures.append(SignalFigure(name, source.name, signal, credited.get(signal.rule, 0)))
-    figures.sort(key=lambda figure: -figure.credited)
-    shown = [figure for figure in figures if figure.credited][:SHOWN_SIGNALS]
-    folded: dict[str, list[SignalFigure]] = {}
-    for figure in figures:
-        if figure not in shown:
-            folded.setdefault(figure.source, []).append(figure)
-    return SignalFigures(shown, folded)
+        measured = [signal for signal in source.signals if sum(signal.kept) + sum(signal.dropped)]
+        for index, signal in enumerate(measured):
+            yield SignalFigure(f"signal-{number}-{index}", source.name, signal, credited.get(signal.rule, 0))

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.inspect.report.examples import dropped_examples
-from corpus.inspect.report.summary import Histogram, OutcomeCount, RuleCount, RulePair, RuleSetCount
+from corpus.inspect.report.summary import Example, Histogram, OutcomeCount, RuleCount, RulePair, RuleSetCount
 from corpus.quality.rule import Rule
 from corpus.quality.signals import CARRIER_SIGNALS
+from corpus.store.parquet_tables import value_counts
 
 GATES = {"empty": "no text was left after extraction", "language": "the language that the recipe asks of this source"}
 SHOWN_PAIRS = 8
@@ -46,18 +46,27 @@ class MeasuredShards:
         yield from ((path, False) for path in self.dropped)
 
 
+def failed_sets(dropped: Sequence[Path]) -> Counter[tuple[str, ...]]:
+    """Count documents by the rules that they failed."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for path in dropped:
+        joined = pc.binary_join(pq.read_table(path, columns=["failed_rules"])["failed_rules"], _BETWEEN)
+        for names, documents in value_counts(joined).items():
+            counts[tuple(dict.fromkeys(names.split(_BETWEEN)))] += documents
+    return counts
+
+
 def rule_counts(
-    rules: Sequence[Rule], outcomes: Sequence[OutcomeCount], dropped: Sequence[Path]
+    rules: Sequence[Rule],
+    outcomes: Sequence[OutcomeCount],
+    failed: Counter[tuple[str, ...]],
+    examples: Mapping[str, tuple[Example, ...]],
 ) -> tuple[RuleCount, ...]:
     """Count the failed documents of each rule: gates first, then the recipe's rules in its order."""
     credited = {row.reason: row.records for row in outcomes if (row.stage, row.outcome) == ("clean", "dropped")}
     failing: Counter[str] = Counter()
-    alone: Counter[str] = Counter()
-    for names, documents in _failed_together(dropped):
+    for names, documents in failed.items():
         failing.update(dict.fromkeys(names, documents))
-        if len(names) == 1:
-            alone[names[0]] += documents
-    examples = dropped_examples(dropped, {rule.name: rule for rule in rules})
     stated = {rule.name: (rule.bound, rule.source) for rule in rules}
     gates = {name: ("", GATES.get(name, "")) for name in sorted({*credited, *failing}) if name not in stated}
     return tuple(
@@ -67,30 +76,20 @@ def rule_counts(
             stated_by=source,
             dropped=credited.get(name, 0),
             failing=failing[name],
-            alone=alone[name],
+            alone=failed[(name,)],
             examples=examples.get(name, ()),
         )
         for name, (bound, source) in {**gates, **stated}.items()
     )
 
 
-def rule_pairs(order: Sequence[str], dropped: Sequence[Path]) -> tuple[RulePair, ...]:
+def rule_pairs(order: Sequence[str], failed: Counter[tuple[str, ...]]) -> tuple[RulePair, ...]:
     """Return the pairs of rules that most often fail together; within a pair they are in this order."""
-    position = {name: number for number, name in enumerate(order)}
     counts: Counter[tuple[str, str]] = Counter()
-    for names, documents in _failed_together(dropped):
-        for pair in combinations(sorted(names, key=lambda name: (position.get(name, -1), name)), 2):
-            counts[pair] += documents
+    for names, documents in failed.items():
+        counts.update(dict.fromkeys(combinations(sorted(names, key=order.index), 2), documents))
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_PAIRS]
     return tuple(RulePair(first=first, second=second, documents=count) for (first, second), count in most)
-
-
-def _failed_together(dropped: Sequence[Path]) -> Iterator[tuple[list[str], int]]:
-    """Yield each set of rules that documents of a shard failed, and the number of these documents."""
-    for path in dropped:
-        joined = pc.binary_join(pq.read_table(path, columns=["failed_rules"])["failed_rules"], _BETWEEN)
-        for row in pc.value_counts(joined).to_pylist():
-            yield list(dict.fromkeys((row["values"] or "").split(_BETWEEN))), row["counts"]
 
 
 def rule_set_counts(

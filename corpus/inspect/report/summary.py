@@ -61,14 +61,19 @@ class OutcomeCount(Strict):
         return {"merged": "duplicate", "dropped": "dropped by a rule"}.get(self.outcome, self.outcome)
 
 
-class Example(Strict):
-    """A document to look at: one with the smallest ids among all with its outcome and reason."""
+class DocumentOrigin(Strict):
+    """A document, and where it comes from."""
 
     id: str
-    reason: str  # "" for a kept one
-    value: float | None
     url: str | None
     origin: str  # file@offset
+
+
+class Example(DocumentOrigin):
+    """A document to look at: one with the smallest ids among all with its outcome and reason."""
+
+    reason: str  # "" for a kept one
+    value: float | None
     language: str
     excerpt: str | None  # None: the text was not kept
 
@@ -152,13 +157,10 @@ class Merge(Strict):
     documents: int
 
 
-class Excerpt(Strict):
+class Excerpt(DocumentOrigin):
     """A few lines of one text of a pair of duplicates."""
 
-    id: str
     source: str
-    url: str | None
-    origin: str
     from_word: int  # 0: the text's beginning
     pieces: tuple[tuple[str, bool], ...]  # text, and True if it is in a word n-gram of both texts
     more: bool  # True if the text goes on

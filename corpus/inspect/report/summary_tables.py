@@ -1,26 +1,38 @@
 """Tables of a Summary's numbers, for the report page and for `corpus stats`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from corpus.display.data_table import DataRow, DataTable
 from corpus.document import OUTCOMES
-from corpus.inspect.report.summary import ENDS, Outlier, Summary
+from corpus.inspect.report.summary import ENDS, Outlier, SourceSummary, Summary
 from corpus.units import human_bytes, human_count, largest
 
 SHOWN_LANGUAGES = 10
 
 
+def _by_source(
+    summary: Summary,
+    title: str,
+    columns: Iterable[str],
+    rows_of: Callable[[SourceSummary], Iterable[DataRow]],
+    text: Collection[int] = (0,),
+    marked: str = "",
+) -> DataTable:
+    """Return a table of the rows of all sources, each with the name of its source before it."""
+    rows: list[DataRow] = [[source.name, *row] for source in summary.sources for row in rows_of(source)]
+    return DataTable(title, ["source", *columns], rows, text, marked)
+
+
 def sources(summary: Summary) -> DataTable:
     """Documents left after each step."""
-    rows: list[DataRow] = []
-    for source in summary.sources:
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
         splits = (source.train.documents, source.holdout.documents)
         size = (human_bytes(source.train.bytes), human_count(source.train.tokens), f"{source.share_got:.1%}")
-        steps = source.left(summary.titles)
-        rows.append([source.name, source.files, human_bytes(source.input_bytes), *steps, *splits, *size])
-    columns = ["source", "files", "input", "read", *summary.titles.values()]
-    columns += ["train", "holdout", "text", "tokens", "share"]
-    return DataTable("Documents left after each step", columns, rows)
+        yield source.files, human_bytes(source.input_bytes), *source.left(summary.titles), *splits, *size
+
+    columns = ["files", "input", "read", *summary.titles.values(), "train", "holdout", "text", "tokens", "share"]
+    return _by_source(summary, "Documents left after each step", columns, rows)
 
 
 def ends(summary: Summary) -> DataTable:
@@ -32,55 +44,50 @@ def ends(summary: Summary) -> DataTable:
 def entries(summary: Summary, outcomes: Collection[str] = OUTCOMES) -> DataTable:
     """Entries of the ledgers with these outcomes; documents are kept in the end if the last step kept them."""
     *_, last = summary.titles
-    rows: list[DataRow] = [
-        [
-            source.name,
-            summary.titles[entry.stage],
-            entry.outcome,
-            entry.reason,
-            entry.records,
-            human_bytes(entry.input_bytes) if entry.input_bytes else "",
-            human_bytes(entry.text_bytes) if entry.text_bytes else "",
-        ]
-        for source in summary.sources
-        for entry in source.outcomes
-        if entry.outcome in outcomes and (entry.outcome != "kept" or entry.stage == last)
-    ]
-    columns = ["source", "step", "outcome", "reason", "records", "input", "text"]
-    return DataTable("Entries of the ledgers", columns, rows, text=(0, 1, 2, 3))
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        for entry in source.outcomes:
+            if entry.outcome in outcomes and (entry.outcome != "kept" or entry.stage == last):
+                sizes = (human_bytes(size) if size else "" for size in (entry.input_bytes, entry.text_bytes))
+                yield summary.titles[entry.stage], entry.outcome, entry.reason, entry.records, *sizes
+
+    columns = ["step", "outcome", "reason", "records", "input", "text"]
+    return _by_source(summary, "Entries of the ledgers", columns, rows, text=(0, 1, 2, 3))
 
 
 def rules(summary: Summary, *, only_failed: bool = False) -> DataTable:
     """Documents that failed each rule."""
-    rows: list[DataRow] = [
-        [source.name, rule.name, rule.bound, rule.dropped, rule.failing, rule.alone, rule.stated_by]
-        for source in summary.sources
-        for rule in source.rules
-        if rule.failing or rule.dropped or not only_failed
-    ]
-    columns = ["source", "rule", "bound", "credited", "failed", "failed only this", "source of the bound"]
-    return DataTable("Documents dropped by rules", columns, rows, text=(0, 1, 2, 6))
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        for rule in source.rules:
+            if rule.failing or rule.dropped or not only_failed:
+                yield rule.name, rule.bound, rule.dropped, rule.failing, rule.alone, rule.stated_by
+
+    columns = ["rule", "bound", "credited", "failed", "failed only this", "source of the bound"]
+    return _by_source(summary, "Documents dropped by rules", columns, rows, text=(0, 1, 2, 6))
 
 
 def rule_pairs(summary: Summary) -> DataTable:
     """Pairs of rules that the same documents failed."""
-    rows: list[DataRow] = [
-        [source.name, pair.first, pair.second, pair.documents] for source in summary.sources for pair in source.together
-    ]
-    title = "Rules that the same documents failed"
-    return DataTable(title, ["source", "rule", "and rule", "documents"], rows, text=(0, 1, 2))
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        return [(pair.first, pair.second, pair.documents) for pair in source.together]
+
+    title, columns = "Rules that the same documents failed", ["rule", "and rule", "documents"]
+    return _by_source(summary, title, columns, rows, text=(0, 1, 2))
 
 
 def rule_sets(summary: Summary) -> DataTable:
     """Documents that each rule set would drop."""
-    rows: list[DataRow] = []
-    for source in summary.sources:
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
         for rule_set in source.rule_sets:
             used = f"{rule_set.rules_in_use} of {rule_set.rules}"
             share = f"{rule_set.would_drop / rule_set.documents:.1%}" if rule_set.documents else "–"
-            rows.append([source.name, rule_set.name, used, rule_set.documents, rule_set.would_drop, share])
-    columns = ["source", "rule set", "rules in use", "documents measured", "would drop", "share"]
-    return DataTable("Documents that each rule set would drop", columns, rows, text=(0, 1))
+            yield rule_set.name, used, rule_set.documents, rule_set.would_drop, share
+
+    columns = ["rule set", "rules in use", "documents measured", "would drop", "share"]
+    return _by_source(summary, "Documents that each rule set would drop", columns, rows, text=(0, 1))
 
 
 def merges(summary: Summary) -> DataTable:
@@ -99,26 +106,16 @@ def comparisons(summary: Summary) -> DataTable:
 
 def shares(summary: Summary) -> DataTable:
     """Shares of training tokens, and the holdout."""
-    rows: list[DataRow] = []
-    for source in summary.sources:
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
         asked = "all" if source.tokens_asked is None else source.tokens_asked
         short = "" if source.tokens_short is None else source.tokens_short
-        tokens = (asked, source.train.tokens, short)
         held = (source.holdout.documents, source.holdout.tokens, "thin" if source.holdout_thin else "")
-        rows.append([source.name, f"{source.share_asked:.2%}", f"{source.share_got:.2%}", *tokens, *held])
-    columns = [
-        "source",
-        "asked",
-        "got",
-        "tokens asked",
-        "tokens got",
-        "short",
-        "holdout documents",
-        "holdout",
-        "remark",
-    ]
+        yield f"{source.share_asked:.2%}", f"{source.share_got:.2%}", asked, source.train.tokens, short, *held
+
+    columns = ["asked", "got", "tokens asked", "tokens got", "short", "holdout documents", "holdout", "remark"]
     title = f"Shares of training tokens (shortfall: {summary.shortfall})"
-    return DataTable(title, columns, rows, text=(0, 8), marked="remark")
+    return _by_source(summary, title, columns, rows, text=(0, 8), marked="remark")
 
 
 def lengths(summary: Summary) -> DataTable:
@@ -135,12 +132,11 @@ def shards(summary: Summary) -> DataTable:
     """Token shards."""
     rows: list[DataRow] = []
     for shard in summary.shards:
-        quantiles = shard.length_quantiles
+        name, quantiles = shard.file.rpartition("/")[2], shard.length_quantiles
         sizes = (shard.documents, shard.tokens, human_bytes(shard.bytes))
         of_split = (quantiles.p5, quantiles.p50, quantiles.p95, quantiles.p100, f"{shard.share_of_split:.0%}")
         identity = (largest(shard.languages, 2), shard.sha256[:10])
-        name = shard.file.rpartition("/")[2]
-        rows.append([name, shard.split, _outliers(shard.outliers), *sizes, *of_split, *identity])
+        rows.append((name, shard.split, _outliers(shard.outliers), *sizes, *of_split, *identity))
     columns = ["shard", "split", "stands out", "documents", "tokens", "text", "5 %", "median", "95 %", "longest"]
     columns += ["share", "languages", "sha256"]
     title = "Token shards: lengths in tokens, shares of their source's split"
@@ -149,13 +145,12 @@ def shards(summary: Summary) -> DataTable:
 
 def outlying_parts(summary: Summary) -> DataTable:
     """Parts of the input that stand out."""
-    rows: list[DataRow] = [
-        [source.name, part.part, part.documents, _outliers(part.outliers)]
-        for source in summary.sources
-        for part in source.outlying_parts
-    ]
-    columns = ["source", "part", "documents", "stands out"]
-    return DataTable("Input parts that stand out", columns, rows, text=(0, 3), marked="stands out")
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        return [(part.part, part.documents, _outliers(part.outliers)) for part in source.outlying_parts]
+
+    title, columns = "Input parts that stand out", ["part", "documents", "stands out"]
+    return _by_source(summary, title, columns, rows, text=(0, 3), marked="stands out")
 
 
 def _outliers(outliers: Iterable[Outlier]) -> str:
@@ -168,12 +163,12 @@ def _outliers(outliers: Iterable[Outlier]) -> str:
 
 def languages(summary: Summary) -> DataTable:
     """Languages of the documents that passed the rules, with each source's license."""
-    rows: list[DataRow] = []
-    for source in summary.sources:
-        counts = largest(source.languages, SHOWN_LANGUAGES)
-        rows.append([source.name, source.license, source.priority, len(source.languages), counts])
-    columns = ["source", "license", "priority", "languages", "documents by language"]
-    return DataTable("Languages of the documents that passed the rules", columns, rows, text=(0, 1, 4))
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        yield source.license, source.priority, len(source.languages), largest(source.languages, SHOWN_LANGUAGES)
+
+    title, columns = "Languages of the documents that passed the rules", ["license", "priority", "languages"]
+    return _by_source(summary, title, [*columns, "documents by language"], rows, text=(0, 1, 4))
 
 
 def identity(summary: Summary) -> DataTable:

@@ -4,12 +4,17 @@ import base64
 import hashlib
 import json
 import re
+from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
 
 from corpus.display import page
+from corpus.display.data_table import DataTable
+from corpus.inspect.report.charts import Box, ChartRow
 
+MACROS: Any = page.templates().get_template("macros.html").module
+CHART = MACROS.chart("a", {"mark": "bar"}, "c")
 HOSTILE = "</script><script>window.pwned=1</script><!--\"'&\u2028\x00\x1b[31m\ud800\u202e"
 
 
@@ -20,7 +25,7 @@ def policy(markup: str) -> dict[str, str]:
 
 
 def test_policy_lets_nothing_in_but_our_own_scripts_and_style() -> None:
-    markup = page.page("t", page.chart("a", {"mark": "bar"}, "c"))
+    markup = page.page("t", CHART)
     rules = policy(markup)
     assert rules["default-src"] == rules["connect-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
     for tag, name in (("script", "script-src"), ("style", "style-src")):
@@ -31,13 +36,13 @@ def test_policy_lets_nothing_in_but_our_own_scripts_and_style() -> None:
 
 
 def test_page_without_charts_has_no_script_at_all() -> None:
-    markup = page.page("t", page.paragraph("text"))
+    markup = page.page("t", MACROS.foreign("text"))
     assert "<script" not in markup
     assert policy(markup)["script-src"] == "'none'"
 
 
 def test_nothing_is_loaded_by_address() -> None:
-    markup = page.page("t", page.chart("a", {"mark": "bar"}, "c"), page.table(["a"], [["https://example.org"]]))
+    markup = page.page("t", CHART + MACROS.table(["a"], [["https://example.org"]]))
     markup = re.sub(r"<script>.*?</script>", "<script></script>", markup, flags=re.DOTALL)
     assert not re.search(r"<(link|img|iframe|object|embed|base|form)\b", markup)
     assert not re.search(r"<[^>]*\s(src|href|action|data|poster)\s*=", markup)
@@ -54,14 +59,14 @@ def in_template(source: str, **values: object) -> str:
     "markup",
     [
         page.escape(HOSTILE),
-        page.heading(HOSTILE),
-        page.paragraph(HOSTILE),
-        page.foreign(HOSTILE),
-        page.card(page.foreign(HOSTILE), page.passage([(HOSTILE, True), (HOSTILE, False)]), HOSTILE),
-        page.legend({HOSTILE: page.INK}),
-        page.tiles([(HOSTILE, HOSTILE, HOSTILE)]),
-        page.table([HOSTILE], [[HOSTILE]]),
-        page.chart("a", {"x": HOSTILE, HOSTILE: [HOSTILE]}, HOSTILE).replace('<script type="application/json">', ""),
+        MACROS.data_table(DataTable(HOSTILE, [HOSTILE], [[HOSTILE]], marked=HOSTILE, note=HOSTILE)),
+        MACROS.bars("a", [ChartRow(HOSTILE, HOSTILE, [Box(0, 1, "#fff", HOSTILE)], 9, [(0, 0, HOSTILE)])], HOSTILE),
+        MACROS.foreign(HOSTILE),
+        MACROS.card(MACROS.foreign(HOSTILE), MACROS.passage([(HOSTILE, True), (HOSTILE, False)]), HOSTILE),
+        MACROS.legend({HOSTILE: page.INK}),
+        MACROS.tiles([(HOSTILE, HOSTILE, HOSTILE)]),
+        MACROS.table([HOSTILE], [[HOSTILE]]),
+        MACROS.chart("a", {"x": HOSTILE, HOSTILE: [HOSTILE]}, HOSTILE).replace('<script type="application/json">', ""),
         in_template("<code title='{{ text }}'>{{ text }}</code>{{ [text] }}{{ {text: text} }}", text=HOSTILE),
         in_template("{% set inner %}<b>{{ text }}</b>{% endset %}{{ inner }}{{ text | upper }}", text=HOSTILE),
         in_template("{{ [text, text] | join(', ') }}{{ '%s' % text }}{{ text ~ text }}", text=HOSTILE),
@@ -69,14 +74,14 @@ def in_template(source: str, **values: object) -> str:
 )
 def test_hostile_text_stays_text_wherever_it_stands(markup: str) -> None:
     assert "<script" not in markup and "<!--" not in markup
-    assert markup.count("</script>") == markup.count("<figure")
+    assert markup.count("</script>") == markup.count('<figure class="chart"')
     assert not re.search("[\x00-\x09\x0b-\x1f\ud800-\udfff]", markup)
     markup.encode()
 
 
 def test_chart_data_reads_back_as_it_was() -> None:
     spec = {"data": {"values": [{"a": HOSTILE, "b": 1.5}]}}
-    inside = re.search(r'<script type="application/json">(.*?)</script>', page.chart("a", spec, "c"))
+    inside = re.search(r'<script type="application/json">(.*?)</script>', MACROS.chart("a", spec, "c"))
     assert inside and json.loads(inside[1]) == spec
 
 
@@ -85,12 +90,12 @@ def test_control_characters_are_shown_as_replaced() -> None:
 
 
 def test_table_aligns_figures_and_groups_thousands() -> None:
-    markup = page.table(["name", "count"], [["a", 1234567]])
+    markup = MACROS.table(["name", "count"], [["a", 1234567]])
     assert '<td>a</td><td class="n">1,234,567</td>' in markup
 
 
 def test_a_passage_keeps_its_lines_and_marks() -> None:
-    shown = page.passage([("a\r\nb\rc", True), ("\td\n", False)])
+    shown = MACROS.passage([("a\r\nb\rc", True), ("\td\n", False)])
     assert shown == '<bdi dir="auto" class="passage"><mark>a\nb\nc</mark>\ufffdd\n</bdi>'
 
 
@@ -100,7 +105,7 @@ def test_a_mistake_in_a_template_is_an_error() -> None:
 
 
 def test_the_library_is_in_the_page_once() -> None:
-    one = page.page("t", page.chart("a", {"mark": "bar"}, "c"))
-    two = page.page("t", page.chart("a", {"mark": "bar"}, "c"), page.chart("b", {"mark": "bar"}, "c"))
+    one = page.page("t", CHART)
+    two = page.page("t", CHART + MACROS.chart("b", {"mark": "bar"}, "c"))
     assert len(two) - len(one) < 1000
     assert len(one) < 1_000_000
