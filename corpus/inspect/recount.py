@@ -4,7 +4,7 @@ Hashes show that no file was changed after it was written; this shows that the c
 Ids are compared as 32 hexadecimal digits.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
 from corpus.store.finished_build import Build, BuiltJob, task_path
 from corpus.store.ledger import Ledger
-from corpus.store.parquet_tables import columns
+from corpus.store.parquet_tables import columns, value_counts
 from corpus.store.token_shards import SPLITS, ShardHeader, open_token_shard, shard_entry
 from corpus.tokens.runs import KEYS, TokenRun, order_key
 
 COUNTS = ("records", "input_bytes", "text_bytes")
+SUMS = "{} records, {} bytes of input, {} of text"
 DOCUMENT = ["id", "split", "text_bytes"]
 SPAN, ORIGIN = ["id", "file", "start", "end"], ["id", "origin_file", "origin_start", "origin_end"]
 
@@ -51,8 +52,9 @@ class Recount:
 
     def expect(self, checks: Mapping[str, object]) -> None:
         """Add the problem of each check that does not hold."""
-        name = self.path.relative_to(self.build.folder)
-        self.problems += [f"{name}: {problem}" for problem, holds in checks.items() if not holds]
+        for problem, holds in checks.items():
+            if not holds:
+                self.problems.append(f"{self.path.relative_to(self.build.folder)}: {problem}")
 
     def expect_same(self, rows: pa.Table, expected: pa.Table, problem: str) -> None:
         """Add a problem unless both tables have the same values, whatever their columns are called."""
@@ -62,23 +64,13 @@ class Recount:
         """Add the problem of the first row, if there is one."""
         self.expect({problem.format(**row): False for row in rows.slice(0, 1).to_pylist()})
 
-    def _book(
-        self,
-        job: BuiltJob,
-        task: int,
-        source: str,
-        keys: Iterable[object],
-        sizes: pa.Array,
-        counts: Iterable[str] = COUNTS,
-    ) -> None:
-        """Add sizes to columns of a counted ledger. `keys` are outcome and reason: of each, or the same for all."""
-        arrays = [key if isinstance(key, pa.ChunkedArray) else pa.repeat(key, len(sizes)) for key in keys]
-        table = pa.table([*arrays, sizes], ["outcome", "reason", "size"]).group_by(["outcome", "reason"])
+    def _book(self, job: BuiltJob, task: int, source: str, rows: pa.Table, counts: Sequence[str] = COUNTS) -> None:
+        """Add rows with an outcome, a reason and a size to these columns of a counted ledger."""
+        sums = rows.group_by(["outcome", "reason"]).aggregate([("size", "sum"), ([], "count_all")])
         ledger = self.ledgers.setdefault((job.name, task), Ledger())
-        for row in table.aggregate([("size", "sum"), ([], "count_all")]).to_pylist():
-            sums = dict.fromkeys(COUNTS, row["size_sum"]) | {"records": row["count_all"]}
-            added = {name: sums[name] if name in counts else 0 for name in COUNTS}
-            ledger.add(source, row["outcome"], row["reason"] or "", **added)
+        for row in sums.to_pylist():
+            added = {name: row["count_all" if name == "records" else "size_sum"] for name in counts}
+            ledger.add(source, row["outcome"], row["reason"] or "", **{"records": 0, **added})
 
     def _compare_ledgers(self) -> None:
         """Compare the counted ledgers with those in the manifests of tasks."""
@@ -88,10 +80,7 @@ class Recount:
             stated = Ledger.of([jobs[name].tasks[task].ledger_json])
             one, other = ({entry[:3]: entry[3:] for entry in ledger.entries()} for ledger in (stated, counted))
             for key in sorted({*one, *other}):
-                says, found = (
-                    "{} records, {} bytes of input, {} of text".format(*counts.get(key, (0, 0, 0)))
-                    for counts in (one, other)
-                )
+                says, found = (SUMS.format(*counts.get(key, (0, 0, 0))) for counts in (one, other))
                 self.expect({f"{' '.join(filter(None, key))}: {says}; counted {found}": says == found})
 
     def _read(self, source: str, kind: str, name: str, task: int, *names: str) -> pa.Table:
@@ -106,9 +95,8 @@ class Recount:
             groups = (file.read_row_group(n, columns=["text", "text_bytes"]) for n in range(file.num_row_groups))
             differ = any(pc.any(pc.not_equal(pc.binary_length(g["text"]), g["text_bytes"])).as_py() for g in groups)
         own = table["source"].unique().to_pylist() in ([], [source])
-        self.expect(
-            {f"documents of another source than {source}": own, "text_bytes is not the size of each text": not differ}
-        )
+        self.expect({f"documents of another source than {source}": own})
+        self.expect({"text_bytes is not the size of each text": not differ})
         return table
 
     def _documents(self, source: str) -> None:
@@ -121,12 +109,12 @@ class Recount:
                 last, ends[file] = ends.get(file, 0), end
                 self.expect({f"{file}: {start}..{end} does not join on to {last}": start == last and end >= start})
             sizes = pc.subtract(records["end"], records["start"])
-            self._book(clean, task, source, (records["outcome"], records["reason"]), sizes, COUNTS[:2])
+            self._book(clean, task, source, _sizes(records["outcome"], records["reason"], sizes), COUNTS[:2])
             for outcome in ("dropped", "kept"):
                 kept = self._texts(source, "clean", outcome, task, *ORIGIN, "text_bytes", "rule")
                 spans = records.filter(pc.equal(records["outcome"], outcome)).select(SPAN)
                 self.expect_same(kept.select(ORIGIN), spans, f"not the {outcome} documents of the records, row by row")
-                self._book(clean, task, source, (outcome, kept["rule"]), kept["text_bytes"], COUNTS[2:])
+                self._book(clean, task, source, _sizes(outcome, kept["rule"], kept["text_bytes"]), COUNTS[2:])
             self._decisions(source, task, kept)
         # The last span of a file ends where the file does.
         self.path, files = clean.folder, self.build.job("fetch", source).fetched_files or []
@@ -137,21 +125,20 @@ class Recount:
 
     def _decisions(self, source: str, task: int, kept: pa.Table) -> None:
         """Check that each kept document has a signature and a decision, and that the text shard follows them."""
-        dedup, problem = self.build.job("dedup"), "not a row for each kept document, in order"
+        problem = "not a row for each kept document, in order"
         signatures = self._read(source, "minhash", "signatures", task, "id", "text_bytes")
         self.expect_same(signatures, kept.select(["id", "text_bytes"]), problem)
-        self._book(self.build.job("minhash", source), task, source, ("kept", ""), signatures["text_bytes"])
+        self._book(self.build.job("minhash", source), task, source, _sizes("kept", "", signatures["text_bytes"]))
         decisions = self._read(source, "dedup", "decisions", task)
         self.expect_same(decisions.select(["id"]), kept.select(["id"]), problem)
         stays, sizes = pc.is_valid(decisions["split"]), kept["text_bytes"]
-        keys = (pc.if_else(stays, "kept", "merged"), pc.coalesce(decisions["split"], decisions["reason"]))
-        self._book(dedup, 0, source, keys, sizes)
-        self._book(self.build.job("text", source), task, source, keys, sizes)
+        outcomes, reasons = pc.if_else(stays, "kept", "merged"), pc.coalesce(decisions["split"], decisions["reason"])
+        for job, number in ((self.build.job("dedup"), 0), (self.build.job("text", source), task)):
+            self._book(job, number, source, _sizes(outcomes, reasons, sizes))
         text = self._texts(source, "text", "text", task, *DOCUMENT, "language")
         expected = decisions.append_column("text_bytes", sizes).select(DOCUMENT).filter(stays)
-        self.expect_same(
-            text.select(DOCUMENT), expected, "not the documents that dedup kept, with their splits, row by row"
-        )
+        problem = "not the documents that dedup kept, with their splits, row by row"
+        self.expect_same(text.select(DOCUMENT), expected, problem)
         self.texts.setdefault(source, []).append(text)
         self.merged.append(decisions.filter(pc.invert(stays)))
 
@@ -173,21 +160,19 @@ class Recount:
         tokenize, mix = (self.build.job(kind, source.name) for kind in ("tokenize", "mix"))
         for task, text in enumerate(self.texts[source.name]):
             self.path = tokenize.table("run")[task]
-            parts = [
-                _rows(rows.ids_D16, np.array(SPLITS)[rows.splits_D], rows.bytes_D)
-                for rows in TokenRun(self.path).rows(0, KEYS)
-            ]
-            run, expected = (pa.concat_tables([*parts, text.select(DOCUMENT).slice(0, 0)]), text.select(DOCUMENT))
-            self.expect_same(run.sort_by("id"), expected.sort_by("id"), "not the documents of its text shard")
-            self._book(tokenize, task, source.name, ("kept", run["split"]), run["text_bytes"])
+            run = text.select(DOCUMENT).slice(0, 0)
+            for rows in TokenRun(self.path).rows(0, KEYS):
+                splits = [SPLITS[split] for split in rows.splits_D.tolist()]
+                run = pa.concat_tables([run, _rows(rows.ids_D16, splits, rows.bytes_D)])
+            expected = text.select(DOCUMENT).sort_by("id")
+            self.expect_same(run.sort_by("id"), expected, "not the documents of its text shard")
+            self._book(tokenize, task, source.name, _sizes("kept", run["split"], run["text_bytes"]))
         texts, listed = pa.concat_tables(self.texts[source.name]), {shard.file: shard for shard in source.shards}
         shards = [texts.select(DOCUMENT).slice(0, 0)]
-        for task, file in enumerate(mix.tasks):
-            for product in file.products:
-                self.path = mix.folder / product.name
-                entry = listed.get(str(self.path.relative_to(self.build.folder)))
-                self.expect({"missing in manifest.json": entry})
-                shards += [self._token_shard(manifest, mix, task, entry, texts)] if entry else []
+        for task, path in ((n, mix.folder / row.name) for n, file in enumerate(mix.tasks) for row in file.products):
+            self.path, entry = path, listed.get(str(path.relative_to(self.build.folder)))
+            self.expect({"missing in manifest.json": entry})
+            shards += [self._token_shard(manifest, mix, task, entry, texts)] if entry else []
         self._over_quota(manifest, mix, texts, pa.concat_tables(shards))
 
     def _token_shard(
@@ -196,12 +181,11 @@ class Recount:
         """Check a token shard against the manifest and the texts; return its documents."""
         shard, tokenizer = open_token_shard(self.path), manifest.tokenizer
         header = ShardHeader(tokenizer.sha256, mix.file.fingerprint, mix.source, stated.split)
-        tokens, eos, kind = shard.tokens_N, tokenizer.eos.id, shard.tokens_N.dtype.name
-        documents = _rows(shard.ids_D16, np.full(len(shard), stated.split), shard.bytes_D)
-        self._book(mix, task, mix.source, ("kept", stated.split), documents["text_bytes"])
+        tokens, eos, size, kind = shard.tokens_N, tokenizer.eos.id, tokenizer.vocabulary, shard.tokens_N.dtype.name
+        documents = _rows(shard.ids_D16, [stated.split] * len(shard), shard.bytes_D)
+        self._book(mix, task, mix.source, _sizes("kept", stated.split, documents["text_bytes"]))
         own = texts.take(pc.index_in(documents["id"], texts["id"].combine_chunks()).drop_null())
-        languages = pc.value_counts(pc.fill_null(own["language"], "und")).to_pylist()
-        entry = shard_entry(self.path, stated.file, shard, {row["values"]: row["counts"] for row in languages})
+        entry = shard_entry(self.path, stated.file, shard, value_counts(own["language"], "und"))
         differ = [name for name in ShardEntry.model_fields if getattr(entry, name) != getattr(stated, name)]
         strays = documents.join(texts, DOCUMENT, join_type="left anti")
         self.expect_none(strays, f"{{id}} ({{split}}, {{text_bytes}} bytes) is in no text shard of {mix.source}")
@@ -211,8 +195,7 @@ class Recount:
                 f"tokens are {kind}; manifest.json says {tokenizer.dtype}": kind == tokenizer.dtype,
                 f"a document does not end in EOS ({eos})": (tokens[shard.offsets_D1[1:] - 1] == eos).all(),
                 f"EOS ({eos}) is inside a document": (tokens == eos).sum() == len(shard),
-                f"a token is beyond the vocabulary of {tokenizer.vocabulary}": tokens.max(initial=0)
-                < tokenizer.vocabulary,
+                f"a token is beyond the vocabulary of {size}": tokens.max(initial=0) < size,
                 f"manifest.json says other {', '.join(differ)} than the shard has": not differ,
             }
         )
@@ -232,7 +215,7 @@ class Recount:
         tasks = pa.array([((key + 1) * len(mix.tasks) - 1) // KEYS for key in keys], pa.int64())
         for task in range(len(mix.tasks)):
             sizes = left["text_bytes"].filter(pc.equal(tasks, task))
-            self._book(mix, task, mix.source, ("skipped", "over_quota"), sizes, COUNTS[:2])
+            self._book(mix, task, mix.source, _sizes("skipped", "over_quota", sizes), COUNTS[:2])
 
 
 def _repeated(documents: pa.Table) -> pa.Table:
@@ -241,7 +224,14 @@ def _repeated(documents: pa.Table) -> pa.Table:
     return counts.filter(pc.greater(counts["count_all"], 1))
 
 
-def _rows(ids_D16: NDArray[np.uint8], splits_D: NDArray[np.str_], bytes_D: NDArray[np.int64]) -> pa.Table:
+def _sizes(outcome: object, reason: object, sizes: pa.ChunkedArray) -> pa.Table:
+    """Return documents to book; their outcome or reason may be the same for all of them."""
+    keys = [key if isinstance(key, pa.ChunkedArray) else pa.repeat(key, len(sizes)) for key in (outcome, reason)]
+    return pa.table([*keys, sizes], ["outcome", "reason", "size"])
+
+
+def _rows(ids_D16: NDArray[np.uint8], splits: Sequence[str], bytes_D: NDArray[np.int64]) -> pa.Table:
     """Return ids, splits and sizes as a table with the columns of DOCUMENT."""
-    ids = [id_.tobytes().hex() for id_ in ids_D16]
-    return pa.table([pa.array(ids, pa.string()), pa.array(splits_D.tolist(), pa.string()), bytes_D], DOCUMENT)
+    digits = ids_D16.tobytes().hex()
+    ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
+    return pa.table([pa.array(ids, pa.string()), pa.array(splits, pa.string()), bytes_D], DOCUMENT)

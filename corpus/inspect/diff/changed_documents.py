@@ -6,8 +6,9 @@ ranges of ids are compared one after another, and the ids of all its shards are 
 Legend: D documents of a range, in the order of their ids.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ TRAIN, HOLDOUT, OVER_QUOTA, NOT_READ = range(4)
 
 Ids = NDArray[np.bytes_]  # of 16 bytes each
 Numbers = NDArray[np.uint16]  # of outcomes
+IdRange = tuple[int, int]  # number of one of several equal ranges of ids, and their count
 
 
 class MovedDocument(DocumentOrigin):
@@ -57,37 +59,16 @@ class ComparedDocuments(NamedTuple):
     same: int
 
 
-class _OutcomeNumbers(dict[str, int]):
-    """Numbers for outcomes, shared by two builds; a document that occurs twice in a source has the lower one."""
-
-    def __init__(self) -> None:
-        super().__init__({name: number for number, name in enumerate(OUTCOMES)})
-
-    def __missing__(self, outcome: str) -> int:
-        self[outcome] = len(self)
-        return self[outcome]
-
-
-class _IdRange(NamedTuple):
-    """One of several equal ranges of ids."""
-
-    number: int
-    ranges: int
-
-    def mask(self, ids: Ids) -> NDArray[np.bool_]:
-        """True for each id in the range."""
-        first = ids.view(np.uint8).reshape(-1, 16)[:, :2].astype(np.int64) @ np.array([256, 1])
-        inside: NDArray[np.bool_] = first * self.ranges // 65536 == self.number
-        return inside
-
-
 def compare_documents(a: Build | None, b: Build | None, source: str) -> ComparedDocuments:
     """Count the documents of a source by their outcomes in both builds; None if a build does not have the source."""
-    numbers, counts, examples = _OutcomeNumbers(), Counter[tuple[int, int]](), dict[tuple[int, int], list[str]]()
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)  # a document that occurs twice has the lower one
+    for name in OUTCOMES:
+        numbers[name]
+    counts, examples = Counter[tuple[int, int]](), dict[tuple[int, int], list[str]]()
     builds = [build for build in (a, b) if build]
     ranges = -(-max(_documents(build, source) for build in builds) // DOCUMENTS_AT_ONCE) or 1
     for number in range(ranges):
-        ids_D, a_D, b_D = _joined(*(_read(build, source, numbers, _IdRange(number, ranges)) for build in (a, b)))
+        ids_D, a_D, b_D = _joined(*(_read(build, source, numbers, (number, ranges)) for build in (a, b)))
         pairs, pair_D, sums = np.unique(a_D * 65536 + b_D, return_inverse=True, return_counts=True)
         for index, (pair, documents) in enumerate(zip(pairs.tolist(), sums.tolist(), strict=True)):
             move = divmod(pair, 65536)
@@ -131,7 +112,7 @@ def _shards(build: Build, source: str) -> Iterator[tuple[Path, Path, Path]]:
     return zip(*tables, build.table("dedup", source, "decisions"), strict=True)
 
 
-def _read(build: Build | None, source: str, numbers: _OutcomeNumbers, part: _IdRange) -> tuple[Ids, Numbers]:
+def _read(build: Build | None, source: str, numbers: defaultdict[str, int], part: IdRange) -> tuple[Ids, Numbers]:
     """Return the ids of a range, ascending and each once, with the numbers of their outcomes."""
     found: list[tuple[Ids, Numbers]] = [(np.empty(0, "S16"), np.empty(0, np.uint16))]
     if build:
@@ -148,7 +129,9 @@ def _read(build: Build | None, source: str, numbers: _OutcomeNumbers, part: _IdR
     return ids[first], outcomes[first]
 
 
-def _outcomes(path: Path, column: str, outcome: str, numbers: _OutcomeNumbers, part: _IdRange) -> tuple[Ids, Numbers]:
+def _outcomes(
+    path: Path, column: str, outcome: str, numbers: defaultdict[str, int], part: IdRange
+) -> tuple[Ids, Numbers]:
     """Return a shard's documents by outcome. Without a reason it is over quota, unless a token shard has them."""
     table = pq.read_table(path, columns=["id", column])
     ids = np.frombuffer(bytes.fromhex("".join(table["id"].to_pylist())), "S16")
@@ -156,16 +139,24 @@ def _outcomes(path: Path, column: str, outcome: str, numbers: _OutcomeNumbers, p
     numbered = [numbers[f"{outcome}: {reason}"] for reason in encoded.dictionary.to_pylist()]
     by_index = np.array([*numbered, OVER_QUOTA], np.uint16)
     outcomes = by_index[pc.fill_null(encoded.indices, len(numbered)).to_numpy(zero_copy_only=False)]
-    inside = part.mask(ids)
+    inside = _inside(ids, part)
     return ids[inside], outcomes[inside]
 
 
-def _in_token_shards(build: Build, source: str, part: _IdRange) -> Iterator[tuple[Ids, Numbers]]:
+def _in_token_shards(build: Build, source: str, part: IdRange) -> Iterator[tuple[Ids, Numbers]]:
     for number, split in ((TRAIN, "train"), (HOLDOUT, "holdout")):
         for path in build.table("mix", source, split):
             ids = np.ascontiguousarray(open_token_shard(path).ids_D16).view("S16").reshape(-1)
-            ids = ids[part.mask(ids)]
+            ids = ids[_inside(ids, part)]
             yield ids, np.full(len(ids), number, np.uint16)
+
+
+def _inside(ids: Ids, part: IdRange) -> NDArray[np.bool_]:
+    """True for each id in the range."""
+    number, ranges = part
+    first = ids.view(np.uint8).reshape(-1, 16)[:, :2].astype(np.int64) @ np.array([256, 1])
+    inside: NDArray[np.bool_] = first * ranges // 65536 == number
+    return inside
 
 
 def _joined(a: tuple[Ids, Numbers], b: tuple[Ids, Numbers]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:

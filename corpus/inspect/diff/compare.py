@@ -189,17 +189,16 @@ def _code(a: Build, b: Build) -> Iterator[CodeDiff]:
     others = {job.name: job for job in b.jobs}
     jobs = [job for job in a.jobs if job.name in others and job.kind not in IGNORED_JOBS]
     sources: dict[str, list[str]] = {}  # by the change, as JSON
-    changes: dict[str, CodeDiff] = {}
     for job in jobs:
         one, other = _version_keys(job), _version_keys(others[job.name])
         for name in sorted({*one, *other}):
             if one.get(name) != other.get(name):
                 change = CodeDiff(job=job.kind, name=name, a=one.get(name), b=other.get(name))
-                changes[change.model_dump_json()] = change
                 sources.setdefault(change.model_dump_json(), []).append(job.source)
-    for key, change in changes.items():
-        in_all = len(sources[key]) == sum(job.kind == change.job for job in jobs)
-        yield change if in_all else change.model_copy(update={"job": f"{change.job} ({', '.join(sources[key])})"})
+    for text, names in sources.items():
+        change = CodeDiff.model_validate_json(text)
+        in_all = len(names) == sum(job.kind == change.job for job in jobs)
+        yield change if in_all else change.model_copy(update={"job": f"{change.job} ({', '.join(names)})"})
 
 
 def _version_keys(job: BuiltJob) -> dict[str, JsonValue]:

@@ -10,16 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.errors import CorpusError
-from corpus.inspect.report.counts import host_counts, language_counts, length_buckets, outlying_parts, outlying_shards
-from corpus.inspect.report.examples import dropped_examples, duplicate_pairs, kept_examples
-from corpus.inspect.report.rules import (
-    MeasuredShards,
-    failed_sets,
-    histograms,
-    rule_counts,
-    rule_pairs,
-    rule_set_counts,
-)
+from corpus.inspect.report import counts, examples, rules
 from corpus.inspect.report.summary import (
     DuplicatePair,
     Merge,
@@ -34,6 +25,9 @@ from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
 from corpus.store.ledger import Ledger
 from corpus.store.token_shards import SPLITS
 from corpus.tokens.shares import apportion, exact
+
+MANIFEST_FIELDS = ("name", "recipe", "seed", "tokens_asked", "tokens_got", "shortfall")
+SHARED_FIELDS = SourceSummary.model_fields.keys() & SourceEntry.model_fields.keys()
 
 
 @dataclass(frozen=True)
@@ -64,10 +58,9 @@ def collect(evidence: Evidence) -> Summary:
         name: [(kept, path) for (kept, _), path in zip(evidence.clean_shards[name], decisions, strict=True)]
         for name, decisions in evidence.decisions.items()
     }
-    pairs = duplicate_pairs(shards, evidence.ngram_words)
-    stated = ("name", "recipe", "seed", "tokens_asked", "tokens_got", "shortfall")
+    pairs = examples.duplicate_pairs(shards, evidence.ngram_words)
     summary = Summary(
-        **{name: getattr(manifest, name) for name in stated},
+        **{field: getattr(manifest, field) for field in MANIFEST_FIELDS},
         tokenizer_sha256=manifest.tokenizer.sha256,
         vocabulary=manifest.tokenizer.vocabulary,
         steps=tuple(ReportStep(stage=stage, title=title) for stage, title in evidence.steps.items()),
@@ -85,53 +78,47 @@ def collect(evidence: Evidence) -> Summary:
 def _source(
     evidence: Evidence, source: SourceEntry, tokens_asked: int | None, duplicates: tuple[DuplicatePair, ...]
 ) -> SourceSummary:
-    name, pairs = source.name, evidence.clean_shards[source.name]
-    rules = evidence.rules[name]
-    shards = MeasuredShards([kept for kept, _ in pairs], [dropped for _, dropped in pairs])
+    name, pairs, own_rules = source.name, evidence.clean_shards[source.name], evidence.rules[source.name]
+    shards = rules.MeasuredShards([kept for kept, _ in pairs], [dropped for _, dropped in pairs])
     outcomes = tuple(
         OutcomeCount.of(stage, entry)
         for stage in evidence.steps
         for entry in evidence.ledgers[f"{stage}.{name}"].entries()
         if entry.source == name
     )
-    failed, examples = (
-        failed_sets(shards.dropped),
-        dropped_examples(shards.dropped, {rule.name: rule for rule in rules}),
-    )
-    counted_rules = rule_counts(rules, outcomes, failed, examples)
-    compared, outlying = outlying_parts(pairs)
+    failed = rules.failed_sets(shards.dropped)
+    dropped_examples = examples.dropped_examples(shards.dropped, {rule.name: rule for rule in own_rules})
+    counted_rules = rules.rule_counts(own_rules, outcomes, failed, dropped_examples)
+    compared, outlying = counts.outlying_parts(pairs)
     return SourceSummary(
-        **{
-            field: getattr(source, field)
-            for field in SourceSummary.model_fields.keys() & SourceEntry.model_fields.keys()
-        },
+        **{field: getattr(source, field) for field in SHARED_FIELDS},
         files=evidence.files[name],
         outcomes=outcomes,
         rules=counted_rules,
-        together=rule_pairs([rule.name for rule in counted_rules], failed),
-        rule_sets=rule_set_counts(shards, evidence.rule_sets, rules),
-        signals=histograms(shards, rules),
-        languages=language_counts(shards.kept),
-        hosts=host_counts(shards),
-        kept_examples=kept_examples(shards.kept),
+        together=rules.rule_pairs([rule.name for rule in counted_rules], failed),
+        rule_sets=rules.rule_set_counts(shards, evidence.rule_sets, own_rules),
+        signals=rules.histograms(shards, own_rules),
+        languages=counts.language_counts(shards.kept),
+        hosts=counts.host_counts(shards),
+        kept_examples=examples.kept_examples(shards.kept),
         duplicates=duplicates,
         parts_compared=compared,
         outlying_parts=outlying,
         tokens_asked=tokens_asked,
-        lengths=length_buckets(source.shards, evidence.root),
+        lengths=counts.length_buckets(source.shards, evidence.root),
     )
 
 
 def _merges(source: str, decisions: Sequence[Path]) -> list[Merge]:
     """Count a source's duplicates by their survivors' source and by reason."""
-    counts: Counter[tuple[str, str]] = Counter()
+    documents: Counter[tuple[str, str]] = Counter()
     for path in decisions:
         table = pq.read_table(path, columns=["survivor_source", "reason"])
         table = table.filter(pc.is_valid(table["reason"]))
-        counts.update(zip(table["survivor_source"].to_pylist(), table["reason"].to_pylist(), strict=True))
+        documents.update(zip(table["survivor_source"].to_pylist(), table["reason"].to_pylist(), strict=True))
     return [
-        Merge(source=source, survivor_source=survivor, reason=reason, documents=counts[survivor, reason])
-        for survivor, reason in sorted(counts)
+        Merge(source=source, survivor_source=survivor, reason=reason, documents=documents[survivor, reason])
+        for survivor, reason in sorted(documents)
     ]
 
 
@@ -139,7 +126,7 @@ def _shards(source: SourceEntry) -> Iterator[ShardRow]:
     for split in SPLITS:
         shards = [shard for shard in source.shards if shard.split == split]
         tokens = sum(shard.tokens for shard in shards)
-        for shard, outliers in zip(shards, outlying_shards(shards), strict=True):
+        for shard, outliers in zip(shards, counts.outlying_shards(shards), strict=True):
             yield ShardRow(
                 **{name: getattr(shard, name) for name in ShardEntry.model_fields},
                 source=source.name,

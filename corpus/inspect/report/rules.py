@@ -156,10 +156,10 @@ def histograms(shards: MeasuredShards, rules: Sequence[Rule]) -> tuple[Histogram
     missing: Counter[str] = Counter()
     for path, kept in shards:
         for name, values in _values_of(path, rules).items():
-            real = values[~np.isnan(values)]
+            edges, real = axes[name][1], values[~np.isnan(values)]
             missing[name] += len(values) - len(real)
-            inner = axes[name][1][1:-1]  # values beyond the outer edges fall into the outer bins
-            counts[name, kept] += np.bincount(np.searchsorted(inner, real, side="right"), minlength=bins[name])
+            inside = np.clip(real, edges[0], edges[-1])  # values beyond the outer edges fall into the outer bins
+            counts[name, kept] += np.histogram(inside, edges)[0]
     return tuple(
         Histogram(
             rule=rule.name,

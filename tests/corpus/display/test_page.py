@@ -11,11 +11,16 @@ from jinja2 import UndefinedError
 
 from corpus.display import page
 from corpus.display.data_table import DataTable
+from corpus.inspect.diff.changed_documents import MovedDocument
 from corpus.inspect.report.charts import Box, ChartRow
+from corpus.inspect.report.summary import Excerpt
 
 MACROS: Any = page.templates().get_template("macros.html").module
 CHART = MACROS.chart("a", {"mark": "bar"}, "c")
 HOSTILE = "</script><script>window.pwned=1</script><!--\"'&\u2028\x00\x1b[31m\ud800\u202e"
+
+# An id with a lone surrogate would be no valid model.
+ORIGIN: Any = dict.fromkeys(("id", "url", "origin"), HOSTILE.replace("\ud800", ""))
 
 
 def policy(markup: str) -> dict[str, str]:
@@ -62,7 +67,11 @@ def in_template(source: str, **values: object) -> str:
         MACROS.data_table(DataTable(HOSTILE, [HOSTILE], [[HOSTILE]], marked=HOSTILE, note=HOSTILE)),
         MACROS.bars("a", [ChartRow(HOSTILE, HOSTILE, [Box(0, 1, "#fff", HOSTILE)], 9, [(0, 0, HOSTILE)])], HOSTILE),
         MACROS.foreign(HOSTILE),
-        MACROS.card(MACROS.foreign(HOSTILE), MACROS.passage([(HOSTILE, True), (HOSTILE, False)]), HOSTILE),
+        MACROS.document_card(
+            HOSTILE, Excerpt(**ORIGIN, source="a", from_word=1, pieces=((ORIGIN["id"], True),), more=True)
+        ),
+        MACROS.document_card(MACROS.foreign(HOSTILE), MovedDocument(**ORIGIN, excerpt=ORIGIN["id"])),
+        MACROS.passage([(HOSTILE, True), (HOSTILE, False)]),
         MACROS.legend({HOSTILE: page.INK}),
         MACROS.tiles([(HOSTILE, HOSTILE, HOSTILE)]),
         MACROS.table([HOSTILE], [[HOSTILE]]),
