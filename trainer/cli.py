@@ -132,11 +132,6 @@ def main() -> None:
         if rank == "0" or not getattr(error, "by_all", False):
             print(f"trainer: {'' if rank == '0' else f'rank {rank}: '}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("trainer: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:
         print(f"trainer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)

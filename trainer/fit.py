@@ -1,6 +1,5 @@
 """`trainer fit`: one loop for all phases and any number of processes, which continues after a kill."""
 
-import json
 import os
 import signal
 import time
@@ -20,8 +19,8 @@ from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState
 from trainer.engine.distributed import Distributed, chosen_precision, forward_context, gathered, start
 from trainer.engine.optimizer import make_optimizer
-from trainer.engine.resume import RunStart, batch_settings, corpora_states, find_start
-from trainer.engine.run_setup import RunSetup, build_model, lock_run_folder, read_setup, record_start
+from trainer.engine.resume import RunStart, batch_settings, build_model, corpora_states, find_start
+from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
 from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
@@ -114,7 +113,7 @@ class TrainingRun:
             "corpora": str(self.corpora),
             "last checkpoint": f"{begin.checkpoint and begin.checkpoint.name} {state}",
         }
-        first, *others = map(json.loads, gathered(self.distributed, json.dumps(inputs)))
+        first, *others = gathered(self.distributed, inputs)
         for rank, other in enumerate(others, 1):
             if different := [name for name in inputs if other[name] != first[name]]:
                 raise InputError(
@@ -141,8 +140,7 @@ class TrainingRun:
         for batch in self.batches[phase.index].iterate(done + 1):
             agreed = step.agree(batch, self.stop_signal is not None or self.checkpoints.failed)
             if agreed.stop:
-                self.checkpoints.wait()  # raises if the save failed
-                self._save(step, phase, done)
+                self._save(step, phase, done)  # raises if an earlier save failed
                 self.checkpoints.wait()
                 raise Stopped(
                     f"stopped after step {done}, which is saved; the same command continues from there",
@@ -184,6 +182,7 @@ class TrainingRun:
             step=done,
             phase=phase.index,
             phase_name=phase.name,
+            phase_done=done == phase.last_step,
             step_in_phase=done - phase.first_step + 1,
             phase_settings=batch_settings(phase),
             start=dict(phase.start),
@@ -198,7 +197,7 @@ class TrainingRun:
             world=self.distributed.world,
             tokens_seen=setup.curriculum.tokens(done),
         )
-        self.checkpoints.save(state, step.model, step.optimizer, last_of_phase=done == phase.last_step)
+        self.checkpoints.save(state, step.model, step.optimizer)
 
     def _with_documents(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
         """Add the documents of the batch, and what to do, to the error of the first process."""
@@ -267,16 +266,12 @@ class _StepRecorder:
             step_in_phase=step - phase.first_step + 1,
             tokens=self.setup.curriculum.tokens(step),
             targets=agreed.targets,
-            loss=result.loss,
-            grad_norm=result.grad_norm,
-            learning_rate=result.rate,
             step_s=seconds,
             tokens_per_s=tokens_per_s,
             mfu=mfu(flops_per_token(self.setup.model_config)),
             mfu_attention=mfu(flops_per_token(self.setup.model_config, phase.sequence_tokens)),
-            losses=result.losses,
             epochs={name: read / self.epoch_tokens[name] for name, read in phase.cursors(step).items() if read},
-            batch=f"{result.digest:016x}",
+            **result._asdict(),
         )
         self.metrics.write(row)
         if self.board is not None:

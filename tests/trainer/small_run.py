@@ -113,7 +113,7 @@ def names(folder: Path) -> list[str]:
 def saved(folder: Path, step: int = 5) -> Path:
     model, optimizer = made()
     train(model, optimizer, 1)
-    checkpoints(folder).save(state(step), model, optimizer, last_of_phase=False)
+    checkpoints(folder).save(state(step), model, optimizer)
     found = checkpoints(folder).latest()
     assert found is not None
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import InputError
-from corpus.store.corpus_manifest import Manifest, Split, locate, open_manifest
+from corpus.store.corpus_manifest import Manifest, SourceEntry, Split, locate, open_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,12 @@ class OpenCorpus:
         hashed = json.dumps([self.manifest.chunk_tokens, self.manifest.tokenizer.sha256, shards])
         return hashlib.sha256(hashed.encode()).hexdigest()
 
-    def shards(self, source: str, split: Split) -> tuple[TokenShardFile, ...]:
+    def shards(self, source: SourceEntry, split: Split) -> tuple[TokenShardFile, ...]:
         """Return the shards of a source and split that hold tokens."""
         return tuple(
             TokenShardFile(self.path.parent / shard.file, shard.tokens, shard.documents, self.manifest.tokenizer.sha256)
-            for each in self.manifest.sources
-            for shard in each.shards
-            if each.name == source and shard.split == split and shard.tokens
+            for shard in source.shards
+            if shard.split == split and shard.tokens
         )
 
 
@@ -130,8 +129,8 @@ def open_corpora(folders: Mapping[str, str]) -> Corpora:
             sources[name] = TokenSource(
                 name=name,
                 chunk_tokens=opened.manifest.chunk_tokens,
-                train=opened.shards(source.name, "train"),
-                holdout=opened.shards(source.name, "holdout"),
+                train=opened.shards(source, "train"),
+                holdout=opened.shards(source, "holdout"),
                 holdout_thin=source.holdout_thin,
             )
     file, eos = first.path.parent / expected.file, expected.eos

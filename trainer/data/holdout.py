@@ -10,7 +10,6 @@ but an EOS after an EOS is no target and the document's bytes do not count. Scor
 Legend: D documents of a shard, D1 = D + 1, N tokens, B windows, T targets of a window.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from corpus.store.token_shards import Tokens, TokenShard
 from trainer.data.corpora import Corpora, TokenSource
 from trainer.data.loader import IGNORED
-from trainer.data.stream import ShardMaps
+from trainer.data.stream import ShardMaps, shard_slices
 from trainer.errors import TrainerError
 
 Longs = NDArray[np.int64]
@@ -58,13 +57,9 @@ class HoldoutStream:
         """Return `stream[start:stop]`, which ends at the end of the stream."""
         stop = min(stop, self.ends[-1] + 1)
         parts = [np.array([self.eos_id] if start == 0 < stop else [], np.int64)]
-        at = max(0, start - 1)  # not counting the first EOS, as in `ends`
-        while at < stop - 1:
-            shard = bisect_right(self.ends, at)
-            shard_start = self.ends[shard - 1] if shard else 0
-            end = min(stop - 1, self.ends[shard])
-            parts.append(self.shards[shard].tokens_N[at - shard_start : end - shard_start].astype(np.int64))
-            at = end
+        # The first EOS is in no shard.
+        for shard, first, last in shard_slices(self.shards, self.ends, max(0, start - 1), stop - 1):
+            parts.append(shard.tokens_N[first:last].astype(np.int64))
         return np.concatenate(parts)
 
     def texts(self) -> Iterator[tuple[Tokens, int]]:

@@ -8,10 +8,10 @@ Legend: N tokens, S seams.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,25 @@ MAX_MAPS = 512
 WINDOW = 256  # chunks that are permuted together, because many cost no more than one
 
 
-class ShardSlice(NamedTuple):
+Shard = TypeVar("Shard", TokenShardFile, TokenShard)
+
+
+class ShardSlice(NamedTuple, Generic[Shard]):
     """Contiguous tokens of one shard: `shard.tokens_N[first:last]`."""
 
-    shard: TokenShardFile
+    shard: Shard
     first: int
     last: int
+
+
+def shard_slices(shards: Sequence[Shard], ends: Sequence[int], start: int, stop: int) -> Iterator[ShardSlice[Shard]]:
+    """Locate the tokens `start` … `stop` − 1 of consecutive shards; `ends` are the ends of the shards."""
+    number = bisect_right(ends, start)
+    while start < stop:
+        shard_start = ends[number - 1] if number else 0
+        end = min(stop, ends[number])
+        yield ShardSlice(shards[number], start - shard_start, end - shard_start)
+        start, number = end, number + 1
 
 
 class ShardMaps:
@@ -50,7 +63,7 @@ class SourceStream:
         assert source.train, f"{source.name} holds no training tokens"
         self.source, self.epoch_tokens = source, source.train_tokens
         self._seed, self._maps, self._dtype = seed, maps, token_dtype(vocabulary)
-        self._shard_starts = [0, *accumulate(shard.tokens for shard in source.train)]
+        self._shard_ends = list(accumulate(shard.tokens for shard in source.train))
         self._permuted_window = lru_cache(maxsize=4)(self._permute_window)
 
     def read(self, start: int, count: int) -> tuple[Tokens, NDArray[np.int64]]:
@@ -63,7 +76,7 @@ class SourceStream:
         for offset, length in self._runs(start, count):
             if offset != expected and at:
                 seams.append(at)
-            for file, first, last in self._slices(offset, length):
+            for file, first, last in shard_slices(self.source.train, self._shard_ends, offset, offset + length):
                 # Chunks are much shorter than shards: look the map up only when the shard changes.
                 if file is not shard:
                     shard, shard_tokens_N = file, self._tokens(file)
@@ -73,10 +86,10 @@ class SourceStream:
         assert at == count
         return tokens_N, np.array(seams, np.int64)
 
-    def slices(self, start: int, count: int) -> Iterator[ShardSlice]:
+    def slices(self, start: int, count: int) -> Iterator[ShardSlice[TokenShardFile]]:
         """Locate the same tokens in the shards, in the same order."""
         for offset, length in self._runs(start, count):
-            yield from self._slices(offset, length)
+            yield from shard_slices(self.source.train, self._shard_ends, offset, offset + length)
 
     def _tokens(self, file: TokenShardFile) -> Tokens:
         tokens_N = self._maps.open(file).tokens_N
@@ -108,16 +121,6 @@ class SourceStream:
         places_N = np.arange(window * WINDOW, min(full_chunks, (window + 1) * WINDOW))
         chunks: list[int] = permute(places_N, full_chunks, key_of(self._seed, self.source.name, epoch)).tolist()
         return chunks
-
-    def _slices(self, offset: int, length: int) -> Iterator[ShardSlice]:
-        """Divide a range of the source at the ends of shards."""
-        number = bisect_right(self._shard_starts, offset) - 1
-        while length:
-            shard = self.source.train[number]
-            first = offset - self._shard_starts[number]
-            last = min(shard.tokens, first + length)
-            yield ShardSlice(shard, first, last)
-            offset, length, number = offset + last - first, length - (last - first), number + 1
 
 
 def _open_checked(file: TokenShardFile) -> TokenShard:

@@ -34,7 +34,7 @@ class FileState(Strict):
 
 
 class CheckpointState(Strict):
-    """Contents of state.json. `Checkpoints.save` fills in `phase_done` and `files`."""
+    """Contents of state.json. `Checkpoints.save` fills in `files`."""
 
     format_version: Literal[1] = 1
     step: Count  # steps done, over the whole curriculum

@@ -6,11 +6,11 @@ its tensor's name, and the metadata entry `pieces` is JSON with each piece's off
 Any safetensors reader opens the files.
 """
 
-import dataclasses
 import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,26 +19,27 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
+    MetadataIndex,
     TensorProperties,
     TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem, SavePlan, SavePlanner, WriteItem
-from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, TensorWriteData, WriteItem
+from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
 from corpus.errors import InputError
 from corpus.settings import Strict
 from corpus.store.products import sha256_file
-from trainer.engine.checkpoint_state import REMEDY
+from trainer.engine.checkpoint_state import REMEDY, FileState
 from trainer.errors import TrainerError
 
 FORMAT_VERSION = "1"
 SUFFIX = ".safetensors"
 Extent = Annotated[int, Field(ge=0, lt=2**62)]
-Extents = tuple[int, ...]  # by dimension
 
 
 class _PieceHeader(Strict):
@@ -51,14 +52,7 @@ class _PieceHeader(Strict):
 _PIECES = TypeAdapter(dict[str, _PieceHeader])
 
 
-class WrittenFile(NamedTuple):
-    """A file written by one process."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
+@dataclass
 class TensorWriter(StorageWriter):
     """Writes the pieces of each process into its own file in `folder`. One writer serves one save.
 
@@ -66,12 +60,9 @@ class TensorWriter(StorageWriter):
     exception in either, or in the writing of any process, fails the save on all processes.
     """
 
-    def __init__(
-        self, folder: Path, prepare: Callable[[], None], publish: Callable[[Mapping[str, WrittenFile]], None]
-    ) -> None:
-        self.folder = folder
-        self._prepare = prepare
-        self._publish = publish
+    folder: Path
+    prepare: Callable[[], None]
+    publish: Callable[[Mapping[str, FileState]], None]
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Do nothing: a writer is not reused."""
@@ -79,16 +70,16 @@ class TensorWriter(StorageWriter):
     def set_up_storage_writer(self, is_coordinator: bool, *args: object, **kwargs: object) -> None:
         """Prepare the folder on the first process; the others wait for its plan."""
         if is_coordinator:
-            self._prepare()
+            self.prepare()
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Drop empty pieces: a tensor with fewer rows than processes leaves some without."""
-        return dataclasses.replace(plan, items=[item for item in plan.items if math.prod(_chunk(item).sizes)])
+        return replace(plan, items=[item for item in plan.items if math.prod(_tensor_data(item).chunk.sizes)])
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """Name the file of each process."""
         return [
-            dataclasses.replace(plan, storage_data=f"tensors-{rank:05d}-of-{len(plans):05d}{SUFFIX}")
+            replace(plan, storage_data=f"tensors-{rank:05d}-of-{len(plans):05d}{SUFFIX}")
             for rank, plan in enumerate(plans)
         ]
 
@@ -97,14 +88,15 @@ class TensorWriter(StorageWriter):
         done: Future[list[WriteResult]] = Future()
         results = []
         if plan.items:
-            written = _write(self.folder / str(plan.storage_data), plan.items, planner)
+            file = str(plan.storage_data)
+            written = file, _write(self.folder / file, plan.items, planner)
             results = [WriteResult(item.index, 0, written) for item in plan.items]
         done.set_result(results)
         return done
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Publish on the first process, if it sees the files of all processes."""
-        files = {result.storage_data.name: result.storage_data for of_rank in results for result in of_rank}
+        files: dict[str, FileState] = dict(result.storage_data for of_rank in results for result in of_rank)
         for name, written in files.items():
             path = self.folder / name
             if not path.is_file() or path.stat().st_size != written.bytes:
@@ -112,7 +104,7 @@ class TensorWriter(StorageWriter):
                     f"{path}: written by another process, but not visible here; the run folder must be on a disk that "
                     "all machines share"
                 )
-        self._publish(files)
+        self.publish(files)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
@@ -120,43 +112,42 @@ class TensorWriter(StorageWriter):
         return False
 
 
-def _chunk(item: WriteItem) -> ChunkStorageMetadata:
+def _tensor_data(item: WriteItem) -> TensorWriteData:
     assert item.tensor_data is not None, f"{item.index.fqn}: only tensors are saved"
-    return item.tensor_data.chunk
+    return item.tensor_data
 
 
-def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> WrittenFile:
+def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> FileState:
     tensors: dict[str, Tensor] = {}
     pieces: dict[str, dict[str, list[int]]] = {}
     for item in items:
-        name, tensor = item.index.fqn, planner.resolve_data(item)
+        name, tensor, data = item.index.fqn, planner.resolve_data(item), _tensor_data(item)
         assert name not in tensors, f"two pieces of {name} in one process"
-        assert isinstance(tensor, Tensor) and item.tensor_data is not None
+        assert isinstance(tensor, Tensor)
         tensors[name] = tensor.detach().cpu().contiguous()
-        pieces[name] = {"offset": list(_chunk(item).offsets), "size": list(item.tensor_data.size)}
+        pieces[name] = {"offset": list(data.chunk.offsets), "size": list(data.size)}
     save_file(tensors, path, {"format": "pt", "format_version": FORMAT_VERSION, "pieces": json.dumps(pieces)})
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return WrittenFile(path.name, path.stat().st_size, sha256_file(path))
+    return FileState(bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
-class StoredTensor(NamedTuple):
-    """A tensor in the files: its pieces by offset, each as a file and the piece's size."""
+class _StoredPiece(NamedTuple):
+    """File of a piece, under the name by which torch's reader asks for it."""
 
-    dtype: torch.dtype
-    size: Extents
-    pieces: dict[Extents, tuple[str, Extents]]
+    relative_path: str
 
 
-class TensorReader(StorageReader):
+class TensorReader(HuggingFaceStorageReader):
     """Reads pieces from the named files in `folder`, written by any number of processes, and no other file.
 
     Raises InputError if the files are damaged, or if they do not hold each tensor exactly once.
     """
 
     def __init__(self, folder: Path, files: Iterable[str]) -> None:
+        super().__init__(str(folder))
         self.folder = folder
-        self.tensors: dict[str, StoredTensor] = {}
+        self.tensors: dict[str, TensorStorageMetadata] = {}
         for file in sorted(files):
             try:
                 self._read_header(file)
@@ -165,8 +156,12 @@ class TensorReader(StorageReader):
             except (OSError, SafetensorError) as error:
                 raise self._damaged(f"{file} fails: {error}") from None
         for name, tensor in self.tensors.items():
-            if sum(math.prod(extent) for _, extent in tensor.pieces.values()) != math.prod(tensor.size):
+            if sum(math.prod(piece.sizes) for piece in tensor.chunks) != math.prod(tensor.size):
                 raise self._damaged(f"the pieces of {name} do not add up to its size {list(tensor.size)}")
+
+    def read_metadata(self, *args: object, **kwargs: object) -> Metadata:
+        """Describe the stored tensors and their files to `torch.distributed.checkpoint`."""
+        return Metadata(dict(self.tensors), storage_data=self.storage_data)
 
     def _read_header(self, file: str) -> None:
         with safe_open(self.folder / file, framework="pt") as opened:
@@ -180,73 +175,18 @@ class TensorReader(StorageReader):
             for name, piece in pieces.items():
                 self._add_piece(file, name, piece, opened.get_tensor(name))  # maps the file, and reads nothing yet
 
-    def _add_piece(self, file: str, name: str, piece: _PieceHeader, data: Tensor) -> None:
-        offset, size, extent = tuple(piece.offset), tuple(piece.size), tuple(data.shape)
-        if not len(offset) == len(size) == len(extent) or any(
-            begin + length > limit for begin, length, limit in zip(offset, extent, size, strict=True)
+    def _add_piece(self, file: str, name: str, header: _PieceHeader, data: Tensor) -> None:
+        size, piece = torch.Size(header.size), ChunkStorageMetadata(torch.Size(header.offset), data.shape)
+        if not len(piece.offsets) == len(size) == len(piece.sizes) or any(
+            begin + length > limit for begin, length, limit in zip(piece.offsets, piece.sizes, size, strict=True)
         ):
             raise self._damaged(f"a piece of {name} in {file} lies outside its size {list(size)}")
-        stored = self.tensors.setdefault(name, StoredTensor(data.dtype, size, {}))
-        if (stored.dtype, stored.size) != (data.dtype, size) or offset in stored.pieces:
+        stored = self.tensors.setdefault(name, TensorStorageMetadata(TensorProperties(dtype=data.dtype), size, []))
+        index = MetadataIndex(name, piece.offsets)
+        if (stored.properties.dtype, stored.size) != (data.dtype, size) or index in self.storage_data:
             raise self._damaged(f"{name} in {file} contradicts the other files")
-        stored.pieces[offset] = file, extent
+        stored.chunks.append(piece)
+        self.storage_data[index] = _StoredPiece(str(self.folder / file))
 
     def _damaged(self, problem: str) -> InputError:
         return InputError(f"{self.folder}: damaged checkpoint: {problem}; {REMEDY}")
-
-    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """Do nothing: a reader is not reused."""
-
-    def read_metadata(self, *args: object, **kwargs: object) -> Metadata:
-        """Describe the stored tensors to `torch.distributed.checkpoint`."""
-        return Metadata(
-            {
-                name: TensorStorageMetadata(
-                    TensorProperties(dtype=tensor.dtype),
-                    torch.Size(tensor.size),
-                    [
-                        ChunkStorageMetadata(torch.Size(offset), torch.Size(extent))
-                        for offset, (_, extent) in tensor.pieces.items()
-                    ],
-                )
-                for name, tensor in self.tensors.items()
-            }
-        )
-
-    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: object, **kwargs: object) -> None:
-        """Do nothing: the headers are read already."""
-
-    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """Return the plan unchanged."""
-        return plan
-
-    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        """Return the plans unchanged."""
-        return plans
-
-    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
-        """Copy the requested parts of tensors into place; only those are read from disk."""
-        by_file: dict[str, list[ReadItem]] = {}
-        for item in plan.items:
-            index = item.storage_index
-            assert index.offset is not None
-            by_file.setdefault(self.tensors[index.fqn].pieces[tuple(index.offset)][0], []).append(item)
-        for file, items in by_file.items():
-            with safe_open(self.folder / file, framework="pt") as opened:
-                for item in items:
-                    name = item.storage_index.fqn
-                    ranges = zip(item.storage_offsets, item.lengths, strict=True)
-                    part = tuple(slice(begin, begin + length) for begin, length in ranges)
-                    data = opened.get_slice(name)[part] if part else opened.get_tensor(name)  # a scalar has no slice
-                    target = planner.resolve_tensor(item).detach()
-                    assert target.shape == data.shape and target.dtype == data.dtype, name
-                    target.copy_(data)
-                    planner.commit_tensor(item, target)
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Return False: readers are not looked up by a name."""
-        return False

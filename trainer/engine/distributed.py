@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, overload
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -33,6 +33,8 @@ ForwardContext = Callable[[], AbstractContextManager[object]]  # entered around 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 RECOMPILE_LIMIT = 64  # graphs of a block: one for each micro-batch size and length, of phases and evaluations
 CONTROL_TIMEOUT = timedelta(hours=2)  # other processes wait while one works, for example on a slow disk
+Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,15 @@ def _read_ranks(environment: Mapping[str, str]) -> tuple[int, int, int]:
             f"the environment has {', '.join(values)} set, but not {', '.join(missing)}; start with torchrun, or unset "
             "them all to run one process"
         )
-    numbers = VARIABLES[:3]
-    if wrong := [
-        f"{name}={values[name]!r}" for name in numbers if not (values[name].isascii() and values[name].isdigit())
-    ]:
-        raise InputError(f"the environment has {', '.join(wrong)}; expected whole numbers, as torchrun sets them")
-    rank, world, local_rank = (int(values[name]) for name in numbers)
-    if not rank < world or local_rank > rank:
+    try:
+        rank, world, local_rank = (int(values[name]) for name in VARIABLES[:3])
+    except ValueError:
+        rank, world, local_rank = -1, 0, 0
+    if not 0 <= local_rank <= rank < world:
+        given = ", ".join(f"{name}={values[name]}" for name in VARIABLES[:3])
         raise InputError(
-            f"the environment has RANK={rank}, LOCAL_RANK={local_rank} and WORLD_SIZE={world}; expected "
-            "LOCAL_RANK <= RANK < WORLD_SIZE, as torchrun sets them"
+            f"the environment has {given}; expected whole numbers with LOCAL_RANK <= RANK < WORLD_SIZE, as torchrun "
+            "sets them"
         )
     return rank, world, local_rank
 
@@ -144,7 +145,7 @@ def compile_blocks(model: nn.Module) -> None:
     import torch._dynamo.config as compiler  # the compiler takes seconds to import
 
     compiler.recompile_limit = RECOMPILE_LIMIT  # beyond it, blocks would run uncompiled without a message
-    for block in _blocks(model):
+    for block in model.get_submodule("blocks").children():
         block.compile(dynamic=False)
 
 
@@ -159,16 +160,10 @@ def shard(model: nn.Module, distributed: Distributed, precision: Precision, resh
     policy = MixedPrecisionPolicy()
     if precision == "bf16":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    for block in _blocks(model):
+    for block in model.get_submodule("blocks").children():
         fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard_after_forward)
     # The rest stays gathered after the forward pass, because the backward pass begins with it.
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
-
-
-def _blocks(model: nn.Module) -> nn.ModuleList:
-    blocks = model.blocks
-    assert isinstance(blocks, nn.ModuleList)
-    return blocks
 
 
 def forward_context(distributed: Distributed, precision: Precision) -> AbstractContextManager[object]:
@@ -178,11 +173,7 @@ def forward_context(distributed: Distributed, precision: Precision) -> AbstractC
     return nullcontext()
 
 
-@overload
-def sums(distributed: Distributed, values: Sequence[int]) -> list[int]: ...
-@overload
-def sums(distributed: Distributed, values: Sequence[float]) -> list[float]: ...
-def sums(distributed: Distributed, values: Sequence[float]) -> list[int] | list[float]:
+def sums(distributed: Distributed, values: Sequence[Number]) -> list[Number]:
     """Sum each value over all processes. All processes call this together, and get the same bits.
 
     Integers are summed exactly as int64. If any value is a float, all are summed as float64, and every process must
@@ -194,7 +185,7 @@ def sums(distributed: Distributed, values: Sequence[float]) -> list[int] | list[
         dist.all_reduce(total_N, group=distributed.control)
         # Mixing int64 with float64 would sum up nonsense without an error; the 1 appended above reveals it.
         assert total_N[-1] == distributed.world, "some processes gave whole numbers, others floats"
-    totals: list[int] | list[float] = total_N[:-1].tolist()
+    totals: list[Number] = total_N[:-1].tolist()
     return totals
 
 
@@ -208,10 +199,9 @@ def from_first(distributed: Distributed, number: int) -> int:
     return sums(distributed, [number if distributed.rank == 0 else 0])[0]
 
 
-def gathered(distributed: Distributed, text: str) -> list[str]:
-    """Return the text of each process, in the order of ranks. All processes call this together."""
-    if distributed.control is None:
-        return [text]
-    texts = [""] * distributed.world
-    dist.all_gather_object(texts, text, group=distributed.control)
-    return texts
+def gathered(distributed: Distributed, value: Value) -> list[Value]:
+    """Return the value of each process, in the order of ranks. All processes call this together."""
+    values = [value] * distributed.world
+    if distributed.control is not None:
+        dist.all_gather_object(values, value, group=distributed.control)
+    return values

@@ -1,5 +1,6 @@
 """AdamW: parameter groups, learning rate and gradient clipping."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -43,19 +44,13 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-@torch.no_grad()
 def clip(parameters: Iterable[Tensor], max_norm: float | None) -> float:
     """Scale gradients down to `max_norm` and return their norm before. All processes call this together.
 
     With None, only measure. If the norm is not finite, the scaled gradients are useless: check it before stepping.
     """
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
-    if isinstance(norm, DTensor):
-        norm = norm.full_tensor()
-    if max_norm is not None:
-        nn.utils.clip_grads_with_norm_(with_gradient, max_norm, norm)
-    return float(norm)
+    norm = nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def _can_fuse(parameters: list[nn.Parameter]) -> bool:

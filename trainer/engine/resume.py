@@ -1,19 +1,29 @@
-"""Resuming: the checkpoint to continue from, and checks that it fits the settings and corpora."""
+"""Resuming: the checkpoint to continue from, checks that it fits the settings and corpora, and its model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from pydantic import JsonValue
 
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
-from trainer.engine.distributed import Distributed, ForwardContext, chosen_precision, forward_context
-from trainer.engine.run_setup import RunSetup, build_model
-from trainer.model.transformer import Transformer
+from trainer.engine.distributed import (
+    Distributed,
+    ForwardContext,
+    Precision,
+    chosen_precision,
+    compile_blocks,
+    forward_context,
+    shard,
+)
+from trainer.engine.run_setup import RunSetup
+from trainer.model.transformer import Transformer, build_transformer, initialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,20 @@ def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None
             f"`{previous.name}`, in {checkpoints.folder}; {last}: run `trainer fit --phase {previous.index + 1}`"
         )
     return RunStart(latest, state, (only,) if only.index == next_phase else ())
+
+
+def build_model(setup: RunSetup, distributed: Distributed, precision: Precision, initial: bool) -> Transformer:
+    """Build the model, sharded over the devices and compiled as the settings say; initialize it if `initial`."""
+    parallel = setup.training.parallel
+    with torch.device("meta"):  # no memory until the parameters are sharded
+        model = build_transformer(setup.model_config)
+    if parallel.compile is True or (parallel.compile == "auto" and distributed.device.type == "cuda"):
+        compile_blocks(model)
+    shard(model, distributed, precision, parallel.reshard_after_forward)
+    model.to_empty(device=distributed.device)
+    if initial:
+        initialize(model, setup.training.seed, setup.training.model.initializer_range)
+    return model
 
 
 class TrainedModel(NamedTuple):
@@ -104,16 +128,20 @@ def _check_state(setup: RunSetup, state: CheckpointState, checkpoint: Path, othe
 
 
 def _model_problems(setup: RunSetup, state: CheckpointState) -> list[str]:
-    current, saved = asdict(setup.model_config), setup.model_config.from_checkpoint(state.model)
-    problems = [
-        f"model: {name} is {current.get(name)}, in the checkpoint {saved.get(name)}"
-        for name in current | saved
-        if current.get(name) != saved.get(name)
-    ]
+    config = setup.model_config
+    problems = _differences("model", asdict(config), config.from_checkpoint(state.model))
     tokenizer = setup.corpora.tokenizer.sha256
     if state.tokenizer_sha256 != tokenizer:
         problems.append(f"the corpora's tokenizer is {tokenizer[:12]}, in the checkpoint {state.tokenizer_sha256[:12]}")
     return problems
+
+
+def _differences(label: str, current: Mapping[str, object], saved: Mapping[str, object]) -> list[str]:
+    return [
+        f"{label}: {name} is {current.get(name)}, in the checkpoint {saved.get(name)}"
+        for name in {**current, **saved}
+        if current.get(name) != saved.get(name)
+    ]
 
 
 def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
@@ -127,14 +155,10 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
 
 
 def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool) -> list[str]:
-    current, saved = batch_settings(phase), state.phase_settings
+    current, saved = batch_settings(phase), dict(state.phase_settings)
     if other_corpus:
-        current.pop("shares")  # by default they follow from the corpora
-    problems = [
-        f"phase `{phase.name}`: {key} is {value}, in the checkpoint {saved.get(key)}"
-        for key, value in current.items()
-        if value != saved.get(key)
-    ]
+        current["shares"] = saved["shares"] = None  # by default they follow from the corpora
+    problems = _differences(f"phase `{phase.name}`", current, saved)
     if phase.name != state.phase_name:
         problems.append(f"phase {phase.index + 1} is `{phase.name}`, in the checkpoint `{state.phase_name}`")
     # The phases before must have ended at the same step, with the same tokens read of each source.

@@ -1,6 +1,6 @@
-"""Setup of a run: its settings, corpora, curriculum, folder and model. `fit`, `eval` and `generate` begin here.
+"""Setup of a run: its settings, corpora, curriculum and folder. `fit`, `eval`, `generate` and `trace` begin here.
 
-docs/formats.md describes the files of a run folder.
+Nothing here imports torch. docs/formats.md describes the files of a run folder.
 """
 
 import json
@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from corpus.store.lock import locked
 from corpus.store.products import write_text
@@ -20,10 +19,6 @@ from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
 from trainer.model.family import ModelConfig
-
-if TYPE_CHECKING:
-    from trainer.engine.distributed import Distributed, Precision
-    from trainer.model.transformer import Transformer
 
 SETTINGS, STARTS = "train.json", "starts.jsonl"
 PACKAGES = ("gristmill", "torch", "numpy", "pyarrow")
@@ -53,25 +48,6 @@ def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> RunSetup
     training = read_training(find_config(config), assignments)
     corpora = open_corpora(training.corpora)
     return RunSetup(training, corpora, resolve(training, corpora))
-
-
-def build_model(setup: RunSetup, distributed: "Distributed", precision: "Precision", initial: bool) -> "Transformer":
-    """Build the model, sharded over the devices and compiled as the settings say; initialise it if `initial`."""
-    import torch  # `trainer trace` does without
-
-    from trainer.engine.distributed import compile_blocks, shard
-    from trainer.model.transformer import build_transformer, initialize
-
-    parallel = setup.training.parallel
-    with torch.device("meta"):  # no memory until the parameters are sharded
-        model = build_transformer(setup.model_config)
-    if parallel.compile is True or (parallel.compile == "auto" and distributed.device.type == "cuda"):
-        compile_blocks(model)
-    shard(model, distributed, precision, parallel.reshard_after_forward)
-    model.to_empty(device=distributed.device)
-    if initial:
-        initialize(model, setup.training.seed, setup.training.model.initializer_range)
-    return model
 
 
 def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
@@ -104,7 +80,5 @@ def record_start(folder: Path, training: Training, step: int, world: int, precis
 
 
 def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # used from its source folder
-        return None
+    """Return the version of an installed package; None for our own, if used from its source folder."""
+    return next((found.version for found in distributions(name=package)), None)

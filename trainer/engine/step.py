@@ -6,7 +6,6 @@ number of processes changes it.
 Legend: B sequences of this process, T positions, V vocabulary.
 """
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from math import isfinite
@@ -30,15 +29,14 @@ class StepAgreement(NamedTuple):
     targets: int  # in the whole batch
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """Measurements of a step, the same on all processes."""
+class StepResult(NamedTuple):
+    """Measurements of a step, the same on all processes and named as in `StepRow`."""
 
     loss: float  # nats, mean over the batch's targets
     grad_norm: float  # before clipping
-    rate: float
+    learning_rate: float
     losses: dict[str, float]  # by source
-    digest: int  # of the whole batch
+    batch: str  # digest of the whole batch, hex
 
 
 class NotFinite(TrainerError):
@@ -80,7 +78,7 @@ class TrainStep:
         set_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss / targets, norm, rate, source_losses, digest)
+        return StepResult(loss / targets, norm, rate, source_losses, f"{digest:016x}")
 
     def _backward(self, batch: Batch, targets: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Accumulate gradients over micro-batches; return the summed loss of each sequence."""
@@ -108,8 +106,7 @@ class TrainStep:
         sums_here = {name: (float(losses_B[mask].sum()), int(counts_B[mask].sum())) for name, mask in rows.items()}
         # Sums are added in the order of ranks, so every process gets the same bits.
         losses, counts, digest = defaultdict[str, float](float), defaultdict[str, int](int), 0
-        for message in gathered(self.distributed, json.dumps([sums_here, batch.digest()])):
-            sums_there, digest_there = json.loads(message)
+        for sums_there, digest_there in gathered(self.distributed, (sums_here, batch.digest())):
             digest = (digest + digest_there) % 2**64
             for name, (loss, count) in sums_there.items():
                 losses[name] += loss
@@ -121,5 +118,5 @@ class TrainStep:
         if isfinite(value):
             return
         rows_here = [batch.first_row + int(row) for row in np.flatnonzero(~np.isfinite(losses_B))]
-        rows = [row for message in gathered(self.distributed, json.dumps(rows_here)) for row in json.loads(message)]
+        rows = [row for rows_there in gathered(self.distributed, rows_here) for row in rows_there]
         raise NotFinite(f"step {batch.step}: the {name} is {value}; the weights were not updated", tuple(rows))

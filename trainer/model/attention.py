@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 Mask = Tensor | BlockMask | None  # dense: bool [B, 1, T, S], True where attended; None: causal
+_compiled = functools.cache(torch.compile)  # once per process and on first use: the compiler takes seconds to import
 
 
 class RotaryAngles:
@@ -76,7 +77,7 @@ def block_mask(segments_BT: Tensor) -> BlockMask:
 
     sequences, positions = segments_BT.shape
     # Uncompiled, it would hold B·T·S elements in memory several times.
-    create = _compiled_create() if segments_BT.is_cuda else create_block_mask
+    create = _compiled(create_block_mask) if segments_BT.is_cuda else create_block_mask
     return create(attended, sequences, None, positions, positions, device=segments_BT.device)
 
 
@@ -89,21 +90,8 @@ def attend(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Mask) -> Tensor
     if isinstance(mask, BlockMask):
         flex: Callable[..., object] = flex_attention
         if q_BHTE.is_cuda and not torch.compiler.is_compiling():  # a compiled block compiles it as well
-            flex = _compiled_flex()
+            flex = _compiled(flex_attention)
         # It returns a tuple only with `return_lse` or `return_aux`.
         return cast(Tensor, flex(q_BHTE, k_BKSE, v_BKSE, block_mask=mask, enable_gqa=grouped))
     causal = mask is None
     return functional.scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, mask, is_causal=causal, enable_gqa=grouped)
-
-
-# Compiled once per process and on first use, because the compiler takes seconds to import.
-
-
-@functools.cache
-def _compiled_flex() -> Callable[..., object]:
-    return torch.compile(flex_attention)
-
-
-@functools.cache
-def _compiled_create() -> Callable[..., BlockMask]:
-    return torch.compile(create_block_mask)

@@ -1,7 +1,7 @@
 """FLOPs, memory and device-hours of training a model, computed before it is trained. Nothing here creates a tensor."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import ceil
 
 from trainer.model.family import ModelConfig
@@ -90,8 +90,7 @@ class Memory:
     @property
     def total_bytes(self) -> int:
         """Sum of all parts. The peak, at the start of the backward pass, is slightly lower."""
-        state = self.parameters_bytes + self.gradients_bytes + self.moments_bytes
-        return state + self.gathered_bytes + self.activations_bytes + self.logits_bytes
+        return sum(astuple(self))
 
 
 def device_memory(

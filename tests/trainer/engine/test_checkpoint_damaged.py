@@ -68,7 +68,7 @@ def test_a_hostile_state_is_refused(tmp_path: Path, change: Callable[[dict[str, 
     (path / "state.json").write_text(changed if isinstance(changed, str) else json.dumps(changed))
     with pytest.raises(InputError, match=told):
         load(path)
-    checkpoints(tmp_path, keep=1).save(state(6), *made(), last_of_phase=False)
+    checkpoints(tmp_path, keep=1).save(state(6), *made())
     assert path.exists(), "what cannot be read is not ours to remove"
 
 

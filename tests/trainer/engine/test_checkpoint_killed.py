@@ -36,7 +36,7 @@ def saves_until_it_survives(folder: Path) -> None:
     """Save step 2 after step 1 in child processes that are killed later and later, and load what each one left."""
     model, optimizer = made()
     train(model, optimizer, 1)
-    checkpoints(folder, keep=1).save(state(1), model, optimizer, last_of_phase=False)
+    checkpoints(folder, keep=1).save(state(1), model, optimizer)
     first = whole(model, optimizer)
     train(model, optimizer, 1)
     second = whole(model, optimizer)
@@ -45,7 +45,7 @@ def saves_until_it_survives(folder: Path) -> None:
         child = os.fork()
         if not child:
             kill_before(change)
-            checkpoints(folder, keep=1).save(state(2), model, optimizer, last_of_phase=False)
+            checkpoints(folder, keep=1).save(state(2), model, optimizer)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         again, its_optimizer = made(seed=9)

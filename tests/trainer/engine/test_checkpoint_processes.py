@@ -35,7 +35,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("two")
     model, optimizer = made()
     train(model, optimizer, 2)
-    checkpoints(folder / "one").save(state(2), model, optimizer, last_of_phase=False)
+    checkpoints(folder / "one").save(state(2), model, optimizer)
     save_file(whole(model, optimizer), folder / "saved_by_one.safetensors")
     torchrun(2, __file__, str(folder))
     yield folder
@@ -60,7 +60,7 @@ def of_two_processes(folder: Path) -> None:
         keep("saved_by_two", model, optimizer)
         twos = Checkpoints(folder / "two", distributed, keep=2, background=True)
         with first_process_writes_later(distributed) as go_on:
-            twos.save(state(3, world=2), model, optimizer, last_of_phase=False)
+            twos.save(state(3, world=2), model, optimizer)
             train(model, optimizer, 2, seed=4)
             if distributed.rank == 1:
                 time.sleep(0.3)  # its writing thread waits for the first's by now
@@ -80,7 +80,7 @@ def of_two_processes(folder: Path) -> None:
             fails = Checkpoints(folder / "two", distributed, keep=2, background=background)
             told = second_has_no_room(fails, distributed, model, optimizer)
             (folder / f"told_{distributed.rank}_{background}").write_text(told)
-        twos.save(state(5, world=2), model, optimizer, last_of_phase=True)
+        twos.save(state(5, world=2, phase_done=True), model, optimizer)
         twos.wait()
 
 
@@ -92,7 +92,7 @@ def second_has_no_room(
     if distributed.rank == 1:
         os.fsync = no_space  # type: ignore[assignment]
     try:
-        fails.save(state(4), model, optimizer, last_of_phase=False)
+        fails.save(state(4), model, optimizer)
         fails.wait()
     except TrainerError as error:
         told = str(error)

@@ -16,7 +16,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from corpus.errors import InputError
-from trainer.engine.checkpoint_store import TensorReader, TensorWriter, WrittenFile
+from trainer.engine.checkpoint_state import FileState
+from trainer.engine.checkpoint_store import TensorReader, TensorWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 DTYPES = [
@@ -39,8 +40,8 @@ def filled(shape: list[int], dtype: torch.dtype) -> Tensor:
     return torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
 
 
-def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, WrittenFile]:
-    files: dict[str, WrittenFile] = {}
+def write(folder: Path, tensors: dict[str, Tensor]) -> dict[str, FileState]:
+    files: dict[str, FileState] = {}
     writer = TensorWriter(folder, lambda: None, files.update)
     save(dict(tensors), storage_writer=writer, planner=DefaultSavePlanner(flatten_state_dict=False), no_dist=True)
     return files

@@ -161,7 +161,7 @@ def test_steps_match_a_calculation_by_hand(batches: list[Batch], micro: int | No
         assert not agreed.stop and agreed.targets == (batch.targets_BT != IGNORED).sum()
         learned = train_step.learn(batch, agreed.targets, rate)
         agree_with(Step.of(learned, model), step, 1e-10)
-        assert (learned.rate, learned.digest) == (rate, batch.digest())
+        assert (learned.learning_rate, learned.batch) == (rate, f"{batch.digest():016x}")
 
 
 def state(train_step: TrainStep) -> list[bytes]:
