@@ -16,7 +16,6 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import common
@@ -25,9 +24,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trainer import config
+from trainer.config import OptimizerSettings
 from trainer.data.loader import Batch, segments
-from trainer.engine.distributed import Distributed, chosen_precision, compile_blocks, forward_context, start
+from trainer.engine.distributed import Distributed, chosen_precision, compile_blocks, shard, start
 from trainer.engine.optimizer import clip, make_optimizer, set_rate
 from trainer.engine.step import TrainStep
 from trainer.model.cost import flops_per_token, peak_flops
@@ -61,14 +60,14 @@ CASES = {
 
 def ours(case: StepCase, distributed: Distributed) -> Callable[[], float]:
     """Return a function that takes one step of ours and returns its loss."""
-    precision = chosen_precision("auto", distributed.device)
     with torch.device("meta"):
         model = LlamaModel(case.shape)
     compile_blocks(model)
+    shard(model, distributed, chosen_precision("auto", distributed.device), reshard_after_forward=True)
     model.to_empty(device=distributed.device)
     initialize(model, 1, 0.02)
-    optimizer = make_optimizer(model, config.Optimizer())
-    train_step = TrainStep(model, optimizer, distributed, partial(forward_context, distributed, precision), None, 1.0)
+    optimizer = make_optimizer(model, OptimizerSettings())
+    train_step = TrainStep(model, optimizer, distributed, None, 1.0)
     draw = np.random.default_rng(1)
     tokens_BW = draw.integers(1, case.shape.vocab_size, (case.sequences, case.sequence_tokens + 1)).astype(np.uint16)
     tokens_BW[draw.random(tokens_BW.shape) < 1 / DOCUMENT_TOKENS] = EOS
@@ -98,7 +97,7 @@ def theirs(case: StepCase, distributed: Distributed) -> Callable[[], float]:
     with device:
         model = LlamaForCausalLM(settings).float()
     precision = chosen_precision("auto", device)
-    optimizer = make_optimizer(model, config.Optimizer())
+    optimizer = make_optimizer(model, OptimizerSettings())
     set_rate(optimizer, 1e-4)
     compiled = torch.compile(model)
     tokens_BT = torch.randint(1, shape.vocab_size, (case.sequences, case.sequence_tokens), device=device)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +16,7 @@ from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState
-from trainer.engine.distributed import Distributed, chosen_precision, forward_context, gathered, start
+from trainer.engine.distributed import Distributed, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, batch_settings, build_model, corpora_states, find_start
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
@@ -63,8 +62,7 @@ class TrainingRun:
         saving = training.checkpoint
         self.checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, saving.keep, saving.background)
         self.recorder = _StepRecorder(setup, distributed)
-        context = partial(forward_context, distributed, self.precision)
-        self.evaluator = RunEvaluator(setup, distributed, console, context)
+        self.evaluator = RunEvaluator(setup, distributed, console)
         self.stop_signal: int | None = None
 
     def train(self, only: PhasePlan | None, other_corpus: bool) -> None:
@@ -85,10 +83,7 @@ class TrainingRun:
                     "remove the checkpoints after it"
                 )
         if self.distributed.rank == 0:
-            changed = record_start(
-                self.setup.folder, self.setup.training, begin.step, self.distributed.world, self.precision
-            )
-            if changed:
+            if changed := record_start(self.setup, begin.step, self.distributed.world, self.precision):
                 self.console.say(f"changed since the last start: {', '.join(changed)}")
             self.recorder.resume(begin.step)
             self.evaluator.file.resume(begin.step)
@@ -129,7 +124,7 @@ class TrainingRun:
             self.checkpoints.load(begin.checkpoint, model, optimizer)
             self.console.say(f"continuing from {begin.checkpoint.name}")
         sequences, clip_norm = training.parallel.micro_batch_sequences, training.optimizer.clip_norm
-        return TrainStep(model, optimizer, self.distributed, self.evaluator.context, sequences, clip_norm)
+        return TrainStep(model, optimizer, self.distributed, sequences, clip_norm)
 
     def _train_phase(self, step: TrainStep, phase: PhasePlan, done: int) -> int:
         """Take the remaining steps of a phase after step `done`; return its last step."""

@@ -5,8 +5,7 @@
         if compiled:
             compile_blocks(model)
         shard(model, distributed, precision, training.parallel.reshard_after_forward)
-        with forward_context(distributed, precision):
-            logits_BTV = model(inputs_BT, mask)
+        logits_BTV = model(inputs_BT, segments_BT)
 
 The same code runs one process, where nothing is sharded. FSDP2 averages gradients over the processes. For a loss that
 is divided by the global number of targets, each process sums over its own targets and multiplies by
@@ -14,8 +13,8 @@ dp_world / global targets.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeVar
@@ -29,7 +28,6 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from corpus.errors import InputError
 
 Precision = Literal["bf16", "fp32"]
-ForwardContext = Callable[[], AbstractContextManager[object]]  # entered around each forward pass
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 RECOMPILE_LIMIT = 64  # graphs of a block: one for each micro-batch size and length, of phases and evaluations
 CONTROL_TIMEOUT = timedelta(hours=2)  # other processes wait while one works, for example on a slow disk
@@ -150,11 +148,14 @@ def compile_blocks(model: nn.Module) -> None:
 
 
 def shard(model: nn.Module, distributed: Distributed, precision: Precision, reshard_after_forward: bool) -> None:
-    """Shard the parameters over the data-parallel ranks: each block, then the rest. With one rank, do nothing.
+    """Shard the parameters over the data-parallel ranks: each block, then the rest. With one rank, nothing is sharded.
 
-    Parameters and sums of gradients stay fp32. In bf16, parameters are cast as they are gathered.
+    Parameters and sums of gradients stay fp32. In bf16, parameters are cast as they are gathered; with one rank, the
+    forward pass runs under autocast.
     """
     if distributed.dp_world == 1:
+        if precision == "bf16":
+            model.forward = torch.autocast(distributed.device.type, torch.bfloat16)(model.forward)
         return
     mesh = init_device_mesh(distributed.device.type, (distributed.dp_world,))
     policy = MixedPrecisionPolicy()
@@ -164,13 +165,6 @@ def shard(model: nn.Module, distributed: Distributed, precision: Precision, resh
         fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard_after_forward)
     # The rest stays gathered after the forward pass, because the backward pass begins with it.
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
-
-
-def forward_context(distributed: Distributed, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context of forward passes: autocast for bf16 in one process. With several, FSDP2 casts."""
-    if distributed.dp_world == 1 and precision == "bf16":
-        return torch.autocast(distributed.device.type, torch.bfloat16)
-    return nullcontext()
 
 
 def sums(distributed: Distributed, values: Sequence[Number]) -> list[Number]:

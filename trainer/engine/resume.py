@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from pydantic import JsonValue
@@ -13,15 +11,7 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
-from trainer.engine.distributed import (
-    Distributed,
-    ForwardContext,
-    Precision,
-    chosen_precision,
-    compile_blocks,
-    forward_context,
-    shard,
-)
+from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.run_setup import RunSetup
 from trainer.model.transformer import Transformer, build_transformer, initialize
 
@@ -81,15 +71,7 @@ def build_model(setup: RunSetup, distributed: Distributed, precision: Precision,
     return model
 
 
-class TrainedModel(NamedTuple):
-    """The model of a checkpoint, and the context of its forward passes."""
-
-    model: Transformer
-    state: CheckpointState
-    context: ForwardContext
-
-
-def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) -> TrainedModel:
+def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) -> tuple[Transformer, CheckpointState]:
     """Load the model of the last checkpoint, or of the one at `step`.
 
     Raises InputError if there is none, or if it is of another model.
@@ -106,7 +88,7 @@ def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) ->
     precision = chosen_precision(setup.training.parallel.precision, distributed.device)
     model = build_model(setup, distributed, precision, initial=False)
     checkpoints.load(path, model, None)
-    return TrainedModel(model, state, partial(forward_context, distributed, precision))
+    return model, state
 
 
 def _check_state(setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool) -> None:

@@ -57,9 +57,9 @@ def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
     return locked(folder, "another `trainer fit`", "name another with `out`")
 
 
-def record_start(folder: Path, training: Training, step: int, world: int, precision: str) -> list[str]:
+def record_start(setup: RunSetup, step: int, world: int, precision: str) -> list[str]:
     """Write the settings, and append a line to `starts.jsonl`. Returns the settings that differ from the last start."""
-    settings = training.model_dump(mode="json")
+    folder, settings = setup.folder, setup.training.model_dump(mode="json")
     try:
         previous = json.loads((folder / SETTINGS).read_text())
     except (OSError, ValueError):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trainer.data.loader import IGNORED, Batch
-from trainer.engine.distributed import Distributed, ForwardContext, gathered, sums
+from trainer.engine.distributed import Distributed, gathered, sums
 from trainer.engine.optimizer import clip, set_rate
 from trainer.errors import TrainerError
 from trainer.model.cross_entropy import token_losses
@@ -56,7 +56,6 @@ class TrainStep:
     model: Transformer
     optimizer: torch.optim.Optimizer
     distributed: Distributed
-    context: ForwardContext  # of forward passes
     micro_batch_sequences: int | None
     clip_norm: float | None
 
@@ -90,8 +89,7 @@ class TrainStep:
                 torch.from_numpy(array_BT[rows]).to(self.distributed.device, non_blocking=True)
                 for array_BT in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             )
-            with self.context():
-                logits_BTV = self.model(inputs_BT, segments_BT)
+            logits_BTV = self.model(inputs_BT, segments_BT)
             losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
             del logits_BTV  # the largest tensor: free it before the backward pass
             # FSDP averages gradients over ranks; times dp_world, that is the sum.

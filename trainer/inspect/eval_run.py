@@ -10,7 +10,7 @@ from rich.console import Console
 
 from corpus.store.products import write_text
 from trainer.engine.checkpoint_state import CheckpointState
-from trainer.engine.distributed import Distributed, ForwardContext, any_rank, from_first, start
+from trainer.engine.distributed import Distributed, any_rank, from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import RunSetup, read_setup
 from trainer.inspect.baselines import Baselines, load_baselines, measure_baselines, save_baselines
@@ -31,8 +31,8 @@ MAX_PAGE_STEPS = 20_000
 class RunEvaluator:
     """Evaluates the model of a run. All processes evaluate; the first one records the result."""
 
-    def __init__(self, setup: RunSetup, distributed: Distributed, console: RunConsole, context: ForwardContext) -> None:
-        self.setup, self.distributed, self.console, self.context = setup, distributed, console, context
+    def __init__(self, setup: RunSetup, distributed: Distributed, console: RunConsole) -> None:
+        self.setup, self.distributed, self.console = setup, distributed, console
         self.file = evaluations_file(setup.folder)
         settings = setup.training.evaluate
         self._sequence_tokens = settings.sequence_tokens or setup.training.curriculum[0].sequence_tokens
@@ -58,7 +58,6 @@ class RunEvaluator:
             batch_sequences=settings.batch_sequences,
             tokens_per_source=settings.tokens_per_source,
             distributed=self.distributed,
-            forward_context=self.context,
             progress=self.console.evaluating,
         )
         samples = [(prompt, self._sample(model, prompt)) for prompt in settings.prompts]
@@ -88,7 +87,7 @@ class RunEvaluator:
     def _sample(self, model: Transformer, prompt: str) -> str:
         sampling = Sampling(SAMPLE_TOKENS, SAMPLE_TEMPERATURE, SAMPLE_TOP_K, self.setup.training.seed)
         tokenizer, agree = self.setup.corpora.tokenizer, partial(from_first, self.distributed)
-        return "".join(generate(model, tokenizer, prompt, sampling, forward_context=self.context, agree=agree))
+        return "".join(generate(model, tokenizer, prompt, sampling, agree=agree))
 
 
 def evaluation_label(setup: RunSetup, state: CheckpointState | None) -> str:
@@ -104,8 +103,8 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
     """Run `trainer eval`: evaluate the last checkpoint if needed, and print all evaluations beside the baselines."""
     setup = read_setup(config, assignments)
     with start() as distributed, RunConsole(silent=distributed.rank > 0 or as_json) as console:
-        model, state, context = load_trained(setup, distributed, None)
-        evaluator = RunEvaluator(setup, distributed, console, context)
+        model, state = load_trained(setup, distributed, None)
+        evaluator = RunEvaluator(setup, distributed, console)
         evaluator.evaluate(model, state.step, evaluation_label(setup, state))
     # One process measures, prints and writes.
     if distributed.rank:

@@ -9,14 +9,13 @@ Legend: B windows of a batch, T targets of a window, V vocabulary.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 import torch
 
 from trainer.data.corpora import Corpora
 from trainer.data.holdout import HoldoutStream, HoldoutWindows, open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.distributed import Distributed, ForwardContext, sums
+from trainer.engine.distributed import Distributed, sums
 from trainer.errors import TrainerError
 from trainer.inspect.metrics import SourceScore
 from trainer.model.cross_entropy import token_losses
@@ -32,7 +31,6 @@ def evaluate(
     batch_sequences: int,
     tokens_per_source: int | None,
     distributed: Distributed,
-    forward_context: ForwardContext = nullcontext,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, SourceScore]:
     """Score a model on the holdout of each source. All processes call this together and return the same.
@@ -51,7 +49,7 @@ def evaluate(
         with torch.no_grad():
             for done, rows in enumerate(_batches(selected, batch_sequences, distributed), 1):
                 batch = windows(rows, sequence_tokens, corpora.tokenizer.eos_id)
-                losses = _row_losses(model, batch, distributed.device, forward_context)
+                losses = _row_losses(model, batch, distributed.device)
                 for row, row_nats, row_count in zip(rows, *losses, strict=True):
                     if row is not None:
                         nats[row[0].name] += row_nats
@@ -78,13 +76,10 @@ def _batches(selected: Sequence[Window], batch_sequences: int, distributed: Dist
     return [mine[number * rows : (number + 1) * rows] for number in range(batches)]
 
 
-def _row_losses(
-    model: torch.nn.Module, batch: HoldoutWindows, device: torch.device, forward_context: ForwardContext
-) -> tuple[list[float], list[int]]:
+def _row_losses(model: torch.nn.Module, batch: HoldoutWindows, device: torch.device) -> tuple[list[float], list[int]]:
     """Return the summed loss of each row in nats, and its number of targets."""
     inputs_BT, targets_BT, segments_BT = (torch.from_numpy(rows).to(device) for rows in batch)
-    with forward_context():
-        logits_BTV = model(inputs_BT, segments_BT)
+    logits_BTV = model(inputs_BT, segments_BT)
     losses_BT = token_losses(logits_BTV, targets_BT)
     return losses_BT.double().sum(dim=1).tolist(), (batch.targets_BT != IGNORED).sum(axis=1).tolist()
 

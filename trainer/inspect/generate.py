@@ -9,7 +9,6 @@ Legend: T tokens so far, V vocabulary, K tokens that may be drawn.
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from tokenizers import Tokenizer
 
 from corpus.errors import InputError
 from trainer.data.corpora import TokenizerFile
-from trainer.engine.distributed import ForwardContext, from_first, start
+from trainer.engine.distributed import from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import read_setup
 from trainer.errors import TrainerError
@@ -48,11 +47,11 @@ def print_generated(
     setup = read_setup(config, assignments)
     with start() as distributed:
         console = Console(markup=False, highlight=False, soft_wrap=True, quiet=distributed.rank > 0)
-        model, state, context = load_trained(setup, distributed, checkpoint)
+        model, state = load_trained(setup, distributed, checkpoint)
         context_tokens = state.phase_settings["sequence_tokens"]
         assert isinstance(context_tokens, int)
         agree = partial(from_first, distributed)
-        texts = generate(model, setup.corpora.tokenizer, prompt, sampling, context_tokens, context, agree)
+        texts = generate(model, setup.corpora.tokenizer, prompt, sampling, context_tokens, agree)
         console.print(prompt, end="", style="bold")
         for text in texts:
             console.print(text, end="")
@@ -65,7 +64,6 @@ def generate(
     prompt: str,
     sampling: Sampling,
     context_tokens: int = CONTEXT_TOKENS,
-    forward_context: ForwardContext = nullcontext,
     agree: Callable[[int], int] = lambda token: token,
 ) -> Iterator[str]:
     """Yield the text after the prompt as it is generated, up to EOS or the limit.
@@ -88,7 +86,7 @@ def generate(
             for _ in range(sampling.tokens):
                 tokens_BT = torch.tensor([ids[-context_tokens:]], device=device)
                 # Each pass is one token longer: compiled blocks would be compiled again for each.
-                with torch.no_grad(), forward_context(), torch.compiler.set_stance("force_eager"):
+                with torch.no_grad(), torch.compiler.set_stance("force_eager"):
                     logits_V = model(tokens_BT, None)[0, -1]
                 # Rounding can differ between processes. Without one choice for all, they would diverge and hang.
                 token = agree(_draw(logits_V, sampling, generator))

@@ -21,7 +21,6 @@ from trainer.engine.distributed import (
     any_rank,
     chosen_precision,
     compile_blocks,
-    forward_context,
     from_first,
     gathered,
     shard,
@@ -145,13 +144,12 @@ def test_older_torch_versions_report_bf16_in_another_way(monkeypatch: pytest.Mon
 
 
 def test_one_process_shards_nothing_and_uses_autocast_for_bf16() -> None:
-    model = Small()
-    shard(model, ALONE, "bf16", reshard_after_forward=True)
-    assert not any(isinstance(parameter, DTensor) for parameter in model.parameters())
-    with forward_context(ALONE, "bf16"):
-        assert model(inputs(0)).dtype == torch.bfloat16
-    with forward_context(ALONE, "fp32"):
-        assert model(inputs(0)).dtype == torch.float32
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        model = Small()
+        shard(model, ALONE, precision, reshard_after_forward=True)  # type: ignore[arg-type]
+        assert not any(isinstance(parameter, DTensor) for parameter in model.parameters())
+        assert model(inputs(0)).dtype == dtype
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method")  # torch's own
@@ -234,9 +232,8 @@ def of_two_processes(folder: Path) -> None:
 def trained(distributed: Distributed, precision: Precision) -> dict[str, object]:
     model = Small()
     shard(model, distributed, precision, reshard_after_forward=True)
-    with forward_context(distributed, precision):
-        out_BD = model(inputs(distributed.rank))
-        loss(model, inputs(distributed.rank)).backward()  # type: ignore[no-untyped-call]
+    out_BD = model(inputs(distributed.rank))
+    loss(model, inputs(distributed.rank)).backward()  # type: ignore[no-untyped-call]
     rows, gradients, dtypes = {}, {}, set()
     for name, parameter in model.named_parameters():
         gradient = parameter.grad

@@ -1,8 +1,7 @@
 """Training steps against a reference that trains on each document alone, without masks or micro-batches."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.trainer.made_corpus import corpora_of, counted, curriculum, documents
 from tests.trainer.small_run import ALONE
 from trainer.config import OptimizerSettings
 from trainer.data.loader import IGNORED, Batch, Batches
+from trainer.engine.distributed import shard
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.run_setup import read_setup
 from trainer.engine.step import NotFinite, StepResult, TrainStep
@@ -127,13 +127,11 @@ def train_step_of(
     model: LlamaModel,
     micro: int | None = None,
     clip_norm: float | None = SETTINGS.clip_norm,
-    context: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> TrainStep:
     return TrainStep(
         model=model,
         optimizer=make_optimizer(model, SETTINGS),
         distributed=ALONE,
-        context=context,
         micro_batch_sequences=micro,
         clip_norm=clip_norm,
     )
@@ -201,12 +199,13 @@ def test_a_gradient_that_is_not_finite_prevents_the_update(batches: list[Batch],
     assert state(train_step) == before
 
 
-def test_the_forward_pass_runs_in_the_context(batches: list[Batch]) -> None:
+def test_the_forward_pass_runs_under_autocast_in_bf16(batches: list[Batch]) -> None:
     model, inside = made_model(), []
-    model.register_forward_hook(lambda *_: inside.append(torch.is_autocast_enabled("cpu")))
-    train_step = train_step_of(model, micro=3, context=lambda: torch.autocast("cpu", torch.bfloat16))
+    shard(model, ALONE, "bf16", reshard_after_forward=True)
+    model.blocks[0].register_forward_hook(lambda *_: inside.append(torch.is_autocast_enabled("cpu")))
+    train_step = train_step_of(model, micro=3)
     train_step.learn(batches[0], train_step.agree(batches[0]).targets, 0.1)
-    assert inside == [True] * 3
+    assert inside == [True] * 3 and not torch.is_autocast_enabled("cpu")
 
 
 def test_fit_takes_the_steps_of_its_settings_and_records_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
