@@ -23,13 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.optim import Optimizer
 
 from corpus.errors import CorpusError, InputError
@@ -77,12 +73,12 @@ class Checkpoints:
         writer = TensorWriter(
             temporary, lambda: self._prepare(temporary), lambda files: self._publish(temporary, state, files)
         )
-        write = async_save if self._background else save
+        write = dcp.async_save if self._background else dcp.save
         with self._save_errors(state.step):
             pending = write(
                 dict(tensors),
                 storage_writer=writer,
-                planner=DefaultSavePlanner(flatten_state_dict=False),
+                planner=dcp.DefaultSavePlanner(flatten_state_dict=False),
                 process_group=self._group,
                 no_dist=self._group is None,
             )
@@ -132,14 +128,14 @@ class Checkpoints:
         stored = {name: tensor for name, tensor in reader.tensors.items() if optimizer or name.startswith("model.")}
         _check_same_tensors(path, tensors, stored)
         try:
-            load(
+            dcp.load(
                 dict(tensors),
                 storage_reader=reader,
-                planner=DefaultLoadPlanner(flatten_state_dict=False),
+                planner=dcp.DefaultLoadPlanner(flatten_state_dict=False),
                 process_group=self._group,
                 no_dist=self._group is None,
             )
-        except CheckpointException as error:
+        except dcp.CheckpointException as error:
             raise _first_failure(f"{path}: the checkpoint could not be read", error) from error
         self._saved_step = state.step
         return state
@@ -196,7 +192,7 @@ class Checkpoints:
     def _save_errors(self, step: int) -> Iterator[None]:
         try:
             yield
-        except (CheckpointException, CorpusError, OSError, RuntimeError) as error:
+        except (dcp.CheckpointException, CorpusError, OSError, RuntimeError) as error:
             message = f"{self.folder / _name(step)}: the checkpoint could not be saved; earlier ones are untouched"
             raise _first_failure(message, error) from error
 
@@ -223,7 +219,9 @@ def _optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tens
     return {f"optimizer.{name}.{key}": value for name, values in by_parameter.items() for key, value in values.items()}
 
 
-def _check_same_tensors(path: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, TensorStorageMetadata]) -> None:
+def _check_same_tensors(
+    path: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, dcp.TensorStorageMetadata]
+) -> None:
     """Raise InputError unless both have tensors of the same names, sizes and types."""
     current = {name: f"{list(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items()}
     saved = {name: f"{list(tensor.size)} {tensor.properties.dtype}" for name, tensor in stored.items()}
@@ -242,7 +240,7 @@ def _check_same_tensors(path: Path, tensors: Mapping[str, Tensor], stored: Mappi
 def _first_failure(message: str, error: BaseException) -> TrainerError:
     """Return the failure of the lowest rank, in one line. Requests to stop, such as Ctrl-C, are raised as they are."""
     cause = str(error)
-    if isinstance(error, CheckpointException):
+    if isinstance(error, dcp.CheckpointException):
         rank, (failure, _) = min(error.failures.items())
         if not isinstance(failure, Exception):
             raise failure

@@ -15,20 +15,14 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import torch
+import torch.distributed.checkpoint as dcp
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
-from torch.distributed.checkpoint.metadata import (
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    TensorProperties,
-    TensorStorageMetadata,
-)
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, TensorWriteData, WriteItem
-from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorProperties
+from torch.distributed.checkpoint.planner import TensorWriteData
+from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from corpus.errors import InputError
@@ -53,7 +47,7 @@ _PIECES = TypeAdapter(dict[str, _PieceHeader])
 
 
 @dataclass
-class TensorWriter(StorageWriter):
+class TensorWriter(dcp.StorageWriter):
     """Writes the pieces of each process into its own file in `folder`. One writer serves one save.
 
     The first process calls `prepare` before anyone writes, and `publish` with all files after everyone has written. An
@@ -72,18 +66,18 @@ class TensorWriter(StorageWriter):
         if is_coordinator:
             self.prepare()
 
-    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+    def prepare_local_plan(self, plan: dcp.SavePlan) -> dcp.SavePlan:
         """Drop empty pieces: a tensor with fewer rows than processes leaves some without."""
         return replace(plan, items=[item for item in plan.items if math.prod(_tensor_data(item).chunk.sizes)])
 
-    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+    def prepare_global_plan(self, plans: list[dcp.SavePlan]) -> list[dcp.SavePlan]:
         """Name the file of each process."""
         return [
             replace(plan, storage_data=f"tensors-{rank:05d}-of-{len(plans):05d}{SUFFIX}")
             for rank, plan in enumerate(plans)
         ]
 
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> "Future[list[WriteResult]]":
+    def write_data(self, plan: dcp.SavePlan, planner: dcp.SavePlanner) -> "Future[list[WriteResult]]":
         """Write and fsync the file of this process; none if it has no pieces."""
         done: Future[list[WriteResult]] = Future()
         results = []
@@ -94,7 +88,7 @@ class TensorWriter(StorageWriter):
         done.set_result(results)
         return done
 
-    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+    def finish(self, metadata: dcp.Metadata, results: list[list[WriteResult]]) -> None:
         """Publish on the first process, if it sees the files of all processes."""
         files: dict[str, FileState] = dict(result.storage_data for of_rank in results for result in of_rank)
         for name, written in files.items():
@@ -112,12 +106,12 @@ class TensorWriter(StorageWriter):
         return False
 
 
-def _tensor_data(item: WriteItem) -> TensorWriteData:
+def _tensor_data(item: dcp.WriteItem) -> TensorWriteData:
     assert item.tensor_data is not None, f"{item.index.fqn}: only tensors are saved"
     return item.tensor_data
 
 
-def _write(path: Path, items: Iterable[WriteItem], planner: SavePlanner) -> FileState:
+def _write(path: Path, items: Iterable[dcp.WriteItem], planner: dcp.SavePlanner) -> FileState:
     tensors: dict[str, Tensor] = {}
     pieces: dict[str, dict[str, list[int]]] = {}
     for item in items:
@@ -138,7 +132,7 @@ class _StoredPiece(NamedTuple):
     relative_path: str
 
 
-class TensorReader(HuggingFaceStorageReader):
+class TensorReader(dcp.HuggingFaceStorageReader):
     """Reads pieces from the named files in `folder`, written by any number of processes, and no other file.
 
     Raises InputError if the files are damaged, or if they do not hold each tensor exactly once.
@@ -147,7 +141,7 @@ class TensorReader(HuggingFaceStorageReader):
     def __init__(self, folder: Path, files: Iterable[str]) -> None:
         super().__init__(str(folder))
         self.folder = folder
-        self.tensors: dict[str, TensorStorageMetadata] = {}
+        self.tensors: dict[str, dcp.TensorStorageMetadata] = {}
         for file in sorted(files):
             try:
                 self._read_header(file)
@@ -159,9 +153,9 @@ class TensorReader(HuggingFaceStorageReader):
             if sum(math.prod(piece.sizes) for piece in tensor.chunks) != math.prod(tensor.size):
                 raise self._damaged(f"the pieces of {name} do not add up to its size {list(tensor.size)}")
 
-    def read_metadata(self, *args: object, **kwargs: object) -> Metadata:
+    def read_metadata(self, *args: object, **kwargs: object) -> dcp.Metadata:
         """Describe the stored tensors and their files to `torch.distributed.checkpoint`."""
-        return Metadata(dict(self.tensors), storage_data=self.storage_data)
+        return dcp.Metadata(dict(self.tensors), storage_data=self.storage_data)
 
     def _read_header(self, file: str) -> None:
         with safe_open(self.folder / file, framework="pt") as opened:
@@ -176,12 +170,12 @@ class TensorReader(HuggingFaceStorageReader):
                 self._add_piece(file, name, piece, opened.get_tensor(name))  # maps the file, and reads nothing yet
 
     def _add_piece(self, file: str, name: str, header: _PieceHeader, data: Tensor) -> None:
-        size, piece = torch.Size(header.size), ChunkStorageMetadata(torch.Size(header.offset), data.shape)
+        size, piece = torch.Size(header.size), dcp.ChunkStorageMetadata(torch.Size(header.offset), data.shape)
         if not len(piece.offsets) == len(size) == len(piece.sizes) or any(
             begin + length > limit for begin, length, limit in zip(piece.offsets, piece.sizes, size, strict=True)
         ):
             raise self._damaged(f"a piece of {name} in {file} lies outside its size {list(size)}")
-        stored = self.tensors.setdefault(name, TensorStorageMetadata(TensorProperties(dtype=data.dtype), size, []))
+        stored = self.tensors.setdefault(name, dcp.TensorStorageMetadata(TensorProperties(dtype=data.dtype), size, []))
         index = MetadataIndex(name, piece.offsets)
         if (stored.properties.dtype, stored.size) != (data.dtype, size) or index in self.storage_data:
             raise self._damaged(f"{name} in {file} contradicts the other files")
