@@ -214,7 +214,7 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the moments and steps. Creates them by a step without gradients if the optimizer has none."""
-    by_parameter = get_optimizer_state_dict(model, optimizer)["state"]
+    by_parameter: object = get_optimizer_state_dict(model, optimizer)["state"]
     assert isinstance(by_parameter, dict)
     return {f"optimizer.{name}.{key}": value for name, values in by_parameter.items() for key, value in values.items()}
 
