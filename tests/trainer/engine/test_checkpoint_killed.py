@@ -1,6 +1,7 @@
 """Saving in processes that are killed before each change of the disk in turn. Runs as a program in its own process."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,31 +34,35 @@ def kill_before(change: int) -> None:
 
 
 def saves_until_it_survives(folder: Path) -> None:
-    """Save step 2 after step 1 in child processes that are killed later and later, and load what each one left."""
+    """Save step 2 after step 1 in child processes that are killed later and later. Load what each one left, and
+    continue from it."""
     model, optimizer = made()
     train(model, optimizer, 1)
-    checkpoints(folder, keep=1).save(state(1), model, optimizer)
+    checkpoints(folder / "first", keep=1).save(state(1), model, optimizer)
     first = whole(model, optimizer)
     train(model, optimizer, 1)
     second = whole(model, optimizer)
     seen = []
     for change in range(1000):
+        left = shutil.copytree(folder / "first", folder / str(change))
         child = os.fork()
         if not child:
             kill_before(change)
-            checkpoints(folder, keep=1).save(state(2), model, optimizer)
+            checkpoints(left, keep=1).save(state(2), model, optimizer)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        again, its_optimizer = made(seed=9)
-        path = checkpoints(folder).latest()
+        kept, (again, its_optimizer) = checkpoints(left, keep=1), made(seed=9)
+        path = kept.latest()
         assert path is not None
-        step = checkpoints(folder).load(path, again, its_optimizer).step
+        step = kept.load(path, again, its_optimizer).step
         assert same(whole(again, its_optimizer), {1: first, 2: second}[step])
+        kept.save(state(3), again, its_optimizer)
+        assert names(left) == ["step-00000003"]
         seen.append(step)
         if not status:
             break
+        assert status == signal.SIGKILL, status
     assert seen == sorted(seen) and seen.count(1) > 5 and seen.count(2) > 2, seen
-    assert [name for name in names(folder) if not name.startswith(".tmp-")] == [names(folder)[-1]]
     print("survived after", len(seen))
 
 
