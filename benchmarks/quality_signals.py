@@ -21,8 +21,8 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from corpus.quality.catalog import rule_sets
+from corpus.quality.kernels.measure import measure
 from corpus.quality.rule import failing
-from corpus.quality.signals import measure
 
 
 def steps() -> dict[str, Step]:

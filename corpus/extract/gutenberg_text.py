@@ -30,7 +30,7 @@ _SOFT_END = _line(
 )
 _HEAD_CHARACTERS = 80_000  # the longest headers have some 20,000
 _TAIL_CHARACTERS = 40_000  # the license at the end has some 19,000
-_BOOK_CHARACTERS = 300  # that must follow the small print, else it stands behind the book
+_BOOK_CHARACTERS = 300  # that must follow the small print, else it stands after the book
 _MARKER_LINES = 4  # a long title may spread a marker over so many
 
 # Fields of the header.
@@ -42,10 +42,8 @@ _NAMED = re.compile(  # "The Project Gutenberg EBook of TITLE, by AUTHOR"
     re.IGNORECASE | re.MULTILINE,
 )
 _COPYRIGHTED = re.compile(r"this is a \W{0,3}copyrighted\W{1,3}project gutenberg", re.IGNORECASE)
-_MONTHS = (
-    *("january", "february", "march", "april", "may", "june"),
-    *("july", "august", "september", "october", "november", "december"),
-)
+_MONTH_NAMES = "january february march april may june july august september october november december"
+_MONTHS = _MONTH_NAMES.split()
 _DATE = re.compile(rf"\b({'|'.join(_MONTHS)})(?: (\d{{1,2}})(?:st|nd|rd|th)?)?,? {{1,3}}(\d{{4}})\b", re.IGNORECASE)
 _ISO_DATE = re.compile(r"\b\d{4}-\d{2}(?:-\d{2})?\b")
 _LANGUAGES = """
@@ -76,7 +74,7 @@ _CREDIT_CHARACTERS = 1500  # a longer paragraph is part of the book
 _CREDIT_PARAGRAPHS = 60
 _BLANK_LINES = re.compile(r"(?:[ \t\ufeff]*\n)*")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n|\Z")
-# Transcriber's notes behind the book: below a line of their own, or in its last paragraph or bracket.
+# Transcriber's notes after the book: below a line of their own, or in its last paragraph or bracket.
 _NOTES = _line(r"[^\w\n]*Transcriber.?s.?[ \t]+Notes?\b(?:[^\w\n]*$|[^\]]*\]\Z|(?:.|\n(?![ \t]*\n))*\Z)")
 _NOTES_CHARACTERS = 4000
 _BOOK_GOES_ON = _line(r"[^\w\n]*(?:chapter|part|book|volume|act|scene|[ivxlc]+\.?$|the end\b|finis\b)")
@@ -144,14 +142,14 @@ def book_text(text: str) -> str:
 
 
 def _book_start(text: str) -> int:
-    """Return the offset behind the last marker of a header; 0 if there is none."""
+    """Return the offset after the last marker of a header; 0 if there is none."""
     ends = [_marker_end(text, match.start()) for match in _START.finditer(text, 0, _HEAD_CHARACTERS)]
     small_print = _SMALL_PRINT_END.finditer(text, 0, min(_HEAD_CHARACTERS, len(text) - _BOOK_CHARACTERS))
     return max([*ends, *(match.end() for match in small_print)], default=0)
 
 
 def _marker_end(text: str, start: int) -> int:
-    """Return the offset behind the asterisks that close a marker within a few lines, else behind its first line."""
+    """Return the offset after the asterisks that close a marker within a few lines, else after its first line."""
     lines = text[start : start + 1000].partition("\n\n")[0].split("\n")[:_MARKER_LINES]
     closed = next((number for number, line in enumerate(lines) if line.rstrip().endswith("*")), 0)
     return start + len("\n".join(lines[: closed + 1]))
@@ -163,7 +161,7 @@ def _book_end(text: str, start: int) -> int:
     end = hard.start() if hard else len(text)
     soft = _SOFT_END.search(text, max(start, min(len(text) - _TAIL_CHARACTERS, end - 2000)))
     closing = _SMALL_PRINT_END.search(text, max(start, len(text) - _TAIL_CHARACTERS))
-    small_print = _SMALL_PRINT_START.search(text, start) if closing else None  # behind the book in some Etexts
+    small_print = _SMALL_PRINT_START.search(text, start) if closing else None  # after the book in some Etexts
     return min([end, *(match.start() for match in (soft, small_print) if match)])
 
 

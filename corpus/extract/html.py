@@ -52,7 +52,7 @@ _TRAITS = np.array([traits for _, traits in _TRAITS_BY_CODE], np.int64)
 _LESS, _GREATER, _SLASH, _EQUALS, _DASH, _BANG, _QUESTION = b"<>/=-!?"
 
 Bytes = npt.NDArray[np.uint8]
-Codes = npt.NDArray[np.uint64]
+Elements = npt.NDArray[np.uint64]  # [element, 2]: name, hash of the attributes
 Code = np.uint64
 
 
@@ -94,10 +94,9 @@ def too_complex(page: bytes) -> bool:
 
 @cached_jit
 def _exceeds_bounds(page: Bytes) -> bool:
-    # The open elements: names and hashes of their attributes.
-    stack, hashes = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)
-    # Formatting elements whose block has closed: a parser opens them again in each later block.
-    pending, pending_hashes = np.zeros(MAX_DEPTH, np.uint64), np.zeros(MAX_DEPTH, np.uint64)
+    # The open elements, and the formatting elements whose block has closed: a parser opens these again in each later
+    # block. Each is its name and a hash of its attributes.
+    stack, pending = np.zeros((MAX_DEPTH, 2), np.uint64), np.zeros((MAX_DEPTH, 2), np.uint64)
     depth = foreign = tags = reopened = pending_count = at = 0
     while at + 1 < page.size:
         # Find the next tag, past text, comments and declarations.
@@ -124,13 +123,13 @@ def _exceeds_bounds(page: Bytes) -> bool:
             # An end tag closes its element and all that are open within it.
             target = _matching(stack, depth, name)
             if target < 0:
-                pending_count = _remove_pending(pending, pending_hashes, pending_count, name)
+                pending_count = _remove_pending(pending, pending_count, name)
                 continue
             for popped in range(target, depth):
-                popped_traits = _traits(stack[popped])
+                popped_traits = _traits(stack[popped, 0])
                 foreign -= (popped_traits & _FOREIGN) > 0
                 if popped_traits & _FORMATTING and popped > target:
-                    pending_count = _add_pending(pending, pending_hashes, pending_count, stack[popped], hashes[popped])
+                    pending_count = _add_pending(pending, pending_count, stack[popped, 0], stack[popped, 1])
             depth = target
         elif traits & _RAW and not foreign:
             at = _after_raw(page, at, name)
@@ -138,7 +137,7 @@ def _exceeds_bounds(page: Bytes) -> bool:
             # A start tag opens an element, unless it is `<name/>` in SVG or MathML.
             if depth == MAX_DEPTH:
                 return True
-            stack[depth], hashes[depth] = name, fingerprint
+            stack[depth, 0], stack[depth, 1] = name, fingerprint
             depth += 1
             foreign += (traits & _FOREIGN) > 0
     return False
@@ -152,7 +151,7 @@ def _traits(name: Code) -> int:
 
 @jit_no_alloc
 def _byte(page: Bytes, at: int) -> int:
-    """Return the byte at an offset; -1 behind the end."""
+    """Return the byte at an offset; -1 past the end."""
     return int(page[at]) if at < page.size else -1
 
 
@@ -173,7 +172,7 @@ def _ends_name(byte: int) -> bool:
 
 @jit_no_alloc
 def _name(page: Bytes, at: int) -> tuple[Code, int]:
-    """Return the code of the tag name at `at`, and the offset behind the name."""
+    """Return the code of the tag name at `at`, and the offset after the name."""
     name, count = np.uint64(0), 0
     while not _ends_name(_byte(page, at)):
         if count < _NAME_BYTES:
@@ -185,7 +184,7 @@ def _name(page: Bytes, at: int) -> tuple[Code, int]:
 
 @jit_no_alloc
 def _attributes(page: Bytes, at: int) -> tuple[int, int, Code]:
-    """Return the number of attributes from `at`, the offset behind their tag, and a hash of them all (FNV-1a)."""
+    """Return the number of attributes from `at`, the offset after their tag, and a hash of them all (FNV-1a)."""
     count, fingerprint = 0, np.uint64(14695981039346656037)
     while at < page.size and page[at] != _GREATER:
         if _is_space(page[at]) or page[at] == _SLASH:
@@ -207,16 +206,21 @@ def _attributes(page: Bytes, at: int) -> tuple[int, int, Code]:
 
 
 @jit_no_alloc
+def _after(page: Bytes, at: int, byte: int) -> int:
+    """Return the offset after the next such byte."""
+    while at < page.size and page[at] != byte:
+        at += 1
+    return at + 1
+
+
+@jit_no_alloc
 def _after_value(page: Bytes, at: int) -> int:
-    """Return the offset behind the attribute value that follows an "="."""
+    """Return the offset after the attribute value that follows an "="."""
     while _is_space(_byte(page, at)):
         at += 1
     quote = _byte(page, at)
     if quote in (34, 39):
-        at += 1
-        while at < page.size and page[at] != quote:
-            at += 1
-        return at + 1
+        return _after(page, at + 1, quote)
     while at < page.size and not _is_space(page[at]) and page[at] != _GREATER:
         at += 1
     return at
@@ -224,26 +228,16 @@ def _after_value(page: Bytes, at: int) -> int:
 
 @jit_no_alloc
 def _after_markup(page: Bytes, at: int) -> int:
-    """Return the offset behind the comment, doctype or similar whose "<" is at `at`."""
-    comment = page[at + 1] == _BANG and _byte(page, at + 2) == _DASH and _byte(page, at + 3) == _DASH
-    if comment:
-        at += 4
-        if _byte(page, at) == _GREATER:  # <!-->
-            return at + 1
-        if _byte(page, at) == _DASH and _byte(page, at + 1) == _GREATER:  # <!--->
-            return at + 2
-        while at + 2 < page.size:
-            if page[at] == _DASH and page[at + 1] == _DASH:
-                if page[at + 2] == _GREATER:
-                    return at + 3
-                if page[at + 2] == _BANG and _byte(page, at + 3) == _GREATER:
-                    return at + 4
-            at += 1
-        return page.size
-    at += 2
-    while at < page.size and page[at] != _GREATER:
-        at += 1
-    return at + 1
+    """Return the offset after the comment, doctype or similar whose "<" is at `at`."""
+    if not (page[at + 1] == _BANG and _byte(page, at + 2) == _DASH and _byte(page, at + 3) == _DASH):
+        return _after(page, at + 2, _GREATER)
+    for end in range(at + 2, page.size - 2):  # the dashes of `<!-->` and `<!--->` also end it
+        if page[end] == _DASH and page[end + 1] == _DASH:
+            if page[end + 2] == _GREATER:
+                return end + 3
+            if end >= at + 4 and page[end + 2] == _BANG and _byte(page, end + 3) == _GREATER:
+                return end + 4
+    return page.size
 
 
 @jit_no_alloc
@@ -257,35 +251,35 @@ def _after_raw(page: Bytes, at: int, name: Code) -> int:
 
 
 @jit_no_alloc
-def _matching(stack: Codes, depth: int, name: Code) -> int:
+def _matching(stack: Elements, depth: int, name: Code) -> int:
     """Return the index of the open element that an end tag closes; -1 if there is none before a barrier."""
     barriers = _BARRIER if _traits(name) & (_BLOCK | _BARRIER) else _BLOCK | _BARRIER
     for index in range(depth - 1, -1, -1):
-        if stack[index] == name:
+        if stack[index, 0] == name:
             return index
-        if _traits(stack[index]) & barriers:
+        if _traits(stack[index, 0]) & barriers:
             return -1
     return -1
 
 
 @jit_no_alloc
-def _add_pending(pending: Codes, hashes: Codes, count: int, name: Code, fingerprint: Code) -> int:
+def _add_pending(pending: Elements, count: int, name: Code, fingerprint: Code) -> int:
     """Add a formatting element to open again, unless three equal ones or one link wait; return the new count."""
     equal, link = 0, _traits(name) & _LINK
     for index in range(count):
-        equal += pending[index] == name and (link > 0 or hashes[index] == fingerprint)
-    if equal >= (1 if link else 3) or count == pending.size:
+        equal += pending[index, 0] == name and (link > 0 or pending[index, 1] == fingerprint)
+    if equal >= (1 if link else 3) or count == len(pending):
         return count
-    pending[count], hashes[count] = name, fingerprint
+    pending[count, 0], pending[count, 1] = name, fingerprint
     return count + 1
 
 
 @jit_no_alloc
-def _remove_pending(pending: Codes, hashes: Codes, count: int, name: Code) -> int:
+def _remove_pending(pending: Elements, count: int, name: Code) -> int:
     """Remove the last pending element of a name; return the new count."""
     for index in range(count - 1, -1, -1):
-        if pending[index] == name:
+        if pending[index, 0] == name:
             for later in range(index + 1, count):
-                pending[later - 1], hashes[later - 1] = pending[later], hashes[later]
+                pending[later - 1, 0], pending[later - 1, 1] = pending[later, 0], pending[later, 1]
             return count - 1
     return count

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from corpus.document import UnreadableError
+from corpus.extract.headings import without_empty_headings
 
 # The parser searches the end of each opened construct up to the end of the text, and takes up to 0.1 ms a mark.
 # A page of 2 MiB, the most that MediaWiki saves, may leave 5 constructs open; at the bound, parsing takes 1 to 5 s.
@@ -223,28 +224,14 @@ _BEFORE_STOP = re.compile(r" ([,.])(?= |$)")
 _LIST_MARKS = re.compile(f"[ {BULLET}{INDENT}]*")
 _DEFINITION = re.compile(f" ?{INDENT} ?")  # the colon of `; term : meaning`
 _ANY_MARK = re.compile(f"[{HEADING}{BULLET}{INDENT}{LITERAL}]")
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def _tidied(rendered: str) -> str:
     """Put headings between blank lines, drop those with nothing below, keep one of several blank lines."""
-    blocks: list[tuple[int, str]] = []  # level (0: text) and line
-    for raw in rendered.split("\n"):
-        level, line = _line(raw)
-        while level and blocks and (not blocks[-1][1] or blocks[-1][0] >= level):
-            blocks.pop()  # blank lines, and headings with nothing below
-        if line or not level:
-            blocks.append((level, line))
-    while blocks and (blocks[-1][0] or not blocks[-1][1]):
-        blocks.pop()
-    lines: list[str] = []
-    for level, line in blocks:
-        if (level or not line) and lines and lines[-1]:
-            lines.append("")
-        if line:
-            lines.append(line)
-        if level and line:
-            lines.append("")
-    return "\n".join(lines).strip("\n")
+    lines = without_empty_headings(_line(raw) for raw in rendered.split("\n"))
+    text = "\n".join(f"\n{line}\n" if level else line for level, line in lines)
+    return _BLANK_LINES.sub("\n\n", text).strip("\n")
 
 
 def _line(raw: str) -> tuple[int, str]:

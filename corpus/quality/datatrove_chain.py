@@ -40,7 +40,7 @@ class Chain:
     def edit(self, text: str, identity: str) -> str:
         """Return the text after all formatters. Raises UnreadableError if one of them fails."""
         for formatter in self.formatters:
-            text = formatter.run(text, {"id": identity}).text
+            text = formatter.run(text, identity, {}).text
         return text
 
     def judge(self, document: Document) -> StepVerdict:
@@ -50,7 +50,7 @@ class Chain:
         """
         text, metadata = document.text, _metadata(document)
         for runner in self.filters:
-            verdict = runner.run(text, metadata)
+            verdict = runner.run(text, document.id, metadata)
             if verdict.dropped is not None:
                 return verdict
             text = verdict.text
@@ -58,9 +58,9 @@ class Chain:
 
 
 def _metadata(document: Document) -> Mapping[str, object]:
-    """Return what a datatrove filter sees of a document beside its text; unknown values are left out."""
+    """Return the metadata that a datatrove filter sees of a document; unknown values are left out."""
     score = document.signals.get("language_score")
-    values = {name: getattr(document, name) for name in ("id", "url", "date", "language", "license", "source")}
+    values = {name: getattr(document, name) for name in ("url", "date", "language", "license", "source")}
     values |= {"origin_file": document.origin.file, "origin_start": document.origin.start}
     values |= {"language_score": None if score is None else score / SCORE_ONE}
     return {name: value for name, value in values.items() if value is not None}
@@ -74,10 +74,10 @@ def try_out(source: str, steps: Sequence[Step]) -> None:
     try:
         chain = Chain(steps)
         for runner in (*chain.formatters, *chain.filters):
-            first, second = (runner.run(PROBE, _metadata(PROBE_DOCUMENT)) for _ in range(2))
+            first, second = (runner.run(PROBE, PROBE_DOCUMENT.id, _metadata(PROBE_DOCUMENT)) for _ in range(2))
             if first != second:
                 raise InputError(
-                    f"`{runner.step.use}` gives another verdict when the same document comes again, so results would "
+                    f"`{runner.use}` gives another verdict when the same document comes again, so results would "
                     "depend on how the input is cut into tasks; remove it, or let it judge each document alone"
                 )
     except UnreadableError as error:
@@ -94,35 +94,35 @@ class _StepRunner:
     """
 
     def __init__(self, step: LoadedStep) -> None:
-        self.step = step
+        self.step, self.use = step, step.step.use
         self._seed = step.arguments.get("seed")
         self._reasons: set[str] = set()
         try:
             self._instance: Any = step.kind(**step.arguments)
         except Exception as error:  # user code may raise anything
-            raise InputError(f"`{step.use}` cannot be made: {type(error).__name__}: {error}") from None
+            raise InputError(f"`{self.use}` cannot be made: {type(error).__name__}: {error}") from None
         if "seed" not in step.arguments and _has_generator(self._instance):
-            raise InputError(f"`{step.use}` draws at random but takes no `seed`, which is set for each document")
+            raise InputError(f"`{self.use}` draws at random but takes no `seed`, which is set for each document")
 
-    def run(self, text: str, metadata: Mapping[str, object]) -> StepVerdict:
+    def run(self, text: str, identity: str, metadata: Mapping[str, object]) -> StepVerdict:
         """Return the step's verdict. Raises UnreadableError if it fails on this document, CorpusError if on any."""
         try:
-            instance = self._instance_for(str(metadata["id"]))
-            if not self.step.is_filter:
-                verdict = StepVerdict(instance.format(text))
+            instance = self._instance_for(identity)
+            if self.step.is_filter:
+                verdict = _filter(instance, text, identity, metadata)
             else:
-                verdict = _filter(instance, text, metadata)
+                verdict = StepVerdict(instance.format(text))
             if not isinstance(verdict.text, str):
                 raise TypeError(f"the text became {type(verdict.text).__name__}")
         except (ImportError, OSError) as error:  # a fault of the machine, which would fail all documents
-            raise CorpusError(f"`{self.step.use}`: {type(error).__name__}: {error}") from None
+            raise CorpusError(f"`{self.use}`: {type(error).__name__}: {error}") from None
         except Exception as error:  # only this document is lost, and max_failed limits their number
             raise UnreadableError(f"{self.step.name}.{snake_case(type(error).__name__)}") from error
         return verdict if verdict.dropped is None else StepVerdict(text, self._ledger_name(verdict.dropped))
 
     def _instance_for(self, identity: str) -> Any:
         if "seed" in self.step.arguments:
-            seed = keyed_hash(self._seed if isinstance(self._seed, int) else 0, self.step.use, identity)
+            seed = keyed_hash(self._seed if isinstance(self._seed, int) else 0, self.use, identity)
             return self.step.kind(**{**self.step.arguments, "seed": seed})
         return self._instance if self.step.is_filter else self.step.kind(**self.step.arguments)
 
@@ -134,12 +134,11 @@ class _StepRunner:
         return f"{self.step.name}.{reason}" if reason else self.step.name
 
 
-def _filter(instance: Any, text: str, metadata: Mapping[str, object]) -> StepVerdict:
+def _filter(instance: Any, text: str, identity: str, metadata: Mapping[str, object]) -> StepVerdict:
     from datatrove.data import Document as DatatroveDocument
     from datatrove.pipeline.filters.base_filter import get_filter_result
 
-    others = {name: value for name, value in metadata.items() if name != "id"}
-    document = DatatroveDocument(text=text, id=str(metadata["id"]), metadata=others)
+    document = DatatroveDocument(text=text, id=identity, metadata=dict(metadata))
     (result,) = instance.filter_batch([document])
     keeps, reason = get_filter_result(result)
     return StepVerdict(document.text) if keeps else StepVerdict(text, str(reason or ""))

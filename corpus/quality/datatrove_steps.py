@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -40,15 +41,15 @@ class LoadedStep(NamedTuple):
     """A step with its class."""
 
     name: str  # in the ledger: datatrove.C4QualityFilter; for its second use datatrove.C4QualityFilter_2
-    use: str
+    step: Step
     kind: type
-    written: dict[str, JsonValue]  # arguments as in the recipe
-    arguments: dict[str, object]  # arguments as the class takes them
+    arguments: dict[str, object]  # as the class takes them
     is_filter: bool
 
     def json(self) -> Json:
         """Return the step as it enters the fingerprint."""
-        return [self.name, "filter" if self.is_filter else "formatter", self.use, cast(Json, self.written)]
+        role = "filter" if self.is_filter else "formatter"
+        return [self.name, role, self.step.use, cast(Json, self.step.arguments)]
 
 
 def load(steps: Sequence[Step]) -> list[LoadedStep]:
@@ -62,7 +63,7 @@ def load(steps: Sequence[Step]) -> list[LoadedStep]:
         name = f"datatrove.{kind.__name__}" + (f"_{uses[kind.__name__]}" if uses[kind.__name__] > 1 else "")
         arguments = {key: _with_tuples(kind, key, value) for key, value in step.arguments.items()}
         is_filter = issubclass(kind, _base_classes()[0])
-        loaded.append(LoadedStep(name, step.use, kind, step.arguments, arguments, is_filter))
+        loaded.append(LoadedStep(name, step, kind, arguments, is_filter))
     return loaded
 
 
@@ -124,8 +125,8 @@ def _argument_problems(step: Step, kind: type) -> Iterator[str]:
     named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
     catches_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     for name, value in step.arguments.items():
-        for text in _strings(value):
-            if (path := _file(text)) and not path.is_absolute():
+        for text, path in _named_files(value):
+            if not path.is_absolute():
                 yield (
                     f"`{step.use}`: `{name}` names the file {text!r} by a path relative to the current folder; "
                     "write it from / or from ~ (if no file is meant: one of that name is in this folder)"
@@ -184,28 +185,21 @@ def step_versions(steps: Sequence[LoadedStep]) -> dict[str, Json]:
             if package not in sys.stdlib_module_names and source:
                 libraries.update(distributions.get(package, ()))
                 files[name] = Path(source)
-        files |= {text: path for text in _strings(step.written) if (path := _file(text))}
+        files |= dict(_named_files(step.step.arguments))
         libraries |= _required_libraries(step.kind)
     digests: dict[str, Json] = {f"file of {name}": sha256_file(path) for name, path in sorted(files.items())}
     return {name: _version(name) for name in sorted(libraries)} | digests
 
 
-def _strings(value: JsonValue) -> Iterator[str]:
-    """Yield all strings in a YAML value, including the keys of mappings."""
+def _named_files(value: JsonValue) -> Iterator[tuple[str, Path]]:
+    """Yield all strings in a YAML value, including the keys of mappings, that name a file, each with its path."""
     if isinstance(value, str):
-        yield value
+        with suppress(OSError, RuntimeError):  # too long for a path; an unknown user's home
+            if (path := Path(value).expanduser()).is_file():
+                yield value, path
     elif isinstance(value, (dict, list)):
         for inner in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _strings(inner)
-
-
-def _file(text: str) -> Path | None:
-    """Return the path of the file that a text names, if it exists."""
-    try:
-        path = Path(text).expanduser()
-        return path if path.is_file() else None
-    except (OSError, RuntimeError):  # too long for a path; an unknown user's home
-        return None
+            yield from _named_files(inner)
 
 
 def _required_libraries(kind: type) -> set[str]:

@@ -7,14 +7,16 @@ feed, and paragraphs between runs of at least two, as in the reference implement
 Measuring takes linear time and memory: about 15 bytes a character for prose, and 60 at worst (punctuation alone).
 """
 
-import os
-from functools import cache
-
-import numpy as np
-
 from corpus.quality.catalog import declared_signals
 
 REVISION = 1  # raise whenever a count changes for any text
+
+NGRAM_SIGNALS = (
+    # The most frequent run of n words, at each of its occurrences.
+    *(f"top_{n}_gram_characters" for n in (2, 3, 4)),
+    # In runs of n words that occurred before.
+    *(f"duplicate_{n}_gram_characters" for n in (5, 6, 7, 8, 9, 10)),
+)
 
 SIGNALS = (  # the columns of a shard, in order
     "characters",
@@ -37,15 +39,7 @@ SIGNALS = (  # the columns of a shard, in order
     "non_symbol_word_characters",
     "alphabetic_words",  # that have a letter
     "stop_words",  # different ones of: the be to of and that have with
-    "top_2_gram_characters",  # the most frequent run of two words, at each of its occurrences
-    "top_3_gram_characters",
-    "top_4_gram_characters",
-    "duplicate_5_gram_characters",  # in runs of five words that occurred before
-    "duplicate_6_gram_characters",
-    "duplicate_7_gram_characters",
-    "duplicate_8_gram_characters",
-    "duplicate_9_gram_characters",
-    "duplicate_10_gram_characters",
+    *NGRAM_SIGNALS,
     *declared_signals("SIGNALS"),
 )
 
@@ -58,24 +52,3 @@ CARRIER_SIGNALS = (  # a count, or 0 or 1; null if the source does not look for 
     "missing_inputs",  # files that a LaTeX submission inputs and lacks
     *declared_signals("CARRIER_SIGNALS"),
 )
-
-
-def measure(text: str) -> dict[str, int | None]:
-    """Return the SIGNALS of a text, in order; 0 for an empty text."""
-    return measure_bytes(text.encode("utf-8", "surrogatepass"))
-
-
-def measure_bytes(utf8: bytes) -> dict[str, int | None]:
-    """Return the SIGNALS of a text given as UTF-8; an invalid byte counts as one U+FFFD."""
-    from corpus.quality.kernels import measure as kernel  # imports numba
-    from corpus.quality.kernels.character_flags import character_flags
-
-    # The kernels name the fields. numba compiles for the record's type, so it recompiles when a signal is added.
-    record = np.zeros(1, [(name, np.int64) for name in SIGNALS])
-    kernel.measure(np.frombuffer(utf8, np.uint8), character_flags(), _salt(), record)
-    return dict(zip(SIGNALS, record[0].item(), strict=True))
-
-
-@cache
-def _salt() -> np.uint64:
-    return np.uint64(int.from_bytes(os.urandom(8), "big"))  # chooses hash slots; no count depends on it

@@ -298,7 +298,8 @@ class _Cleaner:
 
     def _measure(self, document: Document) -> Document:
         """Return the document with its language and all signals; those of the reader win over measured ones."""
-        from corpus.quality.signals import CARRIER_SIGNALS, measure
+        from corpus.quality.kernels.measure import measure
+        from corpus.quality.signals import CARRIER_SIGNALS
 
         language, score = self.model.identify(document.text) if self.model else (document.language, None)
         signals = {**dict.fromkeys(CARRIER_SIGNALS), **measure(document.text), **document.signals}

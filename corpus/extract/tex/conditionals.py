@@ -1,6 +1,8 @@
 r"""Conditionals: `\if… \else \fi`, and commands that choose among their arguments. An unknown test is false."""
 
 import re
+from collections.abc import Sequence
+from functools import partial
 
 from corpus.document import UnreadableError
 from corpus.extract.tex.definitions import Definitions
@@ -14,16 +16,6 @@ _PRIMITIVES = tuple(f"\\{name}" for name in _NAMES.split())
 _ALWAYS_TRUE = {"\\iftrue", "\\ifpdf", "\\ifPDFTeX", "\\ifpdftex"}
 _WITHOUT_FI = ("\\ifthenelse", "\\iftoggle", "\\ifbool")  # their branches are arguments
 MAX_OPEN = 1000
-# Tests of xparse's arguments: the value that is compared, the result if it is equal, and the number of branches.
-_ARGUMENT_TESTS = {
-    "\\IfNoValueTF": (ABSENT, True, 2),
-    "\\IfNoValueT": (ABSENT, True, 1),
-    "\\IfNoValueF": (ABSENT, False, 1),
-    "\\IfValueTF": (ABSENT, False, 2),
-    "\\IfValueT": (ABSENT, False, 1),
-    "\\IfBooleanTF": (TRUE, True, 2),
-    "\\IfBooleanT": (TRUE, True, 1),
-}
 
 
 class Conditionals:
@@ -34,20 +26,25 @@ class Conditionals:
         self._switches = dict.fromkeys(_PRIMITIVES, False)
         self._open = 0  # conditionals whose \fi is still to come
         self.commands = definitions.commands
-        self.commands |= {
-            **{name: lambda name=name: self._conditional(name) for name in _PRIMITIVES},  # type: ignore[misc]
-            **{name: lambda test=test: self._argument_test(*test) for name, test in _ARGUMENT_TESTS.items()},  # type: ignore[misc]
-            **dict.fromkeys(("\\else", "\\or"), lambda: self._skip_branch(to_else=False)),
-            "\\fi": self._close,
-            "\\newif": self._newif,
-            "\\ifthenelse": lambda: self._choose(self._thenelse(), 2),
-            **dict.fromkeys(("\\iftoggle", "\\ifbool"), lambda: self._choose(self._switch(tokens.word()), 2)),
-            **dict.fromkeys(("\\newtoggle", "\\newboolean", "\\newbool"), lambda: self._set(tokens.word(), "false")),
-            **dict.fromkeys(("\\toggletrue", "\\booltrue"), lambda: self._set(tokens.word(), "true")),
-            **dict.fromkeys(("\\togglefalse", "\\boolfalse"), lambda: self._set(tokens.word(), "false")),
-            **dict.fromkeys(("\\setboolean", "\\settoggle", "\\setbool"), self._set_switch),
-            "\\IfFileExists": self._file_exists,
-        }
+        self.commands |= {name: partial(self._conditional, name) for name in _PRIMITIVES}
+        definitions.add(
+            ("else or", "", lambda: self._skip_branch(to_else=False)),
+            ("fi", "", self._close),
+            ("newif", "", self._newif),
+            ("ifthenelse", "M", self._ifthenelse),
+            ("iftoggle ifbool", "WMM", lambda name, yes, no: self._choose(self._switch(name), yes, no)),
+            ("newtoggle newboolean newbool togglefalse boolfalse", "W", lambda name: self._set(name, False)),
+            ("toggletrue booltrue", "W", lambda name: self._set(name, True)),
+            ("setboolean settoggle setbool", "WW", lambda name, value: self._set(name, value.lower() == "true")),
+            ("IfFileExists", "mMM", lambda yes, no: self._choose(False, yes, no)),
+            # Tests of xparse's arguments.
+            ("IfNoValueTF", "MMM", lambda value, yes, no: self._choose(value == [ABSENT], yes, no)),
+            ("IfNoValueT", "MM", lambda value, yes: self._choose(value == [ABSENT], yes)),
+            ("IfValueTF", "MMM", lambda value, yes, no: self._choose(value != [ABSENT], yes, no)),
+            ("IfValueT IfNoValueF", "MM", lambda value, yes: self._choose(value != [ABSENT], yes)),
+            ("IfBooleanTF", "MMM", lambda value, yes, no: self._choose(value == [TRUE], yes, no)),
+            ("IfBooleanT", "MM", lambda value, yes: self._choose(value == [TRUE], yes)),
+        )
 
     def set_maths(self, inside: bool) -> None:
         r"""Set the value of \ifmmode."""
@@ -136,43 +133,31 @@ class Conditionals:
         self._tokens.skip_space()
         name = self._tokens.next()
         if name.startswith("\\if"):
-            self._set(name[3:], "false")
+            self._set(name[3:], False)
 
-    def _set_switch(self) -> None:
-        self._set(self._tokens.word(), self._tokens.word())
-
-    def _set(self, switch: str, value: str) -> None:
+    def _set(self, switch: str, value: bool) -> None:
         r"""Set a switch, and define its \if…, \…true and \…false."""
         name = f"\\if{switch}"
         if not switch or name in _PRIMITIVES:
             return
         self._definitions.check_size()
-        self._switches[name] = value.strip().lower() == "true"
-        self.commands[name] = lambda: self._conditional(name)
-        self.commands[f"\\{switch}true"] = lambda: self._switches.__setitem__(name, True)
-        self.commands[f"\\{switch}false"] = lambda: self._switches.__setitem__(name, False)
+        self._switches[name] = value
+        self.commands[name] = partial(self._conditional, name)
+        self.commands[f"\\{switch}true"] = partial(self._switches.__setitem__, name, True)
+        self.commands[f"\\{switch}false"] = partial(self._switches.__setitem__, name, False)
 
     def _switch(self, name: str) -> bool:
         return self._switches.get(f"\\if{name}", False)
 
-    def _thenelse(self) -> bool:
-        r"""Evaluate the test of \ifthenelse, if it is a boolean or a comparison of two strings."""
-        test = self._tokens.argument()
+    def _ifthenelse(self, test: list[str]) -> None:
+        """Evaluate the test, if it is a boolean or a comparison of two strings; any other is false."""
+        holds = False
         if test[:1] in (["\\boolean"], ["\\equal"]):
             self._tokens.push(test[1:])
             first = self._tokens.argument()
-            return self._switch("".join(first)) if test[0] == "\\boolean" else first == self._tokens.argument()
-        return False
+            boolean = test[0] == "\\boolean"
+            holds = self._switch("".join(first)) if boolean else first == self._tokens.argument()
+        self._choose(holds, self._tokens.argument(), self._tokens.argument())
 
-    def _argument_test(self, value: str, result: bool, branches: int) -> None:
-        self._choose((self._tokens.argument() == [value]) == result, branches)
-
-    def _choose(self, first: bool, branches: int) -> None:
-        """Read one or two branches and push the chosen one."""
-        chosen = self._tokens.argument()
-        other = self._tokens.argument() if branches == 2 else []
-        self._tokens.push(chosen if first else other)
-
-    def _file_exists(self) -> None:
-        self._tokens.skip_argument()
-        self._choose(False, 2)
+    def _choose(self, holds: bool, yes: list[str], no: Sequence[str] = ()) -> None:
+        self._tokens.push(yes if holds else [*no])

@@ -2,8 +2,10 @@ r"""Formulas as LaTeX source: macros of the paper are expanded; labels, numbers 
 
 import re
 
+from corpus.extract.tex.commands import MATHS_ENVIRONMENTS
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.lexer import LITERAL, PAR
+from corpus.extract.tex.writer import TextWriter
 
 _DROPPED = {  # with the form of their arguments, see commands.py
     **dict.fromkeys(("\\label", "\\ref", "\\eqref", "\\cref", "\\Cref", "\\index", "\\bibliography"), "m"),
@@ -16,19 +18,25 @@ _DROPPED = {  # with the form of their arguments, see commands.py
 _BLANK_LINES = re.compile(r"[ \t]*\n\s*")
 
 
-class FormulaReader:
-    """Reads formulas whose opening is already read."""
+class Formulas:
+    """Reads formulas whose opening is already read, and writes them."""
 
-    def __init__(self, expander: Expander) -> None:
-        self._expander, self._tokens = expander, expander.tokens
+    def __init__(self, expander: Expander, writer: TextWriter) -> None:
+        self._expander, self._tokens, self._writer = expander, expander.tokens, writer
 
-    def inline(self, closing: str) -> str:
+    def inline(self, closing: str) -> None:
         r"""Read up to `$` or `\)`, or to the end of the paragraph, where TeX would stop too."""
-        return " ".join(self._source(closing, "").split())
+        source = " ".join(self._source(closing, "").split())
+        self._writer.write(f"${source}$" if source else "")
 
-    def display(self, closing: str, environment: str = "") -> str:
+    def display(self, closing: str, environment: str = "") -> None:
         r"""Read up to `$$`, `\]` or the \end of the environment; the lines of the source are kept."""
-        return _BLANK_LINES.sub("\n", self._source(closing, environment)).strip()
+        source = _BLANK_LINES.sub("\n", self._source(closing, environment)).strip()
+        if MATHS_ENVIRONMENTS.get(environment.rstrip("*"), True):
+            formula = f"$${source}$$"
+        else:
+            formula = f"\\begin{{{environment}}}\n{source}\n\\end{{{environment}}}"
+        self._writer.literal(formula if source else "")
 
     def _source(self, closing: str, environment: str) -> str:
         self._expander.conditionals.set_maths(True)

@@ -34,16 +34,18 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufeff]")
 
 
 class Lexer:
-    """Iterator over the tokens of one file; `verbatim` names the environments that are not tokenized.
+    """Tokens of one file; `verbatim` names the environments that are not tokenized.
 
     `at_letter` (True if @ is a letter) and `verbatim` may change between any two tokens. Time is linear in the text.
     """
 
-    def __init__(self, text: str, at_letter: bool = False, verbatim: Container[str] = VERBATIM) -> None:
+    def __init__(self, name: str, text: str, at_letter: bool = False, verbatim: Container[str] = VERBATIM) -> None:
+        self.name, self.at_letter, self._verbatim = name, at_letter, verbatim
         self.text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-        self.at_letter, self._verbatim = at_letter, verbatim
+        self.tokens = self._read()
+        self.waiting: list[str] = []  # tokens that were pushed back in front of `tokens`, last first
 
-    def __iter__(self) -> Iterator[str]:
+    def _read(self) -> Iterator[str]:
         text, position, size = self.text, 0, len(self.text)
         never_closed: set[str] = set()  # environments without an end: else each \begin would search for it again
         while position < size:

@@ -1,12 +1,13 @@
 r"""Structure of a document: groups, environments, preamble, title, abstract, sections and notes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from corpus.document import UnreadableError
 from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATHS_ENVIRONMENTS, SECTIONS, THEOREMS
 from corpus.extract.tex.expand import Expander
-from corpus.extract.tex.formulas import FormulaReader
+from corpus.extract.tex.formulas import Formulas
 from corpus.extract.tex.writer import LINE, TOP, TextWriter
 
 MAX_OPEN = 1000  # environments within each other
@@ -17,26 +18,29 @@ _FOOTNOTES = ("\\footnote", "\\footnotetext", "\\endnote", "\\marginpar")
 _NOTES = (*_FOOTNOTES, "\\caption", "\\subcaption", "\\tablecaption", "\\figcaption")
 
 
+Action = Callable[[], object]
+
+
 class _OpenEnvironment(NamedTuple):
     name: str
     end: list[str]  # replacement text of the paper for its end
-    capture: int | None  # depth of the writer's capture, if its text is not written in place
+    captured: Action | None  # ends the capture of its text, if that is not written in place
 
 
 class Structure:
     r"""Handlers of the commands that structure the text. The preamble is all before \begin{document}."""
 
-    def __init__(self, expander: Expander, writer: TextWriter, formulas: FormulaReader, preamble: bool) -> None:
+    def __init__(self, expander: Expander, writer: TextWriter, formulas: Formulas, preamble: bool) -> None:
         self._tokens, self._definitions = expander.tokens, expander.definitions
         self._writer, self._formulas = writer, formulas
-        self._groups: list[Callable[[], None] | None] = []  # open groups, with what to do at their end
+        self._groups: list[Action | None] = []  # open groups, with what to do at their end
         self._environments: list[_OpenEnvironment] = []
         self._items: list[int] = []  # the last number of each open list; -1 if its items are not numbered
         self._preamble = writer.open() if preamble else None  # the capture that holds it
         self._subfiles: list[int] = []  # depth in the input stack of documents within the document (\subfile)
         self._begun = False
         self._title = self._abstract = ""
-        self.handlers: dict[str, Callable[[], object]] = {
+        self.handlers: dict[str, Action] = {
             "{": lambda: self._groups.append(None),
             "}": self._end_group,
             "\\begin": self._begin,
@@ -45,9 +49,9 @@ class Structure:
             **dict.fromkeys(("\\documentclass", "\\documentstyle"), self._documentclass),
             "\\title": self._title_command,
             "\\abstract": self._abstract_command,
-            **dict.fromkeys(_NOTES, lambda: self._note("so")),
-            "\\captionof": lambda: self._note("smso"),
-            **{f"\\{name}": lambda level=level: self._section(level) for name, level in SECTIONS.items()},  # type: ignore[misc]
+            **dict.fromkeys(_NOTES, partial(self._note, "so")),
+            "\\captionof": partial(self._note, "smso"),
+            **{f"\\{name}": partial(self._section, level) for name, level in SECTIONS.items()},
         }
 
     # Groups. An argument that is text is read in place, as a group with an action at its end.
@@ -61,21 +65,23 @@ class Structure:
         if self._groups and (action := self._groups.pop()) is not None:
             action()
 
-    def _read_argument(self, action: Callable[[], None]) -> None:
+    def _read_argument(self, action: Action | None) -> None:
         self._tokens.skip_space()
         if (token := self._tokens.unit()) != "{":
             self._tokens.push([token, "}"] if token and token != "}" else ["}"])
         self._groups.append(action)
 
-    def _capture_argument(self, use: Callable[[str], None]) -> None:
+    def _capture(self, use: Callable[[str], object]) -> Action:
+        """Capture the text from here on; return the action that ends the capture and uses its text."""
         depth = self._writer.open()
-        self._read_argument(lambda: use(self._writer.close(depth)))
+        return lambda: use(self._writer.close(depth))
 
     # Environments.
 
     def _begin(self) -> None:
-        name, definitions, capture = self._tokens.word(), self._definitions, None
+        name, definitions = self._tokens.word(), self._definitions
         end: list[str] = []
+        captured: Action | None = None
         if len(self._environments) >= MAX_OPEN:
             raise UnreadableError("too_complex")
         if name == "document":
@@ -86,12 +92,12 @@ class Structure:
             end = end_macro.body
             self._tokens.push(begin_macro.expand(self._tokens))
         elif name.rstrip("*") in MATHS_ENVIRONMENTS:
-            self._formula(name)
+            self._formulas.display("", name)
             return
         elif name == "abstract":
-            capture = self._begin_abstract()
+            captured = self._begin_abstract()
         elif name in DROPPED_ENVIRONMENTS:
-            capture = self._writer.open()
+            captured = self._capture(lambda text: None)
         elif f"\\{name}" in definitions.macros and name not in definitions.theorems:
             end = [f"\\end{name}"]
             self._tokens.push([f"\\{name}"])
@@ -103,7 +109,7 @@ class Structure:
                 self._items.append(0 if "enum" in name else -1)
             self._tokens.optional()
             self._tokens.skip(ENVIRONMENTS.get(name, ""))
-        self._environments.append(_OpenEnvironment(name, end, capture))
+        self._environments.append(_OpenEnvironment(name, end, captured))
 
     def _boundary(self) -> None:
         """Begin a new paragraph or, within a list, a new line."""
@@ -121,12 +127,6 @@ class Structure:
         else:
             self._tokens.push([title, *([" (", "{", *note, "}", ")"] if note else []), ". "])
 
-    def _formula(self, name: str) -> None:
-        source = self._formulas.display("", name)
-        single = MATHS_ENVIRONMENTS[name.rstrip("*")]
-        formula = f"$${source}$$" if single else f"\\begin{{{name}}}\n{source}\n\\end{{{name}}}"
-        self._writer.literal(formula if source else "")
-
     def _end(self) -> None:
         name = self._tokens.word()
         if name == "document":
@@ -136,15 +136,13 @@ class Structure:
                 pass
 
     def _close(self, ended: _OpenEnvironment) -> str:
-        if ended.name == "abstract":
-            self._end_abstract(ended.capture)
-        elif ended.capture is not None:
-            self._writer.close(ended.capture)
-        elif ended.end:
-            self._tokens.push(ended.end)
         if ended.name.rstrip("*") in _LISTS and self._items:
             self._items.pop()
-        if ended.capture is None and not ended.end:
+        if ended.captured:
+            ended.captured()
+        elif ended.end:
+            self._tokens.push(ended.end)
+        else:
             self._boundary()
         return ended.name
 
@@ -184,31 +182,28 @@ class Structure:
         if self._subfiles and self._subfiles[-1] == len(self._tokens.files):
             self._subfiles.pop()
             self._tokens.close()
-            return
-        while self._tokens.files:
-            self._tokens.close()
+        else:
+            self._tokens.files.clear()
 
-    def _begin_abstract(self) -> int | None:
-        """Write the heading; in a preamble, which keeps the abstract for later, return the depth of its capture."""
+    def _begin_abstract(self) -> Action | None:
+        """Write the heading; in a preamble, capture the abstract for later and return the action at its end."""
         if self._preamble is not None:
-            return self._writer.open()
+            return self._capture(self._keep_abstract)
         self._writer.paragraph()
         self._writer.heading(_ABSTRACT_LEVEL, "Abstract")
         return None
 
-    def _end_abstract(self, depth: int | None) -> None:
-        if depth is not None:
-            self._abstract = self._writer.close(depth)
+    def _keep_abstract(self, abstract: str) -> None:
+        self._abstract = abstract
 
     def _abstract_command(self) -> None:
         if self._tokens.peek() == "{":
-            depth = self._begin_abstract()
-            self._read_argument(lambda: self._end_abstract(depth))
+            self._read_argument(self._begin_abstract())
 
     def _documentclass(self) -> None:
         self._tokens.skip("omo")
         depth = len(self._tokens.files)
-        if depth > 1 and "\\begin{document}" in self._tokens.files[-1].lexer.text:
+        if depth > 1 and "\\begin{document}" in self._tokens.files[-1].text:
             self._subfiles.append(depth)
         elif self._begun:  # the text is about the command
             return
@@ -218,7 +213,7 @@ class Structure:
     def _title_command(self) -> None:
         self._tokens.optional()
         self._writer.paragraph()
-        self._capture_argument(self._set_title)
+        self._read_argument(self._capture(self._set_title))
 
     def _set_title(self, title: str) -> None:
         if self._preamble is None:
@@ -229,8 +224,8 @@ class Structure:
     def _section(self, level: int) -> None:
         self._tokens.skip("so")
         self._writer.paragraph()
-        self._capture_argument(lambda title: self._writer.heading(level, title))
+        self._read_argument(self._capture(partial(self._writer.heading, level)))
 
     def _note(self, before: str) -> None:
         self._tokens.skip(before)
-        self._capture_argument(self._writer.notes.append)
+        self._read_argument(self._capture(self._writer.notes.append))

@@ -8,11 +8,15 @@ _ACCENTS = r"""
     ` 0300  ' 0301  ^ 0302  ~ 0303  " 0308  = 0304  . 0307  u 0306  v 030c  H 030b  r 030a  c 0327  k 0328  d 0323
     b 0331  t 0361  textcommabelow 0326
 """
-_COMMANDS_AND_CODES = _ACCENTS.split()
-ACCENTS = {
-    f"\\{command}": chr(int(code, 16))
-    for command, code in zip(_COMMANDS_AND_CODES[::2], _COMMANDS_AND_CODES[1::2], strict=True)
-}
+
+
+def _commands(pairs: str) -> dict[str, str]:
+    """Return the values of a table of commands and values, by command."""
+    words = pairs.split()
+    return {f"\\{name}": value for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+ACCENTS = {command: chr(int(code, 16)) for command, code in _commands(_ACCENTS).items()}
 _WITHOUT_LETTER = {"\u0300": "`", "\u0301": "´", "\u0302": "^", "\u0303": "~", "\u0308": "¨"}
 _DOTLESS = {"\\i": "i", "\\j": "j", "\\imath": "i", "\\jmath": "j", "ı": "i", "ȷ": "j"}
 
@@ -36,11 +40,7 @@ _NAMED = r"""
     textreferencemark ※ textohm Ω textperthousand ‰ textasteriskcentered * TeX TeX LaTeX LaTeX LaTeXe LaTeX2e
     BibTeX BibTeX AmS AMS & & % % $ $ # # _ _ { { } }
 """
-_NAMES_AND_CHARACTERS = _NAMED.split()
-SYMBOLS = {
-    f"\\{name}": character
-    for name, character in zip(_NAMES_AND_CHARACTERS[::2], _NAMES_AND_CHARACTERS[1::2], strict=True)
-}
+SYMBOLS = _commands(_NAMED)
 SYMBOLS |= {
     "\\og": "« ",
     "\\fg": " »",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from corpus.document import UnreadableError
 from corpus.extract.tex.lexer import PAR, VERBATIM, Lexer
@@ -14,13 +13,6 @@ FROZEN = "\x02"  # before a control sequence: its primitive meaning, even if it 
 _NOT_CHARACTERS = "\\\x01\x02"  # first characters of tokens that are not runs of text
 
 
-class _OpenFile(NamedTuple):
-    name: str
-    lexer: Lexer
-    tokens: Iterator[str]
-    waiting: list[str]  # pushed back in front of the file's tokens, last first
-
-
 class TokenStream:
     """Tokens in the order in which TeX reads them, before expansion.
 
@@ -28,7 +20,7 @@ class TokenStream:
     """
 
     def __init__(self) -> None:
-        self.files: list[_OpenFile] = []  # the innermost last
+        self.files: list[Lexer] = []  # the innermost last
         self.verbatim = set(VERBATIM)
         self._budget = MAX_PUSHED
 
@@ -40,8 +32,7 @@ class TokenStream:
             self._budget += len(text)
         if len(self.files) >= MAX_FILES:
             raise UnreadableError("too_complex")
-        lexer = Lexer(text, at_letter, self.verbatim)
-        self.files.append(_OpenFile(name, lexer, iter(lexer), []))
+        self.files.append(Lexer(name, text, at_letter, self.verbatim))
 
     def close(self) -> None:
         """Skip the rest of the innermost file."""
@@ -73,8 +64,8 @@ class TokenStream:
             self._waiting().append(token)
 
     def _waiting(self) -> list[str]:
-        if not self.files:  # behind the last token of the last file
-            self.files.append(_OpenFile("", Lexer(""), iter(()), []))
+        if not self.files:  # after the last token of the last file
+            self.files.append(Lexer("", ""))
         return self.files[-1].waiting
 
     def _charge(self, count: int) -> None:
@@ -140,9 +131,9 @@ class TokenStream:
             if depth:
                 yield token
 
-    def optional(self, opening: str = "[", closing: str = "]") -> list[str] | None:
+    def optional(self) -> list[str] | None:
         """Return an argument in brackets; None if there is none, or if its bracket is not closed near by."""
-        if not self.take(opening):
+        if not self.take("["):
             return None
         tokens: list[str] = []
         depth = nested = 0  # open braces, and open brackets within the argument
@@ -152,29 +143,37 @@ class TokenStream:
                 break
             if not depth and token[0] not in _NOT_CHARACTERS:
                 for index, character in enumerate(token):
-                    nested += (character == opening) - (character == closing)
+                    nested += (character == "[") - (character == "]")
                     if nested < 0:
                         self.back(token[index + 1 :])
                         return [*tokens, *([token[:index]] if index else [])]
             tokens.append(token)
         # The bracket is text: everything goes back.
         self.back(token)
-        self.push([opening, *tokens])
+        self.push(["[", *tokens])
         return None
 
     def skip(self, spec: str) -> None:
         """Skip arguments: `s` a star, `o` one in brackets, `m` one in braces."""
+        readers = {"s": self.star, "o": self.optional, "m": self.skip_argument}
         for kind in spec:
-            if kind == "s":
-                self.star()
-            elif kind == "o":
-                self.optional()
-            else:
-                self.skip_argument()
+            readers[kind]()
 
     def word(self) -> str:
         """Return an argument as a string: the name of a file or an environment."""
         return "".join(token.removeprefix("\x01i") for token in self.argument()).strip()
+
+    def name(self) -> str:
+        r"""Return the control sequence that is defined: `\name`, `{\name}` or `\csname name\endcsname`."""
+        self.skip_space()
+        if self.peek() == "{":
+            given = [token for token in self.argument() if not token.isspace()]
+            return given[0] if given else ""
+        name = self.unit()
+        if name != "\\csname":
+            return name
+        self.skip_space()
+        return self.csname()
 
     def csname(self, limit: int = MAX_WAITING) -> str:
         r"""Return the control sequence that stands between `\csname`, which is read already, and `\endcsname`."""

@@ -4,6 +4,7 @@ import re
 from io import StringIO
 
 from corpus.document import UnreadableError
+from corpus.extract.headings import without_empty_headings
 
 # Marks within the collected text; the lexer removes such characters from the source.
 PAR, LINE, HEADING, REFERENCE, LITERAL = "\x01", "\x02", "\x03", "\x04", "\x05"
@@ -85,20 +86,14 @@ class TextWriter:
         """Return all of the text, with blank lines between paragraphs."""
         self.close(0)
         self.paragraph()
-        output, headings = StringIO(), list[tuple[int, str]]()  # headings wait until text follows below them
-        for match in _BLOCK.finditer(self._current.getvalue()):
-            block = match[0]
-            level, block = (int(block[1]), block[2:]) if block.startswith(HEADING) else (0, block)
-            lines = [line for raw in block.split(LINE) if (line := self._line(raw))]
-            if not lines:
-                continue
-            while level and headings and headings[-1][0] >= level:
-                headings.pop()
-            headings.append((level, "\n".join(lines)))
-            if not 0 < level < TOP:
-                output.write("".join(f"\n\n{line}" for _, line in headings))
-                headings.clear()
-        return output.getvalue().lstrip("\n")
+        blocks = (self._block(match[0]) for match in _BLOCK.finditer(self._current.getvalue()))
+        return "\n\n".join(text for _, text in without_empty_headings(block for block in blocks if block[1]))
+
+    def _block(self, block: str) -> tuple[int, str]:
+        """Return the heading level (0: text) and the lines of a paragraph; empty for one that holds only references."""
+        level, block = (int(block[1]), block[2:]) if block.startswith(HEADING) else (0, block)
+        lines = [line for raw in block.split(LINE) if (line := self._line(raw))]
+        return 0 if level == TOP else level, "\n".join(lines)
 
     def _line(self, line: str) -> str:
         """Return a line without references, and without brackets that held nothing else."""

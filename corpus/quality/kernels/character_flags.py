@@ -1,25 +1,12 @@
-"""Character classes for the kernels: one row of bit flags per code point, and the UTF-8 decoder that looks them up."""
+"""Character classes for the kernels: bit flags of each code point."""
 
 import unicodedata
 from functools import cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import jit_no_alloc
-
-Bytes = NDArray[np.uint8]
-Codes = NDArray[np.uint32]  # a text as code points
 Flags = NDArray[np.uint16]  # the bit flags of each code point
-
-
-class SignalRecord(Protocol):
-    """A NumPy record with one integer field per text signal. numba rejects a field that is not one of SIGNALS."""
-
-    def __getattr__(self, name: str) -> int: ...
-    def __setattr__(self, name: str, value: int) -> None: ...
-
 
 SPACE = 1 << 0  # str.isspace
 BREAK = 1 << 1  # ends a line for str.splitlines
@@ -32,17 +19,16 @@ PREFIX = 1 << 7  # a word of its own at the start of a run of non-spaces
 SUFFIX = 1 << 8  # a word of its own at the end of a run
 ICON = 1 << 9  # a word of its own anywhere in a run
 QUOTE = 1 << 10
-CURRENCY = 1 << 11
-BEFORE_DOT = 1 << 12  # a full stop after it is a word of its own
-HOST = 1 << 13  # allowed in a host name
-SYMBOL = 1 << 14  # a word of nothing but symbols is not counted by Gopher's rules
-CUT = 1 << 15  # a run of non-spaces may be split next to it
+BEFORE_DOT = 1 << 11  # a full stop after it is a word of its own
+HOST = 1 << 12  # allowed in a host name
+SYMBOL = 1 << 13  # a word of nothing but symbols is not counted by Gopher's rules
+CUT = 1 << 14  # a run of non-spaces may be split next to it
 
 _LAST_LETTER = 0x323B0  # no letter, digit or symbol is assigned between here and the private planes
 # Source: spaCy 3.8 (MIT), spacy/lang/char_classes.py and punctuation.py
 _PUNCTUATION = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
 _QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧\u2329\u232a"
-_CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
+CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
 # Source: datatrove 0.10 (Apache-2.0), datatrove/utils/text.py, PUNCTUATION_SET
 _SYMBOLS = "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
 _SYMBOL_CONTROLS = ((0, 9), (11, 13), (13, 32), (127, 160))
@@ -69,7 +55,7 @@ def character_flags() -> Flags:
         (PREFIX | SUFFIX | BEFORE_DOT | QUOTE, _QUOTES),
         (PREFIX | SUFFIX, "—–"),
         (PREFIX, "§%="),
-        (PREFIX | CURRENCY, _CURRENCY),
+        (PREFIX, CURRENCY),
         (BEFORE_DOT, "%²-+|"),
         (SYMBOL, _SYMBOLS),
     ):
@@ -99,36 +85,3 @@ def _unicode_flags(character: str) -> int:
     if category == "So":
         flags |= ICON | PREFIX | SUFFIX
     return flags | (HOST if "0" <= character <= "9" else 0)
-
-
-@jit_no_alloc
-def decode(utf8: Bytes, table: Flags, codes: Codes, flags: Flags) -> int:
-    """Write the code points of `utf8` and their flags; return their number. An invalid byte reads as U+FFFD.
-
-    `codes` and `flags` need room for one entry per byte.
-    """
-    count, position, size = 0, 0, len(utf8)
-    while position < size:
-        # The first byte gives the number of continuation bytes; 0xFFFD stays for a byte that cannot start a character.
-        first = utf8[position]
-        code, continuations = np.uint32(0xFFFD), 0
-        if first < 0x80:
-            code = np.uint32(first)
-        elif 0xC2 <= first < 0xE0:
-            code, continuations = np.uint32(first & 0x1F), 1
-        elif 0xE0 <= first < 0xF0:
-            code, continuations = np.uint32(first & 0x0F), 2
-        elif 0xF0 <= first < 0xF5:
-            code, continuations = np.uint32(first & 0x07), 3
-        for offset in range(1, continuations + 1):
-            if position + offset >= size or utf8[position + offset] & 0xC0 != 0x80:
-                code, continuations = np.uint32(0xFFFD), 0  # reading resumes at the next byte
-                break
-            code = np.uint32(code << np.uint32(6) | np.uint32(utf8[position + offset] & 0x3F))
-        if code >= 0x110000:
-            code = np.uint32(0xFFFD)
-        codes[count] = code
-        flags[count] = table[code]
-        count += 1
-        position += continuations + 1
-    return count

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import as_int64, jit_no_alloc
-from corpus.quality.kernels.character_flags import Codes
+from corpus.compiled import jit_no_alloc
+from corpus.quality.kernels.character_flags import CURRENCY
+from corpus.quality.kernels.spans import Codes, hash_in_python, hash_span, same
 
 _WHOLE = """Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla.
     Ga. Gen. Gov. I.E. I.e. Ia. Id. Ill. Inc. Ind. Jan. Jr. Jul. Jun. Kan. Kans. Ky. La. Ltd. Mar. Mass. Md. Messrs.
@@ -25,7 +26,7 @@ _SPLIT = """y' all|y all|not 've|not ve|Not 've|Not ve|can not|Can not|gon na|Go
 _NOT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Whore whore"
 _UNITS = """km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph
     hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с
-    км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тб"""
+    км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тб US$ C$ A$ +"""
 
 _PRONOUNS, _QUESTION_WORDS = "i you he she it we they", "who what when where why how there"
 _DEMONSTRATIVES = "that this these those"
@@ -39,13 +40,14 @@ _CONTRACTIONS = (  # words, and the endings that each of them takes
     ("could might must should would", ("'ve",)),
     ("ai are is was were have has dare", ("n't",)),
 )
-UNIT = 255  # in `ExceptionTable.splits`: a unit of measure, a word of its own after a digit
+UNIT = 255  # in `ExceptionTable.splits`: a unit of measure or currency, a word of its own after a digit
+_NO_SALT = np.uint64(0)  # the strings are fixed
 
 
 class ExceptionTable(NamedTuple):
-    """A hash table of strings."""
+    """Strings in the order of their hashes."""
 
-    slots: NDArray[np.int32]  # number of a string plus 1; 0 is empty
+    hashes: NDArray[np.uint64]
     starts: NDArray[np.int32]  # where each string begins in `codes`; one more than there are strings
     codes: Codes
     lengths: NDArray[np.uint16]  # [_ends(first, last)]: bit n is set if a string of n code points has these ends
@@ -61,19 +63,21 @@ def _exception_table() -> ExceptionTable:
         splits["".join(words)] = (first, both if len(words) > 2 else 0)
     splits = {text: split for text, split in splits.items() if text not in _NOT.split()}
     splits |= {text.replace("'", "’"): split for text, split in splits.items()}
-    splits |= dict.fromkeys(_UNITS.split(), (UNIT, 0))
-    # The hash table, with linear probing.
-    texts = sorted(splits)
-    codes = np.array([ord(character) for text in texts for character in text], np.uint32)
-    starts = np.cumsum([0, *map(len, texts)]).astype(np.int32)
-    slots, lengths = np.zeros(8192, np.int32), np.zeros(4096, np.uint16)
-    for number, text in enumerate(texts):
-        lengths[_ends(np.uint32(ord(text[0])), np.uint32(ord(text[-1])))] |= 1 << len(text)
-        slot = int(_slot(codes, starts[number], starts[number + 1]))
-        while slots[slot]:
-            slot = (slot + 1) % len(slots)
-        slots[slot] = number + 1
-    return ExceptionTable(slots, starts, codes, lengths, np.array([splits[text] for text in texts], np.uint8))
+    splits |= dict.fromkeys([*_UNITS.split(), *CURRENCY], (UNIT, 0))
+    # The strings as code points, in the order of their hashes.
+    codes_of = {text: np.array(list(map(ord, text)), np.uint32) for text in splits}
+    hashes = {text: int(hash_in_python(codes, 0, len(text), _NO_SALT)) for text, codes in codes_of.items()}
+    texts = sorted(splits, key=hashes.__getitem__)
+    lengths = np.zeros(4096, np.uint16)
+    for text in texts:
+        lengths[_ends(codes_of[text][0], codes_of[text][-1])] |= 1 << len(text)
+    return ExceptionTable(
+        np.array([hashes[text] for text in texts], np.uint64),
+        np.cumsum([0, *map(len, texts)]).astype(np.int32),
+        np.concatenate([codes_of[text] for text in texts]),
+        lengths,
+        np.array([splits[text] for text in texts], np.uint8),
+    )
 
 
 def _split_strings() -> Iterator[tuple[str, ...]]:
@@ -96,17 +100,10 @@ def _ends(first: np.uint32, last: np.uint32) -> int:
     return int(np.int64((first ^ last << np.uint32(5)) & np.uint32(4095)))
 
 
-def _slot(codes: Codes, start: int, end: int) -> int:
-    mixed = np.uint64(end - start)
-    for position in range(start, end):
-        mixed = (mixed ^ np.uint64(codes[position])) * np.uint64(0x9E3779B97F4A7C15)
-    return int(np.int64(mixed >> np.uint64(51)))  # 13 bits: 8192 slots
-
-
-_ends_jit, _slot_jit = jit_no_alloc(_ends), jit_no_alloc(_slot)
+_ends_jit = jit_no_alloc(_ends)
 with np.errstate(over="ignore"):
     TABLE = _exception_table()
-_SLOTS, _STARTS, _CODES, _LENGTHS, SPLITS = TABLE  # compiled into the kernels as constants
+_HASHES, _STARTS, _CODES, _LENGTHS, SPLITS = TABLE  # compiled into the kernels as constants
 
 
 @jit_no_alloc
@@ -120,15 +117,7 @@ def find(codes: Codes, start: int, end: int) -> int:
     """Return the number of the exception equal to codes[start:end], or -1."""
     length, match = end - start, -1
     if length > 0 and may_be(codes[start], codes[end - 1], length):
-        slot = _slot_jit(codes, start, end)
-        while match < 0 and _SLOTS[slot]:
-            number = as_int64(int(_SLOTS[slot])) - 1
-            first = as_int64(int(_STARTS[number]))
-            # Equal if the lengths agree and the comparison runs to the end; other lengths start beyond the end.
-            offset = 0 if _STARTS[number + 1] - first == length else length + 1
-            while offset < length and _CODES[first + offset] == codes[start + offset]:
-                offset += 1
-            if offset == length:
-                match = number
-            slot = (slot + 1) & 8191
+        number = int(np.searchsorted(_HASHES, hash_span(codes, start, end, _NO_SALT)))
+        if number < len(_HASHES) and _STARTS[number + 1] - _STARTS[number] == length:
+            match = number if same(codes, start, _CODES, _STARTS[number], length) else -1
     return match

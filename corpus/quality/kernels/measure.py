@@ -1,56 +1,65 @@
 """Measure all text signals in one compiled call."""
 
+import os
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, cached_jit, jit_no_alloc
 from corpus.quality.kernels import character_flags as c
-from corpus.quality.kernels.character_flags import Bytes, Codes, Flags, SignalRecord, decode
-from corpus.quality.kernels.line_counts import count_lines, line_feed_runs, paragraphs, split_at_runs
-from corpus.quality.kernels.repetition import Numbers, duplicates, number, repeated_ngram_characters
-from corpus.quality.kernels.words import Spans, words
+from corpus.quality.kernels.character_flags import Flags, character_flags
+from corpus.quality.kernels.line_counts import SignalRecord, count_lines, split_at_feeds, stripped
+from corpus.quality.kernels.repetition import Numbers, count_ngrams, duplicates, number
+from corpus.quality.kernels.spans import Codes, Spans
+from corpus.quality.kernels.words import words
+from corpus.quality.signals import NGRAM_SIGNALS, SIGNALS
 
 # Each word as its bytes in one number, after a leading 1. Source: Rae et al. 2021, section A1.1
 _STOP_WORDS = tuple(int.from_bytes(b"\1" + word, "big") for word in b"the be to of and that have with".split())
 
 
+def measure(text: str) -> dict[str, int | None]:
+    """Return the SIGNALS of a text, in order; 0 for an empty text."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    # The kernels name the fields. numba compiles for the record's type, so it recompiles when a signal is added.
+    counts = np.zeros(len(SIGNALS), np.int64)
+    record = counts.view([(name, np.int64) for name in SIGNALS])
+    _measure(codes, character_flags(), _salt(), record, counts[SIGNALS.index(NGRAM_SIGNALS[0]) :])
+    return dict(zip(SIGNALS, counts.tolist(), strict=True))
+
+
+@cache
+def _salt() -> np.uint64:
+    return np.uint64(int.from_bytes(os.urandom(8), "big"))  # chooses hash slots; no count depends on it
+
+
 @cached_jit
-def measure(utf8: Bytes, table: Flags, salt: np.uint64, record: NDArray[np.void]) -> None:
-    """Add the signals of a text to record[0], which has an integer field for each."""
+def _measure(
+    codes: Codes, table: Flags, salt: np.uint64, record: NDArray[np.void], ngram_characters: NDArray[np.int64]
+) -> None:
+    """Fill record[0], which has an integer field for each signal; `ngram_characters` are those of NGRAM_SIGNALS."""
     signals: SignalRecord = record[0]
-    codes, flags = np.empty(len(utf8), np.uint32), np.empty(len(utf8), np.uint16)
-    size = decode(utf8, table, codes, flags)
-    if size == 0:
+    if len(codes) == 0:
         return
-    signals.characters = size
+    flags = table[codes]
+    signals.characters = len(codes)
     # Lines and paragraphs, and how many of them are repeated.
-    count_lines(codes, flags, size, signals)
-    runs = line_feed_runs(codes, size)
-    spans = split_at_runs(runs, as_int64(0), size, as_int64(1))
+    count_lines(codes, flags, signals)
+    spans = split_at_feeds(codes, as_int64(0), len(codes), as_int64(1))
     signals.filled_lines = len(spans)
     signals.duplicate_lines, signals.duplicate_line_characters = duplicates(codes, spans, salt)
-    spans = paragraphs(flags, size, runs)
+    start, end = stripped(flags, as_int64(0), len(codes))
+    spans = split_at_feeds(codes, start, end, as_int64(2))
     signals.paragraphs = len(spans)
     signals.duplicate_paragraphs, signals.duplicate_paragraph_characters = duplicates(codes, spans, salt)
     # Words: each distinct one is looked at once, and weighted with its occurrences.
-    spans = words(codes, flags, size)
-    numbers, firsts = number(codes, spans, salt)
-    occurrences, lengths = np.zeros(len(firsts), np.int32), np.empty(len(firsts), np.int32)
-    for position in range(len(numbers)):
-        occurrences[numbers[position]] += 1
+    spans = words(codes, flags)
+    numbers, firsts, occurrences = number(codes, spans, salt)
+    lengths = np.empty(len(firsts), np.int32)
     signals.words = len(spans)
     _count_words(codes, flags, spans, firsts, occurrences, lengths, signals)
-    # Runs of words.
-    ngrams = repeated_ngram_characters(numbers, lengths, occurrences, salt)
-    signals.top_2_gram_characters = ngrams[2]
-    signals.top_3_gram_characters = ngrams[3]
-    signals.top_4_gram_characters = ngrams[4]
-    signals.duplicate_5_gram_characters = ngrams[5]
-    signals.duplicate_6_gram_characters = ngrams[6]
-    signals.duplicate_7_gram_characters = ngrams[7]
-    signals.duplicate_8_gram_characters = ngrams[8]
-    signals.duplicate_9_gram_characters = ngrams[9]
-    signals.duplicate_10_gram_characters = ngrams[10]
+    count_ngrams(numbers, lengths, occurrences, salt, ngram_characters)
 
 
 @jit_no_alloc

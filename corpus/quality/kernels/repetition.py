@@ -8,21 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
-from corpus.quality.kernels.character_flags import Codes
-from corpus.quality.kernels.words import Spans
+from corpus.quality.kernels.spans import Codes, Spans, hash_span, same
 
 Numbers = NDArray[np.int32]
 MAX_N = 10  # the longest n-grams that are counted
 
 
 @jit
-def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Numbers]:
-    """Number the distinct spans by first occurrence; return the number of each span, and the first span of each."""
+def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Numbers, Numbers]:
+    """Number the distinct spans by first occurrence.
+
+    Return the number of each span, and of each distinct span the index of the first one and the occurrences.
+    """
     numbers, firsts = np.empty(len(spans), np.int32), np.empty(len(spans), np.int32)
-    hashes = np.empty(len(spans), np.uint64)
-    slots = np.full(_table_size(len(spans)), -1, np.int32)
-    count = _fill_numbers(codes, spans, salt, numbers, firsts, hashes, slots)
-    return numbers, firsts[:count]
+    occurrences, hashes = np.empty(len(spans), np.int32), np.empty(len(spans), np.uint64)
+    slots_size = 16  # a power of two, at least twice as large as needed
+    while slots_size < 2 * len(spans):
+        slots_size *= 2
+    slots = np.full(slots_size, -1, np.int32)
+    count = _fill_numbers(codes, spans, salt, numbers, firsts, occurrences, hashes, slots)
+    return numbers, firsts[:count], occurrences[:count]
 
 
 @jit_no_alloc
@@ -32,12 +37,14 @@ def _fill_numbers(
     salt: np.uint64,
     numbers: Numbers,
     firsts: Numbers,
+    occurrences: Numbers,
     hashes: NDArray[np.uint64],
     slots: Numbers,
 ) -> int:
+    """Look each span up in a hash table with linear probing; return the number of distinct spans."""
     count, mask = as_int64(0), len(slots) - 1
     for span in range(len(spans)):
-        hashed = _hash(codes, spans[span, 0], spans[span, 1], salt)
+        hashed = hash_span(codes, spans[span, 0], spans[span, 1], salt)
         slot = as_int64(int(hashed & np.uint64(mask)))
         while slots[slot] >= 0:
             known = slots[slot]
@@ -45,51 +52,23 @@ def _fill_numbers(
                 break
             slot = (slot + 1) & mask
         if slots[slot] < 0:
-            slots[slot], firsts[count], hashes[count] = count, span, hashed
+            slots[slot], firsts[count], occurrences[count], hashes[count] = count, span, 0, hashed
             count += 1
         numbers[span] = slots[slot]
+        occurrences[slots[slot]] += 1
     return count
-
-
-@jit_no_alloc
-def _table_size(entries: int) -> int:
-    """Return a power of two at least twice as large, for a hash table with linear probing."""
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    return size
-
-
-@jit_no_alloc
-def _mix(value: np.uint64) -> np.uint64:
-    value = (value ^ value >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)
-    return value ^ value >> np.uint64(32)
-
-
-@jit_no_alloc
-def _hash(codes: Codes, start: int, end: int, salt: np.uint64) -> np.uint64:
-    mixed = salt ^ np.uint64(end - start)
-    for position in range(start, end - 1, 2):
-        pair = np.uint64(codes[position]) << np.uint64(32) | np.uint64(codes[position + 1])
-        mixed = (mixed ^ pair) * np.uint64(0x9E3779B97F4A7C15)
-    if (end - start) & 1:
-        mixed = (mixed ^ np.uint64(codes[end - 1])) * np.uint64(0x9E3779B97F4A7C15)
-    return _mix(mixed)
 
 
 @jit_no_alloc
 def _equal(codes: Codes, spans: Spans, one: int, other: int) -> bool:
     first, second, length = spans[one, 0], spans[other, 0], spans[other, 1] - spans[other, 0]
-    offset = 0 if spans[one, 1] - first == length else length + 1
-    while offset < length and codes[first + offset] == codes[second + offset]:
-        offset += 1
-    return bool(offset == length)
+    return spans[one, 1] - first == length and same(codes, first, codes, second, length)
 
 
 @jit
 def duplicates(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[int, int]:
     """Return the number of spans that equal an earlier one, and their characters."""
-    numbers, firsts = number(codes, spans, salt)
+    numbers, firsts, _ = number(codes, spans, salt)
     characters = 0
     for span in range(len(spans)):
         if firsts[numbers[span]] != span:
@@ -98,74 +77,47 @@ def duplicates(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[int, int]:
 
 
 @jit
-def repeated_ngram_characters(
-    numbers: Numbers, lengths: Numbers, occurrences: Numbers, salt: np.uint64
-) -> NDArray[np.int64]:
-    """Return, at index n, the characters of the top n-gram of words (n 2 to 4) or in duplicate n-grams (n 5 to 10).
+def count_ngrams(
+    words: Numbers, lengths: Numbers, occurrences: Numbers, salt: np.uint64, characters: NDArray[np.int64]
+) -> None:
+    """Fill characters[n - 2] with those of the top n-gram of words (n 2 to 4) or in duplicate n-grams (n 5 to 10).
 
     The top n-gram is the most frequent one, and the earliest if several are; its characters, with a space between its
     words, count at each occurrence. Duplicate n-grams are found from left to right without overlaps.
-    `numbers` is overwritten. `lengths` and `occurrences` are the characters and the frequency of each numbered word.
+    `words` are numbered; `lengths` and `occurrences` are the characters and the frequency of each.
     """
-    characters = np.zeros(MAX_N + 1, np.int64)
-    words = numbers.copy()
-    # An n-gram is numbered as the pair of the (n-1)-grams that it begins and ends with. One that contains an
-    # (n-1)-gram which occurs once occurs once itself: it gets -1 and is never looked up again.
-    _drop_unique(numbers, occurrences)
-    distinct = len(occurrences)
-    for n in range(2, MAX_N + 1):
-        size = len(words) - n + 1
-        if size < 1:
-            break
-        occurrences, firsts = _number_pairs(numbers, size, distinct, salt)
-        distinct = len(occurrences)
-        if n <= 4:
-            best, times = 0, 1  # the first n-gram of the text, if none occurs twice
-            for gram in range(distinct):
-                if occurrences[gram] > times:
-                    best, times = firsts[gram], occurrences[gram]
-            characters[n] = times * (_characters(words, lengths, best, n) + n - 1)
-        _drop_unique(numbers[:size], occurrences)
+    grams = words.copy()
+    for position in range(len(grams)):
+        if occurrences[grams[position]] == 1:
+            grams[position] = -1
+    for n in range(2, min(MAX_N, len(words)) + 1):
+        # An n-gram is numbered as the pair of the (n-1)-grams that it begins and ends with. One that contains an
+        # (n-1)-gram which occurs once occurs once itself: it gets -1 and is never looked up again.
+        pairs = _pairs(grams)
+        numbers, firsts, occurrences = number(grams.view(np.uint32), pairs, salt)
+        grams = np.full(len(grams) - 1, -1, np.int32)
+        for pair in range(len(pairs)):
+            if occurrences[numbers[pair]] > 1:
+                grams[pairs[pair, 0]] = numbers[pair]
         if n >= 5:
-            characters[n] = _duplicate_characters(numbers[:size], words, lengths, occurrences, n)
-    return characters
+            characters[n - 2] = _duplicate_characters(grams, words, lengths, len(occurrences), n)
+            continue
+        best, times = 0, 1  # the first n-gram of the text, if none occurs twice
+        for gram in range(len(occurrences)):
+            if occurrences[gram] > times:
+                best, times = pairs[firsts[gram], 0], occurrences[gram]
+        characters[n - 2] = times * (_characters(words, lengths, best, n) + n - 1)
 
 
 @jit
-def _number_pairs(numbers: Numbers, size: int, distinct: int, salt: np.uint64) -> tuple[Numbers, Numbers]:
-    """Replace each of numbers[:size] by the number of its pair with the next; return occurrences and first positions.
-
-    A pair with a -1 becomes -1.
-    """
-    candidates = 0
-    for position in range(size):
-        candidates += numbers[position] >= 0 and numbers[position + 1] >= 0
-    most = min(candidates, distinct * distinct)
-    slots, keys = np.full(_table_size(most), -1, np.int32), np.empty(most, np.uint64)
-    occurrences, firsts = np.empty(most, np.int32), np.empty(most, np.int32)
-    count, mask = 0, len(slots) - 1
-    for position in range(size):
-        if numbers[position] < 0 or numbers[position + 1] < 0:
-            numbers[position] = -1
-            continue
-        key = np.uint64(numbers[position]) << np.uint64(32) | np.uint64(numbers[position + 1])
-        slot = as_int64(int(_mix((key ^ salt) * np.uint64(0x9E3779B97F4A7C15)) & np.uint64(mask)))
-        while slots[slot] >= 0 and keys[slots[slot]] != key:
-            slot = (slot + 1) & mask
-        if slots[slot] < 0:
-            slots[slot] = count
-            keys[count], occurrences[count], firsts[count] = key, 0, position
+def _pairs(grams: Numbers) -> Spans:
+    """Return the spans of two neighbors that both have a number."""
+    spans, count = np.empty((len(grams), 2), np.int32), 0
+    for position in range(len(grams) - 1):
+        if grams[position] >= 0 and grams[position + 1] >= 0:
+            spans[count, 0], spans[count, 1] = position, position + 2
             count += 1
-        numbers[position] = slots[slot]
-        occurrences[slots[slot]] += 1
-    return occurrences[:count], firsts[:count]
-
-
-@jit_no_alloc
-def _drop_unique(numbers: Numbers, occurrences: Numbers) -> None:
-    for position in range(len(numbers)):
-        if numbers[position] >= 0 and occurrences[numbers[position]] == 1:
-            numbers[position] = -1
+    return spans[:count]
 
 
 @jit_no_alloc
@@ -177,11 +129,11 @@ def _characters(words: Numbers, lengths: Numbers, start: int, n: int) -> int:
 
 
 @jit
-def _duplicate_characters(numbers: Numbers, words: Numbers, lengths: Numbers, occurrences: Numbers, n: int) -> int:
-    seen = np.zeros(len(occurrences), np.bool_)
+def _duplicate_characters(grams: Numbers, words: Numbers, lengths: Numbers, distinct: int, n: int) -> int:
+    seen = np.zeros(distinct, np.bool_)
     characters = position = 0
-    while position < len(numbers):
-        gram = numbers[position]
+    while position < len(grams):
+        gram = grams[position]
         if gram >= 0 and seen[gram]:
             characters += _characters(words, lengths, position, n)
             position += n

@@ -6,36 +6,34 @@ Source: spaCy 3.8 (MIT), spacy/tokenizer.pyx, lang/punctuation.py, lang/en/punct
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
 from corpus.quality.kernels import character_flags as c
-from corpus.quality.kernels.character_flags import Codes, Flags
+from corpus.quality.kernels.character_flags import Flags
 from corpus.quality.kernels.exceptions import SPLITS, UNIT, find, may_be
+from corpus.quality.kernels.spans import Codes, Spans, put
 
-Spans = NDArray[np.int32]  # [span, 2]: index of the first code point, and one past the last
-
-_DOT, _ELLIPSIS, _PLUS, _HYPHEN, _EM_DASH, _DOLLAR, _PERCENT = 0x2E, 0x2026, 0x2B, 0x2D, 0x2014, 0x24, 0x25
+_DOT, _ELLIPSIS, _PLUS, _HYPHEN, _EM_DASH, _DOLLAR = 0x2E, 0x2026, 0x2B, 0x2D, 0x2014, 0x24
 _COMMA, _COLON, _SLASH, _AT, _UNDERSCORE, _DEGREE = 0x2C, 0x3A, 0x2F, 0x40, 0x5F, 0xB0
 
 
 @jit
-def words(codes: Codes, flags: Flags, size: int) -> Spans:
-    """Return the words of codes[:size], in order."""
-    spans = np.empty((size, 2), np.int32)  # at most one word per character; untouched pages cost no memory
-    return spans[: _split(codes, flags, size, spans)]
+def words(codes: Codes, flags: Flags) -> Spans:
+    """Return the words of a text, in order."""
+    spans = np.empty((len(codes), 2), np.int32)  # at most one word per character; untouched pages cost no memory
+    return spans[: _split(codes, flags, spans)]
 
 
 @jit_no_alloc
-def _split(codes: Codes, flags: Flags, size: int, spans: Spans) -> int:
+def _split(codes: Codes, flags: Flags, spans: Spans) -> int:
     count = position = as_int64(0)
-    while position < size:
+    while position < len(codes):
         if flags[position] & c.SPACE:
             position += 1
             continue
         # Find the end of the run of non-spaces, and which kinds of characters it has.
         end, seen = position, np.uint16(0)
-        while end < size and not flags[end] & c.SPACE:
+        while end < len(codes) and not flags[end] & c.SPACE:
             seen |= flags[end]
             end += 1
         # Most runs are plain letters and one word: only the others are looked at in detail.
@@ -44,16 +42,9 @@ def _split(codes: Codes, flags: Flags, size: int, spans: Spans) -> int:
         elif may_be(codes[position], codes[end - 1], end - position):
             count = _put_word(codes, position, end, spans, count)
         else:
-            count = _put(spans, count, position, end)
+            count = put(spans, count, position, end)
         position = end
     return count
-
-
-@jit_no_alloc
-def _put(spans: Spans, count: int, start: int, end: int) -> int:
-    spans[count, 0] = start
-    spans[count, 1] = end
-    return count + 1
 
 
 @jit_no_alloc
@@ -64,17 +55,23 @@ def _exception(codes: Codes, start: int, end: int) -> int:
 
 
 @jit_no_alloc
+def _is_unit(codes: Codes, start: int, end: int) -> bool:
+    number = find(codes, start, end)
+    return bool(number >= 0 and SPLITS[number, 0] == UNIT)
+
+
+@jit_no_alloc
 def _put_word(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
     """Add codes[start:end]: one word, or the words of the exception that it equals."""
     number = _exception(codes, start, end)
     if number >= 0:
         first, second = as_int64(int(SPLITS[number, 0])), as_int64(int(SPLITS[number, 1]))
         if first:
-            count = _put(spans, count, start, start + first)
+            count = put(spans, count, start, start + first)
         if second:
-            count = _put(spans, count, start + first, start + second)
+            count = put(spans, count, start + first, start + second)
         start += max(first, second)
-    return _put(spans, count, start, end)
+    return put(spans, count, start, end)
 
 
 @jit_no_alloc
@@ -86,17 +83,17 @@ def _split_run(codes: Codes, flags: Flags, start: int, end: int, spans: Spans, c
     while start < end and _exception(codes, start, end) < 0:
         prefix = _prefix_length(codes, flags, start, end)
         if prefix and _exception(codes, start + prefix, end) >= 0:
-            count = _put(spans, count, start, start + prefix)
+            count = put(spans, count, start, start + prefix)
             start += prefix
             break
         suffix = _suffix_length(codes, flags, start + prefix, end, digits)
         if suffix:
-            top = _put(spans, top - 1, end - suffix, end) - 1
+            top = put(spans, top - 1, end - suffix, end) - 1
             end -= suffix
             if _exception(codes, start, end) >= 0:
                 break
         if prefix:
-            count = _put(spans, count, start, start + prefix)
+            count = put(spans, count, start, start + prefix)
             start += prefix
         if not prefix and not suffix:
             break
@@ -106,9 +103,9 @@ def _split_run(codes: Codes, flags: Flags, start: int, end: int, spans: Spans, c
             count = _put_word(codes, start, end, spans, count)
         else:
             count = _split_infixes(codes, flags, start, end, spans, count)
-    # Move the suffixes behind it, in reading order.
+    # Move the suffixes to follow it, in reading order.
     for waiting in range(top, limit):
-        count = _put(spans, count, spans[waiting, 0], spans[waiting, 1])
+        count = put(spans, count, spans[waiting, 0], spans[waiting, 1])
     return count
 
 
@@ -122,8 +119,10 @@ def _prefix_length(codes: Codes, flags: Flags, start: int, end: int) -> int:
         length = _dots(codes, start, end)
     elif codes[start] == _PLUS:
         length = 0 if start + 1 < end and flags[start + 1] & c.DIGIT else 1  # +1 is a number
-    elif _is_dollar(codes, start, end, as_int64(2)) or _is_dollar(codes, start, end, as_int64(3)):
-        length = 2 if codes[start + 1] == _DOLLAR else 3
+    else:
+        for width in (2, 3):  # C$ A$ US$
+            if start + width <= end and codes[start + width - 1] == _DOLLAR and _is_unit(codes, start, start + width):
+                length = width
     return length
 
 
@@ -134,14 +133,6 @@ def _dots(codes: Codes, start: int, end: int) -> int:
     while position < end and codes[position] == _DOT:
         position += 1
     return position - start if position - start > 1 else 0
-
-
-@jit_no_alloc
-def _is_dollar(codes: Codes, start: int, end: int, width: int) -> bool:
-    """True if C$ or A$ (width 2), or US$ (width 3), is at `start`."""
-    within = start + width <= end and codes[start + width - 1] == _DOLLAR
-    two = width == 2 and (codes[start] == 0x43 or codes[start] == 0x41)
-    return within and (two or (width == 3 and codes[start] == 0x55 and codes[start + 1] == 0x53))
 
 
 @jit_no_alloc
@@ -175,13 +166,8 @@ def _unit_length(codes: Codes, flags: Flags, start: int, end: int) -> int:
     """Return the length of a unit, currency or plus after a digit at the end of codes[start:end], or 0."""
     for length in range(5, 0, -1):  # the longest first
         position = end - length
-        if position > start and flags[position - 1] & c.DIGIT:
-            sign = length == 1 and (codes[position] == _PLUS or flags[position] & c.CURRENCY != 0)
-            if sign or _is_dollar(codes, position, end, length):
-                return length
-            number = find(codes, position, end)
-            if number >= 0 and SPLITS[number, 0] == UNIT:
-                return length
+        if position > start and flags[position - 1] & c.DIGIT and _is_unit(codes, position, end):
+            return length
     return 0
 
 
@@ -194,7 +180,7 @@ def _split_infixes(codes: Codes, flags: Flags, start: int, end: int, spans: Span
         if length and position > start:
             if position > word:
                 count = _put_word(codes, word, position, spans, count)
-            count = _put(spans, count, position, position + length)
+            count = put(spans, count, position, position + length)
             word = position + length
         position += max(length, 1)
     return _put_word(codes, word, end, spans, count) if word < end else count

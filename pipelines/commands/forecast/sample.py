@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from corpus.dedup.decision import held_out
-from corpus.quality.signals import measure
+from corpus.quality.kernels.measure import measure
 from corpus.recipe import Recipe
 from corpus.settings import Json
 from corpus.sources.base import SourceSettings

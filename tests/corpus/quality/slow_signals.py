@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import regex as re
 
-from corpus.quality.kernels.character_flags import _CURRENCY, _PUNCTUATION, _QUOTES, SYMBOL, character_flags
+from corpus.quality.kernels.character_flags import _PUNCTUATION, _QUOTES, CURRENCY, SYMBOL, character_flags
 from corpus.quality.kernels.exceptions import TABLE, UNIT
 from corpus.quality.signals import SIGNALS
 
@@ -30,10 +30,10 @@ def _exceptions() -> tuple[dict[str, list[str]], list[str]]:
 
 CUT, UNITS = _exceptions()
 ALPHA, LOWER, UPPER, ICON = r"\p{L}", r"\p{Ll}\p{Lo}\p{Lm}", r"\p{Lu}\p{Lt}\p{Lo}\p{Lm}", r"\p{So}"
-PUNCTUATION, QUOTES, CURRENCY = re.escape(_PUNCTUATION), re.escape(_QUOTES), re.escape(_CURRENCY)
-PREFIX = re.compile(rf"[§%=—–{PUNCTUATION}{QUOTES}{CURRENCY}{ICON}]|\.\.+|\+(?![0-9])|US\$|[CA]\$")
+PUNCTUATION, QUOTES, MONEY = re.escape(_PUNCTUATION), re.escape(_QUOTES), re.escape(CURRENCY)
+PREFIX = re.compile(rf"[§%=—–{PUNCTUATION}{QUOTES}{MONEY}{ICON}]|\.\.+|\+(?![0-9])|US\$|[CA]\$")
 SUFFIX = re.compile(
-    rf"(?:[{PUNCTUATION}{QUOTES}{ICON}—–]|……|\.\.+|['’][sS]|(?<=[0-9])(?:\+|US\$|[CA]\$|[{CURRENCY}]|"
+    rf"(?:[{PUNCTUATION}{QUOTES}{ICON}—–]|……|\.\.+|['’][sS]|(?<=[0-9])(?:\+|US\$|[CA]\$|[{MONEY}]|"
     + "|".join(map(re.escape, UNITS))
     + rf")|(?<=°[FfCcKk])\.|(?<=[0-9{LOWER}{PUNCTUATION}{QUOTES}%²|+-])\.|(?<=[{UPPER}][{UPPER}])\.)\Z"
 )

@@ -2,10 +2,10 @@
 
 import pytest
 
+from corpus.quality.kernels.measure import measure
 from corpus.quality.rule import failing
 from corpus.quality.rules.gopher_quality_rules import RULES as QUALITY
 from corpus.quality.rules.gopher_repetition_rules import RULES as REPETITION
-from corpus.quality.signals import measure
 
 AT_LEAST = 995  # of 1,000 documents; docs/word_boundaries.md lists the differences
 

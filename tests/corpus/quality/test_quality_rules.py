@@ -7,8 +7,9 @@ from itertools import count, islice, product
 import pytest
 
 from corpus.quality.catalog import rule_sets
+from corpus.quality.kernels.measure import measure
 from corpus.quality.rule import Rule, failing
-from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS, measure
+from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
 
 RULES = {rule.name: rule for rules in rule_sets().values() for rule in rules}
 Pair = tuple[str, str]  # inside, outside

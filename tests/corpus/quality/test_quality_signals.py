@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.quality.signals import REVISION, SIGNALS, measure, measure_bytes
+from corpus.quality.kernels.measure import measure
+from corpus.quality.signals import REVISION, SIGNALS
 from tests.corpus.quality import slow_signals
 
 SHARP = "'\"’.,:;!?-–—/+*^=<>~#@$%&()[]…·²°§|_\\\n\r\t \xa0\u2028\x1c"
@@ -64,15 +65,9 @@ def test_empty_text_counts_nothing() -> None:
     assert measure("") == dict.fromkeys(SIGNALS, 0)
 
 
-@given(st.binary(max_size=100))
-def test_any_bytes_are_measured(raw: bytes) -> None:
-    found = measure_bytes(raw)
-    assert found["characters"] is not None and found["characters"] <= len(raw)
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return
-    assert found == measure(text)
+@given(st.text(st.characters(), max_size=100))
+def test_any_text_is_measured(text: str) -> None:
+    assert measure(text)["characters"] == len(text)
 
 
 def test_a_lone_surrogate_is_one_character() -> None:
@@ -116,7 +111,7 @@ def test_output_changes_only_with_the_revision() -> None:
 
 def test_signals_do_not_depend_on_the_process() -> None:
     """Each process has its own salt for its hash tables."""
-    code = "from corpus.quality.signals import measure; print(measure('the the mill, it grinds. ' * 9))"
+    code = "from corpus.quality.kernels.measure import measure; print(measure('the the mill, it grinds. ' * 9))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(measure("the the mill, it grinds. " * 9))
