@@ -1,4 +1,4 @@
-"""Licenses of code: recognised from a LICENSE text, an SPDX tag or the metadata of a package.
+"""Licenses of code: recognized from a LICENSE text, an SPDX tag or the metadata of a package.
 
 Licenses are written as SPDX expressions with names in lower case, as on Hugging Face: `mit`, `apache-2.0 OR mit`.
 """

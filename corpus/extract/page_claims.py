@@ -115,7 +115,7 @@ def _tags(content: bytes, opening: re.Pattern[bytes]) -> Iterator[tuple[bytes, M
 
 
 def _attributes(content: bytes, at: int) -> tuple[dict[str, str], int]:
-    """Return the attributes at an offset, the first of each name, and the offset behind them."""
+    """Return the attributes at an offset, the first of each name, and the offset after them."""
     attributes: dict[str, str] = {}
     limit = at + _TAG_BYTES
     while match := _ATTRIBUTE.match(content, at, limit):

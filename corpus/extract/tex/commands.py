@@ -25,7 +25,7 @@ DROPPED_ENVIRONMENTS = frozenset(f"{_FLOATS} {_PICTURES_AND_TABLES}".split())
 _THEOREMS = """theorem lemma proposition corollary definition remark remarks example examples conjecture claim
     observation assumption exercise problem question fact notation situation axiom hypothesis proof solution"""
 THEOREMS = {name: name.capitalize() for name in _THEOREMS.split()}
-ENVIRONMENTS = {  # arguments behind \\begin{…}
+ENVIRONMENTS = {  # arguments after \\begin{…}
     **dict.fromkeys(("minipage", "adjustwidth"), "oom"),
     **dict.fromkeys(("multicols", "multicols*", "spacing", "adjustbox", "otherlanguage", "otherlanguage*"), "m"),
     **dict.fromkeys(("list", "CJK", "CJK*", "textblock"), "mm"),

@@ -130,7 +130,7 @@ class Expander:
             self.tokens.files[-1].at_letter = on
 
     def _file_name(self) -> str:
-        """Read the name behind \\input: in braces, or up to a space."""
+        """Read the name after \\input: in braces, or up to a space."""
         tokens = self.tokens
         if tokens.peek() == "{":
             return tokens.word()

@@ -29,7 +29,7 @@ _PATTERN = r"""
 _IN_DOCUMENT = re.compile(_PATTERN.replace("LETTERS", "a-zA-Z"), re.VERBOSE)
 _IN_PACKAGE = re.compile(_PATTERN.replace("LETTERS", "a-zA-Z@"), re.VERBOSE)  # where @ is a letter
 _COMMENT = re.compile(r"%[^\n]*(?:\n[ \t]*(?P<blank>\n[ \t\n]*)?)?")
-_OPTIONS = re.compile(r"[ \t]*(?:\[[^\]]{0,2000}\])?(?:[ \t]*\{[^{}]{0,200}\})?[ \t]*(?:\n|\Z)")  # behind \begin{…}
+_OPTIONS = re.compile(r"[ \t]*(?:\[[^\]]{0,2000}\])?(?:[ \t]*\{[^{}]{0,200}\})?[ \t]*(?:\n|\Z)")  # after \begin{…}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufeff]")
 
 

@@ -178,7 +178,7 @@ class Structure:
         self._title = self._abstract = ""
 
     def _end_document(self) -> None:
-        """Skip all that follows; behind a document within the document, only the rest of its file."""
+        """Skip all that follows; after a document within the document, only the rest of its file."""
         if self._subfiles and self._subfiles[-1] == len(self._tokens.files):
             self._subfiles.pop()
             self._tokens.close()

@@ -37,7 +37,7 @@ class TextWriter:
     def __init__(self) -> None:
         self._current = StringIO()
         self._outer: list[StringIO] = []  # texts around the capture
-        self.notes: list[str] = []  # footnotes and captions, which become paragraphs behind this one
+        self.notes: list[str] = []  # footnotes and captions, which become paragraphs after this one
         self._literals: list[str] = []
 
     def write(self, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.compiled import jit_no_alloc
+from corpus.compiled import as_int64, jit_no_alloc
 from corpus.quality.kernels.character_flags import CURRENCY
 from corpus.quality.kernels.spans import Codes, hash_in_python, hash_span, same
 
@@ -41,13 +41,13 @@ _CONTRACTIONS = (  # words, and the endings that each of them takes
     ("ai are is was were have has dare", ("n't",)),
 )
 UNIT = 255  # in `ExceptionTable.splits`: a unit of measure or currency, a word of its own after a digit
-_NO_SALT = np.uint64(0)  # the strings are fixed
+_NO_SALT, _SLOTS_MASK = np.uint64(0), 8191  # the strings are fixed
 
 
 class ExceptionTable(NamedTuple):
-    """Strings in the order of their hashes."""
+    """A hash table of strings."""
 
-    hashes: NDArray[np.uint64]
+    slots: NDArray[np.int32]  # number of a string; -1 is empty
     starts: NDArray[np.int32]  # where each string begins in `codes`; one more than there are strings
     codes: Codes
     lengths: NDArray[np.uint16]  # [_ends(first, last)]: bit n is set if a string of n code points has these ends
@@ -64,20 +64,18 @@ def _exception_table() -> ExceptionTable:
     splits = {text: split for text, split in splits.items() if text not in _NOT.split()}
     splits |= {text.replace("'", "’"): split for text, split in splits.items()}
     splits |= dict.fromkeys([*_UNITS.split(), *CURRENCY], (UNIT, 0))
-    # The strings as code points, in the order of their hashes.
-    codes_of = {text: np.array(list(map(ord, text)), np.uint32) for text in splits}
-    hashes = {text: int(hash_in_python(codes, 0, len(text), _NO_SALT)) for text, codes in codes_of.items()}
-    texts = sorted(splits, key=hashes.__getitem__)
-    lengths = np.zeros(4096, np.uint16)
-    for text in texts:
-        lengths[_ends(codes_of[text][0], codes_of[text][-1])] |= 1 << len(text)
-    return ExceptionTable(
-        np.array([hashes[text] for text in texts], np.uint64),
-        np.cumsum([0, *map(len, texts)]).astype(np.int32),
-        np.concatenate([codes_of[text] for text in texts]),
-        lengths,
-        np.array([splits[text] for text in texts], np.uint8),
-    )
+    # The hash table, with linear probing.
+    texts = sorted(splits)
+    codes = np.array([ord(character) for text in texts for character in text], np.uint32)
+    starts = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+    slots, lengths = np.full(_SLOTS_MASK + 1, -1, np.int32), np.zeros(4096, np.uint16)
+    for number, text in enumerate(texts):
+        lengths[_ends(np.uint32(ord(text[0])), np.uint32(ord(text[-1])))] |= 1 << len(text)
+        slot = int(hash_in_python(codes, starts[number], starts[number + 1], _NO_SALT)) & _SLOTS_MASK
+        while slots[slot] >= 0:
+            slot = (slot + 1) & _SLOTS_MASK
+        slots[slot] = number
+    return ExceptionTable(slots, starts, codes, lengths, np.array([splits[text] for text in texts], np.uint8))
 
 
 def _split_strings() -> Iterator[tuple[str, ...]]:
@@ -103,7 +101,7 @@ def _ends(first: np.uint32, last: np.uint32) -> int:
 _ends_jit = jit_no_alloc(_ends)
 with np.errstate(over="ignore"):
     TABLE = _exception_table()
-_HASHES, _STARTS, _CODES, _LENGTHS, SPLITS = TABLE  # compiled into the kernels as constants
+_SLOTS, _STARTS, _CODES, _LENGTHS, SPLITS = TABLE  # compiled into the kernels as constants
 
 
 @jit_no_alloc
@@ -117,7 +115,10 @@ def find(codes: Codes, start: int, end: int) -> int:
     """Return the number of the exception equal to codes[start:end], or -1."""
     length, match = end - start, -1
     if length > 0 and may_be(codes[start], codes[end - 1], length):
-        number = int(np.searchsorted(_HASHES, hash_span(codes, start, end, _NO_SALT)))
-        if number < len(_HASHES) and _STARTS[number + 1] - _STARTS[number] == length:
-            match = number if same(codes, start, _CODES, _STARTS[number], length) else -1
+        slot = as_int64(int(hash_span(codes, start, end, _NO_SALT))) & _SLOTS_MASK
+        while match < 0 and _SLOTS[slot] >= 0:
+            number = as_int64(int(_SLOTS[slot]))
+            if _STARTS[number + 1] - _STARTS[number] == length and same(codes, start, _CODES, _STARTS[number], length):
+                match = number
+            slot = (slot + 1) & _SLOTS_MASK
     return match

@@ -66,14 +66,13 @@ def stripped(flags: Flags, start: int, end: int) -> tuple[int, int]:
 @jit
 def split_at_feeds(codes: Codes, start: int, end: int, min_feeds: int) -> Spans:
     """Split codes[start:end] at runs of at least `min_feeds` line feeds; some of the spans may be empty."""
-    spans = np.empty((end - start + 1, 2), np.int32)  # untouched pages cost no memory
-    count, begin, position = as_int64(0), start, start
-    while position < end:
-        after = position
-        while after < end and codes[after] == _FEED:
-            after += 1
-        if after - position >= min_feeds:
-            count = put(spans, count, begin, position)
-            begin = after
-        position = max(after, position + 1)
+    feeds = np.flatnonzero(codes[start:end] == _FEED) + start
+    spans = np.empty((len(feeds) + 1, 2), np.int32)
+    count, begin, run = as_int64(0), start, 0  # `run` is the index in `feeds` of the first one of a run
+    for index in range(len(feeds)):
+        if index + 1 == len(feeds) or feeds[index + 1] > feeds[index] + 1:  # the run ends
+            if index + 1 - run >= min_feeds:
+                count = put(spans, count, begin, feeds[run])
+                begin = feeds[index] + 1
+            run = index + 1
     return spans[: put(spans, count, begin, end)]

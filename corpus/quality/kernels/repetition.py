@@ -22,10 +22,7 @@ def number(codes: Codes, spans: Spans, salt: np.uint64) -> tuple[Numbers, Number
     """
     numbers, firsts = np.empty(len(spans), np.int32), np.empty(len(spans), np.int32)
     occurrences, hashes = np.empty(len(spans), np.int32), np.empty(len(spans), np.uint64)
-    slots_size = 16  # a power of two, at least twice as large as needed
-    while slots_size < 2 * len(spans):
-        slots_size *= 2
-    slots = np.full(slots_size, -1, np.int32)
+    slots = np.full(_table_size(len(spans)), -1, np.int32)
     count = _fill_numbers(codes, spans, salt, numbers, firsts, occurrences, hashes, slots)
     return numbers, firsts[:count], occurrences[:count]
 
@@ -60,6 +57,15 @@ def _fill_numbers(
 
 
 @jit_no_alloc
+def _table_size(entries: int) -> int:
+    """Return a power of two at least twice as large, for a hash table with linear probing."""
+    size = 16
+    while size < 2 * entries:
+        size *= 2
+    return size
+
+
+@jit_no_alloc
 def _equal(codes: Codes, spans: Spans, one: int, other: int) -> bool:
     first, second, length = spans[one, 0], spans[other, 0], spans[other, 1] - spans[other, 0]
     return spans[one, 1] - first == length and same(codes, first, codes, second, length)
@@ -86,38 +92,61 @@ def count_ngrams(
     words, count at each occurrence. Duplicate n-grams are found from left to right without overlaps.
     `words` are numbered; `lengths` and `occurrences` are the characters and the frequency of each.
     """
+    # An n-gram is numbered as the pair of the (n-1)-grams that it begins and ends with. One that contains an
+    # (n-1)-gram which occurs once occurs once itself: it gets -1 and is never looked up again.
     grams = words.copy()
-    for position in range(len(grams)):
-        if occurrences[grams[position]] == 1:
-            grams[position] = -1
+    _drop_unique(grams, occurrences)
     for n in range(2, min(MAX_N, len(words)) + 1):
-        # An n-gram is numbered as the pair of the (n-1)-grams that it begins and ends with. One that contains an
-        # (n-1)-gram which occurs once occurs once itself: it gets -1 and is never looked up again.
-        pairs = _pairs(grams)
-        numbers, firsts, occurrences = number(grams.view(np.uint32), pairs, salt)
-        grams = np.full(len(grams) - 1, -1, np.int32)
-        for pair in range(len(pairs)):
-            if occurrences[numbers[pair]] > 1:
-                grams[pairs[pair, 0]] = numbers[pair]
+        occurrences, firsts = _number_pairs(grams, len(occurrences), salt)
+        grams = grams[:-1]
+        if n <= 4:
+            best, times = 0, 1  # the first n-gram of the text, if none occurs twice
+            for gram in range(len(occurrences)):
+                if occurrences[gram] > times:
+                    best, times = firsts[gram], occurrences[gram]
+            characters[n - 2] = times * (_characters(words, lengths, best, n) + n - 1)
+        _drop_unique(grams, occurrences)
         if n >= 5:
             characters[n - 2] = _duplicate_characters(grams, words, lengths, len(occurrences), n)
-            continue
-        best, times = 0, 1  # the first n-gram of the text, if none occurs twice
-        for gram in range(len(occurrences)):
-            if occurrences[gram] > times:
-                best, times = pairs[firsts[gram], 0], occurrences[gram]
-        characters[n - 2] = times * (_characters(words, lengths, best, n) + n - 1)
 
 
 @jit
-def _pairs(grams: Numbers) -> Spans:
-    """Return the spans of two neighbors that both have a number."""
-    spans, count = np.empty((len(grams), 2), np.int32), 0
-    for position in range(len(grams) - 1):
-        if grams[position] >= 0 and grams[position + 1] >= 0:
-            spans[count, 0], spans[count, 1] = position, position + 2
+def _number_pairs(numbers: Numbers, distinct: int, salt: np.uint64) -> tuple[Numbers, Numbers]:
+    """Replace each number but the last by that of its pair with the next; return occurrences and first positions.
+
+    A pair with a -1 becomes -1.
+    """
+    candidates, size = 0, len(numbers) - 1
+    for position in range(size):
+        candidates += numbers[position] >= 0 and numbers[position + 1] >= 0
+    most = min(candidates, distinct * distinct)
+    slots, keys = np.full(_table_size(most), -1, np.int32), np.empty(most, np.uint64)
+    occurrences, firsts = np.empty(most, np.int32), np.empty(most, np.int32)
+    count, mask = 0, len(slots) - 1
+    for position in range(size):
+        if numbers[position] < 0 or numbers[position + 1] < 0:
+            numbers[position] = -1
+            continue
+        key = np.uint64(numbers[position]) << np.uint64(32) | np.uint64(numbers[position + 1])
+        mixed = (key ^ salt) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ mixed >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)
+        slot = as_int64(int((mixed ^ mixed >> np.uint64(32)) & np.uint64(mask)))
+        while slots[slot] >= 0 and keys[slots[slot]] != key:
+            slot = (slot + 1) & mask
+        if slots[slot] < 0:
+            slots[slot] = count
+            keys[count], occurrences[count], firsts[count] = key, 0, position
             count += 1
-    return spans[:count]
+        numbers[position] = slots[slot]
+        occurrences[slots[slot]] += 1
+    return occurrences[:count], firsts[:count]
+
+
+@jit_no_alloc
+def _drop_unique(numbers: Numbers, occurrences: Numbers) -> None:
+    for position in range(len(numbers)):
+        if numbers[position] >= 0 and occurrences[numbers[position]] == 1:
+            numbers[position] = -1
 
 
 @jit_no_alloc

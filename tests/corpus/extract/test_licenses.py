@@ -1,4 +1,4 @@
-"""Licenses recognised from LICENSE texts however they are wrapped, from SPDX tags and from metadata."""
+"""Licenses recognized from LICENSE texts however they are wrapped, from SPDX tags and from metadata."""
 
 import sysconfig
 from pathlib import Path
@@ -92,7 +92,7 @@ is hereby granted, provided that
 
 
 @pytest.mark.parametrize(("license", "text"), TEXTS.items())
-def test_texts_are_recognised_however_they_are_wrapped(license: str, text: str) -> None:
+def test_texts_are_recognized_however_they_are_wrapped(license: str, text: str) -> None:
     for joint in (" ", "\n", "\n * ", "\r\n\r\n# "):
         assert license_of_text("Copyright (c) 2020-2024, The Millers\n\n" + joint.join(text.split())) == license
 
