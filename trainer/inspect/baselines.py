@@ -75,15 +75,15 @@ class _SavedBaselines(Strict):
     baselines: Baselines
 
 
-def load_baselines(setup: RunSetup) -> Baselines | None:
-    """Read the baselines saved in the run folder; None if there are none of its corpora and limit."""
+def load_baselines(setup: RunSetup) -> Baselines:
+    """Read the baselines saved in the run folder; none unless they are of its corpora and limit."""
     try:
         saved = _SavedBaselines.model_validate_json((setup.folder / FILE_NAME).read_bytes())
     except (FileNotFoundError, ValidationError):
-        return None
+        return Baselines()
     limit = setup.training.evaluate.tokens_per_source
     fits = saved.corpora == _contents(setup) and saved.baselines.tokens_per_source == limit
-    return saved.baselines if fits else None
+    return saved.baselines if fits else Baselines()
 
 
 def save_baselines(setup: RunSetup, baselines: Baselines) -> None:

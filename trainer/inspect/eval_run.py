@@ -13,7 +13,7 @@ from trainer.engine.checkpoint_state import CheckpointState
 from trainer.engine.distributed import Distributed, any_rank, from_first, start
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import RunSetup, read_setup
-from trainer.inspect.baselines import Baselines, load_baselines, measure_baselines, save_baselines
+from trainer.inspect.baselines import load_baselines, measure_baselines, save_baselines
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_table import rich_table
 from trainer.inspect.evaluate import evaluate
@@ -110,7 +110,7 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
     if distributed.rank:
         return
     baselines = load_baselines(setup)
-    if baselines is None:
+    if not baselines.sources:
         with RunConsole(silent=as_json) as console:
             limit = setup.training.evaluate.tokens_per_source
             baselines = measure_baselines(setup.corpora, limit, console.evaluating)
@@ -129,4 +129,4 @@ def print_evaluations(setup: RunSetup) -> None:
     limit = setup.training.evaluate.tokens_per_source
     rows = [row for row in evaluations_file(setup.folder).rows() if row.tokens_per_source == limit]
     shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
-    Console().print(rich_table(shown, load_baselines(setup) or Baselines()), crop=False)
+    Console().print(rich_table(shown, load_baselines(setup)), crop=False)

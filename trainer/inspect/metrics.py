@@ -197,23 +197,21 @@ class TensorBoard:
             "mfu": row.mfu,
             "mfu with attention": row.mfu_attention,
         }
-        self._add(row.step, numbers | _grouped("loss by source", row.losses) | _grouped("epochs", row.epochs))
+        self._add(row.step, numbers)
+        self._add(row.step, row.losses, "loss by source/")
+        self._add(row.step, row.epochs, "epochs/")
 
     def evaluation(self, row: EvaluationRow) -> None:
         """Write bits per byte, overall and by source."""
-        scores = {name: score.bits_per_byte for name, score in row.sources.items()}
-        self._add(row.step, {"bits per byte": row.bits_per_byte} | _grouped("bits per byte", scores))
+        self._add(row.step, {"bits per byte": row.bits_per_byte})
+        self._add(row.step, {name: score.bits_per_byte for name, score in row.sources.items()}, "bits per byte/")
         self._writer.flush()
 
     def close(self) -> None:
         """Flush and close the event file."""
         self._writer.close()
 
-    def _add(self, step: int, numbers: Mapping[str, float | None]) -> None:
+    def _add(self, step: int, numbers: Mapping[str, float | None], prefix: str = "") -> None:
         for name, value in numbers.items():
             if value is not None:
-                self._writer.add_scalar(name, value, step)
-
-
-def _grouped(group: str, numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {f"{group}/{name}": value for name, value in numbers.items()}
+                self._writer.add_scalar(f"{prefix}{name}", value, step)

@@ -90,19 +90,17 @@ class RunReport:
         """Headline figures: name, figure, remark."""
         tiles, last, columns = [], self.steps.last, self.steps.columns
         if last is not None:
-            loss = charts.smoothed(self.steps.series("loss"))[-1]
-            mfu = f"; MFU {np.nanmedian(columns['mfu']):.1%}" if "mfu" in columns else ""
             phases = len(self.curriculum.phases)
             planned = f"of {self.curriculum.steps:,} in {phases:,} phase{'' if phases == 1 else 's'}"
+            duration = human_seconds(columns["step_s"].sum())
+            loss = charts.smoothed(self.steps.series("loss"))[-1]
+            speed = human_count(np.median(columns["tokens_per_s"]))
+            mfu = f"; MFU {np.nanmedian(columns['mfu']):.1%}" if "mfu" in columns else ""
             tiles = [
                 ("Steps", f"{last.step:,}", planned),
-                (
-                    "Tokens seen",
-                    human_count(last.tokens),
-                    f"{human_seconds(columns['step_s'].sum())} of training steps",
-                ),
+                ("Tokens seen", human_count(last.tokens), f"{duration} of training steps"),
                 ("Loss", f"{loss:.3f}", f"nats per token, smoothed; {columns['loss'][0]:.2f} at first"),
-                ("Tokens per second", human_count(np.median(columns["tokens_per_s"])), f"median{mfu}"),
+                ("Tokens per second", speed, f"median{mfu}"),
             ]
         if scored := [row for row in self.evaluations if row.bits_per_byte is not None]:
             first, now = scored[0], scored[-1]
@@ -151,7 +149,7 @@ def write_run_page(setup: RunSetup) -> Path:
         setup.curriculum,
         StepColumns(metrics_file(setup.folder).rows()),
         list(evaluations_file(setup.folder).rows()),
-        load_baselines(setup) or Baselines(),
+        load_baselines(setup),
         samples,
     )
     return write_page(setup.folder, report)

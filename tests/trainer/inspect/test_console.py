@@ -139,18 +139,18 @@ def test_live_lines_fit_a_terminal_of_any_width(width: int) -> None:
     console.phase("n" * 60, 0, 2, first=51, last=80)
     console.step(step_row(3, epochs={f"source{number}" * 6: 0.1 for number in range(12)}))
     console.evaluating(3, 7)
-    console._console.print(console._live_lines())
+    console._console.print(console._live.get_renderable())
     lines = out.getvalue().splitlines()
     assert len(lines) == 4 and max(map(len, lines)) <= width
 
 
 def test_live_lines_need_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    assert RunConsole(console=Console(force_terminal=True))._live
-    assert not RunConsole(console=Console(file=io.StringIO()))._live
-    assert not RunConsole(console=Console(force_terminal=True, quiet=True))._live
+    assert not RunConsole(console=Console(force_terminal=True))._live.disable
+    assert RunConsole(console=Console(file=io.StringIO()))._live.disable
+    assert RunConsole(console=Console(force_terminal=True, quiet=True))._live.disable
     monkeypatch.setenv("TERM", "dumb")
-    assert not RunConsole(console=Console(force_terminal=True))._live
+    assert RunConsole(console=Console(force_terminal=True))._live.disable
 
 
 def test_a_silent_console_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
