@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from corpus.display.data_table import DataTable
 from corpus.display.terminal import printable, table
 from corpus.units import human_bytes
 from trainer.inspect.baselines import UNIGRAM, XZ, Baselines
@@ -26,34 +27,22 @@ class ScoreLine(NamedTuple):
 
     @property
     def cells(self) -> list[str]:
-        """The line as text. A star marks scores below the unigram."""
+        """The line as text. A star marks scores below the unigram, and the last cell compares the last one with it."""
         name = "all" if self.source is None else printable(self.source)
         cells = [f"{name} (thin)" if self.thin else name, human_bytes(self.bytes)]
-        unigram = self.levels[UNIGRAM]
+        unigram, last = self.levels[UNIGRAM], self.bits[-1]
         for bits in self.bits:
             better = bits is not None and unigram is not None and bits < unigram
             cells.append(_cell(bits) + (BETTER if better else ""))
-        return [*cells, *map(_cell, self.levels.values())]
-
-    @property
-    def against_unigram(self) -> str:
-        """Last score relative to the unigram's, as text."""
-        last, unigram = self.bits[-1], self.levels[UNIGRAM]
-        return "–" if last is None or not unigram else f"{last / unigram - 1:+.1%}".replace("-", "−")
+        compared = f"{last / unigram - 1:+.1%}".replace("-", "−") if last is not None and unigram else "–"
+        return [*cells, *map(_cell, self.levels.values()), compared]
 
 
-class EvaluationTable(NamedTuple):
-    """Headings, lines and the note below them."""
-
-    columns: list[str]
-    lines: list[ScoreLine]
-    note: str
-
-
-def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> EvaluationTable:
+def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> DataTable:
     """Build the table, with a column per evaluation in the order given."""
-    columns = ["source", "holdout", *(printable(row.after) for row in evaluations), UNIGRAM, XZ]
-    return EvaluationTable(columns, score_lines(evaluations, baselines), _note(evaluations, baselines))
+    columns = ["source", "holdout", *(printable(row.after) for row in evaluations), UNIGRAM, XZ, "against unigram"]
+    rows = [line.cells for line in score_lines(evaluations, baselines)]
+    return DataTable("Bits per byte of the holdouts", columns, rows, note=_note(evaluations, baselines))
 
 
 def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> list[ScoreLine]:
@@ -72,11 +61,13 @@ def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> l
 
 
 def rich_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> Table:
-    """Render the table for a terminal; scores below the unigram are bold."""
-    columns, lines, note = evaluation_table(evaluations, baselines)
-    rows = [[Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in line.cells] for line in lines]
-    rendered = table(columns, rows, title="Bits per byte of the holdouts")
-    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{note}"), "left"
+    """Render the table for a terminal, without the last column; scores below the unigram are bold."""
+    shown = evaluation_table(evaluations, baselines)
+    rows = []
+    for line in score_lines(evaluations, baselines):
+        rows.append([Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in line.cells[:-1]])
+    rendered = table(shown.columns[:-1], rows, title=shown.title)
+    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{shown.note}"), "left"
     rendered.columns[0].no_wrap = max((len(row[0]) for row in rows), default=0) <= MAX_UNBROKEN_NAME
     for column in rendered.columns[2:-2]:  # on a narrow terminal, the headings of evaluations wrap, but no score
         column.no_wrap, column.min_width = False, len("12.345*")

@@ -1,13 +1,13 @@
 """`trainer plan` on a terminal: compute the plan and print it as tables or JSON."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, replace
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
-from corpus.display.terminal import Cells, plain_console, print_line, table
+from corpus.display.data_table import DataRow, DataTable
+from corpus.display.terminal import plain_console, print_line, print_table
 from corpus.errors import InputError
 from corpus.units import human_bytes, human_count, human_seconds
 from trainer.config import Training, find_config, read_training
@@ -99,48 +99,39 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
 def print_plan(plan: TrainingPlan) -> None:
     """Print all tables, then the totals."""
     console = plain_console()
-    for title, columns, rows, text in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
-        print_line(console, title)  # a title of the table itself would wrap at the table's width
-        console.print(table(columns, rows, text=text))
+    for shown in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
+        print_line(console, shown.title)  # a title of the table itself would wrap at the table's width
+        print_table(console, shown._replace(title=""))
     for label, total in _totals(plan).items():
         print_line(console, f"{label:<14} {total}")
 
 
-class PlanTable(NamedTuple):
-    """A table of the plan."""
-
-    title: str
-    columns: list[str]
-    rows: list[Cells]
-    text: Collection[int] = (0,)  # left-aligned columns
-
-
-def _parameters(plan: TrainingPlan) -> PlanTable:
+def _parameters(plan: TrainingPlan) -> DataTable:
     parts, total = plan.parameters, plan.parameters.total
-    rows: list[Cells] = [[name, count, f"{count / max(1, total):.1%}"] for name, count in asdict(parts).items()]
+    rows: list[DataRow] = [[name, count, f"{count / max(1, total):.1%}"] for name, count in asdict(parts).items()]
     if not parts.head:
         rows[1] = ["head", "tied", ""]
     origin = "the corpora's" if plan.from_corpora else "assumed: no corpus was read"
     title = f"{plan.name}: vocabulary {plan.vocabulary:,} ({origin})"
-    return PlanTable(title, ["part", "parameters", "share"], [*rows, ["all", total, ""]])
+    return DataTable(title, ["part", "parameters", "share"], [*rows, ["all", total, ""]])
 
 
-def _phases(plan: TrainingPlan) -> PlanTable:
-    rows: list[Cells] = []
+def _phases(plan: TrainingPlan) -> DataTable:
+    rows: list[DataRow] = []
     for phase in plan.phases:
         rates = [f"{rate:.3g}" for rate in (phase.rate_start, phase.rate_peak, phase.rate_end)]
         path = " → ".join(rate for rate, _ in groupby(rates))  # a constant rate once
         batch = f"{phase.batch_sequences:,} × {phase.sequence_tokens:,}"
         rows.append([phase.name, phase.steps, human_count(phase.tokens), batch, path])
-    return PlanTable("Phases", ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"], rows)
+    return DataTable("Phases", ["phase", "steps", "tokens", "batch: sequences × tokens", "learning rate"], rows)
 
 
-def _shares(plan: TrainingPlan) -> PlanTable:
-    rows: list[Cells] = []
+def _shares(plan: TrainingPlan) -> DataTable:
+    rows: list[DataRow] = []
     for phase in plan.phases:
         for index, source in enumerate(phase.sources):
             asked = "by size" if source.share_asked is None else f"{source.share_asked:.2%}"
-            row: Cells = ["" if index else phase.name, source.name, asked, f"{source.share:.2%}"]
+            row: list[str | int] = ["" if index else phase.name, source.name, asked, f"{source.share:.2%}"]
             row += [human_count(source.tokens), human_count(source.cursor_tokens)]
             if source.epochs is not None:
                 epochs = f"{source.epochs:.2f}" if source.epochs < 1000 else f"{source.epochs:,.0f}"
@@ -149,25 +140,27 @@ def _shares(plan: TrainingPlan) -> PlanTable:
     columns = ["phase", "source", "asked", "share", "tokens", "read by its end"]
     columns += ["epochs", "max", ""] if plan.from_corpora else []
     title = "Tokens of each source, and the total read at the end of the phase"
-    return PlanTable(title, columns, rows, text=(0, 1, 8))
+    return DataTable(title, columns, rows, text=(0, 1, 8))
 
 
-def _sources(plan: TrainingPlan) -> PlanTable:
-    rows: list[Cells] = []
+def _sources(plan: TrainingPlan) -> DataTable:
+    rows: list[DataRow] = []
     for source in plan.sources:
         held = [] if source.held_tokens is None else [human_count(source.held_tokens)]
         rows.append([source.name, human_count(source.tokens), human_count(source.needed_tokens), *held])
     columns = ["source", "total read", "needed at least", *(["in the corpora"] if plan.from_corpora else [])]
-    return PlanTable("Training tokens that each source needs, given max_epochs", columns, rows)
+    return DataTable("Training tokens that each source needs, given max_epochs", columns, rows)
 
 
-def _memory(plan: TrainingPlan) -> PlanTable:
+def _memory(plan: TrainingPlan) -> DataTable:
     columns = [[*astuple(phase.memory), phase.memory.total_bytes] for phase in plan.phases]
-    rows: list[Cells] = [[part, *map(human_bytes, sizes)] for part, *sizes in zip(MEMORY_PARTS, *columns, strict=True)]
+    rows: list[DataRow] = [
+        [part, *map(human_bytes, sizes)] for part, *sizes in zip(MEMORY_PARTS, *columns, strict=True)
+    ]
     rows.append(["micro-batch, sequences", *(phase.micro_batch_sequences for phase in plan.phases)])
     devices = f"each of {plan.devices} devices" if plan.devices > 1 else "the device"
     title = f"Memory of {devices}: an estimate, without recomputation of activations"
-    return PlanTable(title, ["part", *(phase.name for phase in plan.phases)], rows)
+    return DataTable(title, ["part", *(phase.name for phase in plan.phases)], rows)
 
 
 def _totals(plan: TrainingPlan) -> dict[str, str]:

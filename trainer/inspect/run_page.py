@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corpus.display.data_table import DataTable
 from corpus.display.page import render
 from corpus.store.products import write_text
 from corpus.units import human_count, human_seconds
@@ -23,7 +24,7 @@ from trainer.data.curriculum import Curriculum
 from trainer.engine.run_setup import RunSetup
 from trainer.inspect import run_charts as charts
 from trainer.inspect.baselines import Baselines, load_baselines
-from trainer.inspect.eval_table import EvaluationTable, evaluation_table, score_lines
+from trainer.inspect.eval_table import evaluation_table, score_lines
 from trainer.inspect.metrics import EvaluationRow, StepRow, evaluations_file, metrics_file
 
 FILE_NAME, SAMPLES = "report.html", "samples.json"
@@ -129,13 +130,14 @@ class RunReport:
         return rows
 
     @property
-    def score_table(self) -> EvaluationTable:
+    def score_table(self) -> DataTable:
         """Scores of all evaluations or, if they are many, of the first, the last and those at the end of phases."""
         evaluations = self.evaluations
         if len(evaluations) > MAX_EVALUATIONS:
             ends = {0, evaluations[-1].step, *(phase.last_step for phase in self.curriculum.phases)}
             evaluations = [row for row in evaluations if row.step in ends]
-        return evaluation_table(evaluations, self.baselines)
+        shown = evaluation_table(evaluations, self.baselines)
+        return shown if self.baselines.sources else shown.only(*shown.columns[:-3])
 
 
 def write_run_page(setup: RunSetup) -> Path:

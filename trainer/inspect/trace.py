@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from corpus.display.terminal import Cells, plain_console, print_line, table
+from corpus.display.data_table import DataRow, DataTable
+from corpus.display.terminal import plain_console, print_line, print_table
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
@@ -77,12 +78,12 @@ def show_trace(config: Path | None, assignments: Sequence[str], step: int, as_js
         console,
         f"Step {step}, in phase {phase.name}{skipped}: sequences of {phase.sequence_tokens} tokens plus the next one",
     )
-    rows: list[Cells] = []
+    rows: list[DataRow] = []
     for span in spans:
         document_last = span.document_first + span.last - span.first
         tokens = f"{span.first:,}–{span.last - 1:,}"
         inside = f"{span.document_first:,}–{document_last - 1:,} of {span.document_tokens:,}"
         rows.append([span.row, tokens, span.source, span.id, inside, span.shard])
     columns = ["row", "tokens", "source", "document", "its tokens", "shard"]
-    console.print(table(columns, rows, text=(2, 3, 5)))
-    print_line(console, "`corpus explain ID` says where a document comes from, and how each stage decided.")
+    note = "`corpus explain ID` says where a document comes from, and how each stage decided."
+    print_table(console, DataTable("", columns, rows, text=(2, 3, 5), note=note))

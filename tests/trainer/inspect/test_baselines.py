@@ -175,11 +175,11 @@ def test_levels_are_weighted_by_bytes_and_need_every_source() -> None:
 def test_the_table_marks_scores_below_the_unigram() -> None:
     evaluations = [evaluation("before", books=5.0, web=4.0), evaluation("after broad", books=2.0, web=3.0)]
     found = evaluation_table(evaluations, MEASURED)
-    assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9"]
-    assert [line.cells for line in found.lines] == [
-        ["books", "1 kB", "5.000", "2.000*", "3.000", "2.000"],
-        ["web (thin)", "3 kB", "4.000", "3.000", "2.000", "–"],
-        ["all", "4 kB", "4.250", "2.750", "2.250", "–"],
+    assert found.columns == ["source", "holdout", "before", "after broad", "unigram", "xz -9", "against unigram"]
+    assert found.rows == [
+        ["books", "1 kB", "5.000", "2.000*", "3.000", "2.000", "−33.3%"],
+        ["web (thin)", "3 kB", "4.000", "3.000", "2.000", "–", "+50.0%"],
+        ["all", "4 kB", "4.250", "2.750", "2.250", "–", "+22.2%"],
     ]
     assert found.note.startswith("Windows of 512 tokens")
     assert "No xz of web: a document decodes" in found.note and "thin" in found.note and "up to" not in found.note
@@ -219,9 +219,9 @@ def test_the_table_works_without_baselines_and_with_hostile_names() -> None:
     name = "[bold]\x1b[31mred\n" + "x" * 60
     only = evaluation("now", **{name: 5.0, "web": 4.0})
     found = evaluation_table([only], Baselines())
-    assert [line.cells[0] for line in found.lines] == ["[bold]\\u001b[31mred⏎" + "x" * 60, "web (thin)", "all"]
-    assert [line.cells[2:] for line in found.lines] == [["5.000", "–", "–"], ["4.000", "–", "–"], ["4.250", "–", "–"]]
+    assert [row[0] for row in found.rows] == ["[bold]\\u001b[31mred⏎" + "x" * 60, "web (thin)", "all"]
+    assert [row[2:] for row in found.rows] == [[bits, "–", "–", "–"] for bits in ("5.000", "4.000", "4.250")]
     printed = StringIO()
     Console(file=printed, width=60, force_terminal=True).print(rich_table([only], Baselines()))
     assert "\x1b[31m" not in printed.getvalue() and "5.000" in printed.getvalue()
-    assert evaluation_table([], Baselines()).lines == []
+    assert evaluation_table([], Baselines()).rows == []
