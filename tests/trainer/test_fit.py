@@ -278,8 +278,11 @@ def test_evaluations_with_other_settings_are_computed_again(phase_1: Path, tmp_p
     config = tmp_path / "train.yaml"
     config.write_text(json.dumps(written))
     fit_here(config, "1")
-    found = [(row.after, row.tokens_per_source) for row in evaluations_file(run).rows()]
+    rows = list(evaluations_file(run).rows())
+    found = [(row.after, row.tokens_per_source) for row in rows]
     assert found == [("before", 1), ("after broad", 1), ("after broad", 200)]
+    sequence_tokens = written["curriculum"][0]["sequence_tokens"]
+    assert {(row.sequence_tokens, row.stride_tokens) for row in rows} == {(sequence_tokens, sequence_tokens)}
 
 
 def test_another_corpus_may_have_other_sources(phase_1: Path, tmp_path: Path) -> None:

@@ -23,7 +23,13 @@ from trainer.inspect.metrics import EvaluationRow
 
 LOSS_COLOURS = {"each step": STEPS[1], "smoothed": SERIES[0]}
 SCORE_COLOURS = {"model": SERIES[2], UNIGRAM: SERIES[1], XZ: REST}
-RATE_COLOUR = SERIES[6]
+LINES = {  # fields of rows that are drawn: colour and width
+    "mean": (LOSS_COLOURS["each step"], 1),
+    "smooth": (LOSS_COLOURS["smoothed"], 2),
+    "bits": (SCORE_COLOURS["model"], 2),
+    "rate": (SERIES[6], 1.5),
+}
+TOOLTIPS = {"step": ",", "tokens": ",", "mean": ".4f", "smooth": ".4f", "bits": ".4f", "rate": ".3g"}  # number formats
 SMALL_WIDTH = 260  # pixels of a small chart before it is scaled to its column
 MAX_DOTTED_POINTS = 40  # curves of at most this many points show each of them
 SMOOTHING_WINDOWS, MIN_REACH = 100, 3  # smoothing reaches 1/100 of the steps to either side, and at least 3 steps
@@ -52,8 +58,8 @@ class Series(NamedTuple):
 class CurvePoint(NamedTuple):
     """Mean and range of consecutive steps, with the smoothed value at the last of them."""
 
-    tokens: int
     step: int
+    tokens: int
     mean: float
     low: float
     high: float
@@ -66,15 +72,15 @@ def curve(series: Series, max_points: int) -> list[CurvePoint]:
     starts_P = np.arange(0, count, -(-count // max_points))
     ends_P = np.append(starts_P[1:], count)
     columns = (
-        series.tokens_N[ends_P - 1],
         series.steps_N[ends_P - 1],
+        series.tokens_N[ends_P - 1],
         np.add.reduceat(series.values_N, starts_P) / (ends_P - starts_P),
         np.minimum.reduceat(series.values_N, starts_P),
         np.maximum.reduceat(series.values_N, starts_P),
         smoothed(series)[ends_P - 1],
     )
     rows = zip(*(column_P.tolist() for column_P in columns), strict=True)
-    return [CurvePoint(int(tokens), int(step), *values) for tokens, step, *values in rows]
+    return [CurvePoint(int(step), int(tokens), *values) for step, tokens, *values in rows]
 
 
 def smoothed(series: Series) -> Reals:
@@ -110,18 +116,9 @@ def padded(low: float, high: float, parts: int) -> tuple[float, float]:
 
 def loss_chart(axis: TokenAxis, points: Sequence[CurvePoint], *, small: bool = False) -> Spec:
     """Draw the loss of the steps in a band of its range, and the smoothed loss."""
-    domain = loss_range(points)
-    return _over_tokens(
-        axis,
-        [point._asdict() for point in points],
-        {"mean": (LOSS_COLOURS["each step"], 1), "smooth": (LOSS_COLOURS["smoothed"], 2)},
-        {"step": ",", "tokens": ",", "mean": ".4f", "smooth": ".4f"},
-        domain,
-        clip=points[0].high > domain[1],
-        band_colour=LOSS_COLOURS["each step"],
-        height=110 if small else 280,
-        small=small,
-    )
+    domain, height = loss_range(points), 110 if small else 280
+    rows = [point._asdict() for point in points]
+    return _over_tokens(axis, rows, domain, clip=points[0].high > domain[1], height=height, small=small)
 
 
 def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: ScoreLine) -> Spec:
@@ -129,70 +126,61 @@ def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: Sco
     scores = [(row, bits) for row, bits in zip(evaluations, line.bits, strict=True) if bits is not None]
     levels = {name: level for name, level in line.levels.items() if level is not None}
     values = [*(bits for _, bits in scores), *levels.values()]
-    return _over_tokens(
-        axis,
-        [{"tokens": row.tokens, "when": row.after, "bits": bits} for row, bits in scores],
-        {"bits": (SCORE_COLOURS["model"], 2)},
-        {"when": "", "tokens": ",", "bits": ".4f"},
-        padded(min(values), max(values), 12),
-        levels=levels,
-        small=True,
-    )
+    rows: list[Spec] = [{"when": row.after, "tokens": row.tokens, "bits": bits} for row, bits in scores]
+    return _over_tokens(axis, rows, padded(min(values), max(values), 12), levels=levels, small=True)
 
 
 def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> Spec:
     """Draw the learning rate."""
-    rows = [{"tokens": point.tokens, "rate": point.mean} for point in points]
-    return _over_tokens(axis, rows, {"rate": (RATE_COLOUR, 1.5)}, {"tokens": ",", "rate": ".3g"})
+    return _over_tokens(axis, [{"tokens": point.tokens, "rate": point.mean} for point in points])
 
 
 def _over_tokens(
     axis: TokenAxis,
     rows: Rows,
-    lines: Mapping[str, tuple[str, float]],
-    tooltips: Mapping[str, str],
     domain: tuple[float, float] | None = None,
     *,
     clip: bool = False,
-    band_colour: str | None = None,
     levels: Mapping[str, float] = MappingProxyType({}),
     height: int = 110,
     small: bool = False,
 ) -> Spec:
-    """Draw lines over the tokens seen, on top of the phases, of horizontal levels, and of a band from `low` to `high`.
+    """Draw the LINES that the rows have over the tokens seen.
 
-    `lines` maps fields of the rows to colour and width, and `tooltips` fields to number formats (empty for text). A
-    hover anywhere shows the nearest row. `clip` cuts off what lies outside the vertical `domain`.
+    They lie on top of the phases, of horizontal levels, and of a band from `low` to `high`. A hover anywhere shows the
+    nearest row. `clip` cuts off what lies outside the vertical `domain`.
     """
+    # Axes: the same horizontal one for all charts.
     ticks = 4 if small else 8
     labels: Spec = {"format": "~s", "grid": False, "tickCount": ticks, "labelExpr": "datum.value ? datum.label : '0'"}
     right_end: Spec = {"domain": [0, axis.tokens], "nice": False}
     x = _number("tokens", title=None if small else "tokens seen", scale=right_end, axis=labels)
     plain: Spec = {"domain": False, "ticks": False, "labelPadding": 4, "tickCount": ticks // 2 + 1}
     scale: Spec = {"domain": list(domain), "nice": False, "zero": False} if domain else {}
-    y = {field: _number(field, title=None, scale=scale, axis=plain) for field in ("low", *lines)}
+    y = {field: _number(field, title=None, scale=scale, axis=plain) for field in ("low", *LINES)}
 
+    # Below: the phases, and a horizontal line for each level.
     layers = [_phases(axis, x, named=not small)]
     for name, level in levels.items():
-        (field,) = lines
         rule: Spec = {"type": "rule", "stroke": SCORE_COLOURS[name], "strokeWidth": 1.5, "strokeDash": [5, 3]}
-        tooltip = _number(field, title=name, format=".4f")
-        layers.append({**_data([{field: level}]), "mark": rule, "encoding": {"y": y[field], "tooltip": tooltip}})
+        tooltip = _number("bits", title=name, format=TOOLTIPS["bits"])
+        layers.append({**_data([{"bits": level}]), "mark": rule, "encoding": {"y": y["bits"], "tooltip": tooltip}})
 
+    # On top: the band and the lines.
     marks: list[Json] = []
-    if band_colour:
-        band: Spec = {"type": "area", "clip": clip, "fill": band_colour, "fillOpacity": 0.35}
+    if "low" in rows[0]:
+        band: Spec = {"type": "area", "clip": clip, "fill": LOSS_COLOURS["each step"], "fillOpacity": 0.35}
         marks.append({"mark": band, "encoding": {"y": y["low"], "y2": {"field": "high"}}})
-    for number, (field, (colour, width)) in enumerate(lines.items()):
-        # The first line shows its points if there are few: a line of a single point is invisible.
-        few = number == 0 and len(rows) <= MAX_DOTTED_POINTS
+    for field in [field for field in rows[0] if field in LINES]:
+        colour, width = LINES[field]
+        # A short curve shows its points: a line of a single point is invisible.
+        few = field != "smooth" and len(rows) <= MAX_DOTTED_POINTS
         dots: Json = {"fill": colour, "stroke": colour, "size": 15 * width} if few else False
         line: Spec = {"type": "line", "clip": clip, "stroke": colour, "strokeWidth": width, "point": dots}
         marks.append({"mark": line, "encoding": {"y": y[field]}})
     # An invisible line as wide as the pointer's surroundings catches the hover.
-    hover: list[Json] = [
-        _number(field, format=form) if form else {"field": field, "type": "nominal"} for field, form in tooltips.items()
-    ]
+    hover: list[Json] = [{"field": "when", "type": "nominal"}] if "when" in rows[0] else []
+    hover += [_number(field, format=TOOLTIPS[field]) for field in rows[0] if field in TOOLTIPS]
     marks.append({"mark": {"type": "rule", "opacity": 0, "strokeWidth": 6}, "encoding": {"tooltip": hover}})
     return {
         "layer": [*layers, {**_data(rows), "encoding": {"x": x}, "layer": marks}],

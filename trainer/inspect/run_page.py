@@ -82,9 +82,9 @@ class RunReport:
         rows = [self.steps.last, *self.evaluations[-1:]]
         return charts.TokenAxis(self.curriculum, max([1, *(row.tokens for row in rows if row)]))
 
-    def points(self, measurement: str, limit: int = MAX_POINTS) -> list[charts.CurvePoint]:
+    def points(self, measurement: str, small: bool = False) -> list[charts.CurvePoint]:
         """Return the curve of a measurement."""
-        return charts.curve(self.steps.series(measurement), limit)
+        return charts.curve(self.steps.series(measurement), MAX_SMALL_POINTS if small else MAX_POINTS)
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
@@ -167,7 +167,6 @@ def write_page(folder: Path, report: RunReport) -> Path:
         report=report,
         charts=charts,
         lines=score_lines(report.evaluations, report.baselines),
-        small_points=MAX_SMALL_POINTS,
         sample_characters=MAX_SAMPLE_CHARACTERS,
     )
     write_text(folder / FILE_NAME, markup, folder)
