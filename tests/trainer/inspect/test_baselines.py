@@ -189,9 +189,7 @@ def test_the_table_marks_scores_below_the_unigram() -> None:
 
 def test_a_source_missing_from_an_evaluation_is_a_dash() -> None:
     rows = [evaluation_row(0, "before", {}), evaluation_row(9, "after", {"books": score(1000, 2.0)})]
-    assert [line.cells for line in evaluation_table(rows, Baselines()).lines] == [
-        ["books", "1 kB", "–", "2.000", "–", "–"]
-    ]
+    assert evaluation_table(rows, Baselines()).rows == [["books", "1 kB", "–", "2.000", "–", "–", "–"]]
 
 
 @pytest.mark.parametrize(("width", "lines"), [(80, 2), (120, 1)])
