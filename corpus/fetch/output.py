@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -34,7 +33,6 @@ COMPARED = "compared.json"  # ETag, size and modification time of the files that
 NEVER_PUSHED = (MARKER, COMPARED, ".lock", "logs", "run.json")  # in addition to temporary folders
 PART_BYTES = 50 * 2**20  # larger files are uploaded in parts of this size
 PARALLEL_UPLOADS = 2  # each upload holds one part in memory
-_PARTIAL = re.compile(r"\..*\.\d+\.[0-9a-f]{8}\.pull", re.DOTALL)
 T = TypeVar("T")
 
 
@@ -138,8 +136,9 @@ class BucketOutput(FolderOutput):
 
     def _download(self, path: Path) -> bool:
         """Download a file and replace the local one; return False if the bucket has no such file."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.pull")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / "logs" / f"{os.getpid()}.{secrets.token_hex(4)}.pull"  # on the same disk
+        for folder in (partial.parent, path.parent):
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             self._call(lambda system: system.get_file(self._key(path), str(partial)))
             partial.replace(path)
@@ -191,12 +190,11 @@ def working_copy(url: str, cache: Path, settings: S3) -> Path:
     key = hashlib.sha256(f"{url}\n{settings.endpoint}".encode()).hexdigest()[:12]
     folder = (cache / "outputs" / f"{url.rpartition('/')[2]}-{key}").resolve()
     marker = canonical({"url": url, "s3": settings.model_dump(mode="json")})
-    if not (folder / MARKER).is_file() or (folder / MARKER).read_text() != marker:
-        try:
-            write_text(folder / MARKER, marker, folder / "logs")
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}; {CACHE_ADVICE}") from None
-        _open_bucket.cache_clear()
+    try:
+        FolderOutput(folder).write(folder / MARKER, marker, folder / "logs")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; {CACHE_ADVICE}") from None
+    _open_bucket.cache_clear()
     return folder
 
 
@@ -214,7 +212,7 @@ def _open_bucket(folder: Path) -> BucketOutput:
 def _is_pushed(name: str) -> bool:
     """True if a file of this name belongs in the bucket: inside the folder, not temporary, not of this machine only."""
     parts = name.split("/")
-    temporary = (parts[0], *parts[2:3]) == ("jobs", "tmp") or _PARTIAL.fullmatch(parts[-1]) is not None
+    temporary = (parts[0], *parts[2:3]) == ("jobs", "tmp")
     return not temporary and parts[0] not in NEVER_PUSHED and not {"", ".", ".."} & set(parts)
 
 

@@ -27,9 +27,9 @@ class ArrowFile:
 
     def refuse_other_versions(self, version: str) -> None:
         """Raise CorpusError unless the file states this format version."""
-        found = self.metadata.get("format_version", b"").decode("utf-8", "replace")
-        if found != version:
-            stated = f"format_version {found!r}" if found else "no format_version"
+        stored = self.metadata.get("format_version", b"").decode("utf-8", "replace")
+        if stored != version:
+            stated = f"format_version {stored!r}" if stored else "no format_version"
             raise CorpusError(f"{self.path}: {stated}; this release reads a {self.what} of version {version}")
 
     def batch(self, index: int) -> pa.RecordBatch:

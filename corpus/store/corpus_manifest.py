@@ -96,9 +96,9 @@ class SourceEntry(Strict):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         for split, totals in (("train", self.train), ("holdout", self.holdout)):
-            found = total([shard for shard in self.shards if shard.split == split])
-            if found != totals:
-                raise ValueError(f"its {split} shards add up to {_counts(found)}, not to {_counts(totals)}")
+            added = total([shard for shard in self.shards if shard.split == split])
+            if added != totals:
+                raise ValueError(f"its {split} shards add up to {_counts(added)}, not to {_counts(totals)}")
         return self
 
 
@@ -126,9 +126,9 @@ class Manifest(Strict):
         files = [shard.file for source in self.sources for shard in source.shards]
         if len(files) != len(set(files)):
             raise ValueError("a shard is named twice")
-        found = sum(source.train.tokens for source in self.sources)
-        if found != self.tokens_got:
-            raise ValueError(f"sources hold {found} training tokens, not tokens_got = {self.tokens_got}")
+        tokens = sum(source.train.tokens for source in self.sources)
+        if tokens != self.tokens_got:
+            raise ValueError(f"sources hold {tokens} training tokens, not tokens_got = {self.tokens_got}")
         for source in self.sources:
             share = source.train.tokens / max(1, self.tokens_got)
             if abs(share - source.share_got) > 1e-9:

@@ -157,8 +157,8 @@ def list_views(lists: pa.Array) -> tuple[Tokens, NDArray[np.int64]]:
 def _header(file: ArrowFile) -> ShardHeader:
     stored = file.metadata
     try:
-        found = {key: value.decode() for key, value in stored.items() if key != "format_version"}
-        header = ShardHeader(**found)  # type: ignore[arg-type]
+        fields = {key: value.decode() for key, value in stored.items() if key != "format_version"}
+        header = ShardHeader(**fields)  # type: ignore[arg-type]
     except (UnicodeDecodeError, TypeError):
         expected = ", ".join(("format_version", *ShardHeader._fields))
         raise CorpusError(f"{file.path}: expected the schema metadata {expected}; found {sorted(stored)}") from None
