@@ -27,7 +27,7 @@ from corpus.tokens.runs import order_key
 from pipelines.commands.forecast.ratios import GROUPS, SourceSample, choose, jackknife
 from pipelines.commands.forecast.sample import MIN_DOCUMENTS
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.read_profile import read_profile
+from pipelines.engine.profile import read_profile
 from pipelines.plan import Plan, make_plan
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.dedup import DedupStage

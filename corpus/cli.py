@@ -49,7 +49,7 @@ def _out_option(written: str) -> str:
 def _find_build(written: str | None, on: str | None) -> Path:
     """Find a build's folder; for one at s3:// the profile says how to connect."""
     from corpus.inspect.find_build import find_build
-    from pipelines.engine.read_profile import read_profile
+    from pipelines.engine.profile import read_profile
 
     return find_build(written, read_profile(on).access() if written and written.startswith("s3://") else None)
 
@@ -135,7 +135,7 @@ def build(
     Example: corpus build recipes/quickstart.yaml --sample 5%
     """
     from pipelines.build import build as build_corpus
-    from pipelines.engine.read_profile import read_profile
+    from pipelines.engine.profile import read_profile
 
     profile = read_profile(on)
     if workers is not None:

@@ -17,16 +17,12 @@ from rich.console import Console
 from corpus.errors import CorpusError, InputError, StoppedError
 from corpus.fetch.output import open_output, working_copy
 from corpus.recipe import Recipe, read_recipe
-from corpus.settings import Json
 from corpus.store.lock import locked
 from corpus.store.products import canonical, write_text
 from corpus.units import human_bytes, human_seconds
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.profile import Profile
-from pipelines.engine.progress import Stopwatch, peak_memory_bytes
-from pipelines.engine.read_profile import read_profile
-from pipelines.engine.run_jobs import run_jobs
-from pipelines.inputs import size_of
+from pipelines.engine.profile import Profile, read_profile
+from pipelines.engine.run_jobs import WaveEntry, peak_memory_bytes, run_jobs
 from pipelines.plan import Plan, make_plan
 from pipelines.stages.manifest import ManifestStage
 from pipelines.stages.report import ReportStage
@@ -51,7 +47,8 @@ def build(
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     with build_lock(folder), stoppable(), profile.opened(folder):
         _check_disk(plan, folder)
-        return run_plan(plan, folder, profile, console)
+        run_plan(plan, folder, profile, console)
+    return folder
 
 
 def out_folder(recipe: Recipe, out: Path | str | None, profile: Profile | None = None) -> Path:
@@ -71,33 +68,20 @@ def out_folder(recipe: Recipe, out: Path | str | None, profile: Profile | None =
         raise InputError(f"the output folder {name[:300]!a}: {error}; choose another with --out") from None
 
 
-def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> Path:
+def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> None:
     """Run the jobs that are not finished, and publish the manifest and the report at the top of the folder."""
-    stopwatch, ran = Stopwatch(), 0
-    waves: list[Json] = []
-    for number in range(len(plan.waves)):
-        wave = plan.waves[number]
-        for job in wave:
-            JobOutput(folder, job).forget_damaged()
-        unfinished = [job for job in wave if not JobOutput(folder, job).is_finished]
-        for job in wave:
-            if job not in unfinished:
-                job.check(JobOutput(folder, job))
-        if unfinished:
-            waves.append(run_jobs(unfinished, folder, profile, console))
-            ran += len(unfinished)
-        if number == 0:  # all fetch jobs are in the first wave; later folders depend on the content of the files
-            plan = plan.settled(folder)
+    began = time.perf_counter()
+    waves = [run_jobs(plan.waves[0], folder, profile, console)]  # all fetch jobs
+    plan = plan.settled(folder)  # later folders depend on the content of the files
+    waves += [run_jobs(wave, folder, profile, console) for wave in plan.waves[1:]]
     _publish(plan, folder)
-    name = open_output(folder).name
-    if not waves:
-        console.print(f"All {len(plan.jobs)} jobs are up to date in {name}", highlight=False, soft_wrap=True)
-        return folder
-    seconds = stopwatch.seconds()
-    message = f"Built {ran} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {name}"
+    name, seconds = open_output(folder).name, round(time.perf_counter() - began, 3)
+    message = f"All {len(plan.jobs)} jobs are up to date in {name}"
+    if ran := [wave for wave in waves if wave]:
+        count = sum(len(wave.jobs) for wave in ran)
+        message = f"Built {count} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {name}"
+        _write_run_json(folder, profile, ran, seconds)
     console.print(message, highlight=False, soft_wrap=True)
-    _write_run_json(folder, profile, waves, seconds)
-    return folder
 
 
 def _publish(plan: Plan, folder: Path) -> None:
@@ -113,7 +97,7 @@ def _publish(plan: Plan, folder: Path) -> None:
         output_folder.write(folder / name, text, folder / "logs")
 
 
-def _write_run_json(folder: Path, profile: Profile, waves: list[Json], seconds: float) -> None:
+def _write_run_json(folder: Path, profile: Profile, waves: Sequence[WaveEntry], seconds: float) -> None:
     """Write run.json: everything that may differ between two runs, and is therefore in no product."""
     body = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -122,7 +106,7 @@ def _write_run_json(folder: Path, profile: Profile, waves: list[Json], seconds: 
         "executor": profile.executor,
         "workers": profile.worker_count,
         "machine": {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count()},
-        "waves": waves,
+        "waves": [wave._asdict() for wave in waves],
     }
     write_text(folder / "run.json", json.dumps(body, indent=1) + "\n", folder / "logs")
 
@@ -138,11 +122,7 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt as stopped:
@@ -155,7 +135,7 @@ def stoppable() -> Iterator[None]:
 def _check_disk(plan: Plan, folder: Path) -> None:
     """Raise CorpusError unless three times the unread input is free: text and tokens are each written twice."""
     unread = [job for job in plan.fetches if not JobOutput(folder, job).is_finished]
-    size = sum(size_of(item) or 0 for job in unread for item in job.items)
+    size = sum(item.size for job in unread for item in job.items)
     free = shutil.disk_usage(folder).free
     if free < 3 * size:
         raise CorpusError(

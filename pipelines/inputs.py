@@ -1,209 +1,178 @@
 """Resolves the addresses of a recipe into the files, packages and indexes that a plan fetches."""
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from rich.progress import Progress
+
+from corpus.errors import CorpusError
 from corpus.fetch import client
 from corpus.fetch.access import Access
 from corpus.fetch.base_store import FileInfo, path_parts
 from corpus.fetch.cache import cache_path
-from corpus.fetch.local_files import local_path
+from corpus.fetch.local_files import LocalStore, local_path
 from corpus.fetch.package_index import parse_address
+from corpus.quality import language
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog
-from pipelines.digests import Digests
+from corpus.store.products import canonical, read_json, sha256_file, write_text
 from pipelines.split_points import FileParts, part_count, parts_of
 
 FILES_TO_SAMPLE = 100  # with fewer files, a sample is a share of the records
+BAR_ABOVE_BYTES = 500_000_000  # less is hashed in well under a second
 
 
-class LocalFile(NamedTuple):
-    """A file on this machine."""
+class Item(NamedTuple):
+    """A file, a package, or an index from which the reader builds its one input file."""
 
-    path: str
-    name: str  # the shortest suffix of its path that is unique in its source
-    size: int
-    sha256: str
-    modified_ns: int
+    kind: Literal["file", "package", "index"]
+    name: str  # of a file: the shortest suffix of its path that is unique in its source; of a package: its address
+    info: FileInfo  # of the file, of the package's archive, or of the index; a file of this machine has a path as `url`
     first_part: int
-    wanted: tuple[int, ...]
+    parts: int = 1
+    wanted: tuple[int, ...] = ()  # offsets at which the parts of a file after the first begin
+    sha256: str | None = None  # of a file of this machine
 
+    @property
+    def size(self) -> int:
+        """Bytes to read or download; 0 for an index, whose selection has no size before it is made."""
+        return 0 if self.kind == "index" else self.info.size
 
-class RemoteFile(NamedTuple):
-    """A file to download, or to read in place."""
-
-    remote: FileInfo
-    name: str
-    first_part: int
-    wanted: tuple[int, ...]
-
-
-class Package(NamedTuple):
-    """Files of a package release."""
-
-    address: str
-    remote: FileInfo  # the archive
-    first_part: int
-    parts: int
-
-
-class Selection(NamedTuple):
-    """An index from which the reader builds its one input file."""
-
-    listed: LocalFile | RemoteFile
-    first_part: int
-
-
-Item = LocalFile | RemoteFile | Package | Selection
+    def bytes_to_fetch(self, cache: Path) -> int:
+        """Published size of an item that is not in the cache yet; 0 for files of this machine."""
+        is_here = self.sha256 is not None or cache_path(self.info, cache).is_file()
+        return 0 if is_here else self.info.size
 
 
 def total_parts(items: Sequence[Item]) -> int:
     """Return the total number of parts."""
-    ends = [0]
-    for item in items:
-        parts = item.parts if isinstance(item, Package) else 1
-        parts += len(item.wanted) if isinstance(item, LocalFile | RemoteFile) else 0
-        ends.append(item.first_part + parts)
-    return max(ends)
+    return max((item.first_part + item.parts for item in items), default=0)
 
 
-def size_of(item: Item) -> int | None:
-    """Return the bytes to read or download; None for a selection, whose size is known only after its index is read."""
-    match item:
-        case LocalFile():
-            return item.size
-        case RemoteFile() | Package():
-            return item.remote.size
-        case Selection():
-            return None
+class ResolvedPaths(NamedTuple):
+    """The files and packages that a source's paths name, before sizes are looked up."""
+
+    local: set[Path]
+    remote: set[str]
+    packages: set[str]
 
 
-def published_bytes(item: Item) -> int:
-    """Size known before anything is downloaded: of an index, if files are selected from it; 0 if unknown."""
-    return size_of(item.listed if isinstance(item, Selection) else item) or 0
-
-
-def bytes_to_fetch(item: Item, cache: Path) -> int:
-    """Published size of an item that is not in the cache yet; 0 for local files."""
-    match item:
-        case LocalFile():
-            return 0
-        case Selection(listed=listed):
-            return bytes_to_fetch(listed, cache)
-        case RemoteFile() | Package():
-            return 0 if cache_path(item.remote, cache).is_file() else published_bytes(item)
+def models_of(recipe: Recipe) -> list[str]:
+    """Return the addresses of the models that the sources need."""
+    return [language.MODEL] if any(source.identify_language for source in recipe.sources) else []
 
 
 @dataclass(frozen=True)
-class ResolvedPaths:
-    """The files and packages that a source's paths name, before sizes are looked up; sorted, without repeats."""
-
-    local: tuple[Path, ...]
-    remote: tuple[str, ...]
-    packages: tuple[str, ...]
-
-
 class Lister:
-    """Resolves the addresses of a recipe; package releases of all sources are looked up at once."""
+    """Resolves the addresses of a recipe."""
 
-    def __init__(
-        self, recipe: Recipe, folder: Path, access: Access, digests: Digests, remote_to_sample: int = FILES_TO_SAMPLE
-    ) -> None:
-        """With at least `remote_to_sample` remote files, or 100 of any kind, a sample is a share of the files."""
-        self._recipe, self._folder, self._access, self._digests = recipe, folder, access, digests
-        self._remote_to_sample = remote_to_sample
-        self._archives: Mapping[str, FileInfo] = {}
-        self.sampled_by_file: set[str] = set()
+    recipe: Recipe
+    folder: Path  # base of relative paths
+    access: Access
+    remote_to_sample: int  # with so many remote files, or 100 of any kind, a sample is a share of the files
 
-    def resolve(self, written: Sequence[str]) -> None:
-        """Look up the addresses that name packages in the package index."""
-        packages = sorted(text for text in set(written) if parse_address(text))
-        self._archives = dict(zip(packages, client.describe(packages, self._access), strict=True))
+    @cached_property
+    def archives(self) -> Mapping[str, FileInfo]:
+        """Archives of the packages of all sources and of the models, looked up at once."""
+        written = {*models_of(self.recipe), *(path for source in self.recipe.sources for path in source.paths)}
+        packages = sorted(text for text in written if parse_address(text))
+        return dict(zip(packages, client.describe(packages, self.access), strict=True))
 
-    def items(self, source: SourceSettings) -> tuple[Item, ...]:
-        """Return the files, packages or indexes of a source with their parts; the order of `paths` does not matter."""
-        found = addresses_of(source, self._folder, self._access)
-        sample = self._recipe.sample
-        many = len(found.local) + len(found.remote) >= FILES_TO_SAMPLE or len(found.remote) >= self._remote_to_sample
-        by_file = sample is not None and (bool(sample.files) or (many and not found.packages))
-        if by_file:
-            self.sampled_by_file.add(source.name)
+    def items(self, source: SourceSettings) -> tuple[tuple[Item, ...], bool]:
+        """Return the files, packages or indexes of a source with their parts, and True if they are a sample.
+
+        The order of `paths` does not matter.
+        """
+        resolved = _addresses_of(source, self.folder, self.access)
+        sample = self.recipe.sample
+        many = (
+            len(resolved.local) + len(resolved.remote) >= FILES_TO_SAMPLE
+            or len(resolved.remote) >= self.remote_to_sample
+        )
+        by_file = sample is not None and (bool(sample.files) or (many and not resolved.packages))
+        cut = not source.stream and not source.selects
+        items = self._files(resolved, cut=cut, sample=sample if by_file else None)
         if source.selects:
-            indexes = self._files(found, cut=False, sample=sample if by_file else None)
-            return tuple(Selection(index, part) for part, index in enumerate(indexes))
-        items: list[Item] = list(self._files(found, cut=not source.stream, sample=sample if by_file else None))
-        parts = total_parts(items)
-        for text in found.packages:
-            items.append(self.package(text, parts))
-            parts = total_parts(items)
-        return tuple(items)
+            return tuple(index._replace(kind="index") for index in items), by_file
+        for text in sorted(resolved.packages):
+            items.append(self.package(text, total_parts(items)))
+        return tuple(items), by_file
 
-    def lists(self, source: SourceSettings) -> tuple[LocalFile | RemoteFile, ...]:
+    def lists(self, source: SourceSettings) -> tuple[Item, ...]:
         """Return the lists that a source's settings name."""
         if not source.lists:
             return ()
-        return self._files(_resolve(source.lists, self._folder, self._access), cut=False, sample=None)
+        return tuple(self._files(_resolve(source.lists, self.folder, self.access), cut=False, sample=None))
 
-    def package(self, text: str, first_part: int = 0) -> Package:
+    def package(self, text: str, first_part: int = 0) -> Item:
         """Return a package, cut into parts by the size that the index publishes."""
-        archive = self._archives[text]
-        return Package(text, archive, first_part, part_count(archive.size, self._recipe.task_bytes))
+        archive = self.archives[text]
+        return Item("package", text, archive, first_part, part_count(archive.size, self.recipe.task_bytes))
 
-    def _files(self, found: ResolvedPaths, *, cut: bool, sample: Sample | None) -> tuple[LocalFile | RemoteFile, ...]:
+    def _files(self, resolved: ResolvedPaths, *, cut: bool, sample: Sample | None) -> list[Item]:
         """Return the local and remote files that are in the sample, sorted by name."""
         # name every file by the shortest unique suffix, then take the sample
-        files: list[Path | str] = [*found.local, *found.remote]
+        files: list[Path | str] = [*sorted(resolved.local), *sorted(resolved.remote)]
         names = shortest_names([_parts(file) for file in files])
         counts = Counter(names)
         names = [name if counts[name] == 1 else _marked(name, file) for name, file in zip(names, files, strict=True)]
-        named = sorted(zip(names, range(len(files)), strict=True))
+        named = sorted(zip(names, files, strict=True), key=itemgetter(0))
         if sample is not None:
-            named = _sampled(named, sample, self._recipe.seed)
+            named = _sampled(named, sample, self.recipe.seed)
         # look up sizes and versions of the chosen files, all at once
-        paths = {number: file for _, number in named if isinstance(file := files[number], Path)}
-        urls = {number: file for _, number in named if isinstance(file := files[number], str)}
-        stats = {number: path.stat() for number, path in paths.items()}
-        digests = dict(zip(paths, self._digests.of(list(paths.values())), strict=True))
-        remotes = dict(zip(urls, client.describe(list(urls.values()), self._access), strict=True))
+        paths = [file for _, file in named if isinstance(file, Path)]
+        urls = [file for _, file in named if isinstance(file, str)]
+        local = LocalStore(self.access)
+        infos: dict[Path | str, FileInfo] = {path: local.describe(str(path)) for path in paths}
+        infos |= dict(zip(urls, client.describe(urls, self.access), strict=True))
+        digests: dict[Path | str, str] = dict(zip(paths, file_digests(paths, self.access.cache), strict=True))
         # cut them into parts
-        sizes = [remotes[number].size if number in remotes else stats[number].st_size for _, number in named]
+        sizes = [infos[file].size for _, file in named]
         uncut = [FileParts(part, ()) for part in range(len(named))]
-        cuts = parts_of(sizes, part_count(sum(sizes), self._recipe.task_bytes)) if cut else uncut
-        items: list[LocalFile | RemoteFile] = []
-        for (name, number), (first_part, wanted) in zip(named, cuts, strict=True):
-            if number in remotes:
-                items.append(RemoteFile(remotes[number], name, first_part, wanted))
-            else:
-                size, modified_ns = stats[number].st_size, stats[number].st_mtime_ns
-                path, sha256 = str(paths[number]), digests[number]
-                items.append(LocalFile(path, name, size, sha256, modified_ns, first_part, wanted))
-        return tuple(items)
+        cuts = parts_of(sizes, part_count(sum(sizes), self.recipe.task_bytes)) if cut else uncut
+        return [
+            Item("file", name, infos[file], first_part, 1 + len(wanted), wanted, digests.get(file))
+            for (name, file), (first_part, wanted) in zip(named, cuts, strict=True)
+        ]
 
 
-def addresses_of(source: SourceSettings, folder: Path, access: Access) -> ResolvedPaths:
+def _addresses_of(source: SourceSettings, folder: Path, access: Access) -> ResolvedPaths:
     """Return the files and packages that the paths of a source, and the listing of its reader, name."""
-    found = _resolve(source.paths, folder, access)
+    local, remote, packages = _resolve(source.paths, folder, access)
     listing = catalog()[source.reader].listing
-    listed = listing(source, access) if listing else ()
-    local = {Path(text) for text in listed if not client.is_remote(text)}  # complete names, not patterns
-    remote = {text for text in listed if client.is_remote(text)}
-    return ResolvedPaths(tuple(sorted({*found.local, *local})), tuple(sorted({*found.remote, *remote})), found.packages)
+    for text in listing(source, access) if listing else ():  # complete names, not patterns
+        if client.is_remote(text):
+            remote.add(text)
+        else:
+            local.add(Path(text))
+    return ResolvedPaths(local, remote, packages)
 
 
 def _resolve(written: Sequence[str], folder: Path, access: Access) -> ResolvedPaths:
-    packages = {text for text in written if parse_address(text)}
-    found = {url for text in written if client.is_remote(text) for url in client.expand(text, access)}
-    here = {url: path for url in found if (path := local_path(url))}  # file:// is a local path
-    others = [text for text in written if text not in packages and not client.is_remote(text)]
-    local = {path for text in others for path in local_files(text, folder)} | {path.resolve() for path in here.values()}
-    return ResolvedPaths(tuple(sorted(local)), tuple(sorted(found - set(here))), tuple(sorted(packages)))
+    resolved = ResolvedPaths(set(), set(), set())
+    for text in written:
+        if parse_address(text):
+            resolved.packages.add(text)
+        elif client.is_remote(text):
+            for url in client.expand(text, access):
+                if path := local_path(url):  # file:// is a local path
+                    resolved.local.add(path.resolve())
+                else:
+                    resolved.remote.add(url)
+        else:
+            resolved.local.update(local_files(text, folder))
+    return resolved
 
 
-def _sampled(named: list[tuple[str, int]], sample: Sample, seed: int) -> list[tuple[str, int]]:
+def _sampled(named: list[tuple[str, Path | str]], sample: Sample, seed: int) -> list[tuple[str, Path | str]]:
     """Return the files of a sample, sorted by name."""
     count = sample.files if sample.files is not None else -(-len(named) * sample.parts_per_million // 1_000_000)
     return sorted(sorted(named, key=lambda file: sample_key(file[0], seed))[:count])
@@ -238,3 +207,27 @@ def shortest_names(paths: Sequence[tuple[str, ...]]) -> list[str]:
         for index in clashing:
             depth[index] += 1
             names[index] = "/".join(paths[index][-depth[index] :])
+
+
+def file_digests(paths: Sequence[Path], cache: Path) -> list[str]:
+    """Return the SHA-256 of each file. Known ones are cached by path, size and modification time."""
+    try:
+        known = read_json(cache / "digests.json")
+    except CorpusError:  # losing it costs only time
+        known = {}
+    keys = [_key(path) for path in paths]
+    new = {key: path for key, path in zip(keys, paths, strict=True) if key not in known}
+    size = sum(path.stat().st_size for path in new.values())
+    with Progress(disable=size < BAR_ABOVE_BYTES, transient=True) as bars, ThreadPoolExecutor() as threads:
+        bar = bars.add_task("hashing local files", total=size)
+        digests = threads.map(lambda path: sha256_file(path, lambda count: bars.advance(bar, count)), new.values())
+        known |= zip(new, digests, strict=True)
+    if new:
+        with contextlib.suppress(OSError):
+            write_text(cache / "digests.json", canonical(known), cache)
+    return [str(known[key]) for key in keys]
+
+
+def _key(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}:{path}"

@@ -23,7 +23,8 @@ from corpus.settings import Json
 from corpus.sources.base import SourceSettings
 from corpus.tokens.shares import apportion, exact
 from corpus.tokens.train_bpe import Train
-from pipelines.engine.read_profile import read_profile
+from pipelines.engine.profile import read_profile
+from pipelines.inputs import models_of
 
 UNKNOWN = ("files", "bytes", "documents")
 
@@ -56,7 +57,6 @@ def preview(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
     """Return everything that is known before a connection or a source is opened, seen from the recipe's folder."""
     shares = exact({source.name: source.share for source in recipe.sources})
     tokens = apportion(recipe.mix.tokens, shares) if recipe.mix.tokens else {}
-    models = [language.MODEL] if any(source.identify_language for source in recipe.sources) else []
     about = {"license": language.MODEL_LICENSE, "sha256": language.MODEL_SHA256}
     train, file = recipe.tokenizer.train or Train(), recipe.tokenizer.file
     return {
@@ -64,7 +64,7 @@ def preview(recipe: Recipe, folder: Path, cache: Path) -> dict[str, Json]:
         "contact": recipe.contact,
         "sample": recipe.sample.model_dump(mode="json") if recipe.sample else None,
         "sources": [_source(source, folder, cache, tokens.get(source.name)) for source in recipe.sources],
-        "models": [{**_location(model, folder, cache).json(), **about} for model in models],
+        "models": [{**_location(model, folder, cache).json(), **about} for model in models_of(recipe)],
         "tokenizer": {"file": file, "eos": recipe.tokenizer.eos} if file else {"train": train.model_dump(mode="json")},
         "tokens_asked": recipe.mix.tokens,
         "shortfall": recipe.mix.shortfall,
@@ -130,9 +130,10 @@ def _crawl_lists(source: SourceSettings) -> list[InputLocation]:
 def _sums(locations: Sequence[InputLocation]) -> tuple[int | None, int | None]:
     """Files and bytes of all locations; a file that two patterns match is counted once."""
     paths = {path for location in locations for path in location.paths}
-    known = [(location.files, location.bytes) for location in locations if not location.paths]
-    known += [(len(paths), _file_bytes(paths))] if paths else []
-    return _sum([files for files, _ in known]), _sum([size for _, size in known])
+    others = [location for location in locations if not location.paths]
+    files = [len(paths), *(location.files for location in others)]
+    sizes = [_file_bytes(paths), *(location.bytes for location in others)]
+    return _sum(files), _sum(sizes)
 
 
 def _file_bytes(paths: Collection[Path]) -> int:
@@ -141,7 +142,7 @@ def _file_bytes(paths: Collection[Path]) -> int:
 
 def _sum(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+    return sum(known) if len(known) == len(values) else None
 
 
 def _readable(value: Json) -> Json:

@@ -22,8 +22,7 @@ from corpus.recipe import read_recipe
 from corpus.store.finished_build import BuildFile, read_file
 from corpus.units import human_bytes
 from pipelines.build import build_lock
-from pipelines.engine.profile import Profile
-from pipelines.engine.read_profile import read_profile
+from pipelines.engine.profile import Profile, read_profile
 from pipelines.plan import make_plan
 
 _JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # see Job.folder
@@ -46,17 +45,17 @@ def show_prune(out: str | None, recipes: Sequence[Path], on: str | None, assignm
     open_output(folder).require_local("prune")
     with build_lock(folder):
         unused = unused_folders(folder, needed(folder, recipes, read_profile(on), assignments))
-        for each in unused:
-            print_line(console, f"{human_bytes(each.bytes):>10}  {each.path.relative_to(folder)}  {each.reason}")
+        for entry in unused:
+            print_line(console, f"{human_bytes(entry.bytes):>10}  {entry.path.relative_to(folder)}  {entry.reason}")
         if not unused:
             print_line(console, f"Nothing to remove: every job in {folder} is needed")
             return
-        total = human_bytes(sum(each.bytes for each in unused))
+        total = human_bytes(sum(entry.bytes for entry in unused))
         print_line(console, f"{total:>10}  in {len(unused)} folders of {folder}")
         if not yes and not _confirmed():
             return
-        for each in unused:
-            remove(folder, each.path)
+        for entry in unused:
+            remove(folder, entry.path)
         print_line(console, f"Removed {len(unused)} folders, {total}")
 
 

@@ -3,23 +3,25 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
+
+from rich.console import Console
 
 from corpus import units
 from corpus.display.terminal import Cells, plain_console, print_line, table
 from corpus.errors import InputError
 from corpus.fetch.output import open_output
+from corpus.inspect.report.summary import read_summary
+from corpus.inspect.stats import show_build
 from corpus.recipe import Recipe, read_recipe
 from corpus.settings import Json
 from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.build import out_folder
+from pipelines.commands.forecast.forecast import Forecast, make_forecast
+from pipelines.commands.forecast.ratios import Interval
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.read_profile import read_profile
+from pipelines.engine.profile import read_profile
 from pipelines.plan import Plan, make_plan
-
-if TYPE_CHECKING:
-    from pipelines.commands.forecast.forecast import Forecast
-    from pipelines.commands.forecast.ratios import Interval
 
 
 def show_plan(
@@ -34,27 +36,21 @@ def show_plan(
         raise InputError("--forecast estimates the full build; leave out --sample, and `sample` in the recipe or --set")
     folder = out_folder(checked, out, profile)
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
-    settled = plan.settled(folder)
-    jobs = _jobs(settled, folder)
+    jobs = _jobs(plan.settled(folder), folder)
     address = open_output(folder).name
     printed: dict[str, Json] = {"name": checked.name, "out": address, "jobs": [dict(job._asdict()) for job in jobs]}
-    if not as_json:
-        _print_jobs(jobs, checked.name, address)
+    console = plain_console()
+    console.quiet = as_json
+    _print_jobs(console, jobs, checked.name, address)
     if forecast is not None and all(job.state == "done" for job in jobs):
-        from corpus.inspect.report.summary import read_summary
-        from corpus.inspect.stats import show_build
-
         printed["built"] = json.loads(read_summary(folder).text())
         if not as_json:
             print("The build is finished, so these are its real numbers:\n")
             show_build(folder)
     elif forecast is not None:
-        from pipelines.commands.forecast.forecast import make_forecast
-
         estimate = make_forecast(checked, recipe.parent, plan, profile, share)
         printed["forecast"] = _plain(estimate)
-        if not as_json:
-            _print_forecast(estimate, checked)
+        _print_forecast(console, estimate, checked)
     if as_json:
         print(json.dumps(printed, indent=1))
 
@@ -79,8 +75,8 @@ def _jobs(plan: Plan, folder: Path) -> list[PlannedJob]:
     return rows
 
 
-def _print_jobs(jobs: Sequence[PlannedJob], name: str, out: str) -> None:
-    console, done = plain_console(), sum(job.state == "done" for job in jobs)
+def _print_jobs(console: Console, jobs: Sequence[PlannedJob], name: str, out: str) -> None:
+    done = sum(job.state == "done" for job in jobs)
     rows = [(job.job, job.tasks, (job.fingerprint or "by content")[:12], job.state) for job in jobs]
     console.print(table(["job", "tasks", "fingerprint", "state"], rows, text=(0, 2, 3)))
     print_line(console, f"{name}: {done} of {len(jobs)} jobs done, {len(jobs) - done} to do; output: {out}")
@@ -92,8 +88,7 @@ def _plain(value: object) -> Json:
     return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, dict) else cast(Json, value)
 
 
-def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
-    console = plain_console()
+def _print_forecast(console: Console, forecast: Forecast, recipe: Recipe) -> None:
     title = f"Forecast from {100 * forecast.sample:.3g} % of the input, with 90 % intervals"
     rows: list[Cells] = []
     training: list[Cells] = []
@@ -113,7 +108,7 @@ def _print_forecast(forecast: "Forecast", recipe: Recipe) -> None:
         print_line(console, f"Too small for their share (mix.shortfall: {recipe.mix.shortfall}): {', '.join(short)}")
 
 
-def _interval(interval: "Interval", human: Callable[[float], str]) -> str:
+def _interval(interval: Interval, human: Callable[[float], str]) -> str:
     """Format an interval, such as `726 k (720–742 k)`."""
     value, low, high = human(interval.value), human(interval.low), human(interval.high)
     number, space, unit = low.partition(" ")

@@ -1,22 +1,107 @@
-"""A job: a stage of a plan at work on one source or on all. Its fingerprint decides its folder."""
+"""A job: a stage of a plan at work on one source or on all. Its fingerprint decides its folder.
+
+A task of a job writes its products under temporary names, renames them, and then writes the manifest that vouches for
+them.
+"""
 
 import hashlib
+import os
+import platform
+import shutil
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from pydantic import BaseModel
+
 from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.settings import Json
-from corpus.store.products import canonical, sha256_file
-from pipelines.engine.job_output import JOB_MANIFEST, JobOutput
-from pipelines.engine.task import FORMAT_VERSION, Task
+from corpus.store.finished_build import Product
+from corpus.store.ledger import Ledger
+from corpus.store.products import canonical, publish, sha256_file
+from pipelines.engine.job_output import JOB_MANIFEST, JobOutput, Table, task_manifest
 
+FORMAT_VERSION = 1
+REPORT_EVERY_S = 0.3
+HOST = platform.node()  # machines that share a disk may run processes with the same id
 JobType = TypeVar("JobType", bound="Job")
+
+
+class Task:
+    """Output context passed to `Job.work`: new files, inputs, ledger, facts and progress."""
+
+    def __init__(self, out: Path, job: "Job", index: int) -> None:
+        self.out, self.job, self.index = out, job, index
+        self.output = JobOutput(out, job)
+        self.ledger = Ledger()
+        self.facts: BaseModel | None = None  # recorded in the manifest, read by `JobOutput.facts`
+        self.temporary = self.output.folder / "tmp" / f"{index:05d}-{HOST}.{os.getpid()}"
+        self._products: dict[str, tuple[str, str]] = {}  # file name to table and source
+        self._documents = self._bytes = 0
+        self._report_at_s = 0.0
+
+    def new(self, name: str, table: str = "", source: str = "") -> Path:
+        """Return the path to write a product to, inside `temporary`; it becomes `name` in the job's folder."""
+        path = self.temporary / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._products[name] = (table, source)
+        return path
+
+    def new_table(self, table: Table, part: int | None = None, source: str = "") -> Path:
+        """Return the path to write a table to: that of this task, or of a part of a source."""
+        part = self.index if part is None else part
+        return self.new(table.file_name(part, source), table.name, source)
+
+    def input(self, job: "Job") -> JobOutput:
+        """Return the files of an input job."""
+        return JobOutput(self.out, job)
+
+    def progress(self, documents: int, size_bytes: int = 0) -> None:
+        """Add to the counts that the progress display shows."""
+        self._documents += documents
+        self._bytes += size_bytes
+        if time.monotonic() >= self._report_at_s:
+            self._report()
+
+    def book(self, source: str, outcome: str, reason: str, size_bytes: int, records: int = 1) -> None:
+        """Enter documents that are text already in the ledger, and add them to the progress."""
+        self.ledger.add(source, outcome, reason, records=records, input_bytes=size_bytes, text_bytes=size_bytes)
+        self.progress(records, size_bytes)
+
+    def _report(self) -> None:
+        """Write the counts to a small file, so that the tasks of any executor can be watched from outside."""
+        self._report_at_s = time.monotonic() + REPORT_EVERY_S
+        folder = self.output.progress_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{self.index:05d}.{HOST}.{os.getpid()}"
+        temporary.write_text(f"{self._documents} {self._bytes}")
+        temporary.replace(folder / f"{self.index:05d}")
+
+    def commit(self) -> None:
+        """Make the products durable, rename them, and write the task's manifest last."""
+        folder, storage = self.output.folder, open_output(self.out)
+        products = []
+        for name, (table, source) in sorted(self._products.items()):
+            written = self.temporary / name
+            products.append(Product(name, written.stat().st_size, sha256_file(written), table, source))
+            publish(written, folder / name)
+        manifest: dict[str, Json] = {
+            "format_version": FORMAT_VERSION,
+            "job": self.job.fingerprint,
+            "task": self.index,
+            "products": [dict(product._asdict()) for product in products],
+            "ledger": self.ledger.json(),
+            "facts": self.facts.model_dump(mode="json", exclude_unset=True) if self.facts else {},
+        }
+        storage.push(folder / product.name for product in products)
+        storage.write(folder / task_manifest(self.index), canonical(manifest), self.temporary)
+        self._report()
 
 
 @dataclass(frozen=True)
@@ -45,7 +130,7 @@ class Job(ABC):
     def settings(self) -> Json:
         """User settings that affect the output."""
 
-    def version_keys(self) -> Mapping[str, Json]:
+    def version_keys(self) -> dict[str, Json]:
         """Code revisions and library versions that affect the output."""
         return {}
 
@@ -73,7 +158,7 @@ class Job(ABC):
             "revision": self.revision,
             "tasks": self.tasks,
             "settings": self.settings(),
-            "versions": dict(self.version_keys()),
+            "versions": self.version_keys(),
             "inputs": {job.name: job.identity for job in self.inputs},
         }
 
@@ -108,14 +193,15 @@ class Job(ABC):
     def run_task(self, out: Path, index: int) -> None:
         """Do a task and commit its products, unless its manifest exists already."""
         task = Task(out, self, index)
-        if task.input(self).manifest_path(index).is_file():
+        if task.output.manifest_path(index).is_file():
             return
-        task.begin()
+        shutil.rmtree(task.temporary, ignore_errors=True)
+        task.temporary.mkdir(parents=True)
         try:
             self.work(task)
             task.commit()
         finally:
-            task.clean_up()
+            shutil.rmtree(task.temporary, ignore_errors=True)  # one that remains marks a process that was killed
 
     def close(self, out: Path) -> None:
         """Check the job and write its manifest, which marks it as finished. Raises CorpusError."""

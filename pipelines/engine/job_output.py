@@ -1,10 +1,10 @@
 """Files that a job has written so far, read back through its tasks' manifests."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, overload
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -13,6 +13,7 @@ from corpus.settings import Json
 from corpus.store.finished_build import Product
 from corpus.store.ledger import Ledger
 from corpus.store.products import read_json
+from corpus.store.text_shards import read_rows
 
 JOB_MANIFEST = "job.json"
 Facts = TypeVar("Facts", bound=BaseModel)
@@ -39,10 +40,6 @@ class JobIdentity(Protocol):
     def folder(self) -> str:
         """Folder relative to the output folder."""
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of everything that affects the job's products."""
-
 
 @dataclass(frozen=True)
 class Table:
@@ -60,7 +57,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class TableFiles(Sequence[Path]):
+class TableFiles:
     """The files of one table by task; each is downloaded when it is asked for."""
 
     output: "JobOutput"
@@ -75,21 +72,16 @@ class TableFiles(Sequence[Path]):
     def __len__(self) -> int:
         return self.length
 
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Path]: ...
-    def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self.length))]
+    def __getitem__(self, index: int) -> Path:
         if not 0 <= index < self.length:
             raise IndexError(index)
         return self.output.path(self.table.file_name(index, self.source))
 
+    def __iter__(self) -> Iterator[Path]:
+        return (self[index] for index in range(self.length))
+
     def rows(self, kind: type[RowType]) -> Iterator[RowType]:
         """Yield the rows of all tasks in order, with the columns that `kind` names."""
-        from corpus.store.text_shards import read_rows  # imports pyarrow
-
         for path in self:
             yield from read_rows(path, kind)
 
@@ -101,8 +93,9 @@ class JobOutput:
     """
 
     def __init__(self, out: Path, job: JobIdentity) -> None:
-        self.job, self.folder = job, out / job.folder
-        self._output = open_output(out)
+        self.out, self.job, self.folder = out, job, out / job.folder
+        self.progress_folder = out / "logs" / "progress" / self.folder.name  # a file for each task that has begun
+        self._storage = open_output(out)
 
     def __getattr__(self, name: str) -> TableFiles:
         table = getattr(type(self.job), name, None)
@@ -113,11 +106,11 @@ class JobOutput:
     @property
     def is_finished(self) -> bool:
         """True if the job's own manifest, which is written last, exists."""
-        return self._output.pull(self.folder / JOB_MANIFEST)
+        return self._storage.pull(self.folder / JOB_MANIFEST)
 
     def missing(self) -> list[int]:
         """Return the tasks that have no manifest."""
-        sizes = self._output.sizes(self.folder / "tasks")
+        sizes = self._storage.sizes(self.folder / "tasks")
         return [index for index in range(self.job.tasks) if Path(task_manifest(index)).name not in sizes]
 
     def manifest_path(self, index: int) -> Path:
@@ -141,7 +134,7 @@ class JobOutput:
 
     def path(self, product: str) -> Path:
         """Return the local path of a product, downloaded if only the bucket has it."""
-        self._output.pull(self.folder / product)
+        self._storage.pull(self.folder / product)
         return self.folder / product
 
     def download(self) -> None:
@@ -157,30 +150,25 @@ class JobOutput:
 
     def forget_damaged(self) -> None:
         """Remove the manifests of tasks whose products are missing or of another size, so that they run again."""
-        sizes = self._output.sizes(self.folder)
+        sizes = self._storage.sizes(self.folder)
         if JOB_MANIFEST not in sizes:
             (self.folder / JOB_MANIFEST).unlink(missing_ok=True)
         for index in range(self.job.tasks):
             name = task_manifest(index)
-            if name not in sizes:
-                (self.folder / name).unlink(missing_ok=True)  # a manifest in the working copy alone does not count
-            elif self._output.pull(self.folder / name) and all(
-                self._is_intact(product, sizes) for product in self.products(index)
-            ):
+            if name in sizes and self._storage.pull(self.folder / name) and self._has_products(index, sizes):
                 continue
             for manifest in (JOB_MANIFEST, name):
-                self._forget(manifest, sizes)
+                (self.folder / manifest).unlink(missing_ok=True)  # one in the working copy alone does not count
+                if manifest in sizes:
+                    self._storage.remove(self.folder / manifest)
 
     def _manifest(self, index: int) -> dict[str, Json]:
         return read_json(self.manifest_path(index))
 
-    def _is_intact(self, product: Product, sizes: Mapping[str, int]) -> bool:
-        path = self.folder / product.name
-        if path.is_file() and path.stat().st_size != product.bytes:
-            path.unlink()  # written or downloaded again
-        return sizes.get(product.name) == product.bytes
-
-    def _forget(self, name: str, sizes: Mapping[str, int]) -> None:
-        (self.folder / name).unlink(missing_ok=True)
-        if name in sizes:
-            self._output.remove(self.folder / name)
+    def _has_products(self, index: int, sizes: Mapping[str, int]) -> bool:
+        products = self.products(index)
+        for product in products:
+            path = self.folder / product.name
+            if path.is_file() and path.stat().st_size != product.bytes:
+                path.unlink()  # written or downloaded again
+        return all(sizes.get(product.name) == product.bytes for product in products)

@@ -1,13 +1,21 @@
-"""Base class of profiles: settings that say where a build runs. They never affect its products."""
+"""Profiles: settings that say where a build runs. They never affect its products.
 
+An executor is one file in executors/ with a module-level `PROFILE`; `catalog` finds them by file name.
+"""
+
+import importlib
+import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, create_model
 
+from corpus import settings
+from corpus.errors import InputError
 from corpus.fetch.access import S3, Access, default_cache
 from corpus.settings import Strict
 from pipelines.engine.wave import Wave
@@ -61,3 +69,46 @@ class Profile(Strict, ABC):
     def diagnostics(self, wave: Wave, rank: int) -> list[str]:
         """Return extra diagnostics for a failed task, one line each."""
         return []
+
+
+class ClusterProfile(Profile):
+    """Settings of executors that give each task its own resources, and run killed tasks again."""
+
+    cpus_per_task: Annotated[int, Field(ge=1)] = 1
+    memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
+    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks that were killed from outside
+
+    @property
+    def attempts(self) -> int:
+        return 1 + self.retries
+
+
+@cache
+def catalog() -> Mapping[str, type[Profile]]:
+    """Return all executors by file name."""
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("executors"))]))
+    return {name: importlib.import_module(f"pipelines.engine.executors.{name}").PROFILE for name in names}
+
+
+def read_profile(name: str | None) -> Profile:
+    """Return the profile in a file, or of that name in recipes/on/; without a name, this machine. Raises InputError."""
+    if name is None:
+        return catalog()["local"].model_validate({})
+    for path in (Path(name), Path("recipes/on") / f"{name}.yaml"):
+        if path.is_file():
+            document = settings.read_yaml(path, what="profile")
+            executor = settings.validate(_executor_choice(), document).model_dump()["executor"]
+            return settings.validate(catalog()[executor], document)
+    known = sorted(path.stem for path in Path("recipes/on").glob("*.yaml"))
+    raise InputError(f"--on {name}: no such file, nor recipes/on/{name}.yaml{settings.nearest(name, known)}")
+
+
+@cache
+def _executor_choice() -> type[Strict]:
+    """Return a model of `executor` alone, which decides the model for the rest."""
+
+    class Choice(Strict):
+        model_config = ConfigDict(extra="ignore")
+
+    names = tuple(catalog())
+    return create_model("Profile", __base__=Choice, executor=(Literal[names], "local"))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Watch a wave of jobs from outside: progress bars on a terminal, and detection of killed workers and full disks."""
 
+import _thread
 import contextlib
 import os
 import shutil
@@ -13,23 +14,26 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.engine.job import Job
+from pipelines.engine.job import HOST, Job
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.task import HOST
 
 MIN_FREE_BYTES = 200_000_000
+WORKER_KILLED = (
+    "a worker process was killed; if memory ran out, use fewer --workers or a smaller task_bytes. "
+    "Finished tasks are kept: run the same command again to resume"
+)
 
 
 class Watch:
-    """Context that shows the progress of a wave. If it has to stop the wave, `problem` says why."""
+    """Context that shows the progress of a wave. If it has to stop the wave, `problem` says why, as a CorpusError."""
 
     def __init__(self, out: Path, jobs: Sequence[Job], console: Console, *, here: bool) -> None:
-        self._out, self._jobs, self._here = out, jobs, here
+        self._out, self._here = out, here
         self._bars = Progress(
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),
@@ -40,15 +44,12 @@ class Watch:
             console=console,
             disable=not console.is_terminal,
         )
-        self._bar_of_job: dict[str, TaskID] = {}
-        self._rates = {job.name: TransferRate() for job in jobs}
+        self._rows = [(job, self._bars.add_task(job.name, total=job.tasks, counts=""), TransferRate()) for job in jobs]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
 
     def __enter__(self) -> Self:
-        for job in self._jobs:
-            self._bar_of_job[job.name] = self._bars.add_task(job.name, total=job.tasks, counts="")
         self._bars.start()
         self._thread.start()
         return self
@@ -58,16 +59,21 @@ class Watch:
         self._thread.join()
         self._update()
         self._bars.stop()
+        if self.problem and isinstance(error, KeyboardInterrupt):
+            raise CorpusError(self.problem) from None
 
     def _watch(self) -> None:
-        import _thread
-
         dead: set[int] = set()
         while not self._stop.wait(open_output(self._out).poll_s):
             self._update()
             # A worker counts as killed if its files are still there at the next look: it may just have finished.
             dead_before, dead = dead, self._dead_workers()
-            self.problem = _killed(dead_before & dead) or _full_disk(self._out)
+            free = shutil.disk_usage(self._out).free
+            if dead_before & dead:
+                self.problem = WORKER_KILLED
+            elif free < MIN_FREE_BYTES:
+                advice = "free some space and run the same command to resume"
+                self.problem = f"{self._out}: only {human_bytes(free)} free on this disk; {advice}"
             if self.problem:
                 _thread.interrupt_main(signal.SIGTERM)  # a background job may ignore SIGINT
                 return
@@ -75,7 +81,7 @@ class Watch:
     def _dead_workers(self) -> set[int]:
         """Ids of processes of this machine that no longer run but left a task's temporary folder behind."""
         dead = set()
-        for job in self._jobs if self._here else ():  # elsewhere, the executor detects it
+        for job, *_ in self._rows if self._here else ():  # elsewhere, the executor detects it
             for folder in (self._out / job.folder / "tmp").glob("[0-9]*-*.[0-9]*"):
                 if folder.stem.partition("-")[2] == HOST and not _is_alive(pid := int(folder.suffix[1:])):
                     dead.add(pid)
@@ -83,17 +89,14 @@ class Watch:
 
     def _update(self) -> None:
         with contextlib.suppress(CorpusError):  # storage may fail to answer once; the next update shows it
-            self._update_bars()
-
-    def _update_bars(self) -> None:
-        for job in self._jobs:
-            done = JobOutput(self._out, job)
-            documents, size = counts(self._out, job)
-            text = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
-            if job.fetched_bytes:
-                text = self._rates[job.name].update(size, job.fetched_bytes, time.monotonic())
-            finished = job.tasks - len(done.missing()) if done.folder.is_dir() else 0
-            self._bars.update(self._bar_of_job[job.name], completed=finished, counts=text)
+            for job, bar, rate in self._rows:
+                output = JobOutput(self._out, job)
+                documents, size = counts(output)
+                text = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
+                if job.fetched_bytes:
+                    text = rate.update(size, job.fetched_bytes, time.monotonic())
+                finished = job.tasks - len(output.missing()) if output.folder.is_dir() else 0
+                self._bars.update(bar, completed=finished, counts=text)
 
 
 class TransferRate:
@@ -113,59 +116,19 @@ class TransferRate:
         return f"{text}, {human_bytes(rate)}/s, {human_seconds(max(0, total - size) / rate)} left"
 
 
-def counts(out: Path, job: Job) -> tuple[int, int]:
+def counts(output: JobOutput) -> tuple[int, int]:
     """Return documents and bytes processed so far, from the progress files of the job's tasks."""
     documents = size = 0
-    for path in (out / "logs" / "progress" / job.folder.removeprefix("jobs/")).glob("[0-9]*"):
-        try:
-            first, second = path.read_text().split()
-        except (OSError, ValueError):
-            continue
-        documents, size = documents + int(first), size + int(second)
+    for path in output.progress_folder.glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            first, second = map(int, path.read_text().split())
+            documents, size = documents + first, size + second
     return documents, size
 
 
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # a process of another user
     return True
-
-
-def _killed(workers: set[int]) -> str | None:
-    """Message if workers were killed from outside, usually because memory ran out."""
-    if not workers:
-        return None
-    return (
-        "a worker process was killed; if memory ran out, use fewer --workers or a smaller task_bytes. "
-        "Finished tasks are kept: run the same command again to resume"
-    )
-
-
-def _full_disk(out: Path) -> str | None:
-    free = shutil.disk_usage(out).free
-    if free < MIN_FREE_BYTES:
-        return f"{out}: only {human_bytes(free)} free on this disk; free some space and run the same command to resume"
-    return None
-
-
-class Stopwatch:
-    """Elapsed seconds, for run.json."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds since this was made."""
-        return round(time.perf_counter() - self._start, 3)
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident set of this process or of any single child that has ended."""
-    import resource
-
-    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes * 1024

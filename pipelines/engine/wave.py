@@ -1,26 +1,25 @@
 """A wave: tasks that do not wait for each other, and the notes that failed ones leave."""
 
 import contextlib
-import os
 import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 from corpus.errors import CorpusError
-from corpus.store.products import canonical, read_json, write_text
+from corpus.settings import Strict
+from corpus.store.products import canonical, write_text
 from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 
 
-class Failure(NamedTuple):
+class Failure(Strict):
     """The error of a failed task."""
 
     error: str
-    traceback: str | None  # path of the traceback; None for an error that the user can act on
+    traceback: str | None = None  # path of the traceback; None for an error that the user can act on
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Wave:
         """Write the file for the workers, and remove notes of earlier failures."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self.file.unlink(missing_ok=True)
-        with open(self.file, "xb", opener=_open_private) as file:
-            pickle.dump(list(self.work), file)
+        self.file.touch(mode=0o600, exist_ok=False)
+        self.file.write_bytes(pickle.dumps(list(self.work)))
         _read_work.cache_clear()
         for job, index in self.work:
             _note_path(self.out, job, index).unlink(missing_ok=True)
@@ -58,21 +57,16 @@ class Wave:
 
     def failure(self, rank: int) -> Failure | None:
         """Return the error that a task left; None if it left none."""
-        try:
-            note = read_json(_note_path(self.out, *self.work[rank]))
-        except CorpusError:
-            return None
-        return Failure(str(note.get("error")), str(note["traceback"]) if note.get("traceback") else None)
+        note = _note_path(self.out, *self.work[rank])
+        return Failure.model_validate_json(note.read_bytes()) if note.is_file() else None
 
 
 class RunTasks:
     """A datatrove pipeline step: rank n does the n-th (job, task) pair of the wave's file."""
 
-    def __init__(self, work: Path, out: Path) -> None:
-        self.work, self.out = work, out
-
-    def __repr__(self) -> str:
-        return "RunTasks"
+    def __init__(self, wave: Wave) -> None:
+        silence_datatrove()
+        self.work, self.out = wave.file, wave.out
 
     def __setstate__(self, state: dict[str, Path]) -> None:
         silence_datatrove()
@@ -83,11 +77,10 @@ class RunTasks:
         try:
             job.run_task(self.out, index)
         except Exception as error:
-            message = _message(error)
-            trace = None if isinstance(error, CorpusError) else traceback.format_exc()
             with contextlib.suppress(OSError):  # on a full disk, for example; some executors return the exception
-                _write_note(self.out, job, index, message, trace)
-            raise CorpusError(f"{job.name}, task {index}: {message}") from None  # not InputError: files were written
+                _write_note(_note_path(self.out, job, index), error)
+            # not InputError, because files were written
+            raise CorpusError(f"{job.name}, task {index}: {_message(error)}") from None
 
 
 def silence_datatrove() -> None:
@@ -108,10 +101,6 @@ def last_line(path: Path) -> str | None:
     return "".join(char if char.isprintable() else "?" for char in lines[-1].strip())[:300] if lines else None
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 @lru_cache(maxsize=4)
 def _read_work(path: Path) -> Sequence[tuple[Job, int]]:
     return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]  # written by this build, readable by us alone
@@ -129,10 +118,10 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _write_note(out: Path, job: Job, index: int, message: str, trace: str | None) -> None:
-    note = _note_path(out, job, index)
-    path = note.with_name(f"{job.name}-{index:05d}.traceback.txt") if trace else None
-    if path and trace:
-        path.write_text(trace, encoding="utf-8")
-    failure = Failure(message, str(path) if path else None)
-    write_text(note, canonical(dict(failure._asdict())), note.parent)
+def _write_note(note: Path, error: Exception) -> None:
+    trace = None
+    if not isinstance(error, CorpusError):
+        trace = note.with_suffix("").with_suffix(".traceback.txt")
+        trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    failure = Failure(error=_message(error), traceback=str(trace) if trace else None)
+    write_text(note, canonical(failure.model_dump()), note.parent)

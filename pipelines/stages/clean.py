@@ -1,42 +1,30 @@
 """clean: turn records into documents with signals and verdicts, and account for every span of every file."""
 
-from collections.abc import Mapping
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import Literal
 
 from corpus import document as documents
-from corpus.document import (
-    Document,
-    Failed,
-    Origin,
-    Skipped,
-    Span,
-    UnreadableError,
-    document_id,
-    keyed_hash,
-    plain_text,
-)
+from corpus.document import Document, Failed, Origin, Record, Skipped, Span, UnreadableError
 from corpus.errors import CorpusError
+from corpus.quality import datatrove_chain, language, signals
 from corpus.quality.catalog import select
-from corpus.quality.datatrove_chain import REVISION as CHAIN_REVISION
 from corpus.quality.datatrove_chain import Chain
 from corpus.quality.datatrove_steps import load, step_versions
-from corpus.quality.language import SCORE_ONE
+from corpus.quality.kernels.measure import measure
+from corpus.quality.language import LanguageModel
 from corpus.quality.rule import Rule, failing
+from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
 from corpus.settings import Json, Strict
 from corpus.sources.base import Language, SourceSettings, catalog
-from pipelines.engine.job import versions
+from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, TableWriter
+from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
-from pipelines.engine.task import Task
 from pipelines.split_points import ranges_of
 from pipelines.stages.document_stage import DocumentStage
-from pipelines.stages.fetch import MODELS, FetchStage, InputFile
-
-if TYPE_CHECKING:
-    from corpus.quality.language import LanguageModel
-    from corpus.store.text_shards import DocumentWriter, TableWriter
+from pipelines.stages.fetch import MODELS, FetchStage
 
 SAMPLE_SHARE = 0.01  # of dropped documents, the share whose text is stored with `keep_dropped: sample`
 NOT_IN_FINGERPRINT = {"share", "priority", "holdout", "max_failed"}  # settings that this stage does not use
@@ -65,11 +53,10 @@ class CleanStage(DocumentStage):
 
     source: SourceSettings
     keep_dropped: Literal["all", "signals", "sample"]
-    seed: int
-    sample_per_million: int | None  # of the records, where the recipe's sample is not one of files
+    sample_per_million: int | None  # of the records, if the recipe's sample is not one of files
 
-    kind: ClassVar[str] = "clean"
-    step: ClassVar[str | None] = "Rules"
+    kind = "clean"
+    step = "Rules"
     dropped = Table("dropped")
     records = Table("records")
 
@@ -87,15 +74,11 @@ class CleanStage(DocumentStage):
             "rules": rules,
             "steps": [step.json() for step in load(self.source.steps)],
             "keep_dropped": self.keep_dropped,
-            "seed": self.seed if self.keep_dropped == "sample" or self.sample_per_million else None,
+            "seed": self.recipe.seed if self.keep_dropped == "sample" or self.sample_per_million else None,
             "sample_per_million": self.sample_per_million,
         }
 
-    def version_keys(self) -> Mapping[str, Json]:
-        import unicodedata
-
-        from corpus.quality import signals
-
+    def version_keys(self) -> dict[str, Json]:
         reader = catalog()[self.source.reader]
         keys: dict[str, Json] = {
             "reader": reader.revision,
@@ -106,51 +89,46 @@ class CleanStage(DocumentStage):
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
         if self.source.identify_language:
-            from corpus.quality import language
-
             keys |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
         if self.source.steps:
-            keys["steps"] = {"chain": CHAIN_REVISION, **step_versions(load(self.source.steps))}
+            keys["steps"] = {"chain": datatrove_chain.REVISION, **step_versions(load(self.source.steps))}
         return keys
 
     def takes(self, identity: str) -> bool:
         """Return True if the record with this id is in the sample."""
         share = self.sample_per_million
-        return share is None or keyed_hash(self.seed, "sample", identity) * 1_000_000 < share * 2**64
+        return share is None or documents.keyed_hash(self.recipe.seed, "sample", identity) * 1_000_000 < share * 2**64
 
     def work(self, task: Task) -> None:
-        from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
-        from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, TableWriter
-
+        # open the source's files, with its lists as local files
         fetch = self.input(FetchStage, self.source_name)
-        files = fetch.files(task.input(fetch))
-        signals = (*SIGNALS, *CARRIER_SIGNALS)
+        fetched = task.input(fetch)
+        files, lists = fetch.files(fetched), tuple(file.path() for file in fetch.files(fetched, "list"))
+        source = self.source.model_copy(update={"list_files": lists}) if lists else self.source
+        cuts = [(file.fetched.size, file.fetched.first_part, file.fetched.cuts) for file in files]
+        # read this task's parts of them
+        covered, names = [], (*SIGNALS, *CARRIER_SIGNALS)
         with (
-            DocumentWriter(task.new_table(self.kept), signals) as kept,
-            DocumentWriter(task.new_table(self.dropped), signals) as dropped,
+            DocumentWriter(task.new_table(self.kept), names) as kept,
+            DocumentWriter(task.new_table(self.dropped), names) as dropped,
             TableWriter(task.new_table(self.records), RECORD_SCHEMA) as records,
         ):
             model, chain = self._language_model(task), Chain(self.source.steps) if self.source.steps else None
-            cleaner = _Cleaner(self, self._source_with_lists(task), task, model, chain, kept, dropped, records)
-            ranges = ranges_of(task.index, [(file.size, file.fetched.first_part, file.fetched.cuts) for file in files])
-            covered = tuple(cleaner.read(files[part.file], part.start, part.end) for part in ranges)
-        task.facts = CleanFacts(ranges=covered, signals=signals)
+            cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
+            for part in ranges_of(task.index, cuts):
+                with files[part.file].opened(task.temporary / "named") as path:
+                    covered.append(cleaner.read(files[part.file].fetched.name, path, part.start, part.end))
+        task.facts = CleanFacts(ranges=tuple(covered), signals=names)
 
-    def _source_with_lists(self, task: Task) -> SourceSettings:
-        """Return the source's settings, with its lists as local files."""
-        fetch = self.input(FetchStage, self.source_name)
-        lists = tuple(file.path() for file in fetch.list_files(task.input(fetch)))
-        return self.source.model_copy(update={"list_files": lists}) if lists else self.source
-
-    def _language_model(self, task: Task) -> "LanguageModel | None":
+    def _language_model(self, task: Task) -> LanguageModel | None:
         if not self.source.identify_language:
             return None
-        from corpus.quality.language import MODEL_SHA256, LanguageModel
-
         models = self.input(FetchStage, MODELS)
         file = models.files(task.input(models))[0]
-        if file.fetched.sha256 != MODEL_SHA256:
-            raise CorpusError(f"{file.name}: its SHA-256 is {file.fetched.sha256}; expected {MODEL_SHA256}")
+        if file.fetched.sha256 != language.MODEL_SHA256:
+            raise CorpusError(
+                f"{file.fetched.name}: its SHA-256 is {file.fetched.sha256}; expected {language.MODEL_SHA256}"
+            )
         return LanguageModel(file.path())
 
     def check(self, output: JobOutput) -> None:
@@ -184,14 +162,12 @@ class CleanStage(DocumentStage):
                     )
                 reached[span.file] = max(span.end, before) if span.records else before
         fetch = self.input(FetchStage, self.source_name)
-        for file in fetch.files(JobOutput(output.folder.parent.parent, fetch)):
+        for file, *_ in fetch.files(JobOutput(output.out, fetch)):
             if reached.get(file.name, 0) != file.size:
                 raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
 
     def _failures(self, output: JobOutput) -> str:
         """Return the first unreadable records, a line each."""
-        from corpus.store.text_shards import RecordRow
-
         failed = [row for row in output.records.rows(RecordRow) if row.outcome == "failed"]
         lines = [f"  {row.file}@{row.start}..{row.end}: {row.reason}" for row in failed[:SHOWN_FAILURES]]
         more = len(failed) - len(lines)
@@ -205,87 +181,71 @@ class _Cleaner:
     job: CleanStage
     source: SourceSettings  # with its lists as local files
     task: Task
-    model: "LanguageModel | None"
+    model: LanguageModel | None
     chain: Chain | None  # the datatrove steps, if there are any
-    kept: "DocumentWriter"
-    dropped: "DocumentWriter"
-    records: "TableWriter"
+    kept: DocumentWriter
+    dropped: DocumentWriter
+    records: TableWriter
 
-    def read(self, file: InputFile, start: int, end: int) -> ReadRange:
-        """Read the records that begin in bytes [start, end); return the range that they cover."""
-        file.refuse_changed()
-        reader = catalog()[self.job.source.reader]
+    def read(self, file: str, path: Path, start: int, end: int) -> ReadRange:
+        """Read the records that begin in bytes [start, end), and book their outcomes; return the range they cover."""
+        source = self.job.source
         first, reached, count = start, start, 0
-        for span in reader.read(self._named_path(file), start, end, self.source):
+        for span in catalog()[source.reader].read(path, start, end, self.source):
             first = span.start if not count else first
             if (count and span.start != reached) or span.end < span.start:
-                raise CorpusError(
-                    f"{file.name}: the reader's spans do not join at byte {reached}: a bug in {self.job.source.reader}"
-                )
+                raise CorpusError(f"{file}: the reader's spans do not join at byte {reached}: a bug in {source.reader}")
             reached, count = span.end, count + 1
-            self._book(file, span)
-            self.task.progress(1, span.end - span.start)
-        file.refuse_changed()
-        return ReadRange(file=file.name, start=first, end=reached, records=count)
+            size = span.end - span.start
+            outcome, reason, identity, text_bytes = self._outcome(file, span)
+            self.task.ledger.add(source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
+            self.records.write((file, span.start, span.end, outcome, reason, identity))
+            self.task.progress(1, size)
+        return ReadRange(file=file, start=first, end=reached, records=count)
 
-    def _named_path(self, file: InputFile) -> Path:
-        """Return a path that ends in the file's own name, which some readers need: the cache names files by digest."""
-        path, name = file.path(), PurePosixPath(file.name).name
-        if path.name == name or not isinstance(path, Path):
-            return path
-        link = self.task.temporary / "named" / name
-        link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.resolve())
-        return link
-
-    def _book(self, file: InputFile, span: Span) -> None:
-        """Enter a span's outcome in the ledgers."""
-        outcome, reason, identity, text_bytes = self._outcome(file, span)
-        size = span.end - span.start
-        self.task.ledger.add(self.job.source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
-        self.records.write((file.name, span.start, span.end, outcome, reason, identity))
-
-    def _outcome(self, file: InputFile, span: Span) -> tuple[str, str, str | None, int]:
+    def _outcome(self, file: str, span: Span) -> tuple[str, str, str | None, int]:
         """Return outcome, reason, document id and bytes of text."""
-        source = self.job.source
         if isinstance(span, Skipped):
             return "skipped", span.reason, None, 0
         if isinstance(span, Failed):
             return "failed", span.reason, None, 0
-        identity = document_id(source.name, span.identity, span.content)
+        identity = documents.document_id(self.job.source.name, span.identity, span.content)
         if not self.job.takes(identity):
             return "skipped", "not_sampled", identity, 0
         try:
-            document = catalog()[source.reader].document(span, source)
-        except UnreadableError as error:
+            return self._judge(self._extract(file, span, identity))
+        except UnreadableError as error:  # in the extractor or in a datatrove step; the reason names it
             return "failed", error.reason, None, 0
+
+    def _extract(self, file: str, record: Record, identity: str) -> Document:
+        """Return the record's document. Raises UnreadableError."""
+        source = self.job.source
+        try:
+            document = catalog()[source.reader].document(record, source)
+        except UnreadableError:
+            raise
         except (MemoryError, RecursionError):
-            return "failed", "extractor_exhausted", None, 0
+            raise UnreadableError("extractor_exhausted") from None
         except Exception:  # hostile bytes in a parser: this record alone is lost, and max_failed bounds how many are
-            return "failed", "extractor_error", None, 0
-        document = replace(
+            raise UnreadableError("extractor_error") from None
+        return replace(
             document,
             id=identity,
-            text=plain_text(document.text),
+            text=documents.plain_text(document.text),
             source=source.name,
             license=document.license or source.license,
-            origin=Origin(file.name, span.start, span.end),
+            origin=Origin(file, record.start, record.end),
         )
-        try:
-            return self._judge(document)
-        except UnreadableError as error:  # a datatrove step failed; the reason names it
-            return "failed", error.reason, None, 0
 
     def _judge(self, document: Document) -> tuple[str, str, str, int]:
         """Write the document to the kept or the dropped table; return its outcome."""
         if self.chain:
-            document = replace(document, text=plain_text(self.chain.edit(document.text, document.id)))
+            document = replace(document, text=documents.plain_text(self.chain.edit(document.text, document.id)))
         measured = self._measure(document)
         failed_rules = self._failed_rules(measured)
         if self.chain and not failed_rules:
             answer = self.chain.judge(measured)
-            failed_rules, text = [answer.dropped] if answer.dropped else [], plain_text(answer.text)
+            failed_rules, text = [answer.dropped] if answer.dropped else [], documents.plain_text(answer.text)
             if text != document.text:  # some filters edit what they keep: the final text is measured and judged again
                 measured = self._measure(replace(document, text=text))
                 failed_rules = self._failed_rules(measured)
@@ -298,12 +258,9 @@ class _Cleaner:
 
     def _measure(self, document: Document) -> Document:
         """Return the document with its language and all signals; those of the reader win over measured ones."""
-        from corpus.quality.kernels.measure import measure
-        from corpus.quality.signals import CARRIER_SIGNALS
-
-        language, score = self.model.identify(document.text) if self.model else (document.language, None)
-        signals = {**dict.fromkeys(CARRIER_SIGNALS), **measure(document.text), **document.signals}
-        return replace(document, language=language, signals={"language_score": score, **signals})
+        code, score = self.model.identify(document.text) if self.model else (document.language, None)
+        measured = {**dict.fromkeys(CARRIER_SIGNALS), **measure(document.text), **document.signals}
+        return replace(document, language=code, signals={"language_score": score, **measured})
 
     def _failed_rules(self, document: Document) -> list[str]:
         """Return the names of the rules that fail, in the order in which drops are credited."""
@@ -317,10 +274,10 @@ class _Cleaner:
     def _keeps_text(self, identity: str) -> bool:
         """Return True if the text of a dropped document is stored."""
         if self.job.keep_dropped == "sample":
-            return keyed_hash(self.job.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
+            return documents.keyed_hash(self.job.recipe.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
         return self.job.keep_dropped == "all"
 
 
 def _in_language(document: Document, wanted: Language) -> bool:
     score = document.signals["language_score"]
-    return document.language in wanted.keep and (score is None or score >= wanted.at_least * SCORE_ONE)
+    return document.language in wanted.keep and (score is None or score >= wanted.at_least * language.SCORE_ONE)

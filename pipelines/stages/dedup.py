@@ -1,28 +1,23 @@
 """dedup: find duplicates, pick survivors, assign the holdout. In memory, over the signatures of all sources."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from corpus import document
+from corpus.dedup.decide import REVISION, DedupColumns, Removals, decide
 from corpus.dedup.decision import Decision, held_out
-from corpus.dedup.settings import Dedup
-from corpus.recipe import Holdout
+from corpus.dedup.shingles import shingles
 from corpus.settings import Json, Strict
-from corpus.sources.base import SourceSettings
-from pipelines.engine.job import Job, versions
+from corpus.store.text_shards import read_one
+from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import Table
-from pipelines.engine.task import Task
-from pipelines.stages.document_stage import DocumentStage
+from pipelines.stages.document_stage import DocumentStage, Stage
 from pipelines.stages.minhash import MinHashStage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from corpus.dedup.decide import DedupColumns, Removals
 
 
 class DedupFacts(Strict):
@@ -32,125 +27,91 @@ class DedupFacts(Strict):
 
 
 @dataclass(frozen=True)
-class DedupStage(Job):
+class DedupStage(Stage):
     """Writes a decision for each kept row, in the same order, as one file per source and task."""
 
-    dedup: Dedup
-    holdout: Holdout
-    seed: int
-    sources: tuple[SourceSettings, ...]
-
-    kind: ClassVar[str] = "dedup"
+    kind = "dedup"
     decisions = Table("decisions")
 
     def settings(self) -> Json:
-        sources: list[Json] = [[source.name, source.priority, source.holdout] for source in self.sources]
-        dedup = self.dedup.model_dump(mode="json")
-        return {"dedup": dedup, "holdout": self.holdout.share, "seed": self.seed, "sources": sources}
+        recipe = self.recipe
+        return {
+            "dedup": recipe.dedup.model_dump(mode="json"),
+            "holdout": recipe.holdout.share,
+            "seed": recipe.seed,
+            "sources": [[source.name, source.priority, source.holdout] for source in recipe.sources],
+        }
 
-    def version_keys(self) -> Mapping[str, Json]:
-        from corpus.dedup.decide import REVISION
-
+    def version_keys(self) -> dict[str, Json]:
         return {"decide": REVISION, "keys": document.REVISION, **versions(["pyarrow"])}
 
     def work(self, task: Task) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from corpus.dedup.decide import decide
-
         signatures = Signatures(self, task)
-        found = decide(signatures.documents, signatures.shingles, self.dedup)
-        decisions = self._decisions(signatures, found)
-        schema = pa.schema(
-            [
-                ("id", pa.string()),
-                ("split", pa.string()),
-                ("survivor", pa.string()),
-                ("survivor_source", pa.string()),
-                ("intersection", pa.int64()),
-                ("union", pa.int64()),
-                ("reason", pa.string()),
-            ]
-        )
+        removals = decide(signatures.documents, signatures.shingles, self.recipe.dedup)
+        decisions = self._decisions(signatures, removals)
+        counts = ("intersection", "union")
+        schema = pa.schema([(name, pa.int64() if name in counts else pa.string()) for name in Decision._fields])
         for source, part, rows in signatures.rows_by_part():
-            columns = [list(column) for column in zip(*decisions[rows.start : rows.stop], strict=True)]
-            columns = columns or [[] for _ in schema.names]
-            table = pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
+            table = pa.Table.from_pylist([decision._asdict() for decision in decisions[rows.start : rows.stop]], schema)
             pq.write_table(table, task.new_table(self.decisions, part, source), compression="zstd")
-        self._book(task, signatures, decisions)
-        task.facts = DedupFacts(counts=asdict(found.counts))
+        for row, decision in enumerate(decisions):
+            size = int(signatures.text_bytes[row])
+            task.ledger.add(signatures.source(row), *outcome_of(decision), input_bytes=size, text_bytes=size)
+        task.facts = DedupFacts(counts=asdict(removals.counts))
 
-    def _decisions(self, signatures: "Signatures", found: "Removals") -> list[Decision]:
+    def _decisions(self, signatures: "Signatures", removals: Removals) -> list[Decision]:
         """Return a decision per kept row: a split for a document that stays, a survivor for one that is merged."""
-        ids = signatures.ids
-        decisions: list[Decision | None] = [None] * len(ids)
-        removed = signatures.order[found.removed].tolist()
-        survivors = signatures.order[found.survivor].tolist()
-        similarity = zip(found.intersection.tolist(), found.union.tolist(), found.near.tolist(), strict=True)
-        for row, survivor, (intersection, union, is_near) in zip(removed, survivors, similarity, strict=True):
+        ids, share = signatures.ids, self.recipe.holdout.share
+        shares = {source.name: share if source.holdout else 0.0 for source in self.recipe.sources}
+        decisions = []
+        for row, identity in enumerate(ids):
+            is_held_out = held_out(identity, self.recipe.seed, shares[signatures.source(row)])
+            decisions.append(Decision(identity, "holdout" if is_held_out else "train", *[None] * 5))
+        # replace those of the merged ones; a document that stays leads its cluster, so its id decides the split
+        removed = signatures.order[removals.removed].tolist()
+        survivors = signatures.order[removals.survivor].tolist()
+        counts = (removals.intersection.tolist(), removals.union.tolist(), removals.near.tolist())
+        for row, survivor, intersection, union, is_near in zip(removed, survivors, *counts, strict=True):
             reason, source = "near" if is_near else "exact", signatures.source(survivor)
             decisions[row] = Decision(ids[row], None, ids[survivor], source, intersection, union, reason)
-        # a document that stays leads its cluster, so its id decides the split
-        exempt = {source.name for source in self.sources if not source.holdout}
-        return [
-            decision
-            or Decision(
-                ids[row],
-                "holdout"
-                if signatures.source(row) not in exempt and held_out(ids[row], self.seed, self.holdout.share)
-                else "train",
-                *[None] * 5,
-            )
-            for row, decision in enumerate(decisions)
-        ]
+        return decisions
 
-    def _book(self, task: Task, signatures: "Signatures", decisions: list[Decision]) -> None:
-        for row, decision in enumerate(decisions):
-            outcome, reason = ("kept", decision.split) if decision.split else ("merged", decision.reason)
-            size = int(signatures.text_bytes[row])
-            task.ledger.add(signatures.source(row), outcome, str(reason), input_bytes=size, text_bytes=size)
+
+def outcome_of(decision: Decision) -> tuple[str, str]:
+    """Return outcome and reason: kept with its split, or merged with the kind of duplicate."""
+    return ("kept", decision.split) if decision.split else ("merged", str(decision.reason))
 
 
 class Signatures:
     """Signatures of all kept documents as columns, in the order of the kept rows; `order` ranks them by policy."""
 
     def __init__(self, job: DedupStage, task: Task) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._near = job.dedup.near
-        self._source_names = [source.name for source in job.sources]
-        self._parts: list[tuple[int, int, int, Path]] = []  # number of source, task, first row, file with the texts
+        self._near = job.recipe.dedup.near
+        self._parts: list[tuple[str, int, Path]] = []  # source, task, file with the texts
         tables: list[pa.Table] = []
-        count = 0
-        stages = zip(job.inputs_of(DocumentStage), job.inputs_of(MinHashStage), strict=True)
-        for number, (documents, minhash) in enumerate(stages):
+        for documents, minhash in zip(job.inputs_of(DocumentStage), job.inputs_of(MinHashStage), strict=True):
             kept, signatures = task.input(documents).kept, task.input(minhash).signatures
             for part in range(documents.tasks):
-                table = pq.read_table(signatures[part])
-                self._parts.append((number, part, count, kept[part]))
-                tables.append(table)
-                count += table.num_rows
+                self._parts.append((documents.source_name, part, kept[part]))
+                tables.append(pq.read_table(signatures[part]))
         joined = pa.concat_tables(tables)
         self.ids: list[str] = joined["id"].to_pylist()
         self.text_bytes = joined["text_bytes"].to_numpy()
-        self._starts = np.array([first for _, _, first, _ in self._parts] + [count])
-        self._source_numbers = np.repeat([number for number, *_ in self._parts], np.diff(self._starts))
+        self._starts = np.cumsum([0, *(table.num_rows for table in tables)])
+        self._part_of_row = np.repeat(np.arange(len(tables)), np.diff(self._starts))
         self.order = self._policy_order(job, joined)
         self.documents = self._columns(joined)
 
-    def _policy_order(self, job: DedupStage, joined: "pa.Table") -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _policy_order(self, job: DedupStage, joined: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Return rows by priority, then by length of the text, then by id; copies of one record by origin."""
-        priority = np.array([source.priority for source in job.sources])[self._source_numbers]
+        priority_of = {source.name: source.priority for source in job.recipe.sources}
+        priority = np.array([priority_of[source] for source, *_ in self._parts])[self._part_of_row]
         files, starts = joined["origin_file"].to_pylist(), joined["origin_start"].to_pylist()
         keys = zip((-priority).tolist(), (-self.text_bytes).tolist(), self.ids, files, starts, strict=True)
         ranked = sorted((key, row) for row, key in enumerate(keys))
         return np.array([row for _, row in ranked], np.int64)
 
-    def _columns(self, joined: "pa.Table") -> "DedupColumns":
-        from corpus.dedup.decide import DedupColumns
-
+    def _columns(self, joined: pa.Table) -> DedupColumns:
         hashes = np.frombuffer(b"".join(joined["content"].to_pylist()), np.uint8).reshape(-1, 16)
         width = self._near.bands if self._near else 0
         bands = joined["bands"].combine_chunks()
@@ -162,20 +123,17 @@ class Signatures:
 
     def shingles(self, rank: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         """Return the shingle set of the document of that rank, computed from its text."""
-        from corpus.dedup.shingles import shingles
-        from corpus.store.text_shards import read_one
-
         assert self._near is not None
         row = int(self.order[rank])
-        part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        text = read_one(self._parts[part][3], row - int(self._starts[part]), "text")
+        part = int(self._part_of_row[row])
+        text = read_one(self._parts[part][2], row - int(self._starts[part]), "text")
         return shingles(str(text), self._near.ngram_words)
 
     def source(self, row: int) -> str:
         """Return the source that a row came from."""
-        return self._source_names[int(self._source_numbers[row])]
+        return self._parts[int(self._part_of_row[row])][0]
 
     def rows_by_part(self) -> Iterator[tuple[str, int, range]]:
         """Yield the rows of each source and task."""
-        for number, (source, part, first, _) in enumerate(self._parts):
-            yield self._source_names[source], part, range(first, int(self._starts[number + 1]))
+        for (source, part, _), first, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
+            yield source, part, range(int(first), int(end))

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import ClassVar, Literal, cast
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple, cast
 
 from corpus.errors import CorpusError
 from corpus.fetch import client
@@ -18,11 +19,11 @@ from corpus.quality import language
 from corpus.settings import Json, Strict
 from corpus.sources.base import SourceSettings, catalog
 from corpus.store.products import content_identity, sha256_file
-from pipelines.engine.job import Job, versions
+from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.task import Task
-from pipelines.inputs import Item, LocalFile, Package, RemoteFile, Selection, sample_key, size_of, total_parts
+from pipelines.inputs import Item, sample_key
 from pipelines.split_points import parts_of
+from pipelines.stages.document_stage import Stage
 
 MODELS = "models"  # in place of a source's name: files that no reader reads
 
@@ -46,8 +47,7 @@ class FetchFacts(Strict):
     files: tuple[FetchedFile, ...]
 
 
-@dataclass(frozen=True)
-class InputFile:
+class InputFile(NamedTuple):
     """A file of a source, ready to be read by the clean stage."""
 
     fetched: FetchedFile
@@ -55,56 +55,53 @@ class InputFile:
     output: JobOutput
     access: Access
 
-    @property
-    def name(self) -> str:
-        """Name in the corpus, independent of the machine."""
-        return self.fetched.name
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[Path]:
+        """Context with the local path, which ends in the file's own name, because some readers need that.
 
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return self.fetched.size
+        A file that the cache names by its digest gets a link in `folder`. Raises CorpusError if the content differs,
+        before the file is read or after.
+        """
+        path, name = self.path(), PurePosixPath(self.fetched.name).name
+        if path.name != name and isinstance(path, Path):
+            link = folder / name
+            folder.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.resolve())
+            path = link
+        yield path
+        self.path()
 
     def path(self) -> Path:
         """Return the local path, fetched again if the cache has lost it. Raises CorpusError if the content differs."""
         if self.fetched.product is not None:
             return self.output.path(self.fetched.product)
-        if isinstance(self.item, LocalFile):
-            return Path(self.item.path)
-        assert isinstance(self.item, RemoteFile)
         if self.fetched.sha256 is None:
-            return _remote_path(self.item, self.access)
-        path = client.fetch(self.item.remote, self.access, lambda size: None)
+            return _remote_path(self.item.info, self.access)
+        path = client.fetch(self.item.info, self.access, lambda size: None)
         status = path.stat()
-        if _cached_sha256(path, status.st_size, status.st_mtime_ns) != self.fetched.sha256:
+        is_local = self.item.sha256 is not None
+        if not is_local and _cached_sha256(path, status.st_size, status.st_mtime_ns) != self.fetched.sha256:
             raise CorpusError(
-                f"{path}: not the bytes fetched from {display_url(self.item.remote.url)} before: they changed, or "
+                f"{path}: not the bytes fetched from {display_url(self.item.info.url)} before: they changed, or "
                 f"this copy is damaged; delete it and {self.output.folder}, and build again"
             )
         return path
 
-    def refuse_changed(self) -> None:
-        """Raise CorpusError if a local file has changed since the plan was made."""
-        if isinstance(self.item, LocalFile) and _is_changed(self.item):
-            raise CorpusError(
-                f"{self.item.path}: changed since the build began; build again to plan with its new content"
-            )
-
 
 @dataclass(frozen=True)
-class FetchStage(Job):
+class FetchStage(Stage):
     """A task per item or list; its facts list the files."""
 
     source: SourceSettings | None  # None: files that no reader reads (a model)
     items: tuple[Item, ...]
-    lists: tuple[LocalFile | RemoteFile, ...]
+    lists: tuple[Item, ...]
     access: Access
-    files_per_package: int | None  # upper limit, if the recipe takes a sample of files
-    seed: int
+    sampled_by_file: bool  # False: a sample of the recipe is one of the records
     content: str | None = None  # hash of the fetched files, once known: later stages depend on it, not on addresses
 
-    kind: ClassVar[str] = "fetch"
-    unit: ClassVar[str] = "files"
+    kind = "fetch"
+    unit = "files"
 
     @property
     def identity(self) -> str:
@@ -112,25 +109,27 @@ class FetchStage(Job):
 
     @property
     def fetched_bytes(self) -> int:
-        return sum(size_of(item) or 0 for item in (*self.items, *self.lists))
-
-    @property
-    def parts(self) -> int:
-        """Number of parts that the source's input is cut into."""
-        return total_parts(self.items)
+        return sum(item.size for item in (*self.items, *self.lists))
 
     def settings(self) -> Json:
         source = self.source
+        most = self._files_per_package
+        has_remote = any(item.kind == "file" and item.sha256 is None for item in self.items)
         return {
             "reader": source.reader if source else None,
             "items": [_description(item) for item in self.items],
             "lists": [_description(item) for item in self.lists],
-            "stream": bool(source and source.stream and any(isinstance(item, RemoteFile) for item in self.items)),
+            "stream": bool(source and source.stream and has_remote),
             "selects": source.model_dump(mode="json", include={"select"}) if source and source.selects else None,
-            "files_per_package": [self.files_per_package, self.seed] if self.files_per_package else None,
+            "files_per_package": [most, self.recipe.seed] if most else None,
         }
 
-    def version_keys(self) -> Mapping[str, Json]:
+    @property
+    def _files_per_package(self) -> int | None:
+        """Upper limit, if the recipe takes a sample of files."""
+        return self.recipe.sample.files if self.recipe.sample and self.source else None
+
+    def version_keys(self) -> dict[str, Json]:
         unpacking: dict[str, Json] = {"archive": package_archive.REVISION}
         if self.source is None:
             return unpacking
@@ -148,77 +147,70 @@ class FetchStage(Job):
             [file.model_dump(mode="json", exclude_unset=True) for file in files],
         )
 
-    def files(self, output: JobOutput) -> list[InputFile]:
-        """Return all files that the reader reads, in the order of the items. Raises CorpusError if two share a name."""
-        files = self._input_files(output, 0, self.items)
-        for name, count in Counter(file.name for file in files).items():
+    def files(self, output: JobOutput, role: Literal["list"] | None = None) -> list[InputFile]:
+        """Return the files that the reader reads, or its lists, in the order of the items.
+
+        Raises CorpusError if two share a name.
+        """
+        files = [
+            InputFile(file, item, output, self.access)
+            for index, item in enumerate((*self.items, *self.lists))
+            for file in output.facts(FetchFacts, index).files
+            if file.role == role
+        ]
+        for name, count in Counter(file.fetched.name for file in files).items():
             if count > 1:
                 raise CorpusError(
                     f"{self.name}: {count} of its paths give the file {name}; let only one of them match it"
                 )
         return files
 
-    def list_files(self, output: JobOutput) -> list[InputFile]:
-        """Return the lists that the source's settings name, in the order of their names."""
-        return self._input_files(output, len(self.items), self.lists)
-
-    def _input_files(self, output: JobOutput, first_task: int, items: Sequence[Item]) -> list[InputFile]:
-        return [
-            InputFile(file, item, output, self.access)
-            for index, item in enumerate(items, first_task)
-            for file in output.facts(FetchFacts, index).files
-        ]
-
     def work(self, task: Task) -> None:
         is_list = task.index >= len(self.items)
-        item = self.lists[task.index - len(self.items)] if is_list else self.items[task.index]
-        match item:
-            case LocalFile() | RemoteFile() if is_list:
-                files = [self._single(item, task, cut=False).model_copy(update={"role": "list"})]
-            case LocalFile() | RemoteFile():
-                files = [self._single(item, task, cut=True)]
-            case Package():
-                files = self._package(item, task)
-            case Selection():
-                files = [self._selected(item, task)]
+        item = (*self.items, *self.lists)[task.index]
+        match item.kind:
+            case "package":
+                files = self._unpack(item, task)
+            case "index":
+                files = [self._select(item, task)]
+            case "file" if self.source and self.source.stream and item.sha256 is None and not is_list:
+                files = [_in_place(item)]
+            case "file":
+                files = [self._fetch(item, task)]
+        if is_list:
+            files = [file.model_copy(update={"role": "list"}) for file in files]
         task.facts = FetchFacts(files=tuple(files))
         task.progress(len(files))
 
-    def _single(self, item: LocalFile | RemoteFile, task: Task, *, cut: bool) -> FetchedFile:
-        if isinstance(item, RemoteFile) and self.source and self.source.stream and cut:
-            version = " ".join(_version_of(item.remote))
-            return FetchedFile(
-                name=item.name, size=item.remote.size, sha256=None, first_part=item.first_part, cuts=(), version=version
-            )
+    def _fetch(self, item: Item, task: Task) -> FetchedFile:
         path = self._local_path(item, task)
-        sha256 = item.sha256 if isinstance(item, LocalFile) else sha256_file(path)
-        size = item.size if isinstance(item, LocalFile) else item.remote.size
-        cuts = self._cuts(path, item.wanted if cut else ())
-        return FetchedFile(name=item.name, size=size, sha256=sha256, first_part=item.first_part, cuts=cuts)
+        return FetchedFile(
+            name=item.name,
+            size=item.info.size,
+            sha256=item.sha256 or sha256_file(path),
+            first_part=item.first_part,
+            cuts=self._cuts(path, item.wanted),
+        )
 
-    def _local_path(self, item: LocalFile | RemoteFile | Package, task: Task) -> Path:
+    def _local_path(self, item: Item, task: Task) -> Path:
         """Return the local path of the file, verified against the plan."""
-        if not isinstance(item, LocalFile):
-            return client.fetch(item.remote, self.access, lambda size: task.progress(0, size), verify=True)
-        path = Path(item.path)
-        if _is_changed(item) and sha256_file(path) != item.sha256:
-            raise CorpusError(f"{path}: changed since the build began; build again to plan with the new content")
-        task.progress(0, item.size)
+        path = client.fetch(item.info, self.access, lambda size: task.progress(0, size), verify=True)
+        if item.sha256:
+            task.progress(0, item.info.size)
         return path
 
-    def _selected(self, item: Selection, task: Task) -> FetchedFile:
+    def _select(self, item: Item, task: Task) -> FetchedFile:
         """Let the reader build its input file from an index."""
         assert self.source is not None
         select = catalog()[self.source.reader].select
         assert select is not None
         product = f"files/{task.index:05d}/selected.warc.gz"
         target = task.new(product)
-        index = item.listed
         # of a remote index, only the row groups that the selection needs are read
-        path = self._local_path(index, task) if isinstance(index, LocalFile) else _remote_path(index, self.access)
+        path = self._local_path(item, task) if item.sha256 else _remote_path(item.info, self.access)
         select(path, self.source, self.access, target)
         return FetchedFile(
-            name=f"{index.name}.selected.warc.gz",
+            name=f"{item.name}.selected.warc.gz",
             size=target.stat().st_size,
             sha256=sha256_file(target),
             first_part=item.first_part,
@@ -226,17 +218,17 @@ class FetchStage(Job):
             product=product,
         )
 
-    def _package(self, item: Package, task: Task) -> list[FetchedFile]:
+    def _unpack(self, item: Item, task: Task) -> list[FetchedFile]:
         """Unpack the members of a package that match the address."""
-        address = parse_address(item.address)
+        address = parse_address(item.name)
         assert address is not None
         archive = self._local_path(item, task)
         folder = f"files/{task.index:05d}/{address.folder}"
         root = task.temporary / folder
         root.mkdir(parents=True)
         members = package_archive.extract(archive, address.pattern, root)
-        if self.files_per_package is not None:
-            chosen = sorted(members, key=lambda member: sample_key(member.name, self.seed))[: self.files_per_package]
+        if most := self._files_per_package:
+            chosen = sorted(members, key=lambda member: sample_key(member.name, self.recipe.seed))[:most]
             members = [member for member in members if member in chosen]
         for member in members:
             task.new(f"{folder}/{member.name}")
@@ -257,22 +249,26 @@ class FetchStage(Job):
         return tuple(catalog()[self.source.reader].cuts(path, wanted, self.source)) if self.source and wanted else ()
 
 
+def _in_place(item: Item) -> FetchedFile:
+    """Return a remote file that is read in place."""
+    version = " ".join(_version_of(item.info))
+    return FetchedFile(
+        name=item.name, size=item.info.size, sha256=None, first_part=item.first_part, cuts=(), version=version
+    )
+
+
 def _description(item: Item) -> Json:
     """Return the item's part of the fingerprint."""
-    match item:
-        case LocalFile():
-            return [item.name, item.size, item.sha256, item.first_part, list(item.wanted)]
-        case RemoteFile():
-            return [item.name, item.remote.size, *_version_of(item.remote), item.first_part, list(item.wanted)]
-        case Package():
-            return [item.address, item.remote.version.removeprefix("sha256:"), item.first_part, item.parts]
-        case Selection():
-            return ["select", _description(item.listed), item.first_part]
+    if item.kind == "package":
+        return [item.name, item.info.version.removeprefix("sha256:"), item.first_part, item.parts]
+    version = [item.sha256] if item.sha256 else _version_of(item.info)
+    file: Json = [item.name, item.info.size, *version, item.first_part, list(item.wanted)]
+    return ["select", file, item.first_part] if item.kind == "index" else file
 
 
-def _remote_path(item: RemoteFile, access: Access) -> Path:
+def _remote_path(info: FileInfo, access: Access) -> Path:
     """Return an object that readers can use as a path, and that reads byte ranges of the remote file."""
-    return cast(Path, client.remote_path(item.remote, access))
+    return cast(Path, client.remote_path(info, access))
 
 
 @lru_cache(maxsize=1024)
@@ -289,8 +285,3 @@ def _version_of(remote: FileInfo) -> list[str]:
         return [remote.version]
     base, mark, query = remote.url.partition("?")
     return [remote.version, base + mark + (hashlib.sha256(query.encode()).hexdigest()[:12] if mark else "")]
-
-
-def _is_changed(item: LocalFile) -> bool:
-    status = Path(item.path).stat()
-    return (status.st_size, status.st_mtime_ns) != (item.size, item.modified_ns)

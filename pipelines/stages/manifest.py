@@ -1,42 +1,29 @@
 """manifest: write manifest.json, which says what the corpus holds, and recipe.json, the recipe as it was understood."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, cast
+from typing import cast
 
 from corpus.errors import CorpusError
-from corpus.recipe import Recipe
 from corpus.settings import Json
-from corpus.store.corpus_manifest import (
-    Eos,
-    Manifest,
-    ShardEntry,
-    SourceEntry,
-    TokenizerEntry,
-    Totals,
-    open_manifest,
-    total,
-    write_manifest,
-)
+from corpus.sources.base import SourceSettings
+from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, open_manifest, total, write_manifest
 from corpus.store.products import canonical
-from pipelines.engine.job import Job
+from pipelines.engine.job import Task
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.task import Task
-from pipelines.stages.mix import MixFacts, MixStage
-from pipelines.stages.tokenizer import FILE_NAME, TokenizerFacts, TokenizerStage
+from pipelines.stages.document_stage import Stage
+from pipelines.stages.mix import MixStage
+from pipelines.stages.tokenizer import TokenizerStage
 
 SHARE_TOLERANCE = 0.01  # a share further from the requested one is worth a warning
 
 
 @dataclass(frozen=True)
-class ManifestStage(Job):
+class ManifestStage(Stage):
     """One task. Paths in the manifest are relative to the output folder, where a copy of it is published."""
 
-    recipe: Recipe
-
-    kind: ClassVar[str] = "manifest"
-    published: ClassVar[tuple[str, ...]] = ("manifest.json", "recipe.json")
+    kind = "manifest"
+    published = ("manifest.json", "recipe.json")
 
     def settings(self) -> Json:
         recipe = self.recipe.model_dump(mode="json", exclude={"out", "contact"})
@@ -47,21 +34,19 @@ class ManifestStage(Job):
         return cast(Json, recipe)
 
     def work(self, task: Task) -> None:
-        shards = {job.source_name: _shards(task.input(job)) for job in self.inputs_of(MixStage)}
-        tokens = {
-            name: total([shard for shard in entries if shard.split == "train"]).tokens
-            for name, entries in shards.items()
-        }
+        tokenizer = self.input(TokenizerStage)
+        shards = {job.source_name: job.shards(task.input(job)) for job in self.inputs_of(MixStage)}
+        tokens = sum(shard.tokens for entries in shards.values() for shard in entries if shard.split == "train")
         manifest = Manifest(
             name=self.recipe.name,
             recipe=self.fingerprint,
             seed=self.recipe.seed,
             chunk_tokens=self.recipe.mix.chunk_tokens,
             tokens_asked=self.recipe.mix.tokens,
-            tokens_got=sum(tokens.values()),
+            tokens_got=tokens,
             shortfall=self.recipe.mix.shortfall,
-            tokenizer=_tokenizer(task.input(self.input(TokenizerStage))),
-            sources=tuple(self._source(name, shards[name], tokens) for name in sorted(shards)),
+            tokenizer=tokenizer.entry(task.input(tokenizer)),
+            sources=tuple(self._source(source, shards[source.name], tokens) for source in self.recipe.sources),
             fingerprints={job.name: job.fingerprint for job in self.inputs},
         )
         if not manifest.tokens_got:
@@ -91,41 +76,17 @@ class ManifestStage(Job):
             warnings.append(f"no document of {', '.join(without)} is held out: raise holdout.share to evaluate on them")
         return "; ".join(warnings) or None
 
-    def _source(self, name: str, shards: list[ShardEntry], tokens: Mapping[str, int]) -> SourceEntry:
-        settings = next(source for source in self.recipe.sources if source.name == name)
-        holdout = total([shard for shard in shards if shard.split == "holdout"])
-        all_tokens = sum(tokens.values())
+    def _source(self, source: SourceSettings, shards: list[ShardEntry], all_tokens: int) -> SourceEntry:
+        train, holdout = (total([shard for shard in shards if shard.split == split]) for split in ("train", "holdout"))
+        limits = self.recipe.holdout
         return SourceEntry(
-            name=name,
-            license=settings.license,
-            priority=settings.priority,
-            share_asked=settings.share,
-            share_got=float(Fraction(tokens[name], all_tokens)) if all_tokens else 0.0,
-            train=total([shard for shard in shards if shard.split == "train"]),
+            name=source.name,
+            license=source.license,
+            priority=source.priority,
+            share_asked=source.share,
+            share_got=float(Fraction(train.tokens, all_tokens)) if all_tokens else 0.0,
+            train=train,
             holdout=holdout,
-            holdout_thin=self._is_thin(holdout),
+            holdout_thin=holdout.documents < limits.thin_documents or holdout.bytes < limits.thin_bytes,
             shards=tuple(shards),
         )
-
-    def _is_thin(self, holdout: Totals) -> bool:
-        wanted = self.recipe.holdout
-        return holdout.documents < wanted.thin_documents or holdout.bytes < wanted.thin_bytes
-
-
-def _shards(mix: JobOutput) -> list[ShardEntry]:
-    return [
-        shard.model_copy(update={"file": f"{mix.job.folder}/{shard.file}"})
-        for facts in mix.all_facts(MixFacts)
-        for shard in facts.shards
-    ]
-
-
-def _tokenizer(output: JobOutput) -> TokenizerEntry:
-    facts = output.facts(TokenizerFacts)
-    return TokenizerEntry(
-        file=f"{output.job.folder}/{FILE_NAME}",
-        sha256=facts.sha256,
-        vocabulary=facts.vocabulary,
-        eos=Eos(token=facts.eos, id=facts.eos_id),
-        dtype=facts.dtype,
-    )

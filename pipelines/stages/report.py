@@ -1,54 +1,43 @@
 """report: write the report page for people, and its numbers as JSON for programs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
 from corpus.dedup.settings import Near
+from corpus.inspect.report.collect import Evidence, collect
+from corpus.inspect.report.report_page import report_page
 from corpus.inspect.report.summary import REVISION
 from corpus.quality.catalog import rule_sets
-from corpus.recipe import Recipe
 from corpus.settings import Json
 from corpus.store.corpus_manifest import open_manifest
-from pipelines.engine.job import Job, versions
-from pipelines.engine.task import Task
+from pipelines.engine.job import Task, versions
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.dedup import DedupFacts, DedupStage
+from pipelines.stages.document_stage import Stage
 from pipelines.stages.fetch import FetchStage
 from pipelines.stages.manifest import ManifestStage
 from pipelines.stages.mix import MixStage
 
-if TYPE_CHECKING:
-    from corpus.inspect.report.collect import Evidence
-
 
 @dataclass(frozen=True)
-class ReportStage(Job):
+class ReportStage(Stage):
     """One task; reads the products of all earlier stages."""
 
-    recipe: Recipe
-
-    kind: ClassVar[str] = "report"
-    published: ClassVar[tuple[str, ...]] = ("report.html", "summary.json")
+    kind = "report"
+    published = ("report.html", "summary.json")
 
     def settings(self) -> Json:
         rules = [rule for rules in rule_sets().values() for rule in rules]
         return [[rule.name, rule.signal, rule.per, rule.at_least, rule.at_most, rule.source] for rule in rules]
 
-    def version_keys(self) -> Mapping[str, Json]:
+    def version_keys(self) -> dict[str, Json]:
         return {"report": REVISION, **versions(["jinja2", "numpy", "pyarrow"])}
 
     def work(self, task: Task) -> None:
-        from corpus.inspect.report.collect import collect
-        from corpus.inspect.report.report_page import report_page
-
         summary = collect(self._evidence(task))
         for name, text in (("summary.json", summary.text()), ("report.html", report_page(summary))):
             task.new(name).write_text(text, encoding="utf-8", newline="\n")
 
-    def _evidence(self, task: Task) -> "Evidence":
-        from corpus.inspect.report.collect import Evidence
-
+    def _evidence(self, task: Task) -> Evidence:
         cleans = {job.source_name: job for job in self.inputs_of(CleanStage)}
         outputs = {name: task.input(job) for name, job in cleans.items()}
         dedup = task.input(self.input(DedupStage))
@@ -63,7 +52,7 @@ class ReportStage(Job):
             clean_shards={
                 name: list(zip(output.kept, output.dropped, strict=True)) for name, output in outputs.items()
             },
-            decisions={name: dedup.decisions.of_source(name, job.tasks)[:] for name, job in cleans.items()},
+            decisions={name: list(dedup.decisions.of_source(name, job.tasks)) for name, job in cleans.items()},
             rules={name: job.rules for name, job in cleans.items()},
             rule_sets=rule_sets(),
             files={name: len(job.files(task.input(job))) for name, job in fetches.items()},

@@ -1,16 +1,20 @@
 """tokenize: encode text shards to token runs, each in the order of a keyed hash of the id."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
 from corpus.settings import Json, Strict
 from corpus.store.corpus_manifest import Split, Totals
-from pipelines.engine.job import Job, versions
+from corpus.store.text_shards import read_rows
+from corpus.tokens import encode, runs
+from corpus.tokens.encode import Encoder
+from corpus.tokens.runs import RunHeader, RunWriter
+from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
-from pipelines.engine.task import Task
+from pipelines.stages.document_stage import Stage
 from pipelines.stages.text import TextStage
 from pipelines.stages.tokenizer import TokenizerStage
 
@@ -34,42 +38,36 @@ class _TextRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenizeStage(Job):
+class TokenizeStage(Stage):
     """Task n encodes the text shard of task n."""
 
-    eos: str | None
-    seed: int
-
-    kind: ClassVar[str] = "tokenize"
+    kind = "tokenize"
     run = Table("run", ".arrow")
 
     def settings(self) -> Json:
-        return {"eos": self.eos, "seed": self.seed}
+        return {"eos": self.recipe.tokenizer.eos, "seed": self.recipe.seed}
 
-    def version_keys(self) -> Mapping[str, Json]:
-        from corpus.tokens import encode, runs
-
+    def version_keys(self) -> dict[str, Json]:
         revisions: dict[str, Json] = {"encode": encode.REVISION, "runs": runs.REVISION, "keys": document.REVISION}
         return {**revisions, **versions([*encode.LIBRARIES, "pyarrow"])}
 
     def work(self, task: Task) -> None:
-        from corpus.tokens.encode import Encoder
-        from corpus.tokens.runs import RunHeader, RunWriter
-
-        tokenizer = self.input(TokenizerStage)
-        encoder = Encoder(tokenizer.path(task.input(tokenizer)), self.eos)
-        run = RunWriter(RunHeader(self.source_name, encoder.sha256, encoder.vocabulary, self.seed))
+        tokenizer, path = self.input(TokenizerStage), task.input(self.input(TextStage)).text[task.index]
+        encoder = Encoder(tokenizer.path(task.input(tokenizer)), self.recipe.tokenizer.eos)
+        run = RunWriter(RunHeader(self.source_name, encoder.sha256, encoder.vocabulary, self.recipe.seed))
         counts: dict[Split, list[int]] = {"train": [0, 0, 0], "holdout": [0, 0, 0]}
         done = changed = 0
-        for rows in self._batches(task):
-            for row, tokens in zip(rows, encoder.encode([row.text for row in rows]), strict=True):
+        rows = read_rows(path, _TextRow)
+        while batch := list(islice(rows, BATCH_DOCUMENTS)):
+            if any(row.id is None for row in batch):
+                raise CorpusError(f"{path}: damaged: a row without an id")
+            for row, tokens in zip(batch, encoder.encode([row.text for row in batch]), strict=True):
                 size = row.text_bytes
                 run.add(row.id, row.split, row.language or "und", size, tokens)
                 counts[row.split] = [a + b for a, b in zip(counts[row.split], (1, len(tokens), size), strict=True)]
-                task.ledger.add(self.source_name, "kept", row.split, input_bytes=size, text_bytes=size)
+                task.book(self.source_name, "kept", row.split, size)
                 changed += done % CHECKED_EVERY == 0 and encoder.decode(tokens) != row.text
                 done += 1
-            task.progress(len(rows), sum(row.text_bytes for row in rows))
         run.write(task.new_table(self.run))
         totals = {
             split: Totals(documents=documents, tokens=tokens, bytes=size)
@@ -86,17 +84,3 @@ class TokenizeStage(Job):
             f"{self.source_name}: the tokenizer does not reproduce the text of {changed} documents "
             f"(one in {CHECKED_EVERY} was checked)"
         )
-
-    def _batches(self, task: Task) -> Iterator[list[_TextRow]]:
-        from corpus.store.text_shards import read_rows
-
-        path = task.input(self.input(TextStage)).text[task.index]
-        batch: list[_TextRow] = []
-        for row in read_rows(path, _TextRow):
-            if row.id is None:
-                raise CorpusError(f"{path}: damaged: a row without an id")
-            batch.append(row)
-            if len(batch) == BATCH_DOCUMENTS:
-                yield batch
-                batch = []
-        yield batch

@@ -1,20 +1,21 @@
 """tokenizer: copy the given one, or train a byte-level BPE on a sample of the training documents, drawn by share."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from corpus import document
 from corpus.errors import CorpusError
 from corpus.settings import Json, Strict
+from corpus.store.corpus_manifest import Eos, TokenizerEntry
 from corpus.store.products import sha256_file
-from corpus.tokens import train_bpe
-from corpus.tokens.settings import Tokenizer
-from pipelines.engine.job import Job, versions
+from corpus.tokens import encode, train_bpe
+from corpus.tokens.encode import Encoder
+from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.task import Task
+from pipelines.stages.document_stage import Stage
 from pipelines.stages.text import TextStage
 
 FILE_NAME = "tokenizer.json"
@@ -42,44 +43,40 @@ class _IdAndText(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenizerStage(Job):
+class TokenizerStage(Stage):
     """One task; its product is tokenizer.json."""
 
-    tokenizer: Tokenizer
     given: tuple[str, str] | None  # path and SHA-256 of a tokenizer that the recipe names
-    shares: tuple[tuple[str, float], ...]
-    seed: int
 
-    kind: ClassVar[str] = "tokenizer"
+    kind = "tokenizer"
 
     def settings(self) -> Json:
         if self.given:
-            return {"sha256": self.given[1], "eos": self.tokenizer.eos}
+            return {"sha256": self.given[1], "eos": self.recipe.tokenizer.eos}
         return {
             "train": self._training.model_dump(mode="json"),
-            "shares": [list(share) for share in self.shares],
-            "seed": self.seed,
+            "shares": [list(share) for share in self.shares.items()],
+            "seed": self.recipe.seed,
         }
 
-    def version_keys(self) -> Mapping[str, Json]:
-        from corpus.tokens import encode
-
+    def version_keys(self) -> dict[str, Json]:
         trained: dict[str, Json] = {} if self.given else {"train": train_bpe.REVISION, "keys": document.REVISION}
         return {**trained, "encode": encode.REVISION, **versions({*train_bpe.LIBRARIES, *encode.LIBRARIES})}
 
     @property
     def _training(self) -> train_bpe.Train:
-        return self.tokenizer.train or train_bpe.Train()
+        return self.recipe.tokenizer.train or train_bpe.Train()
 
     def work(self, task: Task) -> None:
-        from corpus.tokens.encode import Encoder
-
         product = task.new(FILE_NAME)
         if self.given:
-            self._copy(Path(self.given[0]), product, self.given[1])
+            path, sha256 = self.given
+            shutil.copyfile(path, product)
+            if sha256_file(product) != sha256:
+                raise CorpusError(f"{path}: changed since the build began; build again")
         else:
             product.write_bytes(train_bpe.train(self._sample(task), self._training))
-        encoder = Encoder(product, self.tokenizer.eos)
+        encoder = Encoder(product, self.recipe.tokenizer.eos)
         task.facts = TokenizerFacts(
             sha256=encoder.sha256,
             vocabulary=encoder.vocabulary,
@@ -92,10 +89,16 @@ class TokenizerStage(Job):
         """Return the path of the tokenizer."""
         return output.path(FILE_NAME)
 
-    def _copy(self, given: Path, product: Path, sha256: str) -> None:
-        shutil.copyfile(given, product)
-        if sha256_file(product) != sha256:
-            raise CorpusError(f"{given}: changed since the build began; build again")
+    def entry(self, output: JobOutput) -> TokenizerEntry:
+        """Return the tokenizer's entry in the manifest."""
+        facts = output.facts(TokenizerFacts)
+        return TokenizerEntry(
+            file=f"{self.folder}/{FILE_NAME}",
+            sha256=facts.sha256,
+            vocabulary=facts.vocabulary,
+            eos=Eos(token=facts.eos, id=facts.eos_id),
+            dtype=facts.dtype,
+        )
 
     def _sample(self, task: Task) -> Iterator[str]:
         """Yield the texts of the chosen training documents."""
@@ -104,7 +107,7 @@ class TokenizerStage(Job):
             source: [(row.id, row.text_bytes) for row in table.rows(_TextSize) if row.split == "train"]
             for source, table in tables.items()
         }
-        chosen = train_bpe.sample(sizes, dict(self.shares), self._training.sample_bytes, self.seed)
+        chosen = train_bpe.sample(sizes, self.shares, self._training.sample_bytes, self.recipe.seed)
         for source, table in tables.items():
             wanted = set(chosen[source])
             for row in table.rows(_IdAndText):

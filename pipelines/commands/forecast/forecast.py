@@ -14,9 +14,7 @@ from corpus.units import human_bytes
 from pipelines.build import build_lock, stoppable
 from pipelines.commands.forecast.ratios import GROUPS, Interval, SourceSample, jackknife
 from pipelines.commands.forecast.sample import BuiltSample, build_sample, read_source
-from pipelines.engine.profile import Profile
-from pipelines.engine.read_profile import read_profile
-from pipelines.inputs import bytes_to_fetch, published_bytes
+from pipelines.engine.profile import Profile, read_profile
 from pipelines.plan import Plan, make_plan
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.fetch import FetchStage
@@ -59,7 +57,7 @@ class Forecast(NamedTuple):
 
 def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, share: float | None) -> Forecast:
     """Forecast a plan of a recipe in folder `parent`. The sample stays in the cache, so the next forecast is quick."""
-    whole = {job.source_name: max(1, sum(map(published_bytes, job.items))) for job in plan.fetches if job.source}
+    whole = {job.source_name: max(1, sum(item.info.size for item in job.items)) for job in plan.fetches if job.source}
     used = min(DEFAULT_SHARE, DEFAULT_BYTES / sum(whole.values())) if share is None else share
     # The sample is built on this machine, with the cache and the connections of the profile.
     settings = {name: getattr(profile, name) for name in ("workers", "cache", "connections", "s3")}
@@ -68,7 +66,7 @@ def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, sh
     sample = Sample(parts_per_million=max(1, round(used * 1_000_000)))
     sampled = recipe.model_copy(update={"sample": sample, "keep_dropped": plan.job(CleanStage).keep_dropped})
     sample_plan = make_plan(sampled, parent, here.access(recipe.contact), REMOTE_FILES_TO_SAMPLE)
-    fetch_bytes = sum(bytes_to_fetch(item, cache) for job in sample_plan.fetches for item in job.items)
+    fetch_bytes = sum(item.bytes_to_fetch(cache) for job in sample_plan.fetches for item in job.items)
     if share is None and fetch_bytes > DEFAULT_FETCH_BYTES:
         raise InputError(f"--forecast must download {human_bytes(fetch_bytes)} first; to accept, use --forecast 1%")
     console.print(f"Building a sample; to download: {human_bytes(fetch_bytes)}")
@@ -79,7 +77,7 @@ def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, sh
         built = build_sample(sample_plan, used, here, folder, console)
         samples = {}
         for source, job in zip(recipe.sources, sample_plan.fetches, strict=False):
-            part = max(1, sum(map(published_bytes, job.items))) / whole[source.name]
+            part = max(1, sum(item.info.size for item in job.items)) / whole[source.name]
             samples[source.name] = read_source(built, source, recipe, part)
     figures = _figures(recipe, samples)
     out_bytes, processor_s = _costs(built, samples, figures)
@@ -88,7 +86,7 @@ def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, sh
         sample=used,
         sources=_intervals(recipe, samples, figures),
         out_bytes=Interval(out_bytes, out_bytes * (1 - DISK_MARGIN), out_bytes * (1 + DISK_MARGIN)),
-        fetch_bytes=sum(bytes_to_fetch(item, cache) for job in plan.fetches for item in (*job.items, *job.lists)),
+        fetch_bytes=sum(item.bytes_to_fetch(cache) for job in plan.fetches for item in (*job.items, *job.lists)),
         seconds=Interval(seconds, seconds * (1 - TIME_MARGIN), seconds * (1 + TIME_MARGIN)),
         workers=workers,
     )

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,10 @@ from corpus.sources.base import SourceSettings
 from corpus.store.parquet_tables import columns
 from corpus.tokens.runs import KEYS, TokenRun, order_key
 from pipelines.commands.forecast.ratios import GROUPS, SourceSample, choose
-from pipelines.engine.job import Job
+from pipelines.engine.job import Job, Task
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.engine.profile import Profile
 from pipelines.engine.run_jobs import run_jobs
-from pipelines.engine.task import Task
 from pipelines.plan import Plan
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.tokenize import TokenizeStage
@@ -75,32 +75,26 @@ class BuiltSample:
 
 def build_sample(plan: Plan, share: float, profile: Profile, folder: Path, console: Console) -> BuiltSample:
     """Build what does not exist yet of a sample, as far as tokens are counted."""
-
-    def run(jobs: Iterable[Job]) -> None:
-        for job in (jobs := list(jobs)):
-            JobOutput(folder, job).forget_damaged()
-        if unfinished := [job for job in jobs if not JobOutput(folder, job).is_finished]:
-            run_jobs(unfinished, folder, profile, console)
-
+    run = partial(run_jobs, folder=folder, profile=profile, console=console)
     run(plan.fetches)
     plan = plan.settled(folder)
     planned = [job for job in plan.jobs if isinstance(job, CleanStage)]
     cleans = [SampledClean(*(getattr(job, field.name) for field in fields(job))) for job in planned]
     # Of sources sampled by record, read all records first: their sizes and ids decide which to extract.
-    by_record = [job for job in cleans if job.source_name in plan.sampled_by_record]
+    by_record = [job for job in cleans if job.sample_per_million]
     censuses = {job.source_name: replace(job, ids=frozenset()) for job in by_record}
-    run(censuses.values())
+    run(list(censuses.values()))
     jobs: dict[str, Job] = {job.name: job for job in cleans}
     for census in censuses.values():
         records = _Records(JobOutput(folder, census))
-        rows, start = records.candidates, order_key(census.seed, census.fingerprint[:32]) / KEYS
+        rows, start = records.candidates, order_key(census.recipe.seed, census.fingerprint[:32]) / KEYS
         chosen = rows[choose(records.sizes[rows], max(MIN_DOCUMENTS, round(share * len(rows))), start)]
         jobs[census.name] = replace(census, ids=frozenset(records.ids[chosen].tolist()))
     # Run the jobs of the plan on these documents.
     for wave in plan.waves:
         for job in wave:
             jobs.setdefault(job.name, replace(job, inputs=tuple(jobs[needed.name] for needed in job.inputs)))
-        run(jobs[job.name] for job in wave)
+        run([jobs[job.name] for job in wave])
         if isinstance(wave[-1], TokenizeStage):
             break
     return BuiltSample(folder, jobs, censuses)

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import ClassVar, Literal
 
 from pipelines.engine.profile import Profile
-from pipelines.engine.wave import RunTasks, Wave, silence_datatrove
+from pipelines.engine.wave import RunTasks, Wave
 
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 PRELOADED = ["datatrove.executor.local", "numba", "pyarrow.parquet", "pipelines.plan"]
@@ -32,12 +32,11 @@ class Local(Profile):
         import multiprocess
         from datatrove.executor.local import LocalPipelineExecutor
 
-        silence_datatrove()
         _kill_children_with_us()
         multiprocess.get_context("forkserver").set_forkserver_preload(PRELOADED)  # imported once, not in every worker
         with _without_main():
             LocalPipelineExecutor(
-                pipeline=[RunTasks(wave.file, wave.out)],
+                pipeline=[RunTasks(wave)],
                 tasks=len(wave.work),
                 workers=min(self.worker_count, len(wave.work)),
                 logging_dir=str(wave.logs),

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from corpus.errors import CorpusError, InputError
-from pipelines.engine.profile import Profile
-from pipelines.engine.wave import RunTasks, Wave, silence_datatrove
+from pipelines.engine.profile import ClusterProfile
+from pipelines.engine.wave import RunTasks, Wave
 
 if TYPE_CHECKING:
     from datatrove.executor.ray import RayPipelineExecutor
@@ -29,19 +29,12 @@ RAY_LOGS = "/tmp/ray/session_latest/logs"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
-class Ray(Profile):
+class Ray(ClusterProfile):
     """Actors that run several tasks each. Machines must share a disk and have the same Python environment."""
 
     executor: Literal["ray"] = "ray"
     address: str | None = None  # of a cluster; "auto": the one on this machine; None: start one for this build
-    cpus_per_task: Annotated[int, Field(ge=1)] = 1
-    memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
     tasks_per_job: Annotated[int, Field(ge=1)] | None = None  # tasks of one actor, in sequence; None: by their number
-    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks whose process was killed from outside
-
-    @property
-    def attempts(self) -> int:
-        return 1 + self.retries
 
     def check(self, out: Path) -> None:
         if importlib.util.find_spec("ray") is None:
@@ -60,11 +53,10 @@ class Ray(Profile):
         self._connect()
         import datatrove.executor.ray as datatrove_ray
 
-        silence_datatrove()
         datatrove_ray.RankWorker, datatrove_ray.RayTaskManager = RankActor, _task_manager()
         workers = min(self._room(wave), len(wave.work))
         datatrove_ray.RayPipelineExecutor(
-            pipeline=[RunTasks(wave.file, wave.out)],
+            pipeline=[RunTasks(wave)],
             tasks=len(wave.work),
             workers=workers,
             logging_dir=str(wave.logs),

@@ -17,8 +17,8 @@ from pydantic import AfterValidator, Field
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.output import open_output
-from pipelines.engine.profile import Profile
-from pipelines.engine.wave import RunTasks, Wave, last_line, silence_datatrove
+from pipelines.engine.profile import ClusterProfile
+from pipelines.engine.wave import RunTasks, Wave, last_line
 
 COMMANDS = ("sbatch", "squeue", "scancel")
 RESERVED = {"array", "chdir", "dependency", "error", "export", "job-name", "output", "requeue", "wait", "wrap"}
@@ -40,24 +40,17 @@ def _allowed(options: dict[str, str | int]) -> dict[str, str | int]:
     return options
 
 
-class Slurm(Profile):
+class Slurm(ClusterProfile):
     """One job array per wave. The output folder and the cache must be on a disk that all nodes share."""
 
     executor: Literal["slurm"] = "slurm"
     partition: Annotated[str, Field(pattern=r"^[\w.,-]+$")]
     time: Annotated[str, Field(pattern=r"^(\d+-)?\d+:\d\d:\d\d$")] = "12:00:00"  # of one element
-    cpus_per_task: Annotated[int, Field(ge=1)] = 1
-    memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
     qos: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     max_array_size: Annotated[int, Field(ge=1)] = 1001  # MaxArraySize of the cluster (scontrol show config)
     tasks_per_job: Annotated[int, Field(ge=1)] = 1  # tasks of one element, in sequence
     environment: str | None = None  # shell command that activates Python; None: the current environment
     sbatch: Annotated[dict[str, str | int], AfterValidator(_allowed)] = Field(default_factory=dict)
-    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of elements that were killed from outside
-
-    @property
-    def attempts(self) -> int:
-        return 1 + self.retries
 
     def check(self, out: Path) -> None:
         if missing := [name for name in COMMANDS if shutil.which(name) is None]:
@@ -88,12 +81,11 @@ class Slurm(Profile):
     def run(self, wave: Wave) -> None:
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
-        silence_datatrove()
         name = arrays_name(wave.out)
         shutil.rmtree(_log_folder(wave), ignore_errors=True)
         ids = _ArrayIds()
         executor = SlurmPipelineExecutor(
-            pipeline=[RunTasks(wave.file, wave.out)],
+            pipeline=[RunTasks(wave)],
             tasks=len(wave.work),
             time=self.time,
             partition=self.partition,

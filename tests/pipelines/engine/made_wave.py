@@ -5,12 +5,10 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from corpus.errors import CorpusError
 from corpus.settings import Json
-from pipelines.engine.job import Job
-from pipelines.engine.task import Task
+from pipelines.engine.job import Job, Task
 from pipelines.engine.wave import Wave
 
 
@@ -20,7 +18,7 @@ class ScriptedJob(Job):
 
     endings: tuple[str, ...]
 
-    kind: ClassVar[str] = "grind"
+    kind = "grind"
 
     def settings(self) -> Json:
         return list(self.endings)

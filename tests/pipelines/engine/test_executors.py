@@ -23,9 +23,8 @@ from pipelines.build import stoppable
 from pipelines.engine.executors.local import Local
 from pipelines.engine.executors.ray import Ray
 from pipelines.engine.executors.slurm import Slurm
-from pipelines.engine.profile import Profile
-from pipelines.engine.read_profile import catalog, read_profile
-from pipelines.engine.run_wave import run_wave, same_command
+from pipelines.engine.profile import Profile, catalog, read_profile
+from pipelines.engine.run_jobs import run_wave, same_command
 from pipelines.engine.wave import Wave, last_line
 from tests.pipelines.engine.made_wave import runs, wave
 from tests.slurm_here import SLURM_PROFILE, slurm_skip_reason
@@ -138,7 +137,7 @@ def test_unguarded_script_is_not_run_again_by_its_workers(tmp_path: Path) -> Non
     script = tmp_path / "script.py"
     script.write_text(
         "import sys; from pathlib import Path\n"
-        "from tests.pipelines.engine.made_wave import wave\nfrom pipelines.engine.run_wave import run_wave\n"
+        "from tests.pipelines.engine.made_wave import wave\nfrom pipelines.engine.run_jobs import run_wave\n"
         "from pipelines.engine.executors.local import Local\n"
         "with open(sys.argv[1] + '/calls', 'a') as file: file.write('x')\n"
         "run_wave(Local(workers=2), wave(Path(sys.argv[1]), 'grind', 'grind')[0])\n"

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from corpus.settings import Json
-from pipelines.engine.job import Job
+from pipelines.engine.job import Job, Task
 from pipelines.engine.job_output import JobOutput, Table
-from pipelines.engine.task import Task
 
 
 @dataclass(frozen=True)
 class GrindStage(Job):
     """Writes a table per task, and one per task of each of two sources."""
 
-    kind: ClassVar[str] = "grind"
+    kind = "grind"
     flour = Table("flour", ".txt")
     bran = Table("bran", ".txt")
 
@@ -42,7 +40,7 @@ def output(tmp_path: Path) -> JobOutput:
 def test_tables_are_read_by_task_and_source(output: JobOutput) -> None:
     assert [path.read_text() for path in output.flour] == ["flour 0", "flour 1"]
     assert output.bran.of_source("rye", 2)[1].read_text() == "bran of rye 1"
-    assert len(output.flour) == 2 and output.flour[1:] == [output.flour[1]]
+    assert len(output.flour) == 2 and list(output.flour)[1:] == [output.flour[1]]
     with pytest.raises(IndexError):
         output.flour[2]
 

@@ -7,16 +7,14 @@ if the folder is not synced, and if the second run ignores the manifest.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from pydantic import BaseModel
 
 from corpus.settings import Json
 from corpus.store import products
-from pipelines.engine.job import Job
+from pipelines.engine.job import Job, Task
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.task import Task
 
 
 class AnswerFacts(BaseModel):
@@ -27,7 +25,7 @@ class AnswerFacts(BaseModel):
 class TwoFilesJob(Job):
     """Write two products, and count the runs in a file."""
 
-    kind: ClassVar[str] = "two"
+    kind = "two"
 
     def settings(self) -> Json:
         return None

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from corpus.errors import CorpusError
+from pipelines.engine.job import HOST, Task
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.progress import Watch
-from pipelines.engine.task import HOST, Task
 from tests.pipelines.engine.test_task import JOB
 
 
