@@ -10,17 +10,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from corpus.errors import CorpusError, InputError
 from pipelines.engine.profile import ClusterProfile
 from pipelines.engine.wave import RunTasks, Wave
-
-if TYPE_CHECKING:
-    from datatrove.executor.ray import RayPipelineExecutor
-    from datatrove.utils.stats import PipelineStats
 
 GB = 1024**3
 OBJECT_STORE_BYTES = 100_000_000  # only the executor object passes through it
@@ -76,14 +72,12 @@ class Ray(ClusterProfile):
         if ray.is_initialized():
             return
         on_stop = signal.getsignal(signal.SIGTERM)
+        options: dict[str, object] = {"runtime_env": {"env_vars": QUIET}}
+        if self.address is None:
+            cpus = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
+            options = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         try:
-            if self.address is None:
-                cpus = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
-                options = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-                ray.init("local", log_to_driver=False, logging_level="error", **options)
-            else:
-                environment = {"env_vars": QUIET}
-                ray.init(self.address, log_to_driver=False, logging_level="error", runtime_env=environment)
+            ray.init(self.address or "local", log_to_driver=False, logging_level="error", **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise CorpusError(f"Ray ({self.address or 'on this machine'}) is not reachable: {error}") from None
         finally:
@@ -114,9 +108,7 @@ class RankActor:
 
         return str(ray.util.get_node_ip_address())
 
-    def run_for_rank(
-        self, executor: "RayPipelineExecutor", ranks: Sequence[int], node_ips: Sequence[str], node: int
-    ) -> "PipelineStats":
+    def run_for_rank(self, executor: object, ranks: Sequence[int], node_ips: Sequence[str], node: int) -> object:
         """Run the tasks in sequence; a failed one does not stop the rest."""
         from datatrove.executor.base import PipelineExecutor
         from datatrove.utils.stats import PipelineStats
