@@ -24,8 +24,6 @@ from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile, read_profile
 from pipelines.engine.run_jobs import WaveEntry, peak_memory_bytes, run_jobs
 from pipelines.plan import Plan, make_plan
-from pipelines.stages.manifest import ManifestStage
-from pipelines.stages.report import ReportStage
 
 
 def build(
@@ -87,9 +85,9 @@ def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> No
 def _publish(plan: Plan, folder: Path) -> None:
     """Copy the files that people and the trainer open to the top of the folder, each whole or not at all."""
     texts: dict[str, str] = {}
-    for stage in (ManifestStage, ReportStage):
-        output = JobOutput(folder, plan.job(stage))
-        texts |= {name: output.path(name).read_text(encoding="utf-8") for name in stage.published}
+    for job in plan.jobs:
+        output = JobOutput(folder, job)
+        texts |= {name: output.path(name).read_text(encoding="utf-8") for name in job.published}
     # build.json comes last, because it names the jobs that the other files belong to
     texts["build.json"] = canonical({"format_version": 1, "jobs": [job.folder for job in plan.jobs]})
     output_folder = open_output(folder)

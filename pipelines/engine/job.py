@@ -119,6 +119,7 @@ class Job(ABC):
     kind: ClassVar[str]  # name of the stage
     step: ClassVar[str | None] = None  # title in the report's funnel, of a stage that decides about documents
     unit: ClassVar[str] = "records"  # counted by the stage's progress
+    published: ClassVar[tuple[str, ...]] = ()  # products that are copied to the top of the output folder
     revision: ClassVar[int] = 1  # of the stage's own code; raise it whenever the output changes
 
     @property
