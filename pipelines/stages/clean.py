@@ -23,8 +23,8 @@ from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, T
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.split_points import ranges_of
-from pipelines.stages.document_stage import DocumentStage
 from pipelines.stages.fetch import MODELS, FetchStage
+from pipelines.stages.stage import DocumentStage
 
 SAMPLE_SHARE = 0.01  # of dropped documents, the share whose text is stored with `keep_dropped: sample`
 NOT_IN_FINGERPRINT = {"share", "priority", "holdout", "max_failed"}  # settings that this stage does not use

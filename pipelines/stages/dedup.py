@@ -16,8 +16,8 @@ from corpus.settings import Json, Strict
 from corpus.store.text_shards import read_one
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import Table
-from pipelines.stages.document_stage import DocumentStage, Stage
 from pipelines.stages.minhash import MinHashStage
+from pipelines.stages.stage import DocumentStage, Stage
 
 
 class DedupFacts(Strict):

@@ -23,7 +23,7 @@ from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
 from pipelines.inputs import Item, sample_key
 from pipelines.split_points import parts_of
-from pipelines.stages.document_stage import Stage
+from pipelines.stages.stage import Stage
 
 MODELS = "models"  # in place of a source's name: files that no reader reads
 

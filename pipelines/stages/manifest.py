@@ -11,8 +11,8 @@ from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, open
 from corpus.store.products import canonical
 from pipelines.engine.job import Task
 from pipelines.engine.job_output import JobOutput
-from pipelines.stages.document_stage import Stage
 from pipelines.stages.mix import MixStage
+from pipelines.stages.stage import Stage
 from pipelines.stages.tokenizer import TokenizerStage
 
 SHARE_TOLERANCE = 0.01  # a share further from the requested one is worth a warning

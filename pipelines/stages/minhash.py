@@ -9,7 +9,7 @@ from corpus.dedup.signature import REVISION, content_hash, family, text_signatur
 from corpus.settings import Json
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import Table
-from pipelines.stages.document_stage import DocumentStage, Stage
+from pipelines.stages.stage import DocumentStage, Stage
 
 COPIED = ("id", "text_bytes", "origin_file", "origin_start")  # columns of the kept table
 

@@ -12,7 +12,7 @@ from corpus.tokens.runs import count_documents
 from corpus.tokens.token_quotas import partition_keys, quotas
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
-from pipelines.stages.document_stage import Stage
+from pipelines.stages.stage import Stage
 from pipelines.stages.tokenize import TokenizeFacts, TokenizeStage
 
 

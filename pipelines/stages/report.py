@@ -12,10 +12,10 @@ from corpus.store.corpus_manifest import open_manifest
 from pipelines.engine.job import Task, versions
 from pipelines.stages.clean import CleanStage
 from pipelines.stages.dedup import DedupFacts, DedupStage
-from pipelines.stages.document_stage import Stage
 from pipelines.stages.fetch import FetchStage
 from pipelines.stages.manifest import ManifestStage
 from pipelines.stages.mix import MixStage
+from pipelines.stages.stage import Stage
 
 
 @dataclass(frozen=True)

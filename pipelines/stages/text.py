@@ -11,7 +11,7 @@ from corpus.store.text_shards import read_rows
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import Table
 from pipelines.stages.dedup import DedupStage, outcome_of
-from pipelines.stages.document_stage import DocumentStage, Stage
+from pipelines.stages.stage import DocumentStage, Stage
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from corpus.tokens.encode import Encoder
 from corpus.tokens.runs import RunHeader, RunWriter
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
-from pipelines.stages.document_stage import Stage
+from pipelines.stages.stage import Stage
 from pipelines.stages.text import TextStage
 from pipelines.stages.tokenizer import TokenizerStage
 

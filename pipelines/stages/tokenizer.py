@@ -15,7 +15,7 @@ from corpus.tokens import encode, train_bpe
 from corpus.tokens.encode import Encoder
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
-from pipelines.stages.document_stage import Stage
+from pipelines.stages.stage import Stage
 from pipelines.stages.text import TextStage
 
 FILE_NAME = "tokenizer.json"
