@@ -16,6 +16,7 @@ from corpus.errors import InputError
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 KeyPath = tuple[str | int, ...]
 MAX_FILE_BYTES = 1_000_000
+MAX_FAULTS = 20  # lines of a message about a file that we wrote
 
 
 class Strict(BaseModel):
@@ -270,6 +271,37 @@ def _models(annotation: object) -> list[object]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
+
+
+class _Version(BaseModel):
+    format_version: int
+
+
+def read_versioned(model: type[Model], file: Path, what: str, remedy: str, *, version: int, max_bytes: int) -> Model:
+    """Read a JSON file that we wrote in the format `version`.
+
+    Raises InputError if it is missing, too large, of a newer format or malformed; the message lists every fault.
+    """
+    try:
+        if file.stat().st_size > max_bytes:
+            raise InputError(f"{file}: over {max_bytes} bytes; not {what}")
+        raw = file.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot read {what}: {getattr(error, 'strerror', error)}; {remedy}") from None
+    try:
+        # The version comes first: a newer format may have other fields.
+        written = _Version.model_validate_json(raw).format_version
+        if written > version:
+            raise InputError(
+                f"{file}: format_version {written}; this release reads up to {version}: install a newer one"
+            )
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in faults[:MAX_FAULTS]]
+        more = [f"  and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        message = f"{file}: not {what} of format_version {version}; {remedy}"
+        raise InputError("\n".join([message, *lines, *more])) from None
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from corpus.errors import InputError
-from corpus.settings import Strict
+from corpus.settings import Strict, read_versioned
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
@@ -136,10 +135,6 @@ class Manifest(Strict):
         return self
 
 
-class _Version(BaseModel):
-    format_version: int
-
-
 def total(parts: Sequence[Totals]) -> Totals:
     """Return the sum of several totals or shards."""
     return Totals(**{name: sum(getattr(part, name) for part in parts) for name in Totals.model_fields})
@@ -162,24 +157,10 @@ def open_manifest(path: Path) -> Manifest:
 
     Raises InputError if it is missing, of a newer format, or malformed; the message lists every fault.
     """
-    file = locate(path)
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{file}: over {MAX_FILE_BYTES} bytes; not a manifest")
-        raw = file.read_bytes()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{file}: cannot read a manifest: {why}; expected a build folder or manifest.json") from None
-    try:
-        # The version comes first: a newer format may have other fields.
-        version = _Version.model_validate_json(raw).format_version
-        if version > FORMAT_VERSION:
-            raise InputError(
-                f"{file}: format_version {version}; this release reads up to {FORMAT_VERSION}: install a newer one"
-            )
-        return Manifest.model_validate_json(raw)
-    except ValidationError as error:
-        raise InputError(f"{file}: not a manifest of format_version {FORMAT_VERSION}\n{_faults(error)}") from None
+    remedy = "expected a build folder or manifest.json"
+    return read_versioned(
+        Manifest, locate(path), "a manifest", remedy, version=FORMAT_VERSION, max_bytes=MAX_FILE_BYTES
+    )
 
 
 def canonical(manifest: Manifest) -> bytes:
@@ -194,9 +175,3 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 def _counts(totals: Totals) -> str:
     return f"{totals.documents} documents, {totals.tokens} tokens, {totals.bytes} bytes"
-
-
-def _faults(error: ValidationError, most: int = 20) -> str:
-    errors = error.errors(include_url=False, include_input=False)
-    lines = [f"  {'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in errors[:most]]
-    return "\n".join(lines + ([f"  and {len(errors) - most} more"] if len(errors) > most else []))

@@ -97,13 +97,13 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
     first_step = 1
     for index, phase in enumerate(training.curriculum):
         steps = phase.tokens // phase.batch_tokens  # an incomplete batch is dropped
-        shares, found = _shares(phase, corpora)
+        shares, mistakes = _shares(phase, corpora)
         # The phase starts at the rate at which the previous one ended.
         try:
             schedule = rate_schedule(phase.learning_rate, steps, rate)
             rate = schedule.rate(steps - 1)
         except ValueError as error:
-            found.append(f"learning_rate: {error}")
+            mistakes.append(f"learning_rate: {error}")
             schedule = _fallback(phase.learning_rate, steps, rate)
             rate = schedule.end or None
         plan = PhasePlan(
@@ -121,12 +121,12 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
         )
         phases.append(plan)
         first_step += steps
-        found += _skip_problems(plan)
+        mistakes += _skip_problems(plan)
         # The next phase starts at the cursors at which this one ends.
         if shares:
             cursors = plan.cursors(plan.last_step)
-            found += _epoch_problems(phase, plan, corpora, cursors)
-        problems += [f"phase `{phase.name}`: {text}" for text in found]
+            mistakes += _epoch_problems(phase, plan, corpora, cursors)
+        problems += [f"phase `{phase.name}`: {text}" for text in mistakes]
     if problems:
         raise InputError(f"the curriculum of `{training.name}` does not fit its corpora\n  " + "\n  ".join(problems))
     return Curriculum(tuple(phases))

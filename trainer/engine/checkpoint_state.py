@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from corpus.errors import InputError
-from corpus.settings import Strict
+from corpus.settings import Strict, read_versioned
 
 FORMAT_VERSION = 1
 STATE_FILE = "state.json"
@@ -57,10 +57,6 @@ class CheckpointState(Strict):
     files: dict[TensorFile, FileState] = Field(default={})
 
 
-class _StateVersion(BaseModel):
-    format_version: int
-
-
 def read_state(path: Path) -> CheckpointState:
     """Read the state of the checkpoint at `path`, and check that its files exist in full size.
 
@@ -78,22 +74,5 @@ def read_state(path: Path) -> CheckpointState:
 
 def parse_state(path: Path) -> CheckpointState:
     """Read the state of the checkpoint at `path` without checking its files. Raises InputError as `read_state` does."""
-    file = path / STATE_FILE
-    try:
-        if file.stat().st_size > MAX_STATE_BYTES:
-            raise InputError(f"{file}: over {MAX_STATE_BYTES} bytes; not a checkpoint's state")
-        raw = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot read it: {error.strerror}; {REMEDY}") from None
-    try:
-        version = _StateVersion.model_validate_json(raw).format_version
-        if version > FORMAT_VERSION:
-            raise InputError(
-                f"{file}: format_version {version}; this release reads up to {FORMAT_VERSION}: install a newer one"
-            )
-        return CheckpointState.model_validate_json(raw)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)[:20]
-        lines = [f"  {'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}" for problem in problems]
-        message = f"{file}: not a checkpoint's state of format_version {FORMAT_VERSION}; {REMEDY}"
-        raise InputError("\n".join([message, *lines])) from None
+    file, what = path / STATE_FILE, "a checkpoint's state"
+    return read_versioned(CheckpointState, file, what, REMEDY, version=FORMAT_VERSION, max_bytes=MAX_STATE_BYTES)

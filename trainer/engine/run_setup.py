@@ -81,4 +81,4 @@ def record_start(setup: RunSetup, step: int, world: int, precision: str) -> list
 
 def _version(package: str) -> str | None:
     """Return the version of an installed package; None for our own, if used from its source folder."""
-    return next((found.version for found in distributions(name=package)), None)
+    return next((installed.version for installed in distributions(name=package)), None)

@@ -91,7 +91,7 @@ class ModelConfig(ABC):
     @classmethod
     def from_checkpoint(cls, stored: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Return a checkpoint's settings under their present names, with defaults for those it lacks."""
-        defaults = {each.name: each.default for each in fields(cls) if each.default is not MISSING}
+        defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
         renamed = {cls.RENAMED.get(name, name): value for name, value in stored.items()}
         return {**defaults, "family": DEFAULT_FAMILY, **renamed}
 
@@ -170,8 +170,8 @@ def validate_model(written: object) -> object:
         settings = family.model_validate({renamed.get(name, name): value for name, value in written.items()})
     except ValidationError as error:
         mistakes += [
-            InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
-            for each in error.errors(include_url=False)
+            InitErrorDetails(type=fault["type"], loc=fault["loc"], input=fault["input"], ctx=fault.get("ctx", {}))
+            for fault in error.errors(include_url=False)
         ]
     if mistakes:
         raise ValidationError.from_exception_data("model", mistakes)
