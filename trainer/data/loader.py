@@ -109,20 +109,19 @@ class Batches:
 
     def rows(self, step: int) -> Iterator[tuple[int, str, int]]:
         """Yield (row in the whole batch, source, position in the source's stream) of this process's rows."""
-        source_R, turn_R = self._order.turns(self._sequences([step]))
+        source_R, turn_R = self._turns([step])
         for row, (source, turn) in enumerate(zip(source_R.tolist(), turn_R.tolist(), strict=True)):
             name = self._names[source]
             yield self._first_row + row, name, self.phase.start[name] + turn * self.phase.sequence_tokens
 
-    def _sequences(self, steps: Sequence[int]) -> NDArray[np.int64]:
-        """Return the numbers [R] of this process's sequences in the steps."""
+    def _turns(self, steps: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the source of each of this process's sequences in the steps, and its turn [R], as in `SourceOrder`."""
         first = (np.asarray(steps, np.int64) - self.phase.first_step) * self.phase.batch_sequences + self._first_row
-        sequences_R: NDArray[np.int64] = (first[:, None] + np.arange(self._rows)).ravel()
-        return sequences_R
+        return self._order.turns((first[:, None] + np.arange(self._rows)).ravel())
 
     def _read(self, steps: Sequence[int]) -> _StepBlock:
         width = self.phase.sequence_tokens
-        source_R, turn_R = self._order.turns(self._sequences(steps))
+        source_R, turn_R = self._turns(steps)
         tokens_RW = np.empty((len(source_R), width + 1), self._dtype)
         before_seams = [np.empty(0, np.int64)]  # flat indices of the inputs before a seam
         for number, name in enumerate(self._names):

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,9 +71,7 @@ class Checkpoints:
         if optimizer.state:  # `get_optimizer_state_dict` would take a first step to create it
             tensors |= _optimizer_tensors(model, optimizer)
         temporary = self.folder / f"{TEMPORARY}{_name(state.step)}"
-        writer = TensorWriter(
-            temporary, lambda: self._prepare(temporary), lambda files: self._publish(temporary, state, files)
-        )
+        writer = TensorWriter(temporary, partial(self._prepare, temporary), partial(self._publish, temporary, state))
         write = dcp.async_save if self._background else dcp.save
         with self._save_errors(state.step):
             pending = write(
