@@ -38,6 +38,7 @@ from trainer.errors import TrainerError
 
 TEMPORARY = ".tmp-"
 MAX_DIFFERENCES = 5  # lines of an error message
+NOT_SAVED = "the checkpoint could not be saved; earlier ones are untouched"
 # Earlier releases saved some steps twice; the second checkpoint of a step ends in `-2`.
 _NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
 
@@ -73,7 +74,7 @@ class Checkpoints:
         temporary = self.folder / f"{TEMPORARY}{_name(state.step)}"
         writer = TensorWriter(temporary, partial(self._prepare, temporary), partial(self._publish, temporary, state))
         write = dcp.async_save if self._background else dcp.save
-        with self._save_errors(state.step):
+        with _one_error(self.folder / _name(state.step), NOT_SAVED):
             pending = write(
                 dict(tensors),
                 storage_writer=writer,
@@ -90,7 +91,7 @@ class Checkpoints:
         """Wait for a save in the background. Raises TrainerError on all processes if it failed on any."""
         if self._pending is not None:
             (step, pending), self._pending = self._pending, None
-            with self._save_errors(step):
+            with _one_error(self.folder / _name(step), NOT_SAVED):
                 pending.result()
             self._saved_step = step
 
@@ -126,7 +127,7 @@ class Checkpoints:
                 optimizer.state.clear()  # saved before the first step
         stored = {name: tensor for name, tensor in reader.tensors.items() if optimizer or name.startswith("model.")}
         _check_same_tensors(path, tensors, stored)
-        try:
+        with _one_error(path, "the checkpoint could not be read"):
             dcp.load(
                 dict(tensors),
                 storage_reader=reader,
@@ -134,8 +135,6 @@ class Checkpoints:
                 process_group=self._group,
                 no_dist=self._group is None,
             )
-        except dcp.CheckpointException as error:
-            raise _first_failure(f"{path}: the checkpoint could not be read", error) from error
         self._saved_step = state.step
         return state
 
@@ -187,14 +186,6 @@ class Checkpoints:
         )
         return {step: path for step, _, path in numbered}
 
-    @contextmanager
-    def _save_errors(self, step: int) -> Iterator[None]:
-        try:
-            yield
-        except (dcp.CheckpointException, CorpusError, OSError, RuntimeError) as error:
-            message = f"{self.folder / _name(step)}: the checkpoint could not be saved; earlier ones are untouched"
-            raise _first_failure(message, error) from error
-
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
@@ -236,12 +227,15 @@ def _check_same_tensors(
         )
 
 
-def _first_failure(message: str, error: BaseException) -> TrainerError:
-    """Return the failure of the lowest rank, in one line. Requests to stop, such as Ctrl-C, are raised as they are."""
-    cause = str(error)
-    if isinstance(error, dcp.CheckpointException):
+@contextmanager
+def _one_error(path: Path, problem: str) -> Iterator[None]:
+    """Raise the failure of the lowest rank, in one line. Requests to stop, such as Ctrl-C, are raised as they are."""
+    try:
+        yield
+    except dcp.CheckpointException as error:
         rank, (failure, _) = min(error.failures.items())
         if not isinstance(failure, Exception):
-            raise failure
-        cause = f"process {rank}: {failure or type(failure).__name__}"
-    return TrainerError(f"{message}: {cause}")
+            raise failure from error
+        raise TrainerError(f"{path}: {problem}: process {rank}: {failure or type(failure).__name__}") from error
+    except (CorpusError, OSError, RuntimeError) as error:
+        raise TrainerError(f"{path}: {problem}: {error}") from error

@@ -66,10 +66,8 @@ def start() -> Iterator[Distributed]:
     if world == 1:
         yield Distributed(rank, world, rank, world, local_rank, device, None)
         return
-    if device.type == "cuda":
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+    on_gpu = device.type == "cuda"
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
     yield Distributed(rank, world, rank, world, local_rank, device, control)
     # Not after an exception: other processes may never get here, and nccl would wait for them. The process ends anyway.
@@ -117,9 +115,9 @@ def chosen_precision(setting: Literal["auto", "bf16", "fp32"], device: torch.dev
     """Resolve `auto` to bf16 if the hardware multiplies it natively, else to fp32."""
     if setting != "auto":
         return setting
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    return "bf16" if _cpu_multiplies_bf16() else "fp32"
+    on_gpu = device.type == "cuda"
+    native = torch.cuda.get_device_capability(device) >= (8, 0) if on_gpu else _cpu_multiplies_bf16()
+    return "bf16" if native else "fp32"
 
 
 def _cpu_multiplies_bf16() -> bool:
