@@ -3,8 +3,8 @@
     render("report.html", title="Corpus web_books", summary=summary)
 
 The Content-Security-Policy lists the hashes of our own scripts and style, so that nothing else in the page can run.
-Charts are Vega-Lite specs in JSON next to the one library, drawn as SVG without `eval`. Marks have our own colours
-(`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
+The report's charts are SVG. Those of a run are Vega-Lite specs in JSON next to the one library, drawn without `eval`.
+Marks have our own colours (`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
 """
 
 import base64

@@ -1,6 +1,7 @@
 """The result of `corpus explain` on a terminal."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import cast
 
 from rich.console import Console
@@ -34,11 +35,9 @@ def print_explanation(found: Explanation, console: Console | None = None) -> Non
             _print_facts(console, [(str(row.get("id", "")), _place(row)) for row in rows])
     if "signals" in found:
         _print_verdicts(console, cast(list[Explanation], found["verdicts"]))
-        signals: list[Cells] = [[name, _number(value)] for name, value in cast(Explanation, found["signals"]).items()]
-        half, blank = -(-len(signals) // 2), list[Cells]([["", ""]])
-        pairs: list[Cells] = [
-            [*left, *right] for left, right in zip(signals[:half], signals[half:] + blank, strict=False)
-        ]
+        signals = [(name, _number(value)) for name, value in cast(Explanation, found["signals"]).items()]
+        half = -(-len(signals) // 2)
+        pairs = [left + right for left, right in zip_longest(signals[:half], signals[half:], fillvalue=("", ""))]
         console.print(table(["signal", "value", "signal", "value"], pairs, text=(0, 2), wrap=True))
     if found.get("excerpt"):
         print_line(console, "text begins")

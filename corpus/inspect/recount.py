@@ -35,19 +35,19 @@ class Recount:
     path: Path  # of the product that is being compared
     problems: list[str] = field(default_factory=list)
     ledgers: dict[tuple[str, int], Ledger] = field(default_factory=dict)  # counted ones, by job and task
-    texts: dict[str, list[pa.Table]] = field(default_factory=dict)  # text shards without texts, by source
+    texts: list[pa.Table] = field(default_factory=list)  # text shards without texts
     merged: list[pa.Table] = field(default_factory=list)  # decisions about duplicates
 
     def run(self, manifest: Manifest) -> None:
         """Collect all problems. Raises an error of Arrow, CorpusError or ValueError if `path` cannot be read."""
         for source in self.build.sources:
             self._documents(source)
+        texts = pa.concat_tables(self.texts)
         if not self.problems:  # otherwise some texts may be missing
-            texts = [text for shards in self.texts.values() for text in shards]
-            self._survivors(pa.concat_tables(texts), pa.concat_tables(self.merged))
+            self._survivors(texts, pa.concat_tables(self.merged))
         if not self.problems:  # otherwise the texts to compare with may be wrong
             for entry in manifest.sources:
-                self._tokens(manifest, entry)
+                self._token_shards(manifest, entry, texts.filter(pc.equal(texts["source"], entry.name)))
         self._compare_ledgers()
 
     def expect(self, checks: Mapping[str, object]) -> None:
@@ -139,8 +139,9 @@ class Recount:
         expected = decisions.append_column("text_bytes", sizes).select(DOCUMENT).filter(stays)
         problem = "not the documents that dedup kept, with their splits, row by row"
         self.expect_same(text.select(DOCUMENT), expected, problem)
-        self.texts.setdefault(source, []).append(text)
+        self.texts.append(text)
         self.merged.append(decisions.filter(pc.invert(stays)))
+        self._token_run(source, task, expected)
 
     def _survivors(self, texts: pa.Table, merged: pa.Table) -> None:
         """Check that the survivor of each duplicate was kept and is similar enough."""
@@ -155,19 +156,19 @@ class Recount:
         if dedup.setting("dedup", "exact"):
             self.expect_none(_repeated(texts), "{id} is there twice in the text shards")
 
-    def _tokens(self, manifest: Manifest, source: SourceEntry) -> None:
-        """Compare a source's token runs and token shards with its text shards, and with the manifest."""
-        tokenize, mix = (self.build.job(kind, source.name) for kind in ("tokenize", "mix"))
-        for task, text in enumerate(self.texts[source.name]):
-            self.path = tokenize.table("run")[task]
-            run = text.select(DOCUMENT).slice(0, 0)
-            for rows in TokenRun(self.path).rows(0, KEYS):
-                splits = [SPLITS[split] for split in rows.splits_D.tolist()]
-                run = pa.concat_tables([run, _rows(rows.ids_D16, splits, rows.bytes_D)])
-            expected = text.select(DOCUMENT).sort_by("id")
-            self.expect_same(run.sort_by("id"), expected, "not the documents of its text shard")
-            self._book(tokenize, task, source.name, _sizes("kept", run["split"], run["text_bytes"]))
-        texts, listed = pa.concat_tables(self.texts[source.name]), {shard.file: shard for shard in source.shards}
+    def _token_run(self, source: str, task: int, texts: pa.Table) -> None:
+        """Check that a token run has the documents of its text shard."""
+        tokenize, run = self.build.job("tokenize", source), texts.slice(0, 0)
+        self.path = tokenize.table("run")[task]
+        for rows in TokenRun(self.path).rows(0, KEYS):
+            splits = [SPLITS[split] for split in rows.splits_D.tolist()]
+            run = pa.concat_tables([run, _rows(rows.ids_D16, splits, rows.bytes_D)])
+        self.expect_same(run.sort_by("id"), texts.sort_by("id"), "not the documents of its text shard")
+        self._book(tokenize, task, source, _sizes("kept", run["split"], run["text_bytes"]))
+
+    def _token_shards(self, manifest: Manifest, source: SourceEntry, texts: pa.Table) -> None:
+        """Compare a source's token shards with its text shards, and with the manifest."""
+        mix, listed = self.build.job("mix", source.name), {shard.file: shard for shard in source.shards}
         shards = [texts.select(DOCUMENT).slice(0, 0)]
         for task, path in ((n, mix.folder / row.name) for n, file in enumerate(mix.tasks) for row in file.products):
             self.path, entry = path, listed.get(str(path.relative_to(self.build.folder)))

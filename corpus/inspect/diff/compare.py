@@ -18,6 +18,7 @@ from corpus.store.finished_build import Build, BuiltJob, open_build
 from corpus.store.products import read_json
 
 IGNORED_JOBS = {"report", "manifest"}  # a change in their code shows in their output
+IN_SHARDS = ("training shards", "holdout shards")  # outcomes
 FIRST_FILES = 3  # names of files that only one build read
 
 
@@ -110,12 +111,12 @@ class SourceDiff(Strict):
     @property
     def only_a(self) -> int:
         """Documents in the shards of the first build, and not in those of the second."""
-        return sum(move.documents for move in self.moves if _in_shards(move.a) and not _in_shards(move.b))
+        return sum(move.documents for move in self.moves if move.a in IN_SHARDS and move.b not in IN_SHARDS)
 
     @property
     def only_b(self) -> int:
         """Documents in the shards of the second build, and not in those of the first."""
-        return sum(move.documents for move in self.moves if _in_shards(move.b) and not _in_shards(move.a))
+        return sum(move.documents for move in self.moves if move.b in IN_SHARDS and move.a not in IN_SHARDS)
 
 
 class BuildDiff(Strict):
@@ -137,10 +138,6 @@ class BuildDiff(Strict):
         return bool(self.settings or self.code or self.tokenizer or any(source.differs for source in self.sources))
 
 
-def _in_shards(outcome: str) -> bool:
-    return outcome in ("training shards", "holdout shards")
-
-
 def compare_builds(a: Path, b: Path) -> BuildDiff:
     """Compare two builds. Raises InputError or CorpusError if one of them is not finished, or damaged."""
     builds = open_build(a), open_build(b)
@@ -152,16 +149,11 @@ def compare_builds(a: Path, b: Path) -> BuildDiff:
         folder_b=str(b),
         name_a=summaries[0].name,
         name_b=summaries[1].name,
-        settings=tuple(_settings(_recipe(a), _recipe(b))),
+        settings=tuple(_settings(a, b)),
         code=tuple(_code(*builds)),
         tokenizer=_tokenizers(a, b),
         sources=tuple(_source(name, builds, sources_a.get(name), sources_b.get(name)) for name in names),
     )
-
-
-def _recipe(folder: Path) -> dict[str, JsonValue]:
-    """Return the recipe's settings by path, such as `sources.web.rules`."""
-    return dict(_leaves("", read_json(folder / "recipe.json")))
 
 
 def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
@@ -175,13 +167,14 @@ def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
         yield from _leaves(f"{path}.{name}" if path else name, item)
 
 
-def _settings(a: dict[str, JsonValue], b: dict[str, JsonValue]) -> Iterator[SettingDiff]:
+def _settings(a: Path, b: Path) -> Iterator[SettingDiff]:
     """Yield the settings that differ. A setting unknown to one release and empty in the other does not count."""
-    for path in sorted({*a, *b}):
-        only: Literal["a", "b"] | None = None if path in a and path in b else "a" if path in a else "b"
-        values = [build.get(path) or None if only else build[path] for build in (a, b)]
+    one, other = (dict(_leaves("", read_json(folder / "recipe.json"))) for folder in (a, b))
+    for path in sorted({*one, *other}):
+        only: Literal["a", "b"] | None = None if path in one and path in other else "a" if path in one else "b"
+        values = [build.get(path) or None if only else build[path] for build in (one, other)]
         if json.dumps(values[0]) != json.dumps(values[1]):
-            yield SettingDiff(path=path, a=a.get(path), b=b.get(path), only=only)
+            yield SettingDiff(path=path, a=one.get(path), b=other.get(path), only=only)
 
 
 def _code(a: Build, b: Build) -> Iterator[CodeDiff]:

@@ -64,7 +64,9 @@ def _tables(diff: BuildDiff, characters: int, moves: int) -> Iterator[DataTable]
     """Yield a table for each kind of difference, with a number of characters of each setting, and of moves."""
 
     def value(setting: object, present: bool = True) -> str:
-        return _value(setting, characters) if present else "(none)"
+        text = setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
+        text = text if len(text) <= characters else f"{text[: characters - 1]}…"
+        return text if present else "(none)"
 
     rows: list[DataRow] = [
         [setting.path, value(setting.a, setting.only != "b"), value(setting.b, setting.only != "a")]
@@ -130,9 +132,3 @@ def _tokenizers(diff: BuildDiff) -> DataTable:
 
 def _signed(difference: int) -> str:
     return f"{difference:+,}".replace("-", "−")
-
-
-def _value(value: object, most: int) -> str:
-    """Return the beginning of a setting's value."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -79,15 +79,16 @@ def _source(
     evidence: Evidence, source: SourceEntry, tokens_asked: int | None, duplicates: tuple[DuplicatePair, ...]
 ) -> SourceSummary:
     name, pairs, own_rules = source.name, evidence.clean_shards[source.name], evidence.rules[source.name]
-    shards = rules.MeasuredShards([kept for kept, _ in pairs], [dropped for _, dropped in pairs])
+    kept, dropped = [path for path, _ in pairs], [path for _, path in pairs]
+    shards = [*((path, True) for path in kept), *((path, False) for path in dropped)]
     outcomes = tuple(
         OutcomeCount.of(stage, entry)
         for stage in evidence.steps
         for entry in evidence.ledgers[f"{stage}.{name}"].entries()
         if entry.source == name
     )
-    failed = rules.failed_sets(shards.dropped)
-    dropped_examples = examples.dropped_examples(shards.dropped, {rule.name: rule for rule in own_rules})
+    failed = rules.failed_sets(dropped)
+    dropped_examples = examples.dropped_examples(dropped, {rule.name: rule for rule in own_rules})
     counted_rules = rules.rule_counts(own_rules, outcomes, failed, dropped_examples)
     compared, outlying = counts.outlying_parts(pairs)
     return SourceSummary(
@@ -98,9 +99,9 @@ def _source(
         together=rules.rule_pairs([rule.name for rule in counted_rules], failed),
         rule_sets=rules.rule_set_counts(shards, evidence.rule_sets, own_rules),
         signals=rules.histograms(shards, own_rules),
-        languages=counts.language_counts(shards.kept),
+        languages=counts.language_counts(kept),
         hosts=counts.host_counts(shards),
-        kept_examples=examples.kept_examples(shards.kept),
+        kept_examples=examples.kept_examples(kept),
         duplicates=duplicates,
         parts_compared=compared,
         outlying_parts=outlying,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.inspect.report.rules import MeasuredShards
+from corpus.inspect.report.rules import Shards
 from corpus.inspect.report.summary import (
     UNKNOWN_LANGUAGE,
     HostCount,
@@ -58,7 +58,7 @@ def length_buckets(shards: Sequence[ShardEntry], root: Path) -> tuple[LengthBuck
     )
 
 
-def host_counts(shards: MeasuredShards) -> HostCounts | None:
+def host_counts(shards: Shards) -> HostCounts | None:
     """Return the most frequent hosts of a source's URLs, by kept and dropped documents; None if there are no hosts.
 
     Counts are exact. If there are more hosts than are counted at once, every host of more than one document in
@@ -90,7 +90,7 @@ def host_counts(shards: MeasuredShards) -> HostCounts | None:
     )
 
 
-def _hosts_by_shard(shards: MeasuredShards) -> Iterator[tuple[bool, dict[str, int], int]]:
+def _hosts_by_shard(shards: Shards) -> Iterator[tuple[bool, dict[str, int], int]]:
     """Yield for each shard: True if its documents were kept, their hosts, and the number of documents without one."""
     for path, kept in shards:
         urls = pq.read_table(path, columns=["url"])["url"]

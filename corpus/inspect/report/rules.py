@@ -5,8 +5,7 @@ Legend: D documents of a shard.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -30,20 +29,8 @@ FAR = 5  # a linear axis ends at this many times the upper bound, however long t
 WIDE = 50  # counts that span more than this factor are drawn on a logarithmic axis
 _BETWEEN = "\n"  # is in no rule's name
 
+Shards = Sequence[tuple[Path, bool]]  # of a source's measured documents; True if they were kept
 Values = NDArray[np.float64]  # one per document, NaN where nothing was measured
-
-
-@dataclass(frozen=True)
-class MeasuredShards:
-    """The shards with a source's measured documents, in order."""
-
-    kept: Sequence[Path]
-    dropped: Sequence[Path]
-
-    def __iter__(self) -> Iterator[tuple[Path, bool]]:
-        """Yield every shard, and True if its documents were kept."""
-        yield from ((path, True) for path in self.kept)
-        yield from ((path, False) for path in self.dropped)
 
 
 def failed_sets(dropped: Sequence[Path]) -> Counter[tuple[str, ...]]:
@@ -93,7 +80,7 @@ def rule_pairs(order: Sequence[str], failed: Counter[tuple[str, ...]]) -> tuple[
 
 
 def rule_set_counts(
-    shards: MeasuredShards, rule_sets: Mapping[str, Sequence[Rule]], in_use: Sequence[Rule]
+    shards: Shards, rule_sets: Mapping[str, Sequence[Rule]], in_use: Sequence[Rule]
 ) -> tuple[RuleSetCount, ...]:
     """Count the documents that would fail each rule set, among all documents, kept and dropped."""
     all_rules = list({rule.name: rule for rules in rule_sets.values() for rule in rules}.values())
@@ -144,7 +131,7 @@ def _fails(rule: Rule, values: Values) -> NDArray[np.bool_]:
     return below | (values > (np.inf if rule.at_most is None else rule.at_most))
 
 
-def histograms(shards: MeasuredShards, rules: Sequence[Rule]) -> tuple[Histogram, ...]:
+def histograms(shards: Shards, rules: Sequence[Rule]) -> tuple[Histogram, ...]:
     """Return one histogram per rule. The shards are read twice: first to choose the range, then to count."""
     samples: dict[str, list[Values]] = {rule.name: [np.empty(0)] for rule in rules}
     for path, _ in shards:

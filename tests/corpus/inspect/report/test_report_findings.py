@@ -15,7 +15,7 @@ from corpus.inspect.report import counts as report_counts
 from corpus.inspect.report.charts import signal
 from corpus.inspect.report.collect import Evidence, collect
 from corpus.inspect.report.counts import host_counts
-from corpus.inspect.report.rules import MeasuredShards, histograms
+from corpus.inspect.report.rules import histograms
 from corpus.inspect.report.shared_words import TextWindow, side_by_side, words
 from corpus.inspect.report.summary import Summary
 from corpus.quality.rule import Rule
@@ -79,11 +79,11 @@ def test_what_is_no_address_has_no_host(tmp_path: Path) -> None:
         "http://a.example\\b",
     ]
     path = urls(tmp_path, "kept.parquet", [*texts, *good, f"http://{'a' * 254}/"])
-    found = host_counts(MeasuredShards([path], []))
+    found = host_counts([(path, True)])
     assert found is not None
     counted = {each.host: each.kept for each in found.top}
     assert counted == {"a.example": 3, "bucket": 1, "[2001:db8::1]": 1}
-    assert host_counts(MeasuredShards([urls(tmp_path, "none.parquet", list(texts[:6]))], [])) is None
+    assert host_counts([(urls(tmp_path, "none.parquet", list(texts[:6])), True)]) is None
 
 
 def test_more_hosts_than_are_counted_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_more_hosts_than_are_counted_at_once(tmp_path: Path, monkeypatch: pytest
         shards.append(
             urls(tmp_path, f"{number}.parquet", [*many, *["http://often.example/"] * 12, "http://rare.example"])
         )
-    found = host_counts(MeasuredShards(shards[:7], shards[7:]))
+    found = host_counts([(path, number < 7) for number, path in enumerate(shards)])
     assert found is not None
     assert (found.top[0].host, found.top[0].kept, found.top[0].dropped) == ("often.example", 84, 36)
     assert found.different is None and len(found.top) <= 20
@@ -117,7 +117,7 @@ def test_a_signal_that_is_yes_or_no_has_two_bars(tmp_path: Path) -> None:
     for name, values in (("kept", [0, 0, 0, None]), ("dropped", [1, 1])):
         pq.write_table(pa.table({"robots_noai": pa.array(values, pa.int64())}), tmp_path / name)
     rule = Rule("robots.noai", "robots_noai", at_most=0)
-    (drawn,) = histograms(MeasuredShards([tmp_path / "kept"], [tmp_path / "dropped"]), [rule])
+    (drawn,) = histograms([(tmp_path / "kept", True), (tmp_path / "dropped", False)], [rule])
     assert drawn.yes_or_no and drawn.not_measured == 1
     assert (drawn.kept, drawn.dropped) == ((3, 0), (0, 2))
     (row,) = signal(drawn)
