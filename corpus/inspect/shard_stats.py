@@ -73,6 +73,7 @@ def _text_shard(path: Path) -> ShardFacts:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from corpus.store.parquet_tables import value_counts
     from corpus.store.text_shards import COLUMNS
 
     try:
@@ -82,7 +83,7 @@ def _text_shard(path: Path) -> ShardFacts:
             if missing := sorted(needed - set(schema.names)):
                 raise InputError(f"{path}: not a text shard: this Parquet file has no columns {', '.join(missing)}")
             common = {name for name, _ in COLUMNS}
-            signals = [each.name for each in schema if pa.types.is_int64(each.type) and each.name not in common]
+            signals = [field.name for field in schema if pa.types.is_int64(field.type) and field.name not in common]
             table = file.read(columns=[*sorted(needed), *signals, *(["split"] if "split" in schema.names else [])])
         facts: ShardFacts = {
             "kind": "text shard",
@@ -92,8 +93,7 @@ def _text_shard(path: Path) -> ShardFacts:
         }
         for name in ("source", "split", "language"):
             if name in table.column_names:
-                rows = pc.value_counts(pc.fill_null(table[name], UNKNOWN_LANGUAGE)).to_pylist()
-                facts[f"{name}s"] = cast(Json, by_count({row["values"]: row["counts"] for row in rows}))
+                facts[f"{name}s"] = cast(Json, by_count(value_counts(table[name], UNKNOWN_LANGUAGE)))
         means = {name: pc.mean(table[name]).as_py() for name in signals}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a text shard: {' '.join(str(error).split())[:200]}") from None

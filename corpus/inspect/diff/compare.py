@@ -229,7 +229,7 @@ def _source(name: str, builds: tuple[Build, Build], a: SourceSummary | None, b: 
         name=name,
         only=None if a and b else "a" if a else "b",
         files=_files(_input_files(build_a, name), _input_files(build_b, name)),
-        counts=tuple(CountDiff(name=each, a=counts_a.get(each, 0), b=counts_b.get(each, 0)) for each in names),
+        counts=tuple(CountDiff(name=count, a=counts_a.get(count, 0), b=counts_b.get(count, 0)) for count in names),
         rules=tuple(_rules(a, b)),
         moves=documents.moves,
         same=documents.same,

@@ -26,7 +26,7 @@ DUPLICATE_EXAMPLES = {"near": 2, "exact": 1}  # of a source
 Shards = Sequence[tuple[Path, Path]]  # kept documents and dedup's decisions, row by row
 
 
-class Origin(TypedDict):
+class OriginFields(TypedDict):
     """Fields of a DocumentOrigin."""
 
     id: str
@@ -62,13 +62,14 @@ class Removal(NamedTuple):
 def kept_examples(shards: Sequence[Path]) -> tuple[Example, ...]:
     """Return a few documents that passed every rule."""
     found = _smallest_ids(shards, "source", KEPT_EXAMPLES)  # all are of one source
-    return tuple(_example(row_of(shards[each.file], each.row), None, "") for rows in found.values() for each in rows)
+    chosen = [row_of(shards[stored.file], stored.row) for rows in found.values() for stored in rows]
+    return tuple(_example(row, None, "") for row in chosen)
 
 
 def dropped_examples(shards: Sequence[Path], rules: Mapping[str, Rule]) -> dict[str, tuple[Example, ...]]:
     """Return a few documents for each reason that dropped any."""
     return {
-        reason: tuple(_example(row_of(shards[each.file], each.row), rules.get(reason), reason) for each in rows)
+        reason: tuple(_example(row_of(shards[stored.file], stored.row), rules.get(reason), reason) for stored in rows)
         for reason, rows in sorted(_smallest_ids(shards, "rule", DROPPED_EXAMPLES).items())
     }
 
@@ -101,7 +102,7 @@ def _example(row: Row, rule: Rule | None, reason: str) -> Example:
     )
 
 
-def origin(row: Row) -> Origin:
+def origin(row: Row) -> OriginFields:
     """Return the id of a document, and where it comes from."""
     url = None if row["url"] is None else str(row["url"])
     return {"id": str(row["id"]), "url": url, "origin": f"{row['origin_file']}@{row['origin_start']}"}
