@@ -139,7 +139,7 @@ _VAGUE = re.compile(
     r"|bsd|apache|mit\b|psf|python|public|osi|$)",
     re.IGNORECASE | re.MULTILINE,
 )
-_WORD = re.compile(r"[()/]|[^\s()/]+")
+_WORD = re.compile(r"[()]|[^\s()]+")
 _OPERATORS = ("OR", "AND", "WITH")
 _VERSIONS = re.compile(r"(\+|-only|-or-later)$")
 
@@ -185,7 +185,7 @@ def spdx_expression(text: str) -> str:
 
     Brackets that do not match are removed: a tag may stand in the brackets of a sentence.
     """
-    words = ["OR" if word == "/" else word for word in _WORD.findall(text)]
+    words = _WORD.findall(text.replace("/", " OR "))
     words = [word.upper() if word.upper() in _OPERATORS else word.lower() for word in words]
     for spelling in (words, [word for word in words if word not in "()"]):
         expression = " ".join(spelling).replace("( ", "(").replace(" )", ")")

@@ -5,14 +5,13 @@ its list of emoticons.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit_no_alloc
 from corpus.quality.kernels.character_flags import CURRENCY
-from corpus.quality.kernels.spans import Codes, hash_in_python, hash_span, same
+from corpus.quality.kernels.spans import Codes, Numbers, hash_in_python, hash_span, same
 
 _WHOLE = """Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla.
     Ga. Gen. Gov. I.E. I.e. Ia. Id. Ill. Inc. Ind. Jan. Jr. Jul. Jun. Kan. Kans. Ky. La. Ltd. Mar. Mass. Md. Messrs.
@@ -40,21 +39,11 @@ _CONTRACTIONS = (  # words, and the endings that each of them takes
     ("could might must should would", ("'ve",)),
     ("ai are is was were have has dare", ("n't",)),
 )
-UNIT = 255  # in `ExceptionTable.splits`: a unit of measure or currency, a word of its own after a digit
+UNIT = 255  # in SPLITS: a unit of measure or currency, a word of its own after a digit
 _NO_SALT, _SLOTS_MASK = np.uint64(0), 8191  # the strings are fixed
 
 
-class ExceptionTable(NamedTuple):
-    """A hash table of strings."""
-
-    slots: NDArray[np.int32]  # number of a string; -1 is empty
-    starts: NDArray[np.int32]  # where each string begins in `codes`; one more than there are strings
-    codes: Codes
-    lengths: NDArray[np.uint16]  # [_ends(first, last)]: bit n is set if a string of n code points has these ends
-    splits: NDArray[np.uint8]  # [string, 2]: where its second and third words begin, 0 for none; or UNIT
-
-
-def _exception_table() -> ExceptionTable:
+def _exception_table() -> tuple[Numbers, Numbers, Codes, NDArray[np.uint16], NDArray[np.uint8]]:
     # Strings and their splits. Of a string listed twice, the later split counts.
     letters = (f"{letter}." for letter in "abcdefghijklmnopqrstuvwxyz")
     splits = dict.fromkeys((*_WHOLE.split(), *letters), (0, 0))
@@ -75,7 +64,7 @@ def _exception_table() -> ExceptionTable:
         while slots[slot] >= 0:
             slot = (slot + 1) & _SLOTS_MASK
         slots[slot] = number
-    return ExceptionTable(slots, starts, codes, lengths, np.array([splits[text] for text in texts], np.uint8))
+    return slots, starts, codes, lengths, np.array([splits[text] for text in texts], np.uint8)
 
 
 def _split_strings() -> Iterator[tuple[str, ...]]:
@@ -99,9 +88,13 @@ def _ends(first: np.uint32, last: np.uint32) -> int:
 
 
 _ends_jit = jit_no_alloc(_ends)
+# A hash table of strings, compiled into the kernels as constants.
+# _SLOTS     number of a string; -1 is empty
+# STARTS     index in CODES of each string's first code point; one more than there are strings
+# _LENGTHS   [_ends(first, last)]: bit n is set if a string of n code points has these ends
+# SPLITS     [string, 2]: index of its second and third words, 0 for none; or UNIT
 with np.errstate(over="ignore"):
-    TABLE = _exception_table()
-_SLOTS, _STARTS, _CODES, _LENGTHS, SPLITS = TABLE  # compiled into the kernels as constants
+    _SLOTS, STARTS, CODES, _LENGTHS, SPLITS = _exception_table()
 
 
 @jit_no_alloc
@@ -118,7 +111,7 @@ def find(codes: Codes, start: int, end: int) -> int:
         slot = as_int64(int(hash_span(codes, start, end, _NO_SALT))) & _SLOTS_MASK
         while match < 0 and _SLOTS[slot] >= 0:
             number = as_int64(int(_SLOTS[slot]))
-            if _STARTS[number + 1] - _STARTS[number] == length and same(codes, start, _CODES, _STARTS[number], length):
+            if STARTS[number + 1] - STARTS[number] == length and same(codes, start, CODES, STARTS[number], length):
                 match = number
             slot = (slot + 1) & _SLOTS_MASK
     return match

@@ -1,7 +1,6 @@
 """Measure all text signals in one compiled call."""
 
 import os
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +9,14 @@ from corpus.compiled import as_int64, cached_jit, jit_no_alloc
 from corpus.quality.kernels import character_flags as c
 from corpus.quality.kernels.character_flags import Flags, character_flags
 from corpus.quality.kernels.line_counts import SignalRecord, count_lines, split_at_feeds, stripped
-from corpus.quality.kernels.repetition import Numbers, count_ngrams, duplicates, number
-from corpus.quality.kernels.spans import Codes, Spans
+from corpus.quality.kernels.repetition import count_ngrams, duplicates, number
+from corpus.quality.kernels.spans import Codes, Numbers, Spans
 from corpus.quality.kernels.words import words
 from corpus.quality.signals import NGRAM_SIGNALS, SIGNALS
 
 # Each word as its bytes in one number, after a leading 1. Source: Rae et al. 2021, section A1.1
 _STOP_WORDS = tuple(int.from_bytes(b"\1" + word, "big") for word in b"the be to of and that have with".split())
+_SALT = np.uint64(int.from_bytes(os.urandom(8), "big"))  # chooses hash slots; no count depends on it
 
 
 def measure(text: str) -> dict[str, int | None]:
@@ -25,13 +25,8 @@ def measure(text: str) -> dict[str, int | None]:
     # The kernels name the fields. numba compiles for the record's type, so it recompiles when a signal is added.
     counts = np.zeros(len(SIGNALS), np.int64)
     record = counts.view([(name, np.int64) for name in SIGNALS])
-    _measure(codes, character_flags(), _salt(), record, counts[SIGNALS.index(NGRAM_SIGNALS[0]) :])
+    _measure(codes, character_flags(), _SALT, record, counts[SIGNALS.index(NGRAM_SIGNALS[0]) :])
     return dict(zip(SIGNALS, counts.tolist(), strict=True))
-
-
-@cache
-def _salt() -> np.uint64:
-    return np.uint64(int.from_bytes(os.urandom(8), "big"))  # chooses hash slots; no count depends on it
 
 
 @cached_jit

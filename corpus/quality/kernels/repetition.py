@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.compiled import as_int64, jit, jit_no_alloc
-from corpus.quality.kernels.spans import Codes, Spans, hash_span, same
+from corpus.quality.kernels.spans import Codes, Numbers, Spans, hash_span, same
 
-Numbers = NDArray[np.int32]
 MAX_N = 10  # the longest n-grams that are counted
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from corpus.compiled import jit_no_alloc
 
 Codes = NDArray[np.uint32]  # a text as code points
+Numbers = NDArray[np.int32]
 Spans = NDArray[np.int32]  # [span, 2]: index of the first code point, and one past the last
 
 

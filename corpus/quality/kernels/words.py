@@ -62,7 +62,7 @@ def _is_unit(codes: Codes, start: int, end: int) -> bool:
 
 @jit_no_alloc
 def _put_word(codes: Codes, start: int, end: int, spans: Spans, count: int) -> int:
-    """Add codes[start:end]: one word, or the words of the exception that it equals."""
+    """Add codes[start:end]: no word, one, or the words of the exception that it equals."""
     number = _exception(codes, start, end)
     if number >= 0:
         first, second = as_int64(int(SPLITS[number, 0])), as_int64(int(SPLITS[number, 1]))
@@ -71,7 +71,7 @@ def _put_word(codes: Codes, start: int, end: int, spans: Spans, count: int) -> i
         if second:
             count = put(spans, count, start + first, start + second)
         start += max(first, second)
-    return put(spans, count, start, end)
+    return put(spans, count, start, end) if start < end else count
 
 
 @jit_no_alloc
@@ -178,12 +178,11 @@ def _split_infixes(codes: Codes, flags: Flags, start: int, end: int, spans: Span
     while position < end:
         length = _infix_length(codes, flags, start, end, position)
         if length and position > start:
-            if position > word:
-                count = _put_word(codes, word, position, spans, count)
+            count = _put_word(codes, word, position, spans, count)
             count = put(spans, count, position, position + length)
             word = position + length
         position += max(length, 1)
-    return _put_word(codes, word, end, spans, count) if word < end else count
+    return _put_word(codes, word, end, spans, count)
 
 
 @jit_no_alloc

@@ -10,7 +10,7 @@ from itertools import pairwise
 import regex as re
 
 from corpus.quality.kernels.character_flags import _PUNCTUATION, _QUOTES, CURRENCY, SYMBOL, character_flags
-from corpus.quality.kernels.exceptions import TABLE, UNIT
+from corpus.quality.kernels.exceptions import CODES, SPLITS, STARTS, UNIT
 from corpus.quality.signals import SIGNALS
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
@@ -18,8 +18,8 @@ STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
 def _exceptions() -> tuple[dict[str, list[str]], list[str]]:
     cut, units = {}, []
-    for number, (first, second) in enumerate(TABLE.splits.tolist()):
-        text = "".join(map(chr, TABLE.codes[TABLE.starts[number] : TABLE.starts[number + 1]]))
+    for number, (first, second) in enumerate(SPLITS.tolist()):
+        text = "".join(map(chr, CODES[STARTS[number] : STARTS[number + 1]]))
         if first == UNIT:
             units.append(text)
         else:
