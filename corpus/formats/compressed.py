@@ -241,12 +241,8 @@ def next_stream(file: BinaryIO, kind: Container, start: int, stop: int) -> int:
 
 
 def _plain(file: BinaryIO, start: int, stop: int) -> Iterator[StreamPiece]:
-    file.seek(start)
-    at = start
-    while at < stop:
-        data = file.read(min(SCAN_BYTES, stop - at))
-        if not data:
-            return
+    at = file.seek(start)
+    while data := file.read(min(SCAN_BYTES, stop - at)):
         yield StreamPiece(at, at + len(data), data, at == start)
         at += len(data)
 

@@ -150,9 +150,10 @@ def walk(path: Path, start: int, end: int, take: TakeRecord) -> Iterator[Span]:
                 if step.first and step.span.start >= end:
                     return
                 span = step.span
+                # Contiguous damage is one span: it takes in the other steps of its group.
                 if damaged:
-                    for last in steps:
-                        span = span._replace(end=last.span.end)
+                    for other in steps:
+                        span = span._replace(end=other.span.end)
                 yield span
 
 

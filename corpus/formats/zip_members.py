@@ -133,10 +133,10 @@ def _sizes64(extra: bytes, sizes: list[int]) -> list[int]:
     at = 0
     while at + 4 <= len(extra):
         kind, length = unpack_from("<HH", extra, at)
+        content = extra[at + 4 : at + 4 + length]
         if kind == 1:
-            end = min(at + 4 + length, len(extra))
-            values = [unpack_from("<Q", extra, place)[0] for place in range(at + 4, end - 7, 8)]
-            return [values.pop(0) if size == 0xFFFFFFFF and values else size for size in sizes]
+            values = iter(unpack_from(f"<{len(content) // 8}Q", content))
+            return [next(values, size) if size == 0xFFFFFFFF else size for size in sizes]
         at += 4 + length
     return sizes
 

@@ -93,14 +93,9 @@ class Reader(Generic[SettingsT]):
 
 
 def never_cut(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:
-    """Return the cuts of a file that reading cannot enter in the middle; see `Reader.cuts`."""
+    """Return the cuts of a file that is read at once, in the range that begins at 0; see `Reader.cuts`."""
     size = path.stat().st_size
     return [0 if offset <= 0 else size for offset in wanted]
-
-
-def covers_start(start: int, end: int, size: int) -> bool:
-    """Return True if a file that is never cut belongs to the range [start, end)."""
-    return start == 0 and (end > 0 or not size)
 
 
 def filled(spans: Iterator[Span], start: int, stop: int) -> Iterator[Span]:

@@ -1,30 +1,54 @@
-"""Source files of repositories, in archives as forges, package indexes and distributions publish them.
+"""Source files of repositories and their licenses, in archives as forges and package indexes publish them.
 
 One document is one source file. Archives are zip, or tar, plain or in gzip, bzip2, xz or zstd; nothing is unpacked to
 the disk. Notebooks, data and prose count as source files only if `languages` names them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import decodes, head, known_charset, marked_charset
 from corpus.extract.code_languages import LANGUAGES, NAMED, language_of_name, language_of_script
-from corpus.extract.licenses import PERMISSIVE, allows, license_of_tag
+from corpus.extract.licenses import PERMISSIVE, UNKNOWN, allows, license_of_metadata, license_of_tag, license_of_text
 from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
 from corpus.settings import nearest
 from corpus.sources.base import Reader, SourceSettings, filled, never_cut
-from corpus.sources.license_files import ArchiveLicenses, normalized_name, read_licenses
 
 # Source: PEP 263; editors apply it to every language.
 _CODING = re.compile(rb"(?:[^\n]*\n)?[^\n]*?coding[:=][ \t]*([-\w.]{1,40}?)(?:-unix|-dos|-mac)?(?![-\w.])")
 _SUFFIX = re.compile(r"(\.tar(\.\w+)?|\.t[gbx]z2?|\.zip)$", re.IGNORECASE)
 _HEAD_BYTES = 1 << 16  # searched for a statement of the license
+
+_LICENSE_BYTES = 500_000  # of a file that states a license
+_MAX_FOLDERS = 20_000
+_TEXT_SUFFIX = r"(?:\.(?:txt|md|rst|markdown|html))?"
+# Kinds of files that state a license: the lesser GPL beside the GPL it amends, the license of the folder, one of
+# several licenses to choose from, and the metadata of a package.
+_KINDS = {
+    "lesser": re.compile(rf"copying[._-](?:lesser|lib){_TEXT_SUFFIX}", re.IGNORECASE),
+    "license": re.compile(rf"(?:(?:un)?licen[cs]e|copying){_TEXT_SUFFIX}", re.IGNORECASE),
+    "choice": re.compile(
+        rf"(?:licen[cs]e|copying)[._-](?!third|3rd|bundled|vendor|doc|font)[\w.-]+?{_TEXT_SUFFIX}", re.IGNORECASE
+    ),
+    "metadata": re.compile(
+        r"PKG-INFO|METADATA|pyproject\.toml|setup\.cfg|package\.json|composer\.json|Cargo\.toml|[\w.-]+\.(?:cabal|gemspec)"
+    ),
+}
+# Precedence of the kinds in one folder, highest first. "unknown" is metadata whose license we do not know, or a text
+# that only points to a choice.
+_PRECEDENCE = ("lesser", "license", "choice", "metadata", "unknown")
+_CHOICE = re.compile(r"\bdual[ -]?licen[cs]|\beither\b.{0,40}\blicen[cs]es?\b", re.IGNORECASE | re.DOTALL)
+_CHOICE_CHARACTERS = 2000
+_RESERVED = re.compile(r"commercial|proprietary|all rights reserved", re.IGNORECASE)
+_LEGAL = re.compile(r"copyright|reserved|permission|commercial|proprietary|licen[cs]ed|\bmay not\b", re.IGNORECASE)
+_PROSE_LANGUAGES = (None, "", "markdown", "restructuredtext", "html")
+_MANUAL = re.compile(r"(?:^|/)(?:docs?|manual|documentation|source|site|www|pages?)\b")
 
 
 def _language(name: str) -> str:
@@ -41,6 +65,21 @@ class CodeSettings(SourceSettings):
     licenses: Literal["all", "permissive"] | tuple[str, ...] = "all"  # or SPDX identifiers
 
 
+class ArchiveLicenses(NamedTuple):
+    """Licenses of an archive's folders, and the folder that holds everything."""
+
+    top: str  # the only folder at the top, with its `/`; "" if there are more, or files beside it
+    licenses: Mapping[str, str]  # by folder; the top of the archive is ""
+
+    def license_of(self, name: str) -> str | None:
+        """Return the license of the nearest folder above a member that states one."""
+        while name:
+            name = name.rpartition("/")[0]
+            if name in self.licenses:
+                return self.licenses[name]
+        return None
+
+
 def read(path: Path, start: int, end: int, settings: CodeSettings) -> Iterator[Span]:
     """Yield a record for each source file; see Reader. A bad member is lost alone, a broken archive from there on.
 
@@ -49,7 +88,7 @@ def read(path: Path, start: int, end: int, settings: CodeSettings) -> Iterator[S
     return filled(_spans(path, settings), start, never_cut(path, [end], settings)[0])
 
 
-def document(record: Record, settings: SourceSettings) -> Document:
+def document(record: Record, settings: CodeSettings) -> Document:
     """Return the file unchanged, with signals for generated, minified and vendored code."""
     from corpus.extract.generated_code import is_generated, is_minified, is_vendored
 
@@ -117,6 +156,68 @@ def _allowed(license: str, wanted: str | tuple[str, ...]) -> bool:
         return True
     allowed = PERMISSIVE if wanted == "permissive" else {name.lower() for name in wanted}
     return allows(license, allowed)
+
+
+def read_licenses(path: Path) -> ArchiveLicenses:
+    """Read the license statements of an archive, in a pass of its own: they may lie behind the files they cover."""
+    tops = set[str]()
+    stated = dict[str, tuple[int, str]]()  # by folder: precedence and license
+    for member in members(path, lambda name, size: size <= _LICENSE_BYTES and _kind(name) is not None):
+        if not isinstance(member, ArchiveMember):
+            continue
+        name = normalized_name(member.name)
+        first, slash, _ = name.partition("/")
+        if len(tops) < 2:
+            tops.add(first + slash if slash else "")
+        if member.content and (kind := _kind(name)) and len(stated) < _MAX_FOLDERS:
+            _add_statement(stated, name, kind, member.content.decode("utf-8", "replace"))
+    top = tops.pop() if len(tops) == 1 else ""
+    return ArchiveLicenses(top, {folder: license for folder, (_, license) in stated.items()})
+
+
+def normalized_name(name: str) -> str:
+    """Return a member's name without empty and `.` steps: `./a//b` becomes `a/b`."""
+    return "/".join(step for step in name.split("/") if step not in ("", "."))
+
+
+def _kind(name: str) -> str | None:
+    base = name.rpartition("/")[2]
+    kind = next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(base)), None)
+    # license-check.py is a program about licenses, not a license.
+    return None if kind == "choice" and language_of_name(base) not in _PROSE_LANGUAGES else kind
+
+
+def _only_points_to_choice(content: str) -> bool:
+    """True if a short text only says that one may choose among the licenses beside it."""
+    return len(content) <= _CHOICE_CHARACTERS and bool(_CHOICE.search(content)) and not _RESERVED.search(content)
+
+
+def _is_statement(name: str, content: str) -> bool:
+    """True if a text that names no known license still states one, rather than being a page of a manual."""
+    folders, _, base = name.lower().rpartition("/")
+    page = base.endswith((".rst", ".html"))
+    if _MANUAL.search(folders) and (page or base.endswith((".md", ".markdown"))):
+        return bool(_RESERVED.search(content))  # such a page may include or describe the license at the top
+    return not page or bool(_LEGAL.search(content))
+
+
+def _add_statement(stated: dict[str, tuple[int, str]], name: str, kind: str, content: str) -> None:
+    """Combine a file's statement with what its folder states so far."""
+    folder = name.rpartition("/")[0]
+    license = license_of_metadata(content) if kind == "metadata" else license_of_text(content)
+    if license is None or (license == UNKNOWN and not _is_statement(name, content)):
+        return
+    if license == UNKNOWN and (kind == "metadata" or _only_points_to_choice(content)):
+        kind = "unknown"
+    rank = _PRECEDENCE.index(kind)
+    before = stated.get(folder)
+    if before is not None and before[0] == rank and kind == "license":  # LICENSE and COPYING must agree
+        stated[folder] = rank, license if license == before[1] else UNKNOWN
+    elif before is not None and before[0] == rank and kind == "choice":
+        either = {*before[1].split(" OR "), license}
+        stated[folder] = rank, UNKNOWN if UNKNOWN in either else " OR ".join(sorted(either))
+    elif before is None or rank < before[0]:
+        stated[folder] = rank, license
 
 
 READER = Reader(CodeSettings, read, never_cut, document, revision=6, libraries=("zstandard", "license-expression"))

@@ -14,7 +14,7 @@ from corpus.formats.archive_member import ArchiveMember
 from corpus.formats.archives import members
 from corpus.formats.parquet_rows import ParquetRow, group_cuts, is_parquet, rows
 from corpus.formats.zip_members import is_zip
-from corpus.sources.base import Reader, SourceSettings, covers_start, filled, never_cut
+from corpus.sources.base import Reader, SourceSettings, filled, never_cut
 
 _HEAD_BYTES = 100_000  # in which a header is looked for
 _MARKUP = (b"<?xml", b"<!doctype", b"<html", b"<rdf", b"{\\rtf", b"%pdf")
@@ -35,7 +35,8 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     if is_parquet(path):
         stop = group_cuts(path, [end])[0]
         yield from filled(_rows(path, start, stop, limit), start, stop)
-    elif covers_start(start, end, size := path.stat().st_size):
+    elif start == 0:
+        size = path.stat().st_size
         with path.open("rb") as file:
             zipped = is_zip(file.read(4))
         if zipped:

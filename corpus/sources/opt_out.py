@@ -108,11 +108,10 @@ def _domains(path: Path) -> Iterator[str]:
             names = _names(text)
             if names is not None:
                 yield from names
-            elif len(unknown) < _MOST_REPORTED:
-                excerpt = "a long line" if line.data is None else repr(text.strip()[:60])
-                unknown.append(f"line {number}: {excerpt}")
-            else:
-                unknown.append("and more")
+                continue
+            excerpt = "a long line" if line.data is None else repr(text.strip()[:60])
+            unknown.append(f"line {number}: {excerpt}" if len(unknown) < _MOST_REPORTED else "and more")
+            if len(unknown) > _MOST_REPORTED:
                 break
     if unknown:
         raise InputError(

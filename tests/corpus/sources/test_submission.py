@@ -9,8 +9,8 @@ import pytest
 from corpus.document import UnreadableError
 from corpus.extract.latex_text import latex_text
 from corpus.formats.archive_member import ArchiveLimits
-from corpus.sources import submission as module
-from corpus.sources.submission import main_file, submission
+from corpus.sources import arxiv
+from corpus.sources.arxiv import main_file, submission
 from tests.corpus.sources.submissions import info, packed, paper, submitted
 
 BODY = b"\\section{A} words \\input{other}"
@@ -81,7 +81,7 @@ def test_figures_are_passed_over_and_links_are_not_followed() -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SUBMISSION_LIMITS", ArchiveLimits(10_000_000, ratio=0, members=50))
+    monkeypatch.setattr(arxiv, "SUBMISSION_LIMITS", ArchiveLimits(10_000_000, ratio=0, members=50))
     with pytest.raises(UnreadableError, match="bomb"):
         submission(submitted({"main.tex": paper("x"), "fig.eps": b"\0" * 20_000_000}))
     with pytest.raises(UnreadableError, match="too_many_members"):
