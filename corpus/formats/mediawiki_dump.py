@@ -8,7 +8,7 @@ reading began: a page cut by the end of its stream keeps the span up to there, a
 import codecs
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ _TAG = re.compile(rb"</?page>")
 _OPEN, _CLOSE = b"<page>", b"</page>"
 _OPEN_STARTS = tuple(_OPEN[:n] for n in range(1, 6))
 _OVERLAP = 6  # bytes at the end of a piece that may be the beginning of a tag
+_ENDLESS = 1 << 62
+_NO_PAGE = Skipped(0, 0, "no_page")
 
 
 class WikiPage(NamedTuple):
@@ -38,122 +40,122 @@ def pages(path: Path, start: int, stop: int, kind: Container, encoding: str, lim
 
     The spans tile [start, stop). A page of more than `limit` bytes is skipped, and no more than that is held.
     """
-    text, tiles = _DumpText(), _Tiles(stop)
-    page: int | None = None  # the position of the page that is open
-    range_end: int | None = None  # the position of the range's end, once it is read
-    for piece in _pieces(path, start, stop, kind, encoding):
-        # Behind the range's end, read on only for a page, or a tag, that began before it.
-        if piece is None:
-            if page is None and not text.data.endswith(_OPEN_STARTS):
-                break
-            range_end = text.end
-            continue
-        if piece.first:
-            text.streams.append((text.end, piece.start))
-        if isinstance(piece, StreamDamage):
-            tiles.open_streams(text.streams_until(text.end))
-            if range_end is not None:
-                tiles.close_page(Failed(0, 0, piece.reason))
-                break
-            tiles.add_damage(piece)
-            yield from tiles.ready()
-            text, page = _DumpText(), None
-            continue
-        text.add(piece)
-        # Open and close pages at the tags, up to the first page that begins behind the range.
-        for index, opens in text.tags():
-            position = text.at + index
-            tiles.open_streams(text.streams_until(position))
-            if opens and range_end is not None and position >= range_end:
-                break
-            if opens:
-                tiles.open_page(text.offset(position))
-                page = position
-            elif page is not None:
-                tiles.close_page(text.page(page, index + len(_CLOSE), limit))
-                page = None
-            yield from tiles.ready()
-        else:
-            if range_end is not None and page is None and text.end >= range_end + _OVERLAP:
-                break
-            # Keep the open page while it is within the limit, else what may be the begin of a tag.
-            text.drop_to(page if page is not None and text.end - page <= limit else text.end - _OVERLAP)
-            continue
-        break
-    tiles.open_streams(text.streams_until(text.end))
-    tiles.finish("bad_xml" if range_end is not None and range_end < text.end else "truncated")
-    yield from tiles.ready()
+    dump = _DumpReader(stop, encoding, limit)
+    for piece in pieces(path, start, stop, kind):
+        dump.add(piece)
+        yield from dump.tiles.ready()
+    dump.end_range()
+    beyond = pieces(path, stop, path.stat().st_size, kind)
+    while not dump.complete and (piece := next(beyond, None)) is not None:
+        dump.add(piece)
+    dump.finish()
+    yield from dump.tiles.ready()
 
 
-def _pieces(
-    path: Path, start: int, stop: int, kind: Container, encoding: str
-) -> Iterator[StreamPiece | StreamDamage | None]:
-    """Yield all pieces from `start` on, in UTF-8, with None where the range ends."""
-    yield from _decoded(pieces(path, start, stop, kind), encoding)
-    yield None
-    yield from _decoded(pieces(path, stop, path.stat().st_size, kind), encoding)
-
-
-def _decoded(source: Iterator[StreamPiece | StreamDamage], encoding: str) -> Iterator[StreamPiece | StreamDamage]:
+def _to_utf8(encoding: str) -> Callable[[bytes], bytes]:
+    """Return a function that turns the contiguous parts of a text into UTF-8."""
     if encoding == "utf-8":
-        yield from source
-        return
+        return bytes
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for piece in source:
-        if isinstance(piece, StreamPiece):
-            piece = piece._replace(data=decoder.decode(piece.data).encode("utf-8", "replace"))
-        yield piece
+    return lambda data: decoder.decode(data).encode("utf-8", "replace")
 
 
-class _DumpText:
+class _DumpReader:
     """The text still to be searched, and which bytes of the file it came from. Positions count bytes of text."""
 
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.at = 0  # the position of its first byte
-        self.streams: deque[tuple[int, int]] = deque()  # position and file offset of streams not yet opened
-        self._searched = 0
+    def __init__(self, stop: int, encoding: str, limit: int) -> None:
+        self.tiles = _Tiles(stop)
+        self._to_utf8, self._limit = _to_utf8(encoding), limit
+        self._text = bytearray()
+        self._at = self._searched = 0  # positions of its first byte, and of the first that was not searched
+        self._page: int | None = None  # the position of the page that is open
+        self._range_end = _ENDLESS  # the position of the range's end, once it is read
+        self._streams: deque[tuple[int, int]] = deque()  # position and file offset of streams not yet opened
         self._recent: deque[tuple[int, int, StreamPiece]] = deque()  # position, length and (without its data) the piece
 
     @property
-    def end(self) -> int:
-        return self.at + len(self.data)
+    def _end(self) -> int:
+        return self._at + len(self._text)
 
-    def add(self, piece: StreamPiece) -> None:
-        if piece.data:
-            self._recent.append((self.end, len(piece.data), piece._replace(data=b"")))
-            self.data += piece.data
+    @property
+    def complete(self) -> bool:
+        """True unless a page, or what may be the tag of one, goes on behind the text read so far."""
+        return self._page is None and not self._text.endswith(_OPEN_STARTS)
 
-    def offset(self, position: int) -> int:
+    def end_range(self) -> None:
+        """Note that no page counts that begins from here on."""
+        self._range_end = self._end
+
+    def finish(self) -> None:
+        """End the last tile."""
+        self._open_streams(self._end)
+        self.tiles.finish("bad_xml" if self._range_end < self._end else "truncated")
+
+    def add(self, piece: StreamPiece | StreamDamage) -> None:
+        """Open and close pages at the tags that end in a piece."""
+        if piece.first:
+            self._streams.append((self._end, piece.start))
+        if isinstance(piece, StreamDamage):
+            self._add_damage(piece)
+            return
+        if data := self._to_utf8(piece.data):
+            self._recent.append((self._end, len(data), piece._replace(data=b"")))
+            self._text += data
+        while tag := _TAG.search(self._text, self._searched - self._at):
+            self._searched = self._at + tag.end()
+            self._add_tag(self._at + tag.start(), opens=tag[0] == _OPEN)
+        self._searched = max(self._searched, self._end - _OVERLAP)
+        # Keep the open page while it is within the limit, else what may be the begin of a tag.
+        keep = self._end - _OVERLAP
+        if self._page is not None and self._end - self._page <= self._limit:
+            keep = self._page
+        self._drop_to(keep)
+
+    def _add_tag(self, position: int, *, opens: bool) -> None:
+        self._open_streams(position)
+        if opens and position >= self._range_end:
+            self._page = None
+            self.tiles.close_page(Failed(0, 0, "bad_xml"))
+            self._drop_to(self._end)
+        elif opens:
+            self.tiles.open_page(self._offset(position))
+            self._page = position
+        elif self._page is not None:
+            self.tiles.close_page(self._closed_page(self._page, position + len(_CLOSE)))
+            self._page = None
+
+    def _add_damage(self, damage: StreamDamage) -> None:
+        self._open_streams(self._end)
+        if self._range_end == _ENDLESS:
+            self.tiles.add_damage(damage)
+        else:
+            self.tiles.close_page(Failed(0, 0, damage.reason))
+        self._page = None
+        self._recent.clear()
+        self._drop_to(self._end)
+
+    def _open_streams(self, position: int) -> None:
+        """Open the streams that begin up to a position."""
+        while self._streams and self._streams[0][0] <= position:
+            self.tiles.open_stream(self._streams.popleft()[1])
+
+    def _offset(self, position: int) -> int:
         """Return the file offset of a position; positions must be asked for in order."""
         while len(self._recent) > 1 and self._recent[1][0] <= position:
             self._recent.popleft()
         begin, length, piece = self._recent[0]
         return piece.start + (piece.end - piece.start) * (position - begin) // length
 
-    def streams_until(self, position: int) -> Iterator[int]:
-        """Yield the file offsets of the streams that begin up to a position, once each."""
-        while self.streams and self.streams[0][0] <= position:
-            yield self.streams.popleft()[1]
-
-    def tags(self) -> Iterator[tuple[int, bool]]:
-        """Yield the index of each new tag, and True if it opens a page."""
-        while match := _TAG.search(self.data, self._searched):
-            self._searched = match.end()
-            yield match.start(), match[0] == _OPEN
-        self._searched = max(self._searched, len(self.data) - _OVERLAP)
-
-    def page(self, begin: int, end_index: int, limit: int) -> WikiPage | Skipped:
-        """Return the page from a position up to an index."""
-        xml = self.data[max(begin - self.at, 0) : end_index]
-        complete = begin >= self.at and len(xml) <= limit  # else its begin was dropped
+    def _closed_page(self, begin: int, end: int) -> WikiPage | Skipped:
+        """Return the page between two positions."""
+        xml = self._text[max(begin - self._at, 0) : end - self._at]
+        complete = begin >= self._at and len(xml) <= self._limit  # else its begin was dropped
         return WikiPage(0, 0, bytes(xml)) if complete else Skipped(0, 0, "too_large")
 
-    def drop_to(self, position: int) -> None:
-        count = max(position - self.at, 0)
-        del self.data[:count]
-        self.at += count
-        self._searched = max(self._searched - count, 0)
+    def _drop_to(self, position: int) -> None:
+        count = max(position - self._at, 0)
+        del self._text[:count]
+        self._at += count
 
 
 @dataclass
@@ -171,16 +173,15 @@ class _Tiles:
         self._tiles: deque[_Tile] = deque()
         self._page: _Tile | None = None
 
-    def open_streams(self, offsets: Iterator[int]) -> None:
-        for offset in offsets:
-            self.end_at(offset)
-            if offset < self._stop:
-                self._tiles.append(_Tile(offset, None, Skipped(0, 0, "no_page")))
+    def open_stream(self, at: int) -> None:
+        self.end_at(at)
+        if at < self._stop:
+            self._tiles.append(_Tile(at, None, _NO_PAGE))
 
     def open_page(self, at: int) -> None:
         self.close_page(Failed(0, 0, "bad_xml"))  # a page that is still open never ended
         last = self._tiles[-1]
-        if last.outcome == Skipped(0, 0, "no_page"):
+        if last.outcome == _NO_PAGE:
             last.outcome = None  # the bytes before a stream's first page belong to it
         else:
             self.end_at(at)
@@ -193,7 +194,7 @@ class _Tiles:
 
     def add_damage(self, damage: StreamDamage) -> None:
         failed, last = Failed(0, 0, damage.reason), self._tiles[-1] if self._tiles else None
-        if last is not None and last.end is None and (last is self._page or last.outcome == Skipped(0, 0, "no_page")):
+        if last is not None and last.end is None and (last is self._page or last.outcome == _NO_PAGE):
             last.end, last.outcome = damage.end, failed
         else:
             self.end_at(damage.start)

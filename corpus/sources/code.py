@@ -95,11 +95,11 @@ def document(record: Record, settings: CodeSettings) -> Document:
     code = record.content.decode(record.charset or "utf-8")
     path = record.identity.partition(" ")[2]
     signals = {
-        "generated": is_generated(path, code),
-        "minified": is_minified(path, code),
-        "vendored": is_vendored(path),
+        "generated": int(is_generated(path, code)),
+        "minified": int(is_minified(path, code)),
+        "vendored": int(is_vendored(path)),
     }
-    return record.document(code, signals={name: int(value) for name, value in signals.items()})
+    return record.document(code, signals=signals)
 
 
 def _spans(path: Path, settings: CodeSettings) -> Iterator[Span]:
@@ -210,13 +210,13 @@ def _add_statement(stated: dict[str, tuple[int, str]], name: str, kind: str, con
     if license == UNKNOWN and (kind == "metadata" or _only_points_to_choice(content)):
         kind = "unknown"
     rank = _PRECEDENCE.index(kind)
-    before = stated.get(folder)
-    if before is not None and before[0] == rank and kind == "license":  # LICENSE and COPYING must agree
-        stated[folder] = rank, license if license == before[1] else UNKNOWN
-    elif before is not None and before[0] == rank and kind == "choice":
-        either = {*before[1].split(" OR "), license}
+    rank_so_far, license_so_far = stated.get(folder, (len(_PRECEDENCE), ""))
+    if rank == rank_so_far and kind == "license":  # LICENSE and COPYING must agree
+        stated[folder] = rank, license if license == license_so_far else UNKNOWN
+    elif rank == rank_so_far and kind == "choice":
+        either = {*license_so_far.split(" OR "), license}
         stated[folder] = rank, UNKNOWN if UNKNOWN in either else " OR ".join(sorted(either))
-    elif before is None or rank < before[0]:
+    elif rank < rank_so_far:
         stated[folder] = rank, license
 
 
