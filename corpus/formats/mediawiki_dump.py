@@ -46,8 +46,8 @@ def pages(path: Path, start: int, stop: int, kind: Container, encoding: str, lim
         yield from dump.tiles.ready()
     dump.end_range()
     beyond = pieces(path, stop, path.stat().st_size, kind)
-    while not dump.complete and (piece := next(beyond, None)) is not None:
-        dump.add(piece)
+    while not dump.complete and (further := next(beyond, None)):
+        dump.add(further)
     dump.finish()
     yield from dump.tiles.ready()
 

@@ -59,7 +59,7 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
         head = file.read(BLOCK_BYTES)
         if not is_tar(head):
             if start == 0:
-                yield _single(path, size, settings) if head.startswith(_GZIP) else _no_archive(size)
+                yield _single(path, size, head, settings)
             return
         wanted = in_memory(lambda name, length: length <= settings.max_record_bytes)
         papers = tar_members(PlainBytes(file, start, BULK_LIMITS), wanted)
@@ -93,11 +93,9 @@ def document(record: Record, settings: SourceSettings) -> Document:
     return record.document(made.text, signals={"missing_inputs": len(made.missing)})
 
 
-def _no_archive(size: int) -> Span:
-    return Failed(0, size, "not_an_archive") if size else Skipped(0, 0, "empty")
-
-
-def _single(path: Path, size: int, settings: SourceSettings) -> Span:
+def _single(path: Path, size: int, head: bytes, settings: SourceSettings) -> Span:
+    if not head.startswith(_GZIP):
+        return Failed(0, size, "not_an_archive") if size else Skipped(0, 0, "empty")
     content = io.BytesIO(path.read_bytes()) if size <= settings.max_record_bytes else None
     return _paper(ArchiveMember(0, size, path.name, size, content))
 

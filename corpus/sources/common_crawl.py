@@ -33,7 +33,7 @@ from corpus.sources.base import Reader, SourceSettings
 from corpus.sources.languages import single_language
 
 _TYPES = {b"warcinfo", b"request", b"metadata", b"revisit", b"conversion", b"continuation", b"response", b"resource"}
-_HEAD_BYTES = (1 << 12, 1 << 16)  # searched for an HTTP head, the second if the first do not hold it
+_HEAD_BYTES = 1 << 16  # searched for an HTTP head
 
 CrawlId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}(/[0-9]{1,4}){0,2}$")]  # or of news: CC-NEWS/2024/05
 
@@ -169,11 +169,9 @@ def _resource(fields: RecordFields, body: RecordBody, selection: _Selection) -> 
 def _response(fields: RecordFields, body: RecordBody, selection: _Selection) -> Span:
     if body.peek(5) != b"HTTP/":
         return Skipped(0, 0, "empty" if body.size == 0 else "not_http")
-    for limit in _HEAD_BYTES:
-        data = body.peek(limit)
-        if head := http_response.parse_head(data, complete=body.size == len(data)):
-            break
-    else:
+    data = body.peek(_HEAD_BYTES)
+    head = http_response.parse_head(data, complete=body.size == len(data))
+    if head is None:
         return Failed(0, 0, "bad_http")
     if head.status != 200:
         return Skipped(0, 0, "redirect" if 300 <= head.status < 400 else "not_200")

@@ -85,7 +85,8 @@ def chosen(names: Sequence[str], wanted: int | float | None, seed: int) -> list[
     if wanted is None:
         return sorted(names)
     count = wanted if isinstance(wanted, int) else max(1, ceil(wanted * len(names)))
-    return sorted(sorted(names, key=lambda name: _key(name, seed))[:count])
+    key = f"segments:{seed}".encode()
+    return sorted(sorted(names, key=lambda name: blake2b(name.encode(), key=key).digest())[:count])
 
 
 def addresses_of(at: str, names: Sequence[str]) -> list[str]:
@@ -137,10 +138,6 @@ def _unpacked(data: bytes, address: str) -> bytes:
         if len(unpacked) > _LIST_BYTES_UNPACKED:
             raise InputError(f"{address}: over {_LIST_BYTES_UNPACKED} bytes when unpacked, more than any list of files")
     return bytes(unpacked)
-
-
-def _key(name: str, seed: int) -> bytes:
-    return blake2b(name.encode(), key=f"segments:{seed}".encode()).digest()
 
 
 def select(index: BinaryIO, where: str, wanted: Select, at: str, access: Access, target: Path) -> None:
