@@ -1,4 +1,4 @@
-"""Files of an archive of any kind, recognised by its first bytes: tar, plain or compressed, or zip.
+"""Files of an archive of any kind, recognized by its first bytes: tar, plain or compressed, or zip.
 
 Nothing is written to the disk by the walk itself, and one file at a time is in memory.
 """

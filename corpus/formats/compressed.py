@@ -175,7 +175,7 @@ def decompress(data: bytes, codec: Codec, limit: int) -> bytes:
 
 
 def container(path: Path) -> Container:
-    """Return the container of the file, recognised by its first bytes."""
+    """Return the container of the file, recognized by its first bytes."""
     with path.open("rb") as file:
         return container_of(file.read(_MAGIC_BYTES))
 

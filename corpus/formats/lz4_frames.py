@@ -84,7 +84,7 @@ def _first_block(file: FileBytes, at: int) -> int | None:
 
 
 def _frame_end(file: FileBytes, start: int) -> tuple[int, str | None]:
-    """Return where the frame ends; or where its sound blocks end, and what is wrong behind them."""
+    """Return where the frame ends; or where its sound blocks end, and what is wrong after them."""
     head = bytes(file.at(start, 8))
     if len(head) == 8 and head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5:  # a skippable frame states its length
         end = start + 8 + int.from_bytes(head[4:], "little")

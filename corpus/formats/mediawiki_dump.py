@@ -79,7 +79,7 @@ class _DumpReader:
 
     @property
     def complete(self) -> bool:
-        """True unless a page, or what may be the tag of one, goes on behind the text read so far."""
+        """True unless a page, or what may be the tag of one, goes on after the text read so far."""
         return self._page is None and not self._text.endswith(_OPEN_STARTS)
 
     def end_range(self) -> None:

@@ -101,7 +101,7 @@ def glob(pattern: str) -> re.Pattern[str]:
 
 
 def top_folder(archive_name: str) -> str:
-    """Return the normalised name of an sdist's only folder: its own name less the suffix; "" for a wheel."""
+    """Return the normalized name of an sdist's only folder: its own name less the suffix; "" for a wheel."""
     stem = re.sub(r"(\.tar\.\w+|\.tgz|\.tar|\.zip)$", "", archive_name)
     return "" if stem == archive_name else re.sub(r"[-_.]+", "-", stem).lower()
 

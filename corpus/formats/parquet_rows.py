@@ -30,7 +30,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def group_cuts(path: Path, wanted: Sequence[int]) -> list[int]:
-    """Return for each wanted offset the first row group at or behind it; the file's size if there is none."""
+    """Return for each wanted offset the first row group at or after it; the file's size if there is none."""
     size = path.stat().st_size
     starts = group_starts(path) or [0, size]
     return [min((start for start in starts if start >= offset), default=size) for offset in wanted]
@@ -86,7 +86,7 @@ def _opened(path: Path) -> "ParquetFile":
 
 
 def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:
-    """Return the starts of the row groups; None unless they lie one behind the other within the file."""
+    """Return the starts of the row groups; None unless they lie one after the other within the file."""
     starts = []
     for group in range(metadata.num_row_groups):
         row_group = metadata.row_group(group)

@@ -18,7 +18,7 @@ from corpus.formats.compressed import StreamDamage, StreamPiece, offset
 BLOCK_BYTES = tarfile.BLOCKSIZE
 _READ_BYTES = 1 << 20  # at a time, of a plain file
 _MAX_SIZE = 1 << 50
-_SPARSE_CONTINUES, _SPARSE_BLOCK_CONTINUES = 482, 504  # the byte that says so of a header, and of a block behind it
+_SPARSE_CONTINUES, _SPARSE_BLOCK_CONTINUES = 482, 504  # offset of this flag in a header, and in a block after it
 _PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=]{1,200})=")
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -93,7 +93,7 @@ def tar_members(data: TarBytes, wanted: Wanted, block: bytes = b"") -> ArchiveWa
     """Yield what the archive holds from the place of `data` on; folders are no members.
 
     A link or a device is `Skipped`, and damage `Failed`. After a bad header, resume at the next valid one; after a
-    broken stream, stop. `block` is the first one, if it was read before; spans then begin behind it.
+    broken stream, stop. `block` is the first one, if it was read before; spans then begin after it.
     """
     archive, start = _Tar(data, wanted, block), data.place
     try:

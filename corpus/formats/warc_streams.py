@@ -18,7 +18,7 @@ _STEP_BYTES = 1 << 15  # compressed bytes given to the decompressor at a time
 PIECE_BYTES = 1 << 18  # decompressed bytes taken from it at a time
 PROBED_BYTES = 64  # decompressed bytes that show how a member begins
 _PROBE_BYTES = 1 << 12  # compressed bytes that they are looked for in
-_RETAIN_BYTES = 1 << 20  # kept behind the position, so that most ways back need no second decompression
+_RETAIN_BYTES = 1 << 20  # kept before the position, so that most ways back need no second decompression
 _BOMB_BYTES, _BOMB_RATIO = 1 << 26, 200  # a stream that gives more than both is a bomb
 
 
@@ -133,7 +133,7 @@ class PlainStream:
 class MemberStream:
     """The decompressed bytes of a member, and of those after it that go on with a record of it (badly chunked files).
 
-    `end` is the file offset behind the last byte, once the member is known to be sound; `broken` is the damage met;
+    `end` is the file offset after the last byte, once the member is known to be sound; `broken` is the damage met;
     `decompressed_bytes` counts all bytes decompressed, ways back included; `reach` is the farthest offset looked at.
     """
 
@@ -207,7 +207,7 @@ class MemberStream:
             self._append(piece)
 
     def go_back(self) -> None:
-        """Go to the byte behind the mark, or, where that would cost too much, stay."""
+        """Go to the byte after the mark, or, where that would cost too much, stay."""
         if self._mark + 1 >= self._base:
             self._at = self._mark + 1 - self._base
         elif not self._reopened or self.decompressed_bytes <= going_back_bytes(self.reach - self._start):
@@ -218,8 +218,8 @@ class MemberStream:
 
     def _append(self, piece: bytes) -> None:
         """Add a piece to the buffer, and drop what no way back will need."""
-        behind = self.position - self._mark
-        keep = max(0, self._mark - self._base) if behind <= _RETAIN_BYTES else self._at
+        passed = self.position - self._mark
+        keep = max(0, self._mark - self._base) if passed <= _RETAIN_BYTES else self._at
         self._buffer = self._buffer[keep:] + piece
         self._base += keep
         self._at -= keep

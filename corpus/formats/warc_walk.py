@@ -1,6 +1,6 @@
 """Records of a WARC or ARC file, whatever its container and however damaged.
 
-The container (gzip, LZ4 or none) is recognised by the file's first bytes, or, if those are damaged, by the bytes at
+The container (gzip, LZ4 or none) is recognized by the file's first bytes, or, if those are damaged, by the bytes at
 each place where reading resumes. A record is sound if its header has a type and a length, its content is all there,
 what follows its content is an empty line, another record or the end, and, in a compressed member, everything
 decompresses up to there and the checksum holds if the member ends there. After anything else reading resumes at the
@@ -49,7 +49,7 @@ _ARC_OPENING = re.compile(rb"(?:(?<=\n)|\A)" + _ARC_SCHEME)
 
 
 class RecordHeader(NamedTuple):
-    """A header's fields, its own length, and that of the content behind it."""
+    """A header's fields, its own length, and that of the content after it."""
 
     fields: RecordFields
     header_bytes: int
@@ -339,7 +339,7 @@ def _find_header(stream: WarcStream, record_format: RecordFormat) -> bool:
     while True:
         data = stream.peek(_SEARCH_BYTES, strict=False)
         last = len(data) < _SEARCH_BYTES
-        # A header near the end of these bytes may go on behind them, so it is left to the next round.
+        # A header near the end of these bytes may go on after them, so it is left to the next round.
         sure = len(data) if last else len(data) - _HEADER_BYTES
         for match in record_format.opening.finditer(data, 0, sure):
             if record_format.parse(data, match.start()):

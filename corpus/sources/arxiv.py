@@ -53,7 +53,7 @@ class ArxivSettings(SourceSettings):
 
 
 def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator[Span]:
-    """Yield a record for each paper; see Reader. A tar's headers belong to the paper behind them."""
+    """Yield a record for each paper; see Reader. A tar's headers belong to the paper after them."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(BLOCK_BYTES)

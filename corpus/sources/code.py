@@ -159,7 +159,7 @@ def _allowed(license: str, wanted: str | tuple[str, ...]) -> bool:
 
 
 def read_licenses(path: Path) -> ArchiveLicenses:
-    """Read the license statements of an archive, in a pass of its own: they may lie behind the files they cover."""
+    """Read the license statements of an archive, in a pass of its own: they may come after the files they cover."""
     tops = set[str]()
     stated = dict[str, tuple[int, str]]()  # by folder: precedence and license
     for member in members(path, lambda name, size: size <= _LICENSE_BYTES and _kind(name) is not None):

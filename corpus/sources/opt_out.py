@@ -2,7 +2,7 @@
 
 A line is a domain, `*.domain`, a URL (which stands for its host), `||domain^`, or an address and domains as in a hosts
 file; `#` begins a comment, `!` a line of comment. A domain stands for itself and all below it. A list may be
-compressed. Unrecognised lines are errors: skipping one would ignore an opt-out.
+compressed. Unrecognized lines are errors: skipping one would ignore an opt-out.
 """
 
 import re
@@ -26,7 +26,7 @@ _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9_](?
 _ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\S+)?")
 _BLOCKED = re.compile(r"\|\|([^|^/$]+)\^")
 _LOCAL_NAME = re.compile(r"[A-Za-z0-9_-]+")  # localhost, and other names of this machine in a hosts file
-_MOST_REPORTED = 5  # lines of a list that were not recognised
+_MOST_REPORTED = 5  # lines of a list that were not recognized
 _JOINERS = re.compile("[\u200c\u200d]")  # invisible, so the author of a line cannot have checked the name
 _NAME_CHARACTERS = 253  # longest name in the DNS. Source: RFC 1035, 2.3.4, less the length octets
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}([^/\\?#]*)")
@@ -122,7 +122,7 @@ def _domains(path: Path) -> Iterator[str]:
 
 
 def _names(text: str) -> list[str] | None:
-    """Return the domains that a line names; None if it is not recognised."""
+    """Return the domains that a line names; None if it is not recognized."""
     words = [] if text.lstrip().startswith(("!", "[Adblock")) else text.partition("#")[0].split()
     if len(words) > 1 and _ADDRESS.fullmatch(words[0]):
         words = [word for word in words[1:] if not _LOCAL_NAME.fullmatch(word)]

@@ -1,4 +1,4 @@
-"""Data sets as they are published: JSON lines (plain, gzip, zstd, bzip2, xz) and Parquet, recognised by first bytes.
+"""Data sets as they are published: JSON lines (plain, gzip, zstd, bzip2, xz) and Parquet, recognized by first bytes.
 
 The recipe names the fields that hold the text and its metadata; `meta.url` is the field `url` of `meta`.
 """
