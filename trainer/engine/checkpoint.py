@@ -82,7 +82,8 @@ class Checkpoints:
                 process_group=self._group,
                 no_dist=self._group is None,
             )
-        if isinstance(pending, Future):
+        if self._background:
+            assert isinstance(pending, Future), "the tensors are copied before `async_save` returns"
             self._pending = state.step, pending
         else:
             self._saved_step = state.step
