@@ -213,9 +213,9 @@ def _satisfied(node: "LicenseExpression", allowed: Set[str]) -> bool:
 
 @lru_cache(maxsize=1000)
 def _parsed(expression: str) -> "LicenseExpression | None":
-    from license_expression import ExpressionError, Licensing  # imported late: most sources have no use for it
+    from license_expression import Licensing  # imported late: most sources have no use for it
 
     try:
         return Licensing().parse(expression)
-    except (ExpressionError, IndexError):  # IndexError: empty brackets
+    except Exception:  # beside its own errors: IndexError and AssertionError for brackets in odd places
         return None

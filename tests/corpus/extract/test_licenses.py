@@ -4,6 +4,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.extract.licenses import (
     PERMISSIVE,
@@ -258,3 +260,14 @@ def test_hostile_texts_do_not_backtrack(hostile: str) -> None:
 @pytest.mark.parametrize("expression", ["", "AND", "((((", "/", "()", "mit AND", "mit WITH", "mit OR OR isc", "mit,"])
 def test_unreadable_expressions_are_unknown(expression: str) -> None:
     assert spdx_expression(expression) == "other" and not allows(expression, PERMISSIVE)
+
+
+@given(st.lists(st.sampled_from(["(", ")", "/", " or ", " and ", " with ", "mit", "x11"]), max_size=8).map("".join))
+def test_an_expression_in_any_order_is_read_or_other(expression: str) -> None:
+    read = spdx_expression(expression)
+    assert read == spdx_expression(read)
+    allows(expression, PERMISSIVE)
+
+
+def test_an_operator_after_a_bracket() -> None:
+    assert spdx_expression("(/X11") == "other"
