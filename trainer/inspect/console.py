@@ -133,6 +133,7 @@ class _LiveLines(Progress):
             TextColumn("{task.fields[beside]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=True,
+            refresh_per_second=4,
             disable=not console.is_terminal or console.is_dumb_terminal or console.quiet,
         )
         self.phase = self.add_task("", visible=False, beside="")

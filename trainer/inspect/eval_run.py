@@ -50,6 +50,7 @@ class RunEvaluator:
         """
         if self.is_recorded(step, label):
             return None
+        # All processes evaluate and generate together; the first one goes on.
         settings, start_s = self.setup.training.evaluate, time.perf_counter()
         sources = evaluate(
             model,
@@ -73,6 +74,7 @@ class RunEvaluator:
             tokens=self.setup.curriculum.tokens(step),
             seconds=time.perf_counter() - start_s,
         )
+        # Record, then show: the page is written last, because it reads the recorded rows.
         self.file.write(row)
         if row.bits_per_byte is not None:
             self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
@@ -128,5 +130,5 @@ def print_evaluations(setup: RunSetup) -> None:
     """Print the evaluations before training, after each phase and of the last step, beside the known baselines."""
     limit = setup.training.evaluate.tokens_per_source
     rows = [row for row in evaluations_file(setup.folder).rows() if row.tokens_per_source == limit]
-    shown = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
-    Console().print(rich_table(shown, load_baselines(setup)), crop=False)
+    selected = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
+    Console().print(rich_table(selected, load_baselines(setup)), crop=False)

@@ -62,12 +62,12 @@ def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> l
 
 def rich_table(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> Table:
     """Render the table for a terminal, without the last column; scores below the unigram are bold."""
-    shown = evaluation_table(evaluations, baselines)
+    scores = evaluation_table(evaluations, baselines)
     rows = []
     for line in score_lines(evaluations, baselines):
         rows.append([Text(cell, style="bold" if cell.endswith(BETTER) else "") for cell in line.cells[:-1]])
-    rendered = table(shown.columns[:-1], rows, title=shown.title)
-    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{shown.note}"), "left"
+    rendered = table(scores.columns[:-1], rows, title=scores.title)
+    rendered.show_edge, rendered.caption, rendered.caption_justify = False, Text(f"\n{scores.note}"), "left"
     rendered.columns[0].no_wrap = max((len(row[0]) for row in rows), default=0) <= MAX_UNBROKEN_NAME
     for column in rendered.columns[2:-2]:  # on a narrow terminal, the headings of evaluations wrap, but no score
         column.no_wrap, column.min_width = False, len("12.345*")

@@ -43,6 +43,7 @@ def show_plan(
     """
     training = read_training(find_config(config), assignments)
     corpora = _imagined_corpora(training, vocabulary) if without_corpus else _open(training)
+    # If the corpora are too small, plan with larger ones, and refuse at the end.
     refusal: InputError | None = None
     try:
         curriculum = resolve(training, corpora)
@@ -99,9 +100,9 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
 def print_plan(plan: TrainingPlan) -> None:
     """Print all tables, then the totals."""
     console = plain_console()
-    for shown in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
-        print_line(console, shown.title)  # a title of the table itself would wrap at the table's width
-        print_table(console, shown._replace(title=""))
+    for figures in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
+        print_line(console, figures.title)  # a title of the table itself would wrap at the table's width
+        print_table(console, figures._replace(title=""))
     for label, total in _totals(plan).items():
         print_line(console, f"{label:<14} {total}")
 

@@ -136,8 +136,10 @@ class RunReport:
         if len(evaluations) > MAX_EVALUATIONS:
             ends = {0, evaluations[-1].step, *(phase.last_step for phase in self.curriculum.phases)}
             evaluations = [row for row in evaluations if row.step in ends]
-        shown = evaluation_table(evaluations, self.baselines)
-        return shown if self.baselines.sources else shown.only(*shown.columns[:-3])
+        scores = evaluation_table(evaluations, self.baselines)
+        if self.baselines.sources:
+            return scores
+        return scores._replace(columns=scores.columns[:-3], rows=[row[:-3] for row in scores.rows])
 
 
 def write_run_page(setup: RunSetup) -> Path:
