@@ -14,11 +14,11 @@ from corpus.quality.catalog import select
 from corpus.quality.datatrove_chain import Chain
 from corpus.quality.datatrove_steps import load, step_versions
 from corpus.quality.kernels.measure import measure
-from corpus.quality.language import LanguageModel
+from corpus.quality.language import SCORE_ONE, LanguageModel
 from corpus.quality.rule import Rule, failing
 from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
 from corpus.settings import Json, Strict
-from corpus.sources.base import Language, SourceSettings, catalog
+from corpus.sources.base import SourceSettings, catalog
 from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, TableWriter
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
@@ -267,8 +267,10 @@ class _Cleaner:
         failed = [rule.name for rule in failing(self.job.rules, document.signals)]
         if not document.text:
             failed.insert(0, "empty")
-        if self.job.source.language and not _in_language(document, self.job.source.language):
-            failed.insert(0, "language")
+        if wanted := self.job.source.language:
+            score = document.signals["language_score"]
+            if document.language not in wanted.keep or (score is not None and score < wanted.at_least * SCORE_ONE):
+                failed.insert(0, "language")
         return failed
 
     def _keeps_text(self, identity: str) -> bool:
@@ -276,8 +278,3 @@ class _Cleaner:
         if self.job.keep_dropped == "sample":
             return documents.keyed_hash(self.job.recipe.seed, "dropped", identity) < SAMPLE_SHARE * 2**64
         return self.job.keep_dropped == "all"
-
-
-def _in_language(document: Document, wanted: Language) -> bool:
-    score = document.signals["language_score"]
-    return document.language in wanted.keep and (score is None or score >= wanted.at_least * language.SCORE_ONE)
