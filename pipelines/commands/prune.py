@@ -22,11 +22,11 @@ from corpus.recipe import read_recipe
 from corpus.store.finished_build import BuildFile, read_file
 from corpus.units import human_bytes
 from pipelines.build import build_lock
+from pipelines.engine.job_output import TEMPORARY
 from pipelines.engine.profile import Profile, read_profile
 from pipelines.plan import make_plan
 
 _JOB = re.compile(r"[a-z][a-z0-9_.]*-[0-9a-f]{12}")  # see Job.folder
-TEMPORARY = "tmp"  # in a job's folder: files of tasks that are running or were killed
 
 
 class UnusedFolder(NamedTuple):

@@ -41,7 +41,7 @@ class Task:
         self.output = JobOutput(out, job)
         self.ledger = Ledger()
         self.facts: BaseModel | None = None  # recorded in the manifest, read by `JobOutput.facts`
-        self.temporary = self.output.folder / "tmp" / f"{index:05d}-{HOST}.{os.getpid()}"
+        self.temporary = self.output.temporary / f"{index:05d}-{HOST}.{os.getpid()}"
         self._products: dict[str, tuple[str, str]] = {}  # file name to table and source
         self._documents = self._bytes = 0
         self._report_at_s = 0.0
@@ -218,7 +218,7 @@ class Job(ABC):
             "ledger": output.ledger().json(),
             "task_manifests": [sha256_file(output.manifest_path(index)) for index in range(self.tasks)],
         }
-        open_output(out).write(output.folder / JOB_MANIFEST, canonical(manifest), output.folder / "tmp")
+        open_output(out).write(output.folder / JOB_MANIFEST, canonical(manifest), output.temporary)
 
 
 _cached_version = cache(version)  # each look-up reads a file

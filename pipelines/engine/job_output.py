@@ -16,6 +16,7 @@ from corpus.store.products import read_json
 from corpus.store.text_shards import read_rows
 
 JOB_MANIFEST = "job.json"
+TEMPORARY = "tmp"  # in a job's folder: files of tasks that are running or were killed
 Facts = TypeVar("Facts", bound=BaseModel)
 RowType = TypeVar("RowType", bound=NamedTuple)
 
@@ -94,6 +95,7 @@ class JobOutput:
 
     def __init__(self, out: Path, job: JobIdentity) -> None:
         self.out, self.job, self.folder = out, job, out / job.folder
+        self.temporary = self.folder / TEMPORARY
         self.progress_folder = out / "logs" / "progress" / self.folder.name  # a file for each task that has begun
         self._storage = open_output(out)
 

@@ -44,7 +44,10 @@ class Watch:
             console=console,
             disable=not console.is_terminal,
         )
-        self._rows = [(job, self._bars.add_task(job.name, total=job.tasks, counts=""), TransferRate()) for job in jobs]
+        self._rows = []
+        for job in jobs:
+            bar = self._bars.add_task(job.name, total=job.tasks, counts="")
+            self._rows.append((job, JobOutput(out, job), bar, TransferRate()))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.problem: str | None = None
@@ -81,16 +84,15 @@ class Watch:
     def _dead_workers(self) -> set[int]:
         """Ids of processes of this machine that no longer run but left a task's temporary folder behind."""
         dead = set()
-        for job, *_ in self._rows if self._here else ():  # elsewhere, the executor detects it
-            for folder in (self._out / job.folder / "tmp").glob("[0-9]*-*.[0-9]*"):
+        for _, output, *_ in self._rows if self._here else ():  # elsewhere, the executor detects it
+            for folder in output.temporary.glob("[0-9]*-*.[0-9]*"):
                 if folder.stem.partition("-")[2] == HOST and not _is_alive(pid := int(folder.suffix[1:])):
                     dead.add(pid)
         return dead
 
     def _update(self) -> None:
         with contextlib.suppress(CorpusError):  # storage may fail to answer once; the next update shows it
-            for job, bar, rate in self._rows:
-                output = JobOutput(self._out, job)
+            for job, output, bar, rate in self._rows:
                 documents, size = counts(output)
                 text = f"{human_count(documents)} documents, {human_bytes(size)}" if documents else ""
                 if job.fetched_bytes:

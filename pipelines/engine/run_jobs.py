@@ -44,7 +44,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         if output.is_finished:
             job.check(output)
             continue
-        shutil.rmtree(output.folder / "tmp", ignore_errors=True)  # left by killed tasks: we hold the folder's lock
+        shutil.rmtree(output.temporary, ignore_errors=True)  # left by killed tasks: we hold the folder's lock
         unfinished.append(job)
         work += [(job, index) for index in output.missing()]
     if not unfinished:
@@ -59,11 +59,12 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
     # close the jobs
     for job in unfinished:
         job.close(folder)
+        output = JobOutput(folder, job)
         if notice := job.notice():
             say(f"              {notice}")
-        if warning := job.warning(JobOutput(folder, job)):
+        if warning := job.warning(output):
             say(f"    warning: {warning}")
-        shutil.rmtree(folder / job.folder / "tmp", ignore_errors=True)
+        shutil.rmtree(output.temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - began, 3)
     _print_summary(unfinished, folder, seconds, say)
     return WaveEntry([job.name for job in unfinished], len(work), seconds, peak_memory_bytes())
