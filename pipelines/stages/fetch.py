@@ -184,13 +184,13 @@ class FetchStage(Stage):
 
     def _fetch(self, item: Item, task: Task) -> FetchedFile:
         path = self._local_path(item, task)
-        return FetchedFile(
-            name=item.name,
-            size=item.info.size,
-            sha256=item.sha256 or sha256_file(path),
-            first_part=item.first_part,
-            cuts=self._cuts(path, item.wanted),
-        )
+        return self._record(path, item.name, item.first_part, item.wanted, item.sha256 or sha256_file(path))
+
+    def _record(self, path: Path, name: str, first_part: int, wanted: Sequence[int], sha256: str) -> FetchedFile:
+        """Return the record of a file on this disk, cut where records begin."""
+        source, size = self.source, path.stat().st_size
+        cuts = catalog()[source.reader].cuts(path, wanted, source) if source and wanted else ()
+        return FetchedFile(name=name, size=size, sha256=sha256, first_part=first_part, cuts=tuple(cuts))
 
     def _local_path(self, item: Item, task: Task) -> Path:
         """Return the local path of the file, verified against the plan."""
@@ -209,14 +209,8 @@ class FetchStage(Stage):
         # of a remote index, only the row groups that the selection needs are read
         path = self._local_path(item, task) if item.sha256 else _remote_path(item.info, self.access)
         select(path, self.source, self.access, target)
-        return FetchedFile(
-            name=f"{item.name}.selected.warc.gz",
-            size=target.stat().st_size,
-            sha256=sha256_file(target),
-            first_part=item.first_part,
-            cuts=(),
-            product=product,
-        )
+        name, sha256 = f"{item.name}.selected.warc.gz", sha256_file(target)
+        return self._record(target, name, item.first_part, (), sha256).model_copy(update={"product": product})
 
     def _unpack(self, item: Item, task: Task) -> list[FetchedFile]:
         """Unpack the members of a package that match the address."""
@@ -230,23 +224,14 @@ class FetchStage(Stage):
         if most := self._files_per_package:
             chosen = sorted(members, key=lambda member: sample_key(member.name, self.recipe.seed))[:most]
             members = [member for member in members if member in chosen]
-        for member in members:
-            task.new(f"{folder}/{member.name}")
         parts = parts_of([member.size for member in members], item.parts)
-        return [
-            FetchedFile(
-                name=f"{address.folder}/{member.name}",
-                size=member.size,
-                sha256=member.sha256,
-                first_part=item.first_part + part.first_part,
-                cuts=self._cuts(root / member.name, part.wanted),
-                product=f"{folder}/{member.name}",
-            )
-            for member, part in zip(members, parts, strict=True)
-        ]
-
-    def _cuts(self, path: Path, wanted: Sequence[int]) -> tuple[int, ...]:
-        return tuple(catalog()[self.source.reader].cuts(path, wanted, self.source)) if self.source and wanted else ()
+        files = []
+        for member, part in zip(members, parts, strict=True):
+            name, product = f"{address.folder}/{member.name}", f"{folder}/{member.name}"
+            first_part = item.first_part + part.first_part
+            file = self._record(task.new(product), name, first_part, part.wanted, member.sha256)
+            files.append(file.model_copy(update={"product": product}))
+        return files
 
 
 def _in_place(item: Item) -> FetchedFile:
