@@ -28,12 +28,14 @@ def show_plan(
     recipe: Path, out: str | None, on: str | None, assignments: Sequence[str], forecast: str | None, as_json: bool
 ) -> None:
     """Print the jobs and, if asked for, the forecast. Nothing is written to the output folder."""
+    # refuse what cannot be forecast
     share = units.share(forecast) if forecast else None
     if share == 0:
         raise InputError("--forecast 0%: expected a share of the input to read, such as 5%")
     checked, profile = read_recipe(recipe, assignments), read_profile(on)
     if forecast is not None and checked.sample is not None:
         raise InputError("--forecast estimates the full build; leave out --sample, and `sample` in the recipe or --set")
+    # list the jobs
     folder = out_folder(checked, out, profile)
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     jobs = _jobs(plan.settled(folder), folder)
@@ -42,6 +44,7 @@ def show_plan(
     console = plain_console()
     console.quiet = as_json
     _print_jobs(console, jobs, checked.name, address)
+    # a finished build has real numbers
     if forecast is not None and all(job.state == "done" for job in jobs):
         printed["built"] = json.loads(read_summary(folder).text())
         if not as_json:

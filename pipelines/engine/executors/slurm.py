@@ -81,6 +81,7 @@ class Slurm(ClusterProfile):
     def run(self, wave: Wave) -> None:
         from datatrove.executor.slurm import SlurmPipelineExecutor
 
+        # describe the array
         name = arrays_name(wave.out)
         shutil.rmtree(_log_folder(wave), ignore_errors=True)
         ids = _ArrayIds()
@@ -107,6 +108,7 @@ class Slurm(ClusterProfile):
             with_srun=False,
         )
         executor.launch_merge_stats = _nothing  # its job would wait forever for a failed array
+        # submit it and wait; cancel it if anything stops us
         try:
             executor.launch_job()
             _ids_file(wave).write_text(" ".join(ids))
