@@ -15,9 +15,9 @@ Int64s = NDArray[np.int64]
 class Buckets:
     """Buckets of two or more rows; rows 0 … n-1 are documents in policy order.
 
-    `of` is int32[n, bands]: the number of the row's bucket, or NONE if no other row has this band. The kept rows of
-    bucket k are `_kept[_start[k] : _start[k] + _count[k]]`, ascending; a bucket has room for all its rows.
-    Memory: about 4 bytes x bands per row, twice that if all share.
+    `bucket_of` is int32[n, bands]: the number of the row's bucket, or NONE if no other row has this band. The kept rows
+    of bucket k are `_kept[_start[k] : _start[k] + _count[k]]`, ascending; a bucket has room for all its rows. Memory:
+    about 4 bytes x bands per row, twice that if all share.
     """
 
     def __init__(self, bands: NDArray[np.uint64], rows: Int64s, cap: int) -> None:
@@ -25,7 +25,7 @@ class Buckets:
         count = len(rows)
         self._cap = cap
         self._root = np.arange(count, dtype=np.int64)  # union-find: rows joined by a bucket have the same root
-        self.of = np.full((count, bands.shape[1]), NONE, dtype=np.int32)
+        self.bucket_of = np.full((count, bands.shape[1]), NONE, dtype=np.int32)
         sizes: list[Int64s] = []
         numbered = 0
         for band in range(bands.shape[1] if count else 0):
@@ -36,7 +36,7 @@ class Buckets:
             lengths = np.diff(np.append(starts, count))
             shared = lengths > 1
             numbers = np.where(shared, numbered + np.cumsum(shared) - 1, NONE)
-            self.of[order, band] = np.repeat(numbers, lengths)
+            self.bucket_of[order, band] = np.repeat(numbers, lengths)
             sizes.append(lengths[shared])
             numbered += len(sizes[-1])
             _join(self._root, order, starts[shared], lengths[shared])
@@ -44,24 +44,24 @@ class Buckets:
         self._kept = np.empty(int(self._start[-1]), dtype=np.int32)
         self._count = np.zeros(numbered, dtype=np.int32)
 
-    def in_turn(self) -> Iterator[int]:
+    def rows_to_compare(self) -> Iterator[int]:
         """Yield the rows that share a bucket, component by component, in policy order inside each.
 
         Components share no bucket, so decisions are the same as in plain policy order. Their documents are loaded
         soon after one another, which suits a cache.
         """
-        sharing, root = np.flatnonzero((self.of != NONE).any(axis=1)), self._root
+        sharing, root = np.flatnonzero((self.bucket_of != NONE).any(axis=1)), self._root
         while (root[root] != root).any():
             root = root[root]
         return iter(sharing[np.argsort(root[sharing], kind="stable")].tolist())
 
-    def kept_beside(self, row: int) -> tuple[Int64s, int]:
+    def kept_candidates(self, row: int) -> tuple[Int64s, int]:
         """Return the kept rows of the row's buckets, up to `cap` of each, ascending; and the number beyond the caps."""
-        return _gather(self.of[row], self._start, self._count, self._kept, self._cap)
+        return _gather(self.bucket_of[row], self._start, self._count, self._kept, self._cap)
 
     def keep(self, row: int) -> None:
         """Add a row to its buckets. Rows come in policy order."""
-        buckets = self.of[row][self.of[row] != NONE]
+        buckets = self.bucket_of[row][self.bucket_of[row] != NONE]
         self._kept[self._start[buckets] + self._count[buckets]] = row
         self._count[buckets] += 1
 

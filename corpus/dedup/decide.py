@@ -1,7 +1,7 @@
-"""Decide which documents go: exact copies first, then near duplicates, each in favour of a document that stays.
+"""Decide which documents are removed: exact copies first, then near duplicates, each for a document that stays.
 
-Ranks are positions in policy order, 0 first. A decision depends only on the documents before, so documents added at
-the end change no earlier decision, and are decided as in a joint run.
+Ranks are positions in policy order, 0 first. A decision depends only on documents of earlier rank, so documents added
+at the end change no earlier decision, and are decided as in a joint run.
 """
 
 from collections import OrderedDict
@@ -61,20 +61,20 @@ def decide(
 ) -> Removals:
     """Decide all documents. Shingles are loaded only if two documents share a band, and cached up to `cache_bytes`."""
     # Exact copies: only the first of them is compared further.
-    every = np.arange(len(documents.has_bands), dtype=np.int64)
-    first = _first_copies(documents.content_hash) if settings.exact else every
-    survivor, intersection, union = first.copy(), np.ones_like(every), np.ones_like(every)
+    ranks = np.arange(len(documents.has_bands), dtype=np.int64)
+    first = _first_copies(documents.content_hash) if settings.exact else ranks
+    survivor, intersection, union = first.copy(), np.ones_like(ranks), np.ones_like(ranks)
     # Near duplicates among the first copies.
     counts = ComparisonCounts()
     if settings.near:
-        rows = np.flatnonzero(documents.has_bands & (first == every))
+        rows = np.flatnonzero(documents.has_bands & (first == ranks))
         cache = ShingleCache(load_shingles, cache_bytes)
         for rank, match in _NearMatcher(rows, cache, settings.near, counts).matches(documents.bands):
             survivor[rank], intersection[rank], union[rank] = match
     # Other copies share the decision on the first.
     survivor, intersection, union = survivor[first], intersection[first], union[first]
     near = survivor != first
-    removed = np.flatnonzero(survivor != every)
+    removed = np.flatnonzero(survivor != ranks)
     counts.near, counts.exact = int(near.sum()), len(removed) - int(near.sum())
     return Removals(removed, survivor[removed], intersection[removed], union[removed], near[removed], counts)
 
@@ -100,20 +100,20 @@ class _NearMatcher:
     def matches(self, bands: NDArray[np.uint64]) -> Iterator[tuple[int, Match]]:
         """Yield the rank of each near duplicate, with the first kept document that it matches."""
         buckets = Buckets(bands, self._rows, self._near.bucket_cap)
-        for row in buckets.in_turn():
-            beside, beyond = buckets.kept_beside(row)
-            self._counts.candidates += len(beside)
-            match = self._first_match(row, beside) if len(beside) else None
+        for row in buckets.rows_to_compare():
+            candidates, over_cap = buckets.kept_candidates(row)
+            self._counts.candidates += len(candidates)
+            match = self._first_match(row, candidates) if len(candidates) else None
             if match:
                 yield int(self._rows[row]), match
             else:
                 buckets.keep(row)
-                self._counts.not_compared += beyond
+                self._counts.not_compared += over_cap
         self._counts.hot_buckets = buckets.hot
 
-    def _first_match(self, row: int, beside: Ranks) -> Match | None:
+    def _first_match(self, row: int, candidates: Ranks) -> Match | None:
         own = self._shingles(row)
-        for other, size in zip(beside.tolist(), self._sizes[beside].tolist(), strict=True):
+        for other, size in zip(candidates.tolist(), self._sizes[candidates].tolist(), strict=True):
             self._counts.compared += 1
             # Sets whose sizes differ too much cannot reach the threshold and are not loaded again.
             if size == 0 or min(size, len(own)) / max(size, len(own)) >= self._near.at_least:

@@ -12,7 +12,7 @@ class Decision(NamedTuple):
     split: str | None  # "train" or "holdout"; None: merged
     survivor: str | None  # id of the document that stays in its place
     survivor_source: str | None
-    intersection: int | None  # shared word n-grams, for a near duplicate
+    intersection: int | None  # shared word n-grams; 1 for an exact copy
     union: int | None
     reason: str | None  # "exact" or "near"
 

@@ -15,7 +15,7 @@ from corpus.compiled import cached_jit, jit_no_alloc
 
 SHINGLER_REVISION = 1  # raise whenever a text's shingles change: stored bands and evidence no longer fit
 
-SEPARATOR, RUN, ALONE, MARK, IGNORED = range(5)  # what a code point is to a word
+SEPARATOR, RUN, ALONE, MARK, IGNORED = range(5)  # classes of code points
 CLASS_SHIFT = 24  # an entry of the letter table: class << 24 | lower case
 _POINTS = 0x110000
 _PLANES = 0x40000  # letters, digits and marks are assigned in planes 0 to 3,

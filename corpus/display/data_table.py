@@ -16,7 +16,7 @@ class DataTable(NamedTuple):
     marked: str = ""  # column whose cells stand out on a page
     note: str = ""  # shown below the rows
 
-    def only(self, *names: str) -> "DataTable":
+    def select_columns(self, *names: str) -> "DataTable":
         """Return a table with these columns, for an output that has no room for all."""
         chosen = [self.columns.index(name) for name in names]
         rows = [[row[index] for index in chosen] for row in self.rows]

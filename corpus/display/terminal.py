@@ -75,12 +75,12 @@ def table(
     return made
 
 
-def print_table(console: Console, shown: DataTable) -> None:
+def print_table(console: Console, data: DataTable) -> None:
     """Print a table and its note; nothing if it has no rows."""
-    if shown.rows:
-        console.print(table(shown.columns, shown.rows, title=shown.title, text=shown.text))
-        if shown.note:
-            print_line(console, shown.note)
+    if data.rows:
+        console.print(table(data.columns, data.rows, title=data.title, text=data.text))
+        if data.note:
+            print_line(console, data.note)
 
 
 def _cell(cell: Cell) -> Text:

@@ -89,7 +89,7 @@ class GutenbergHeader(NamedTuple):
     author: str | None
     language: str | None  # the first one, as ISO 639-1
     date: str | None  # of the release: ISO 8601, to the day or the month
-    charset: str | None  # as spelt there
+    charset: str | None  # as spelled in the header
     copyrighted: bool
 
 

@@ -264,7 +264,10 @@ def _matching(stack: Elements, depth: int, name: Code) -> int:
 
 @jit_no_alloc
 def _add_pending(pending: Elements, count: int, name: Code, fingerprint: Code) -> int:
-    """Add a formatting element to open again, unless three equal ones or one link wait; return the new count."""
+    """Add a formatting element to open again, and return the new count.
+
+    Nothing is added if three equal ones (or one link) are pending already.
+    """
     equal, link = 0, _traits(name) & _LINK
     for index in range(count):
         equal += pending[index, 0] == name and (link > 0 or pending[index, 1] == fingerprint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from license_expression import LicenseExpression
 
-UNKNOWN = "other"  # a license that is stated, but is none of those below or cannot be read
+UNKNOWN = "other"  # a stated license that is not in our lists or cannot be parsed
 
 # Licenses that ask for notices at most. Source: Blue Oak Council's list of permissive licenses, the common ones.
 _PERMISSIVE = """
@@ -19,7 +19,7 @@ _PERMISSIVE = """
     bsl-1.0 cc0-1.0 curl hpnd icu isc json libpng libpng-2.0 mit mit-0 mit-cmu ms-pl mulanpsl-2.0 ncsa openssl
     postgresql psf-2.0 python-2.0 ruby tcl unicode-3.0 unlicense upl-1.0 vim w3c wtfpl x11 zlib
 """
-# Other licenses that are believed where metadata state them.
+# Other licenses that are accepted from metadata.
 _CONDITIONAL = """
     agpl-3.0 agpl-3.0-only agpl-3.0-or-later apache-1.1 artistic-1.0 bsd-4-clause cc-by-3.0 cc-by-4.0 cc-by-nc-4.0
     cc-by-nc-sa-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cddl-1.0 cecill-2.1 epl-1.0 epl-2.0 eupl-1.2 gpl-2.0 gpl-2.0-only

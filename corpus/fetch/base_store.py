@@ -1,4 +1,4 @@
-"""Interface of the stores that addresses lead to, and polite requests to those on the network."""
+"""Interface of the stores (one per address scheme), and rate-limited requests to those on the network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ class Store(ABC):
         """Return size and version without reading the file."""
 
     def expand(self, pattern: str) -> list[str]:
-        """Return the sorted addresses that a pattern matches; without a listing, an address is itself."""
+        """Return the sorted addresses that a pattern matches; without a listing, the pattern itself."""
         return [pattern]
 
     @abstractmethod
@@ -109,7 +109,7 @@ class NetworkStore(Store):
         return retry(display_url(url), attempt)
 
     def error_response(self, error: Exception, url: str) -> Response:
-        """Return the response behind a client library's error; raise our error if there was none."""
+        """Return the response that a client library's error carries; raise our error if there was none."""
         raise error
 
     @contextmanager

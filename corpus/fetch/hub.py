@@ -32,7 +32,7 @@ class HubStore(HttpStore):
 
         self._endpoint: str = constants.ENDPOINT
         self._token: str | None = get_token()
-        # It caches listings as long as this store lives: for one command, which often names many files of a folder.
+        # Caches folder listings during one command, which often names many files of one folder.
         self._system: Any = HfFileSystem(endpoint=self._endpoint, skip_instance_cache=True)
 
     def host(self, url: str) -> str:

@@ -112,7 +112,7 @@ def index_url() -> str:
 
 
 def known_archive(address: PackageAddress, cache: Path) -> FileInfo | None:
-    """Return the release's archive if the index was asked for it before. Does not use the network."""
+    """Return the release's archive if an earlier answer of the index is in the cache. Does not use the network."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not asked before, or damaged
         answer = json.loads(_cache_file(address, cache).read_bytes())
         url, size, sha256 = answer["url"], answer["size"], answer["sha256"]

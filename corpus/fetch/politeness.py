@@ -1,7 +1,7 @@
 """Polite access to a host: request slots, back-off, refusals and retries.
 
-All processes that share a cache share them. `hosts/<host>/` in the cache holds locks, `slot-<n>`, and notes with an end
-time and a message: `not-before` during a pause, and `refused-<identity>`.
+All processes that use the same cache folder share these limits. `hosts/<host>/` in the cache holds locks, `slot-<n>`,
+and notes with an end time and a message: `not-before` during a pause, and `refused-<identity>`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from corpus.store.products import write_text
 REFUSED_S = 300.0  # no requests to a host for so long after it refused one
 LONGEST_WAIT_S = 300.0  # a host that asks for a longer wait stops the build
 STALL_S = 30.0  # without a byte
-SLOWEST = 100  # bytes per second over STALL_S: slower counts as a stall
+MIN_BYTES_PER_S = 100  # bytes per second over STALL_S: slower counts as a stall
 ATTEMPTS = 6  # without any progress
 ATTEMPTS_IN_ALL = 100
 BACKOFF_S = 1.0  # upper bound before the second attempt, doubled before each further one
@@ -47,11 +47,14 @@ class UnreachableError(CorpusError):
 
 
 class TransientError(Exception):
-    """Another attempt may succeed, after `wait` seconds if the server named them; `host` if all requests must wait."""
+    """Another attempt may succeed, after `wait_s` seconds if the server named them.
 
-    def __init__(self, problem: str, wait: float | None = None, host: "Host | None" = None) -> None:
+    `host` is set if all requests to it must wait.
+    """
+
+    def __init__(self, problem: str, wait_s: float | None = None, host: "Host | None" = None) -> None:
         super().__init__(problem)
-        self.wait, self.host = wait, host
+        self.wait_s, self.host = wait_s, host
 
 
 class Host:
@@ -88,7 +91,7 @@ class Host:
                     yield
                     return
 
-    def cool(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Make all processes wait, unless they wait for longer already."""
         if seconds > _read_note(self._pause, LONGEST_WAIT_S)[0]:
             _write_note(self._pause, min(seconds, LONGEST_WAIT_S), "")
@@ -157,9 +160,9 @@ def retry(what: str, attempt: Callable[[], T], progress: Callable[[], int] = lam
             if failures >= REPORT_AFTER:
                 _report(what, error)
             # Wait for a random part of a time that doubles, and for as long as the server says.
-            wait = random.uniform(0, min(BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S)) + (error.wait or 0.0)
+            wait = random.uniform(0, min(BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S)) + (error.wait_s or 0.0)
             if error.host is not None:
-                error.host.cool(wait)
+                error.host.pause(wait)
             time.sleep(wait)
 
 

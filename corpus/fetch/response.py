@@ -36,20 +36,20 @@ class Response:
 
     @classmethod
     def of_error(cls, url: str, status: int, headers: Mapping[str, str], message: str) -> "Response":
-        """Return the response behind a client library's error."""
+        """Return the response that a client library's error carries."""
         return cls(url, status, headers, io.BytesIO(message.encode()).read)
 
     def read(self, count: int) -> bytes:
         """Return 1 to `count` bytes of the body, b"" at its end.
 
-        Raises TransientError if the connection fails, or after STALL_S at less than SLOWEST bytes per second.
+        Raises TransientError if the connection fails, or after STALL_S at less than MIN_BYTES_PER_S bytes per second.
         """
         began = time.monotonic()
         block = self._body(count)
         self._waited_s += time.monotonic() - began
         self._received_bytes += len(block)
         if self._waited_s > politeness.STALL_S:
-            if self._received_bytes < politeness.SLOWEST * politeness.STALL_S:
+            if self._received_bytes < politeness.MIN_BYTES_PER_S * politeness.STALL_S:
                 raise TransientError(f"stalled: {self._received_bytes} bytes received in {self._waited_s:.0f} s")
             self._waited_s, self._received_bytes = 0.0, 0
         return block

@@ -128,7 +128,10 @@ def convert_error(error: Exception, url: str) -> CorpusError:
 
 
 def _error_response(error: Exception, url: str) -> Response:
-    """Return the response behind an error. Raises TransientError if there was none, InputError if nothing was sent."""
+    """Return the response that an error carries.
+
+    Raises TransientError if there was none, InputError if nothing was sent.
+    """
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 
     cause = error if isinstance(error, ClientError) else error.__cause__

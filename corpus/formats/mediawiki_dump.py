@@ -105,7 +105,7 @@ class _DumpReader:
             self._searched = self._at + tag.end()
             self._add_tag(self._at + tag.start(), opens=tag[0] == _OPEN)
         self._searched = max(self._searched, self._end - _OVERLAP)
-        # Keep the open page while it is within the limit, else what may be the begin of a tag.
+        # Keep the open page while it is within the limit, else what may be the beginning of a tag.
         keep = self._end - _OVERLAP
         if self._page is not None and self._end - self._page <= self._limit:
             keep = self._page

@@ -22,7 +22,7 @@ _PASSED_OVER = ("link", "special")
 
 @dataclass(frozen=True)
 class ExtractedFile:
-    """A file that was extracted; its name within the release is spelt with `/`."""
+    """A file that was extracted; its name within the release is spelled with `/`."""
 
     name: str
     size: int

@@ -59,8 +59,8 @@ class RecordHeader(NamedTuple):
 class RecordFormat(NamedTuple):
     """A format of records, each a header and as many bytes of content as it says."""
 
-    opening: re.Pattern[bytes]  # the begin of a candidate header, at most 64 bytes
-    member: re.Pattern[bytes]  # the begin of a compressed member that begins with a record, at most 64 bytes
+    opening: re.Pattern[bytes]  # the beginning of a candidate header, at most 64 bytes
+    member: re.Pattern[bytes]  # the beginning of a compressed member that begins with a record, at most 64 bytes
     ending: re.Pattern[bytes]  # the end of a header
     parse: Callable[[bytes, int], RecordHeader | None]  # the header at an offset; None if there is none
     may_follow: Callable[[bytes], bool]  # True if a content may end before these bytes: the next 64, or all there are

@@ -45,11 +45,13 @@ def show_stats(path: Path | None, as_json: bool) -> None:
     shares = ("source", "asked", "got", "tokens asked", "tokens got", "short", "holdout", "remark")
     for shown in (
         _funnel(summary),
-        tables.entries(summary, ("skipped", "failed", "merged")).only("source", "outcome", "reason", "records"),
-        tables.rules(summary, only_failed=True).only(*tables.rules(summary).columns[:-1]),
+        tables.entries(summary, ("skipped", "failed", "merged")).select_columns(
+            "source", "outcome", "reason", "records"
+        ),
+        tables.rules(summary, only_failed=True).select_columns(*tables.rules(summary).columns[:-1]),
         tables.rule_sets(summary),
-        tables.languages(summary).only("source", "documents by language"),
-        tables.shares(summary).only(*shares),
+        tables.languages(summary).select_columns("source", "documents by language"),
+        tables.shares(summary).select_columns(*shares),
         tables.lengths(summary),
         _shards(summary),
     ):
@@ -60,12 +62,12 @@ def show_stats(path: Path | None, as_json: bool) -> None:
 def _funnel(summary: Summary) -> DataTable:
     steps = list(summary.titles.values())[:-1]
     shown = ("source", "input", "read", *steps, "train", "holdout", "text", "tokens", "share")
-    return tables.sources(summary).only(*shown)
+    return tables.sources(summary).select_columns(*shown)
 
 
 def _shards(summary: Summary) -> DataTable:
     shown = ("shard", "sha256", "documents", "tokens", "median", "95 %", "share", "languages")
-    table = tables.shards(summary).only(*shown)
+    table = tables.shards(summary).select_columns(*shown)
     more = len(table.rows) - SHOWN_SHARDS
     note = f"… and {more:,} more: `corpus stats --json` lists all" if more > 0 else ""
     return table._replace(rows=table.rows[:SHOWN_SHARDS], note=note)

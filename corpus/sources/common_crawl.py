@@ -8,7 +8,7 @@ conversion response resource continuation other_type, then not_http redirect not
 truncated_payload (marked so by the crawler) empty too_large content_encoding (an unknown one).
 
 Reasons of failures, one span per record: bad_http (its head is not HTTP), bad_content_encoding, no_uri. One span per
-damaged stretch: not_warc (at the begin of a file), bad_header, bad_length (neither a record nor its end follows the
+damaged stretch: not_warc (at the beginning of a file), bad_header, bad_length (neither a record nor its end follows the
 content), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times its compressed size).
 """
 

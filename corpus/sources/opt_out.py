@@ -115,7 +115,7 @@ def _domains(path: Path) -> Iterator[str]:
                 break
     if unknown:
         raise InputError(
-            f"{path}: lines not recognised: {'; '.join(unknown)}. An opt-out list has one domain a line, such as "
+            f"{path}: lines not recognized: {'; '.join(unknown)}. An opt-out list has one domain a line, such as "
             "site.example; also read are *.site.example, https://site.example/, ||site.example^ and lines of a hosts "
             "file; write a domain with invisible joiners as xn--..."
         )

@@ -57,7 +57,7 @@ class StepRow(RunRow):
     mfu_attention: Real | None = None  # including attention's FLOPs
     losses: dict[str, float]  # by source, for the sources in the batch
     epochs: dict[str, Real]  # read so far of each source
-    batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of the tokens
+    batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of inputs, targets and segments
 
 
 class EvaluationRow(RunRow):

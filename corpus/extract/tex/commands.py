@@ -1,7 +1,7 @@
 r"""Tables of LaTeX's commands and environments: which of their arguments are text.
 
 An argument is `s` (a star), `o` (in brackets, not text), `m` (in braces, not text), `k` (in braces, text) or `=` (a
-length or number, as in `\hsize=3in` and `\vskip 3pt`). Of a command in no table only the name is dropped; the content
+length or number, as in `\hsize=3in` and `\vskip 3pt`). For a command in no table, only the name is dropped; the content
 of its braces is text.
 """
 
@@ -10,7 +10,7 @@ import re
 SECTIONS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
 SECTIONS |= {"subparagraph": 6, "addchap": 1, "addsec": 2, "subsubsubsection": 5}
 
-MATHS_ENVIRONMENTS = {  # True for a single formula, which is written between $$; others keep their name
+MATH_ENVIRONMENTS = {  # True for a single formula, which is written between $$; others keep their name
     **dict.fromkeys(("equation", "displaymath", "dmath", "math"), True),
     **dict.fromkeys(("align", "alignat", "flalign", "xalignat", "xxalignat", "aligned"), False),
     **dict.fromkeys(("gather", "multline", "eqnarray", "dgroup", "split", "empheq", "IEEEeqnarray"), False),
@@ -81,7 +81,7 @@ _BY_ARGUMENTS = {
         raise lower moveleft moveright penalty interlinepenalty clubpenalty widowpenalty hangindent hangafter
         leftskip rightskip tabcolsep arraycolsep itemsep topsep parsep lineskip floatsep textfloatsep intextsep
         pdfoutput leftmargin rightmargin marginparwidth paperwidth paperheight pdfpagewidth pdfpageheight
-        predisplaypenalty postdisplaypenalty brokenpenalty normalbaselineskip pageno mathsurround overfullrule fboxsep
+        predisplaypenalty postdisplaypenalty brokenpenalty normalbaselineskip pageno mathurround overfullrule fboxsep
         fboxrule arrayrulewidth bibsep""",
     "mk": "foreignlanguage hyperlink hypertarget",
     "omk": "textcolor colorbox scalebox rotatebox raisebox parbox adjustbox",
@@ -103,7 +103,7 @@ _ENVIRONMENT_STRUCTURE = ("document", "abstract", "itemize", "enumerate")
 STRUCTURE = frozenset(  # names whose redefinitions in a paper are ignored; environments in braces
     (
         *(f"\\{name}" for name in (*SECTIONS, *_STRUCTURE.split())),
-        *(f"{{{name}}}" for name in (*MATHS_ENVIRONMENTS, *DROPPED_ENVIRONMENTS, *_ENVIRONMENT_STRUCTURE)),
+        *(f"{{{name}}}" for name in (*MATH_ENVIRONMENTS, *DROPPED_ENVIRONMENTS, *_ENVIRONMENT_STRUCTURE)),
     )
 )
 _CITATION = re.compile(r"\\[a-zA-Z]*[cC]ite[a-zA-Z]*")

@@ -46,7 +46,7 @@ class Conditionals:
             ("IfBooleanT", "MM", lambda value, yes: self._choose(value == [TRUE], yes)),
         )
 
-    def set_maths(self, inside: bool) -> None:
+    def set_math(self, inside: bool) -> None:
         r"""Set the value of \ifmmode."""
         self._switches["\\ifmmode"] = inside
 

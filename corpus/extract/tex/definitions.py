@@ -81,7 +81,7 @@ class Definitions:
         self._defining = dict(self.commands)
 
     def add(self, *commands: tuple[str, str, Callable[..., object]]) -> None:
-        """Add commands: their names, the arguments that they read, and what is called with those in capitals."""
+        """Add commands: names, argument kinds, and the action that receives the arguments of upper-case kinds."""
         for names, spec, action in commands:
             self.commands |= {f"\\{name}": partial(self._execute, spec, action) for name in names.split()}
 
@@ -126,7 +126,7 @@ class Definitions:
                 self.commands[name] = self.commands[meaning]
                 self.check_size()
         elif meaning[:1] == "\\" and meaning != name:
-            self.define(name, [], [FROZEN + meaning])  # the meaning is that of now
+            self.define(name, [], [FROZEN + meaning])  # `\let` copies the current meaning
         elif meaning[:1] != "\\":
             self.define(name, [], [meaning] if meaning not in ("{", "}", "") else [])
 

@@ -111,7 +111,7 @@ class Expander:
         tokens.open(main, files.text(main))
 
     def next(self) -> str:
-        """Return the next token that cannot be expanded: text, maths or layout; "" at the end."""
+        """Return the next token that cannot be expanded: text, math or layout; "" at the end."""
         tokens = self.tokens
         while (token := tokens.next())[:1] == "\\":
             if (command := self._commands.get(token)) is not None:

@@ -2,7 +2,7 @@ r"""Formulas as LaTeX source: macros of the paper are expanded; labels, numbers 
 
 import re
 
-from corpus.extract.tex.commands import MATHS_ENVIRONMENTS
+from corpus.extract.tex.commands import MATH_ENVIRONMENTS
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.lexer import LITERAL, PAR
 from corpus.extract.tex.writer import TextWriter
@@ -32,7 +32,7 @@ class Formulas:
     def display(self, closing: str, environment: str = "") -> None:
         r"""Read up to `$$`, `\]` or the \end of the environment; the lines of the source are kept."""
         source = _BLANK_LINES.sub("\n", self._source(closing, environment)).strip()
-        if MATHS_ENVIRONMENTS.get(environment.rstrip("*"), True):
+        if MATH_ENVIRONMENTS.get(environment.rstrip("*"), True):
             formula = f"$${source}$$"
         else:
             formula = f"\\begin{{{environment}}}\n{source}\n\\end{{{environment}}}"

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from corpus.document import UnreadableError
-from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATHS_ENVIRONMENTS, SECTIONS, THEOREMS
+from corpus.extract.tex.commands import DROPPED_ENVIRONMENTS, ENVIRONMENTS, MATH_ENVIRONMENTS, SECTIONS, THEOREMS
 from corpus.extract.tex.expand import Expander
 from corpus.extract.tex.formulas import Formulas
 from corpus.extract.tex.writer import LINE, TOP, TextWriter
@@ -24,7 +24,7 @@ Action = Callable[[], object]
 class _OpenEnvironment(NamedTuple):
     name: str
     end: list[str]  # replacement text of the paper for its end
-    captured: Action | None  # ends the capture of its text, if that is not written in place
+    captured: Action | None  # ends the capture of its text; None if the text is written directly
 
 
 class Structure:
@@ -91,7 +91,7 @@ class Structure:
             begin_macro, end_macro = definitions.environments[name]
             end = end_macro.body
             self._tokens.push(begin_macro.expand(self._tokens))
-        elif name.rstrip("*") in MATHS_ENVIRONMENTS:
+        elif name.rstrip("*") in MATH_ENVIRONMENTS:
             self._formulas.display("", name)
             return
         elif name == "abstract":

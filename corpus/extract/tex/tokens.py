@@ -16,7 +16,7 @@ _NOT_CHARACTERS = "\\\x01\x02"  # first characters of tokens that are not runs o
 class TokenStream:
     """Tokens in the order in which TeX reads them, before expansion.
 
-    Raises UnreadableError("too_complex") if macros push more tokens than those of a paper ever do.
+    Raises UnreadableError("too_complex") if macros push more tokens than the macros of any real paper.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from corpus.quality.rule import Rule
 
-_NOAI = "DeviantArt, November 2022, as honoured by img2dataset and others: noai, noimageai"
+_NOAI = "DeviantArt, November 2022, as honored by img2dataset and others: noai, noimageai"
 _NOINDEX = "Google Search Central, Robots meta tag and X-Robots-Tag specifications: noindex, none"
 
 RULES = (

@@ -1,4 +1,4 @@
-"""The sample behind a forecast: run the real jobs on a part of each source, and read the result back."""
+"""The sample for a forecast: run the real jobs on a part of each source, and read the result back."""
 
 import hashlib
 import time

@@ -138,7 +138,7 @@ def test_a_damaged_copy_with_a_published_digest_is_downloaded_again(server: Host
 
 
 def test_a_trickle_is_a_stall(server: HostileServer, access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(politeness, "SLOWEST", 100_000_000)  # bytes a second: this one is slower
+    monkeypatch.setattr(politeness, "MIN_BYTES_PER_S", 100_000_000)  # bytes a second: this one is slower
     monkeypatch.setattr(politeness, "STALL_S", 0.1)
     server.script["/a.gz"] = [Mode(pace_s=0.05)]
     assert fetched(server, access).read_bytes() == BODY

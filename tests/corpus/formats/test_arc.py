@@ -1,6 +1,6 @@
 """ARC files: agreement with warcio, and records around damage.
 
-Planted once: a content's length taken one too short (every record behind it was lost, and the oracle test failed).
+Planted once: a content's length taken one too short (every record after it was lost, and the oracle test failed).
 """
 
 import tracemalloc

@@ -178,7 +178,7 @@ def test_the_nearest_statement_wins_and_texts_win_over_metadata(tmp_path: Path) 
         "five.js": "isc",
         "six.py": "apache-2.0",
     }
-    for ordered in (files, dict(reversed(files.items()))):  # what is stated may come behind what it is stated of
+    for ordered in (files, dict(reversed(files.items()))):  # what is stated may come after the files that it applies to
         found = only(tmp_path, ordered)
         assert {re.split("[ /]", each.identity)[-1]: each.license for each in records(found)} == expected
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile WARC files: records before and behind a defect are read, and spans tile the file."""
+"""Damaged and hostile WARC files: records before and after a defect are read, and spans tile the file."""
 
 import gzip
 from collections.abc import Callable

@@ -119,7 +119,7 @@ def test_lists_may_be_gzipped_and_several(tmp_path: Path) -> None:
 )
 def test_malformed_lists_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(
-        InputError, match=r"list\.txt: (no domain in it|lines not recognised: line 1|this opt-out list cannot)"
+        InputError, match=r"list\.txt: (no domain in it|lines not recognized: line 1|this opt-out list cannot)"
     ):
         domains(tmp_path, content)
 
@@ -132,12 +132,12 @@ ODD = [
 
 
 @pytest.mark.parametrize("line", ODD)
-def test_an_unrecognised_line_is_an_error(tmp_path: Path, line: str) -> None:
-    with pytest.raises(InputError, match=r"list\.txt: lines not recognised: line 3: [^;]*\. An opt-out list"):
+def test_an_unrecognized_line_is_an_error(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"list\.txt: lines not recognized: line 3: [^;]*\. An opt-out list"):
         domains(tmp_path, f"# list\nmill.example\n{line}\nstars.example\n")
 
 
-def test_at_most_five_unrecognised_lines_are_listed(tmp_path: Path) -> None:
+def test_at_most_five_unrecognized_lines_are_listed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 1: 'com'; line 2: .*line 5: 'com'; and more\. An opt"):
         domains(tmp_path, "com\n" * 9)
 
