@@ -81,7 +81,7 @@ _BY_ARGUMENTS = {
         raise lower moveleft moveright penalty interlinepenalty clubpenalty widowpenalty hangindent hangafter
         leftskip rightskip tabcolsep arraycolsep itemsep topsep parsep lineskip floatsep textfloatsep intextsep
         pdfoutput leftmargin rightmargin marginparwidth paperwidth paperheight pdfpagewidth pdfpageheight
-        predisplaypenalty postdisplaypenalty brokenpenalty normalbaselineskip pageno mathurround overfullrule fboxsep
+        predisplaypenalty postdisplaypenalty brokenpenalty normalbaselineskip pageno mathsurround overfullrule fboxsep
         fboxrule arrayrulewidth bibsep""",
     "mk": "foreignlanguage hyperlink hypertarget",
     "omk": "textcolor colorbox scalebox rotatebox raisebox parbox adjustbox",

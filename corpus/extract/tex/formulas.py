@@ -39,7 +39,7 @@ class Formulas:
         self._writer.literal(formula if source else "")
 
     def _source(self, closing: str, environment: str) -> str:
-        self._expander.conditionals.set_maths(True)
+        self._expander.conditionals.set_math(True)
         pieces: list[str] = []
         opened: list[str] = []  # environments within the formula; "" for those that the paper defines
         depth, last = 0, ""
@@ -67,7 +67,7 @@ class Formulas:
                 pieces.append(" ")
             pieces.append(token)
             last = token or last
-        self._expander.conditionals.set_maths(False)
+        self._expander.conditionals.set_math(False)
         return "".join(pieces)
 
     def _closes(self, token: str, closing: str) -> bool:
