@@ -282,7 +282,7 @@ def test_retry_after_makes_all_requests_to_the_host_wait(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(politeness.time, "sleep", waits.append)
-    monkeypatch.setattr(politeness.Host, "cool", lambda self, seconds: waits.append(seconds))
+    monkeypatch.setattr(politeness.Host, "pause", lambda self, seconds: waits.append(seconds))
     server.script["/a.gz"] = [Mode(status=429, retry_after="7"), Mode(status=503, retry_after="nonsense")]
     assert fetched(server, access).read_bytes() == BODY
     assert waits[0] == waits[1] >= 7 > waits[2] == waits[3]
