@@ -16,6 +16,8 @@ CHROMIUM = shutil.which("chromium")
 WIDTHS = (1280, 390, 360)
 PAPER = 720  # width of A4 between its margins, in CSS pixels
 _WIDTH = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+_CONTENTS = "Array.from(document.querySelectorAll('details > :not(summary)'))"
+_FOLDED = f"{_CONTENTS}.filter(content => !content.checkVisibility()).length"
 _FIGURES = "Array.from(document.querySelectorAll('figure[id]'))"
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
@@ -27,12 +29,10 @@ class Opened:
 
     requests: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    specs: dict[str, Any] = field(default_factory=dict)
     drawn: dict[str, int] = field(default_factory=dict)  # marks by chart
     labels: dict[str, list[str]] = field(default_factory=dict)  # texts by chart
     titles: dict[str, list[str]] = field(default_factory=dict)  # shown on hover, by chart
     text: str = ""
-    tip: str = ""  # tooltip of the hovered bar
     pwned: object = None
     elements: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
@@ -48,8 +48,8 @@ class Opened:
         return {name: widths for name, widths in self.wide.items() if widths[0] > widths[1]}
 
 
-def open_page(path: Path, *, hovered: str | None = None, number: int = 0) -> Opened:
-    """Open a page, hover over element `number` of a selector, measure it at several widths, and print it."""
+def open_page(path: Path) -> Opened:
+    """Open a page, measure it at several widths, and print it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install gristmill[dev]")
     opened = Opened()
     with playwright.sync_playwright() as driver:
@@ -59,11 +59,7 @@ def open_page(path: Path, *, hovered: str | None = None, number: int = 0) -> Ope
         tab.on("console", lambda message: opened.messages.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: opened.messages.append(str(error)))
         tab.goto(path.as_uri())
-        if tab.query_selector("figure.chart"):
-            tab.wait_for_function("document.documentElement.dataset.drawn === 'yes'", timeout=60_000)
         _read(tab, opened)
-        if hovered:
-            _hover(tab, opened, hovered, number)
         _from_several_widths(tab, opened)
         _print(tab, opened)
         browser.close()
@@ -75,8 +71,7 @@ def _read(tab: "Page", opened: Opened) -> None:
         values: dict[str, Any] = tab.evaluate(f"Object.fromEntries({_FIGURES}.map(f => [f.id, {expression}]))")
         return values
 
-    opened.specs = by_figure("JSON.parse(f.querySelector('script')?.textContent ?? 'null')")
-    opened.drawn = by_figure("f.querySelectorAll('svg .role-mark path, svg .role-mark line, svg rect').length")
+    opened.drawn = by_figure("f.querySelectorAll('svg rect, svg polyline').length")
     opened.labels = by_figure("Array.from(f.querySelectorAll('svg text, .bar span')).map(t => t.textContent)")
     opened.titles = by_figure("Array.from(f.querySelectorAll('svg title')).map(t => t.textContent)")
     opened.text = tab.evaluate("document.querySelector('main').textContent")
@@ -84,15 +79,6 @@ def _read(tab: "Page", opened: Opened) -> None:
     opened.links = tab.evaluate("Array.from(document.querySelectorAll('a')).map(a => a.getAttribute('href'))")
     opened.lost = [link for link in opened.links if not tab.query_selector(link)]
     opened.pwned = tab.evaluate("window.pwned ?? null")
-
-
-def _hover(tab: "Page", opened: Opened, selector: str, number: int) -> None:
-    bar = tab.locator(selector).nth(number)
-    bar.scroll_into_view_if_needed()
-    tab.wait_for_timeout(300)  # until scrolling ends, which hides the tooltip
-    bar.hover()
-    tab.wait_for_selector("#tip:not([hidden])")
-    opened.tip = tab.evaluate("document.querySelector('#tip').textContent")
 
 
 def _from_several_widths(tab: "Page", opened: Opened) -> None:
@@ -108,5 +94,5 @@ def _print(tab: "Page", opened: Opened) -> None:
     tab.emulate_media(media="print")
     opened.wide["paper"] = tab.evaluate(_WIDTH)
     tab.evaluate("document.querySelectorAll('details').forEach(each => { each.open = false; })")
+    opened.folded_when_printed = tab.evaluate(_FOLDED)
     opened.sheets = len(re.findall(rb"/Type\s*/Page\b", tab.pdf(format="A4")))
-    opened.folded_when_printed = tab.evaluate("document.querySelectorAll('details:not([open])').length")

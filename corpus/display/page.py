@@ -2,9 +2,8 @@
 
     render("report.html", title="Corpus web_books", summary=summary)
 
-The Content-Security-Policy lists the hashes of our own scripts and style, so that nothing else in the page can run.
-The report's charts are SVG. Those of a run are Vega-Lite specs in JSON next to the one library, drawn without `eval`.
-Marks have our own colours (`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
+A page has no scripts, and its Content-Security-Policy allows nothing but the style with our hash.
+Marks of charts have our own colours (`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
 """
 
 import base64
@@ -44,22 +43,10 @@ def render(template: str, title: str, **values: object) -> str:
 
 
 def page(title: str, body: Html) -> str:
-    """Return a page with this content. The chart library is part of it only if there is a chart."""
+    """Return a page with this content."""
     style = _style()
-    scripts = [_library()] if '<figure class="chart"' in body else []
-    if scripts or "<details" in body:
-        scripts.append(Html((_HERE / "page.js").read_text(encoding="utf-8")))
-    policy = {
-        "default-src": "'none'",
-        "script-src": " ".join(map(_hash, scripts)) or "'none'",
-        "style-src": _hash(style),
-        "connect-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    stated = Html("; ".join(f"{name} {sources}" for name, sources in policy.items()))
-    frame = templates().get_template("page.html")
-    return frame.render(title=title, policy=stated, style=style, body=body, scripts=scripts)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return templates().get_template("page.html").render(title=title, style=style, digest=digest, body=body)
 
 
 @cache
@@ -74,7 +61,6 @@ def templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
     made.filters |= {"bytes": human_bytes, "count": human_count, "share": _share, "lines": _lines, "largest": largest}
     return made
 
@@ -96,19 +82,6 @@ def _lines(text: str) -> Html:
     return Html("\n").join(map(escape, re.split("\r\n?|\n", text)))
 
 
-def _hash(inline: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
-
-
 @cache
 def _style() -> Html:
     return Html(templates().get_template("page.css").render(colours=COLOURS))
-
-
-@cache
-def _library() -> Html:
-    import vl_convert  # takes a while to load, and only a page with charts needs it
-
-    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    assert "</script" not in bundle and "<!--" not in bundle
-    return Html(bundle.replace("\r\n", "\n").replace("\r", "\n"))  # as an HTML parser reads it, so that the hash holds

@@ -1,21 +1,19 @@
-"""Charts of a run page: from measurements to points, and from points to one layered Vega-Lite chart.
+"""Charts of a run page: from measurements to points, and from points to drawings over the tokens seen.
 
 A curve has a limited number of points. Each is the mean of consecutive steps, with their range, so no spike is hidden.
-Names of sources and phases come from users' files: they appear in data values only, never in the chart's own settings.
 
 Legend: N steps, P points of a curve.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.display.page import INK, REST, SERIES, STEPS
-from corpus.settings import Json
+from corpus.display.drawing import TICK_LABELS, Box, ChartRow, Curve, number_text, ticks
+from corpus.display.page import REST, SERIES, STEPS
 from trainer.data.curriculum import Curriculum
 from trainer.inspect.baselines import UNIGRAM, XZ
 from trainer.inspect.eval_table import ScoreLine
@@ -23,20 +21,11 @@ from trainer.inspect.metrics import EvaluationRow
 
 LOSS_COLOURS = {"each step": STEPS[1], "smoothed": SERIES[0]}
 SCORE_COLOURS = {"model": SERIES[2], UNIGRAM: SERIES[1], XZ: REST}
-LINES = {  # fields of rows that are drawn: colour and width
-    "mean": (LOSS_COLOURS["each step"], 1),
-    "smooth": (LOSS_COLOURS["smoothed"], 2),
-    "bits": (SCORE_COLOURS["model"], 2),
-    "rate": (SERIES[6], 1.5),
-}
-TOOLTIPS = {"step": ",", "tokens": ",", "mean": ".4f", "smooth": ".4f", "bits": ".4f", "rate": ".3g"}  # number formats
-SMALL_WIDTH = 260  # pixels of a small chart before it is scaled to its column
+RATE_COLOUR = SERIES[6]
 MAX_DOTTED_POINTS = 40  # curves of at most this many points show each of them
 SMOOTHING_WINDOWS, MIN_REACH = 100, 3  # smoothing reaches 1/100 of the steps to either side, and at least 3 steps
 
 Reals = NDArray[np.float64]
-Spec = dict[str, Json]
-Rows = Sequence[Mapping[str, Json]]
 
 
 class TokenAxis(NamedTuple):
@@ -114,111 +103,92 @@ def padded(low: float, high: float, parts: int) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def loss_chart(axis: TokenAxis, points: Sequence[CurvePoint], *, small: bool = False) -> Spec:
+def loss_chart(axis: TokenAxis, points: Sequence[CurvePoint], *, small: bool = False) -> list[ChartRow]:
     """Draw the loss of the steps in a band of its range, and the smoothed loss."""
-    domain, height = loss_range(points), 110 if small else 280
-    rows = [point._asdict() for point in points]
-    return _over_tokens(axis, rows, domain, clip=points[0].high > domain[1], height=height, small=small)
+    plot = Plot(axis, [point.tokens for point in points], *loss_range(points))
+    each_step, smooth = LOSS_COLOURS.values()
+    upper, lower = plot.places(point.high for point in points), plot.places(point.low for point in points)
+    curves = [
+        Curve([*upper, *reversed(lower)], each_step),
+        Curve(plot.places(point.mean for point in points), each_step, 1, dotted=plot.few),
+        Curve(plot.places(point.smooth for point in points), smooth, 2),
+    ]
+    titles = [f"mean {point.mean:.4f} · smooth {point.smooth:.4f} · step {point.step:,}" for point in points]
+    return plot.draw(curves, titles, small=small, height=110 if small else 280)
 
 
-def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: ScoreLine) -> Spec:
+def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: ScoreLine) -> list[ChartRow]:
     """Draw the bits per byte of a source, with its baselines as levels."""
     scores = [(row, bits) for row, bits in zip(evaluations, line.bits, strict=True) if bits is not None]
     levels = {name: level for name, level in line.levels.items() if level is not None}
-    values = [*(bits for _, bits in scores), *levels.values()]
-    rows: list[Spec] = [{"when": row.after, "tokens": row.tokens, "bits": bits} for row, bits in scores]
-    return _over_tokens(axis, rows, padded(min(values), max(values), 12), levels=levels, small=True)
+    values = [bits for _, bits in scores]
+    known = [*values, *levels.values()]
+    plot = Plot(axis, [row.tokens for row, _ in scores], *padded(min(known), max(known), 12))
+    curves = [
+        Curve([(0, plot.height(level)), (1, plot.height(level))], SCORE_COLOURS[name], 1.5, dashed=True)
+        for name, level in levels.items()
+    ]
+    curves.append(Curve(plot.places(values), SCORE_COLOURS["model"], 2, dotted=plot.few))
+    baselines = "".join(f" · {name} {level:.4f}" for name, level in levels.items())
+    titles = [f"{row.after} · model {bits:.4f}{baselines}" for row, bits in scores]
+    return plot.draw(curves, titles, small=True)
 
 
-def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> Spec:
+def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> list[ChartRow]:
     """Draw the learning rate."""
-    return _over_tokens(axis, [{"tokens": point.tokens, "rate": point.mean} for point in points])
+    highest = max(point.mean for point in points) or 1
+    plot = Plot(axis, [point.tokens for point in points], 0, 1.05 * highest)
+    curve = Curve(plot.places(point.mean for point in points), RATE_COLOUR, 1.5, dotted=plot.few)
+    return plot.draw([curve], [f"learning rate {point.mean:.3g} · step {point.step:,}" for point in points])
 
 
-def _over_tokens(
-    axis: TokenAxis,
-    rows: Rows,
-    domain: tuple[float, float] | None = None,
-    *,
-    clip: bool = False,
-    levels: Mapping[str, float] = MappingProxyType({}),
-    height: int = 110,
-    small: bool = False,
-) -> Spec:
-    """Draw the LINES that the rows have over the tokens seen.
+class Plot(NamedTuple):
+    """Plane of a chart: the tokens seen to the right, and a range of values upwards."""
 
-    They lie on top of the phases, of horizontal levels, and of a band from `low` to `high`. A hover anywhere shows the
-    nearest row. `clip` cuts off what lies outside the vertical `domain`.
-    """
-    # Axes: the same horizontal one for all charts.
-    ticks = 4 if small else 8
-    labels: Spec = {"format": "~s", "grid": False, "tickCount": ticks, "labelExpr": "datum.value ? datum.label : '0'"}
-    right_end: Spec = {"domain": [0, axis.tokens], "nice": False}
-    x = _number("tokens", title=None if small else "tokens seen", scale=right_end, axis=labels)
-    plain: Spec = {"domain": False, "ticks": False, "labelPadding": 4, "tickCount": ticks // 2 + 1}
-    scale: Spec = {"domain": list(domain), "nice": False, "zero": False} if domain else {}
-    y = {field: _number(field, title=None, scale=scale, axis=plain) for field in ("low", *LINES)}
+    axis: TokenAxis
+    tokens: Sequence[int]  # of the points
+    low: float
+    high: float
 
-    # Below: the phases, and a horizontal line for each level.
-    layers = [_phases(axis, x, named=not small)]
-    for name, level in levels.items():
-        rule: Spec = {"type": "rule", "stroke": SCORE_COLOURS[name], "strokeWidth": 1.5, "strokeDash": [5, 3]}
-        tooltip = _number("bits", title=name, format=TOOLTIPS["bits"])
-        layers.append({**_data([{"bits": level}]), "mark": rule, "encoding": {"y": y["bits"], "tooltip": tooltip}})
+    @property
+    def few(self) -> bool:
+        """True if each point gets a dot: the line of a single point is invisible."""
+        return len(self.tokens) <= MAX_DOTTED_POINTS
 
-    # On top: the band and the lines.
-    marks: list[Json] = []
-    if "low" in rows[0]:
-        band: Spec = {"type": "area", "clip": clip, "fill": LOSS_COLOURS["each step"], "fillOpacity": 0.35}
-        marks.append({"mark": band, "encoding": {"y": y["low"], "y2": {"field": "high"}}})
-    for field in [field for field in rows[0] if field in LINES]:
-        colour, width = LINES[field]
-        # A short curve shows its points: a line of a single point is invisible.
-        few = field != "smooth" and len(rows) <= MAX_DOTTED_POINTS
-        dots: Json = {"fill": colour, "stroke": colour, "size": 15 * width} if few else False
-        line: Spec = {"type": "line", "clip": clip, "stroke": colour, "strokeWidth": width, "point": dots}
-        marks.append({"mark": line, "encoding": {"y": y[field]}})
-    # An invisible line as wide as the pointer's surroundings catches the hover.
-    hover: list[Json] = [{"field": "when", "type": "nominal"}] if "when" in rows[0] else []
-    hover += [_number(field, format=TOOLTIPS[field]) for field in rows[0] if field in TOOLTIPS]
-    marks.append({"mark": {"type": "rule", "opacity": 0, "strokeWidth": 6}, "encoding": {"tooltip": hover}})
-    return {
-        "layer": [*layers, {**_data(rows), "encoding": {"x": x}, "layer": marks}],
-        "width": SMALL_WIDTH if small else "container",
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-    }
+    def height(self, value: float) -> float:
+        """Return the share of the chart above a value; it is negative if the value lies above the chart."""
+        return (self.high - value) / (self.high - self.low)
+
+    def places(self, values: Iterable[float]) -> list[tuple[float, float]]:
+        """Return the place of each point."""
+        return [
+            (count / self.axis.tokens, self.height(value)) for count, value in zip(self.tokens, values, strict=True)
+        ]
+
+    def draw(
+        self, curves: Sequence[Curve], titles: Iterable[str], *, small: bool = False, height: int = 110
+    ) -> list[ChartRow]:
+        """Draw curves on top of the phases. A hover anywhere shows the title of the nearest point, with its tokens."""
+        end = self.axis.tokens
+        phases = list(_phases(self.axis, named=not small))
+        starts = [Curve([(phase.x, 0), (phase.x, 1)], REST, 1, dashed=True) for phase in phases[1:]]
+        labels = [(tick / end, height + TICK_LABELS, number_text(tick)) for tick in ticks(0, end, 4 if small else 8)]
+        scale = [(self.height(tick), number_text(tick)) for tick in ticks(self.low, self.high, 5)]
+        boxes = [*phases, *self._hovers(titles)]
+        return [ChartRow("", "", boxes, height, labels, [*starts, *curves], scale)]
+
+    def _hovers(self, titles: Iterable[str]) -> Iterator[Box]:
+        """Yield an invisible box around each point; two boxes meet in the middle between their points."""
+        middles = [(count + after) / 2 / self.axis.tokens for count, after in pairwise(self.tokens)]
+        for start, end, count, title in zip([0, *middles], [*middles, 1], self.tokens, titles, strict=True):
+            yield Box(start, end - start, REST, f"{title} · {count:,} tokens", opacity=0)
 
 
-def _phases(axis: TokenAxis, x: Spec, *, named: bool) -> Spec:
-    """Shade every other phase, draw a line between phases, and write their names if there is room."""
-    bands: list[Spec] = []
+def _phases(axis: TokenAxis, *, named: bool) -> Iterator[Box]:
+    """Yield the phases that have begun; every other one is shaded."""
     for number, phase in enumerate(axis.curriculum.phases):
         start = axis.curriculum.tokens(phase.first_step - 1)
         end = min(axis.curriculum.tokens(phase.last_step), axis.tokens)
         if start < end:
-            bands.append({"tokens": start, "end": end, "phase": phase.name, "shade": 0.14 * (number % 2)})
-    shade = _number("shade", scale=None, legend=None)
-    line: Spec = {"type": "rule", "stroke": INK, "strokeOpacity": 0.5, "strokeDash": [3, 3]}
-    room: Spec = {"expr": f"max(1, (datum.end - datum.tokens) / {axis.tokens} * width - 8)"}
-    text: Spec = {"type": "text", "align": "left", "baseline": "bottom", "dx": 3, "dy": -3, "limit": room}
-    name: Spec = {"field": "phase", "type": "nominal"}
-    layers: list[Json] = [
-        {"mark": {"type": "rect", "fill": REST}, "encoding": {"x2": {"field": "end"}, "fillOpacity": shade}},
-        {"mark": line, "transform": [{"filter": "datum.tokens > 0"}]},
-        {"mark": text, "encoding": {"y": {"value": 0}, "text": name}},
-    ]
-    return {**_data(bands), "encoding": {"x": x}, "layer": layers if named else layers[:2]}
-
-
-def _number(field: str, **options: Json) -> Spec:
-    return {"field": field, "type": "quantitative", **options}
-
-
-def _data(rows: Rows) -> Spec:
-    """Return the rows with six digits, which are more than a screen shows, and keep the page small."""
-    values: list[Json] = [
-        {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
-        for row in rows
-    ]
-    return {"data": {"values": values}}
+            x, width, opacity = start / axis.tokens, (end - start) / axis.tokens, 0.14 * (number % 2)
+            yield Box(x, width, REST, opacity=opacity, label=phase.name if named else "")

@@ -1,18 +1,16 @@
-"""The report's charts as boxes that the page draws. Every number in a chart is a number of the Summary.
+"""The report's charts. Every number in a chart is a number of the Summary.
 
 A chart is a list of rows; the page shows the names and colours of its key beside it.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from corpus.display.drawing import TICK_LABELS, Box, ChartRow, Label, number_text
 from corpus.display.page import INK, REST, SERIES, STEPS
 from corpus.inspect.report.summary import ENDS, Histogram, HostCounts, SourceSummary, Summary
-from corpus.units import human_count
 
 Key = dict[str, str]  # names to colours
-Label = tuple[float, int, str]  # share of the width, height in pixels, text
 
 END_COLOURS: Key = dict(
     zip(ENDS, (SERIES[0], SERIES[2], SERIES[3], SERIES[6], SERIES[1], REST, SERIES[7]), strict=True)
@@ -34,30 +32,8 @@ SPLITS: Key = {"train": SERIES[0], "holdout": SERIES[2]}
 VERDICTS: Key = {"kept": SERIES[0], "dropped": SERIES[1]}
 SHOWN_BARS, SHOWN_HOSTS = 24, 10
 HISTOGRAM_HEIGHT = 90  # pixels
-TICKS, LINE = 12, 11  # pixels from a histogram down to its ticks, and between the labels above it
+LINE = 11  # pixels between the labels above a histogram
 BOUND_WIDTH = 0.006
-
-
-class Box(NamedTuple):
-    """A coloured rectangle, in shares of its drawing's width and height; hovering it shows the title."""
-
-    x: float
-    width: float
-    colour: str
-    title: str = ""
-    y: float = 0
-    height: float = 1
-    opacity: float = 1
-
-
-class ChartRow(NamedTuple):
-    """A bar or a histogram, with a name and a figure above it."""
-
-    name: str
-    figure: str
-    boxes: Sequence[Box]
-    height: int = 12  # pixels
-    labels: Sequence[Label] = ()
 
 
 def _pieces(counts: Iterable[int], key: Key, most: int) -> Iterator[Box]:
@@ -154,7 +130,7 @@ def lengths(source: SourceSummary) -> list[ChartRow]:
         counts = (bucket.train, bucket.holdout)
         boxes += _column((number + 0.05) / columns, 0.9 / columns, counts, SPLITS, most, name)
         if number % (columns // 8 + 1) == 0:
-            labels.append(((number + 0.5) / columns, HISTOGRAM_HEIGHT + TICKS, _short(bucket.at_least)))
+            labels.append(((number + 0.5) / columns, HISTOGRAM_HEIGHT + TICK_LABELS, _short(bucket.at_least)))
     return [_histogram(most, boxes, labels)]
 
 
@@ -168,10 +144,10 @@ def signal(histogram: Histogram) -> list[ChartRow]:
         name = f"{edges[number]:g} to {edges[number + 1]:g}"
         name = ("no", "yes")[number] if histogram.yes_or_no else name
         boxes += _column(number / columns, 1 / columns, counts, VERDICTS, most, name)
-    ticks = [(number / columns, _tick(edges[number])) for number in range(0, columns + 1, max(1, columns // 4))]
+    ticks = [(number / columns, number_text(edges[number])) for number in range(0, columns + 1, max(1, columns // 4))]
     if histogram.yes_or_no:
         ticks = [(0.25, "no"), (0.75, "yes")]
-    labels: list[Label] = [(x, HISTOGRAM_HEIGHT + TICKS, text) for x, text in ticks]
+    labels: list[Label] = [(x, HISTOGRAM_HEIGHT + TICK_LABELS, text) for x, text in ticks]
     # Each bound is a line, with its label on a line of its own above; the side that it drops is shaded.
     for line, (sign, bound) in enumerate(_bounds_in_sight(histogram)):
         x = bisect_left(edges, bound) / columns
@@ -193,10 +169,6 @@ def _bounds_in_sight(histogram: Histogram) -> list[tuple[str, float]]:
 
 def _histogram(most: int, boxes: Sequence[Box], labels: Sequence[Label]) -> ChartRow:
     return ChartRow("", f"highest bar: {most:,}", boxes, HISTOGRAM_HEIGHT, labels)
-
-
-def _tick(edge: float) -> str:
-    return human_count(edge).replace(" ", "") if edge >= 1000 else f"{edge:.3g}"
 
 
 def _short(count: int) -> str:

@@ -1,21 +1,21 @@
 """Page of a run: numbers, size and escaping."""
 
-import json
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.display.page import REST
 from tests.trainer.inspect.scored import evaluation_row, score
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import RateSchedule
-from trainer.inspect.baselines import Baselines, SourceBaseline
+from trainer.inspect.baselines import UNIGRAM, XZ, Baselines, SourceBaseline
 from trainer.inspect.metrics import EvaluationRow, StepRow
-from trainer.inspect.run_charts import curve, smoothed
+from trainer.inspect.run_charts import LOSS_COLOURS, RATE_COLOUR, SCORE_COLOURS, curve, smoothed
 from trainer.inspect.run_page import MAX_POINTS, MAX_SMALL_POINTS, RunReport, StepColumns, write_page
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
@@ -101,20 +101,38 @@ def steps(count: int, *sources: str) -> list[StepRow]:
     return [step_row(step, 2 + 8 / step, sources or ("books",)) for step in range(1, count + 1)]
 
 
-def specs(markup: str) -> dict[str, Any]:
-    found = re.findall(r'<figure class="chart" id="([^"]+)">.*?<script type="application/json">(.*?)</script>', markup)
-    return {name: json.loads(text) for name, text in found}
+def charts(markup: str) -> dict[str, ET.Element]:
+    """Return the drawing of each figure."""
+    found = re.findall(r'<figure id="([^"]+)">.*?(<svg.*?</svg>)</div>', markup, re.DOTALL)
+    return {name: ET.fromstring(svg) for name, svg in found}
 
 
-def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """Return the data rows of a spec that have a field."""
-    here = [row for row in spec.get("data", {}).get("values", ()) if field in row]
-    return here + [row for layer in spec.get("layer", ()) for row in values(layer, field)]
+def titles(svg: ET.Element) -> list[str]:
+    """Return the texts that are shown on hover."""
+    return [title.text or "" for title in svg.iter("title")]
+
+
+def values(svg: ET.Element, colour: str, *, area: bool = False) -> list[float]:
+    """Return the vertical places of a colour's lines or areas, as numbers of the scale beside the chart."""
+    curves = [line for line in svg.iter("polyline") if line.attrib["stroke"] == colour]
+    curves = [line for line in curves if (line.attrib["fill"] != "none") == area]
+    return [at(svg, float(y)) for line in curves for _, y in (xy.split(",") for xy in line.attrib["points"].split())]
+
+
+def at(svg: ET.Element, height: float) -> float:
+    """Return the number at a share of the height, by the lowest and the highest label of the scale."""
+    shares = [float(line.attrib["y1"].rstrip("%")) / 100 for line in svg.iter("line")]
+    numbers = [float(text.text or "") for text in svg.findall("text[@x='-6']")]
+    return numbers[0] + (height - shares[0]) / (shares[-1] - shares[0]) * (numbers[-1] - numbers[0])
+
+
+def near(*numbers: float) -> object:
+    return pytest.approx(numbers, rel=2e-3)
 
 
 def texts(markup: str) -> str:
     """Return the visible text, with cells separated."""
-    body = re.sub(r"<script.*?</script>|<style.*?</style>", "", markup, flags=re.DOTALL)
+    body = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", markup, flags=re.DOTALL)
     return " ".join(re.sub("<[^>]*>", " ", body).split())
 
 
@@ -129,19 +147,20 @@ def test_the_page_is_deterministic_and_written_atomically(tmp_path: Path) -> Non
 def test_phases_are_marked_at_their_tokens(tmp_path: Path) -> None:
     markup = write(tmp_path, steps(36))
     for name in ("loss", "rate"):
-        spec = specs(markup)[name]
-        phases = spec["layer"][0]
-        bands = [(each["phase"], each["tokens"], each["end"]) for each in phases["data"]["values"]]
-        assert bands == [("broad", 0, 30_000), ("curated", 30_000, 36_000)]  # no further than the run has come
-        assert phases["layer"][1]["transform"] == [{"filter": "datum.tokens > 0"}]  # a line at each start but the first
-        assert phases["layer"][2]["encoding"]["text"]["field"] == "phase"
+        svg = charts(markup)[name]
+        places = [(inner[0].text, inner.attrib["x"], inner.attrib["width"]) for inner in svg.findall("svg[@x]")]
+        assert places == [("broad", "0.00%", "83.33%"), ("curated", "83.33%", "16.67%")]  # no further than the run
+        starts = [line.attrib["points"] for line in svg.iter("polyline") if line.get("stroke") == REST]
+        assert starts == ["0.8333,0.0000 0.8333,1.0000"]  # a line at each start but the first
+        shaded = [box.attrib["fill-opacity"] for box in svg.iter("rect")][:2]
+        assert shaded == ["0.0", "0.14"]
     assert "broad 30 of 30 30 k 10.000" in texts(markup)
     assert "curated 6 of 10 6,000 2.258" in texts(markup)
 
 
 def test_a_future_phase_is_not_drawn(tmp_path: Path) -> None:
-    spec = specs(write(tmp_path, steps(30)))["loss"]
-    assert [each["phase"] for each in spec["layer"][0]["data"]["values"]] == ["broad"]
+    svg = charts(write(tmp_path, steps(30)))["loss"]
+    assert [inner[0].text for inner in svg.findall("svg[@x]")] == ["broad"]
 
 
 def test_headline_and_table_show_the_numbers_of_the_rows(tmp_path: Path) -> None:
@@ -164,21 +183,39 @@ def test_a_long_table_keeps_the_evaluations_at_the_ends_of_phases(tmp_path: Path
     rows = [evaluation(step, f"step {step}", {"books": 4.0}) for step in range(0, 36, 5)]
     markup = write(tmp_path, steps(36), rows)
     assert "source holdout step 0 step 30 step 35 books" in texts(markup)
-    assert len(values(specs(markup)["bits-0"], "bits")) == 8
+    svg = charts(markup)["bits-0"]
+    assert len(values(svg, SCORE_COLOURS["model"])) == len(list(svg.iter("circle"))) == 8
+    assert titles(svg)[7] == "step 35 · model 4.0000 · 35,000 tokens"
 
 
 def test_baselines_are_drawn_as_levels_of_their_source(tmp_path: Path) -> None:
     rows = [evaluation(0, "before", {"books": 4.0, "code": 6.0})]
     markup = write(tmp_path, steps(3), rows, baselines(books=(2.5, 2.25), code=(3.0, None)))
-    by_caption = {caption: specs(markup)[name] for name, caption in captions(markup).items() if name.startswith("bits")}
-    assert [row["bits"] for row in values(by_caption["books"], "bits")] == [2.5, 2.25, 4.0]
-    assert [row["bits"] for row in values(by_caption["code"], "bits")] == [3.0, 6.0]  # no xz
-    assert [row["bits"] for row in values(by_caption["all sources, by their bytes"], "bits")] == [2.75, 5.0]
+    drawn = charts(markup)
+    by_caption = {caption: drawn[name] for name, caption in captions(markup).items() if name.startswith("bits")}
+    levels = {
+        caption: [values(svg, SCORE_COLOURS[name]) for name in (UNIGRAM, XZ)] for caption, svg in by_caption.items()
+    }
+    assert levels == {
+        "books": [near(2.5, 2.5), near(2.25, 2.25)],
+        "code": [near(3.0, 3.0), []],  # no xz
+        "all sources, by their bytes": [near(2.75, 2.75), []],
+    }
+    assert {caption: titles(svg) for caption, svg in by_caption.items()} == {
+        "books": ["before · model 4.0000 · unigram 2.5000 · xz -9 2.2500 · 0 tokens"],
+        "code": ["before · model 6.0000 · unigram 3.0000 · 0 tokens"],
+        "all sources, by their bytes": ["before · model 5.0000 · unigram 2.7500 · 0 tokens"],
+    }
+    assert {caption: values(svg, SCORE_COLOURS["model"]) for caption, svg in by_caption.items()} == {
+        "books": near(4.0),
+        "code": near(6.0),
+        "all sources, by their bytes": near(5.0),
+    }
     assert "code 100 B 6.000 3.000 – +100.0%" in texts(markup)
 
 
 def captions(markup: str) -> dict[str, str]:
-    found = re.findall(r'<figure class="chart" id="([^"]+)"><figcaption>(.*?)</figcaption>', markup)
+    found = re.findall(r'<figure id="([^"]+)"><figcaption>(.*?)</figcaption>', markup)
     return {name: texts(caption) for name, caption in found}
 
 
@@ -190,27 +227,28 @@ def test_hostile_names_and_texts_are_escaped(tmp_path: Path) -> None:
     markup = write_report(
         tmp_path, HOSTILE, phases, rows, found, baselines(**{HOSTILE: (1.0, 1.0)}), sample
     ).read_text()
-    assert len(re.findall("<script", markup)) == len(specs(markup)) + 2  # the library, and what draws
-    outside = re.sub(r"<script.*?</script>", "", markup, flags=re.DOTALL)
-    assert "<!--" not in outside and "<script" not in outside and "</script" not in outside
-    assert "first</bdi><br><bdi" in outside and "\ufffd\ufffd[31m    tab" in outside
-    for spec in specs(markup).values():
-        for layer in (spec, *spec["layer"]):
-            layer.pop("data", None)
-            for inner in layer.get("layer", ()):
-                inner.pop("data", None)
-        assert "pwned" not in json.dumps(spec)  # in data values only
+    assert "<!--" not in markup and "<script" not in markup and "</script" not in markup
+    assert "first</bdi><br><bdi" in markup and "\ufffd\ufffd[31m    tab" in markup
+    drawn = charts(markup)
+    assert drawn["loss"].find("svg")[0].text == HOSTILE  # type: ignore[index]
+    assert titles(drawn["bits-0"])[0].startswith(f"{HOSTILE} · model")
+    for svg in drawn.values():
+        assert {element.tag for element in svg.iter()} <= {"svg", "rect", "title", "text", "line", "polyline", "circle"}
+        assert "pwned" not in str([element.attrib for element in svg.iter()])  # in texts only
 
 
 def test_a_long_run_is_drawn_with_limited_points(tmp_path: Path) -> None:
     rows = [step_row(step, 2 + 8 / step, ("books", "code")) for step in range(1, 20_001)]
     rows[9_999] = step_row(10_000, 50.0)
     markup = write(tmp_path, rows)
-    drawn = specs(markup)
-    assert MAX_POINTS / 2 < len(values(drawn["loss"], "mean")) <= MAX_POINTS
-    assert len(values(drawn["rate"], "rate")) <= MAX_POINTS
-    assert len(values(drawn["source-0"], "mean")) <= MAX_SMALL_POINTS
-    assert max(row["high"] for row in values(drawn["loss"], "mean")) == 50.0  # a spike is not averaged away
+    drawn = charts(markup)
+    each_step = LOSS_COLOURS["each step"]
+    assert MAX_POINTS / 2 < len(values(drawn["loss"], each_step)) == len(titles(drawn["loss"])) <= MAX_POINTS
+    assert len(values(drawn["rate"], RATE_COLOUR)) <= MAX_POINTS
+    assert len(values(drawn["source-0"], each_step)) <= MAX_SMALL_POINTS
+    assert max(values(drawn["loss"], each_step, area=True)) == pytest.approx(
+        50.0, rel=2e-3
+    )  # a spike is not averaged away
     assert "the mean of 14 steps" in markup
 
 
@@ -244,14 +282,14 @@ def test_smoothing_does_not_lag_or_cross_phases(count: int, slope: float) -> Non
 def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
     rows = [step_row(step, 100.0 if step < 3 else 2 + step % 2) for step in range(1, 401)]
     markup = write(tmp_path, rows)
-    scale = specs(markup)["loss"]["layer"][-1]["layer"][0]["encoding"]["y"]["scale"]
-    assert scale["domain"] == pytest.approx([1.95, 3.05])
+    svg = charts(markup)["loss"]
+    assert [at(svg, 1), at(svg, 0)] == near(1.95, 3.05)
     assert "The curve begins at 100.00, above the chart." in markup
     assert "The curve begins at" not in write(tmp_path, rows[2:])
 
 
 @pytest.mark.parametrize(
-    ("rows", "evaluations", "charts"),
+    ("rows", "evaluations", "names"),
     [
         (steps(1), [], {"loss", "source-0", "rate"}),
         (steps(1, "n" * 60), [evaluation(0, "before", {"n" * 60: 4.0})], {"loss", "bits-0", "source-0", "rate"}),
@@ -275,19 +313,20 @@ def test_a_steep_beginning_does_not_flatten_the_rest(tmp_path: Path) -> None:
     ],
 )
 def test_a_page_works_with_few_and_many_rows(
-    tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], charts: set[str]
+    tmp_path: Path, rows: list[StepRow], evaluations: list[EvaluationRow], names: set[str]
 ) -> None:
-    assert set(specs(write(tmp_path, rows, evaluations))) == charts
+    assert set(charts(write(tmp_path, rows, evaluations))) == names
 
 
-def test_every_chart_compiles(tmp_path: Path) -> None:
-    """Vega-Lite accepts the specs."""
-    import vl_convert
-
+def test_every_chart_has_its_curves_and_hovers_everywhere(tmp_path: Path) -> None:
     rows = [evaluation(0, "before", {"books": 4.0, HOSTILE: 5.0}), evaluation(30, "after", {"books": 2.0})]
     markup = write(tmp_path, steps(36, "books", HOSTILE), rows, baselines(books=(2.5, 2.2)))
-    drawn = specs(markup)
+    drawn = charts(markup)
     assert len(drawn) == 7
-    for spec in drawn.values():
-        svg = vl_convert.vegalite_to_svg({**spec, "width": 600})
-        assert "NaN" not in svg and "undefined" not in svg
+    assert titles(drawn["loss"])[0] == "mean 10.0000 · smooth 10.0000 · step 1 · 1,000 tokens"
+    assert titles(drawn["rate"])[-1] == "learning rate 0.001 · step 36 · 36,000 tokens"
+    for svg in drawn.values():
+        assert not re.search("nan|inf", ET.tostring(svg, "unicode"))
+        assert [line for line in svg.iter("polyline") if line.attrib["stroke"] != REST]
+        widths = [float(box.attrib["width"].rstrip("%")) for box in svg.iter("rect") if box.find("title") is not None]
+        assert sum(widths) == pytest.approx(100, abs=0.3)
