@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import webbrowser
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ class PlanCommand(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         filled = []
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
+        for arg, following in zip_longest(args, args[1:], fillvalue=""):
             alone = arg == "--forecast" and not re.fullmatch(r"[0-9.]+%?", following)
             filled.append("--forecast=" if alone else arg)
         return super().parse_args(ctx, filled)

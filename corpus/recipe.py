@@ -40,7 +40,7 @@ def _sample(value: object) -> object:
     """Parse `5%`, `0.05`, or `20` for a number of files."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return Sample(files=value)
-    if not isinstance(value, str | float):
+    if not isinstance(value, str | int | float):
         return value
     try:
         share = units.share(value)

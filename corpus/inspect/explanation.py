@@ -77,7 +77,7 @@ def _outcome(found: Explanation) -> Iterable[tuple[str, str]]:
         row = f"{tokens['file']}, row {tokens['row']}: {tokens['tokens']} tokens" if tokens else ""
         yield "token shard", row or "none: over its source's quota"
     if count := found.get("duplicates_count"):
-        yield "duplicates", f"{count} documents"
+        yield "duplicates", f"{count} document" + ("" if count == 1 else "s")
 
 
 def _place(row: Explanation) -> str:

@@ -92,7 +92,7 @@ def _plain(value: object) -> Json:
 
 
 def _print_forecast(console: Console, forecast: Forecast, recipe: Recipe) -> None:
-    title = f"Forecast from {100 * forecast.sample:.3g} % of the input, with 90 % intervals"
+    title = f"Forecast from a sample of {100 * forecast.sample:.3g} % or more, with 90 % intervals"
     rows: list[Cells] = []
     training: list[Cells] = []
     for name, source in forecast.sources.items():

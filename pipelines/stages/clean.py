@@ -139,7 +139,7 @@ class CleanStage(DocumentStage):
         if failed > max(1, int(self.source.max_failed * read)):
             raise CorpusError(
                 f"{self.name}: {failed} of {read} records could not be read, more than max_failed "
-                f"{self.source.max_failed:g} allows:\n{self._failures(output)}\n"
+                f"{100 * self.source.max_failed:g}% allows:\n{self._failures(output)}\n"
                 f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
             )
 

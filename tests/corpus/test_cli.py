@@ -39,6 +39,14 @@ def test_without_arguments_the_first_steps_are_shown() -> None:
     assert any("corpus --help" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("command", "argument"), [("plan", "RECIPE"), ("build", "RECIPE"), ("explain", "ID"), ("diff", "A")]
+)
+def test_a_missing_argument_is_named(command: str, argument: str) -> None:
+    run = CliRunner().invoke(app, [command])
+    assert run.exit_code == 2 and "Missing argument" in run.output and argument in run.output.upper()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_an_example(command: str) -> None:
     output = CliRunner().invoke(app, [command, "--help"]).output

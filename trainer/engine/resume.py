@@ -80,8 +80,9 @@ def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) ->
     path = checkpoints.latest() if step is None else checkpoints.of_step(step)
     if path is None:
         missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        existing = ", ".join(sorted(folder.name for folder in checkpoints.folder.glob("step-*"))) or "none"
-        raise InputError(f"{missing} in {checkpoints.folder} (found: {existing}); run `trainer fit` first")
+        existing = ", ".join(sorted(folder.name for folder in checkpoints.folder.glob("step-*")))
+        remedy = f"found: {existing}" if existing else "run `trainer fit` first"
+        raise InputError(f"{missing} in {checkpoints.folder}; {remedy}")
     state = read_state(path)
     if problems := _model_problems(setup, state):
         raise InputError(f"{path} is of another model than the training file's\n  " + "\n  ".join(problems))

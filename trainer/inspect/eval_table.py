@@ -42,7 +42,8 @@ def evaluation_table(evaluations: Sequence[EvaluationRow], baselines: Baselines)
     """Build the table, with a column per evaluation in the order given."""
     columns = ["source", "holdout", *(printable(row.after) for row in evaluations), UNIGRAM, XZ, "against unigram"]
     rows = [line.cells for line in score_lines(evaluations, baselines)]
-    return DataTable("Bits per byte of the holdouts", columns, rows, note=_note(evaluations, baselines))
+    starred = any(cell.endswith(BETTER) for cells in rows for cell in cells)
+    return DataTable("Bits per byte of the holdouts", columns, rows, note=_note(evaluations, baselines, starred))
 
 
 def score_lines(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> list[ScoreLine]:
@@ -78,15 +79,14 @@ def _cell(bits: float | None) -> str:
     return "–" if bits is None else f"{bits:.3f}"
 
 
-def _note(evaluations: Sequence[EvaluationRow], baselines: Baselines) -> str:
+def _note(evaluations: Sequence[EvaluationRow], baselines: Baselines, starred: bool) -> str:
     lengths = sorted({row.sequence_tokens for row in evaluations})
     sentences = [f"Windows of {' and '.join(map(str, lengths))} tokens that do not overlap."] if lengths else []
     limits = [row.tokens_per_source for row in evaluations if row.tokens_per_source is not None]
     sentences += [f"Only the first documents of a holdout, up to {max(limits):,} tokens."] if limits else []
-    if baselines.sources:
-        sentences.append(f"{BETTER} better than a unigram model of the source's training split.")
-        for name, source in baselines.sources.items():
-            sentences += [f"No xz of {printable(name)}: {source.xz_missing}."] if source.xz_missing else []
+    sentences += [f"{BETTER} better than a unigram model of the source's training split."] if starred else []
+    for name, source in baselines.sources.items():
+        sentences += [f"No xz of {printable(name)}: {source.xz_missing}."] if source.xz_missing else []
     if any(score.thin for row in evaluations for score in row.sources.values()):
         sentences.append("thin: the holdout is too small for a reliable score.")
     return " ".join(sentences)

@@ -83,7 +83,7 @@ def _tables(diff: BuildDiff, characters: int, moves: int) -> Iterator[DataTable]
         for count in source.counts
         if count.difference or count.name in ALWAYS_SHOWN
     ]
-    yield DataTable("Records, tokens and bytes", ["source", "count", "A", "B", "B − A"], rows, text=(0, 1))
+    yield DataTable("Documents, tokens and bytes", ["source", "count", "A", "B", "B − A"], rows, text=(0, 1))
     rows = []
     for source in diff.sources:
         for rule in source.changed_rules:

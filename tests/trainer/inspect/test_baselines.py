@@ -181,7 +181,8 @@ def test_the_table_marks_scores_below_the_unigram() -> None:
         ["web (thin)", "3 kB", "4.000", "3.000", "2.000", "–", "+50.0%"],
         ["all", "4 kB", "4.250", "2.750", "2.250", "–", "+22.2%"],
     ]
-    assert found.note.startswith("Windows of 512 tokens")
+    assert found.note.startswith("Windows of 512 tokens") and "* better than a unigram" in found.note
+    assert "* better" not in evaluation_table(evaluations[:1], MEASURED).note
     assert "No xz of web: a document decodes" in found.note and "thin" in found.note and "up to" not in found.note
     limited = [row.model_copy(update={"tokens_per_source": 20_000}) for row in evaluations]
     assert "Only the first documents of a holdout, up to 20,000 tokens." in evaluation_table(limited, MEASURED).note
