@@ -325,6 +325,8 @@ def test_every_chart_has_its_curves_and_hovers_everywhere(tmp_path: Path) -> Non
     assert len(drawn) == 7
     assert titles(drawn["loss"])[0] == "mean 10.0000 · smooth 10.0000 · step 1 · 1,000 tokens"
     assert titles(drawn["rate"])[-1] == "learning rate 0.001 · step 36 · 36,000 tokens"
+    hovers = [(box.attrib["x"], box.attrib["width"]) for box in drawn["bits-0"].iter("rect") if len(box)]
+    assert hovers == [("0.00%", "41.67%"), ("41.67%", "58.33%")]  # points at 0 and 30,000 of 36,000 tokens
     for svg in drawn.values():
         assert not re.search("nan|inf", ET.tostring(svg, "unicode"))
         assert [line for line in svg.iter("polyline") if line.attrib["stroke"] != REST]
