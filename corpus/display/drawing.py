@@ -14,11 +14,11 @@ TICK_LABELS = 12  # pixels from a drawing's lower edge down to the labels of its
 
 
 class Box(NamedTuple):
-    """A coloured rectangle; hovering it shows the title. Its label stands above the drawing, cut off at its width."""
+    """A colored rectangle; hovering it shows the title. Its label stands above the drawing, cut off at its width."""
 
     x: float
     width: float
-    colour: str
+    color: str
     title: str = ""
     y: float = 0
     height: float = 1
@@ -30,7 +30,7 @@ class Curve(NamedTuple):
     """A line through points, or the area inside them; cut off at the drawing's edges."""
 
     points: Sequence[tuple[float, float]]
-    colour: str
+    color: str
     width: float = 0  # pixels; 0: an area
     dashed: bool = False
     dotted: bool = False  # with a dot at each point

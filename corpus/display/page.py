@@ -3,7 +3,7 @@
     render("report.html", title="Corpus web_books", summary=summary)
 
 A page has no scripts, and its Content-Security-Policy allows nothing but the style with our hash.
-Marks of charts have our own colours (`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
+Marks of charts have our own colors (`SERIES`, `INK` …), which the style sheet replaces on a dark screen.
 """
 
 import base64
@@ -18,7 +18,7 @@ from markupsafe import escape as escape_markup
 
 from corpus.units import human_bytes, human_count, largest
 
-__all__ = ["COLOURS", "INK", "REST", "SERIES", "STEPS", "Html", "escape", "page", "render"]
+__all__ = ["COLORS", "INK", "REST", "SERIES", "STEPS", "Html", "escape", "page", "render"]
 
 SERIES = ("#2a78d6", "#eb6834", "#1baf7a", "#eda100", "#e87ba4", "#008300", "#4a3aa7", "#e34948")  # in this order
 STEPS = ("#c9c6bd", "#9ec5f4", "#5598e7", "#1c5cab")  # from all input to what is left of it
@@ -26,7 +26,7 @@ REST = "#a8a59c"  # all others
 INK = "#1d1c19"
 _DARK_SERIES = ("#3987e5", "#d95926", "#199e70", "#c98500", "#d55181", "#008300", "#9085e9", "#e66767")
 _DARK_STEPS = ("#55534d", "#1c5cab", "#3987e5", "#9ec5f4")
-COLOURS = dict(zip((*SERIES, *STEPS, REST, INK), (*_DARK_SERIES, *_DARK_STEPS, "#706e67", "#f0eee8"), strict=True))
+COLORS = dict(zip((*SERIES, *STEPS, REST, INK), (*_DARK_SERIES, *_DARK_STEPS, "#706e67", "#f0eee8"), strict=True))
 
 _HERE = Path(__file__).parent
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -84,4 +84,4 @@ def _lines(text: str) -> Html:
 
 @cache
 def _style() -> Html:
-    return Html(templates().get_template("page.css").render(colours=COLOURS))
+    return Html(templates().get_template("page.css").render(colors=COLORS))

@@ -19,9 +19,9 @@ from trainer.inspect.baselines import UNIGRAM, XZ
 from trainer.inspect.eval_table import ScoreLine
 from trainer.inspect.metrics import EvaluationRow
 
-LOSS_COLOURS = {"each step": STEPS[1], "smoothed": SERIES[0]}
-SCORE_COLOURS = {"model": SERIES[2], UNIGRAM: SERIES[1], XZ: REST}
-RATE_COLOUR = SERIES[6]
+LOSS_COLORS = {"each step": STEPS[1], "smoothed": SERIES[0]}
+SCORE_COLORS = {"model": SERIES[2], UNIGRAM: SERIES[1], XZ: REST}
+RATE_COLOR = SERIES[6]
 MAX_DOTTED_POINTS = 40  # curves of at most this many points show each of them
 SMOOTHING_WINDOWS, MIN_REACH = 100, 3  # smoothing reaches 1/100 of the steps to either side, and at least 3 steps
 
@@ -106,7 +106,7 @@ def padded(low: float, high: float, parts: int) -> tuple[float, float]:
 def loss_chart(axis: TokenAxis, points: Sequence[CurvePoint], *, small: bool = False) -> list[ChartRow]:
     """Draw the loss of the steps in a band of its range, and the smoothed loss."""
     plot = Plot(axis, [point.tokens for point in points], *loss_range(points))
-    each_step, smooth = LOSS_COLOURS.values()
+    each_step, smooth = LOSS_COLORS.values()
     upper, lower = plot.places(point.high for point in points), plot.places(point.low for point in points)
     curves = [
         Curve([*upper, *reversed(lower)], each_step),
@@ -125,10 +125,10 @@ def score_chart(axis: TokenAxis, evaluations: Sequence[EvaluationRow], line: Sco
     known = [*values, *levels.values()]
     plot = Plot(axis, [row.tokens for row, _ in scores], *padded(min(known), max(known), 12))
     curves = [
-        Curve([(0, plot.height(level)), (1, plot.height(level))], SCORE_COLOURS[name], 1.5, dashed=True)
+        Curve([(0, plot.height(level)), (1, plot.height(level))], SCORE_COLORS[name], 1.5, dashed=True)
         for name, level in levels.items()
     ]
-    curves.append(Curve(plot.places(values), SCORE_COLOURS["model"], 2, dotted=plot.few))
+    curves.append(Curve(plot.places(values), SCORE_COLORS["model"], 2, dotted=plot.few))
     baselines = "".join(f" · {name} {level:.4f}" for name, level in levels.items())
     titles = [f"{row.after} · model {bits:.4f}{baselines}" for row, bits in scores]
     return plot.draw(curves, titles, small=True)
@@ -138,7 +138,7 @@ def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> list[ChartRow]:
     """Draw the learning rate."""
     highest = max(point.mean for point in points) or 1
     plot = Plot(axis, [point.tokens for point in points], 0, 1.05 * highest)
-    curve = Curve(plot.places(point.mean for point in points), RATE_COLOUR, 1.5, dotted=plot.few)
+    curve = Curve(plot.places(point.mean for point in points), RATE_COLOR, 1.5, dotted=plot.few)
     return plot.draw([curve], [f"learning rate {point.mean:.3g} · step {point.step:,}" for point in points])
 
 

@@ -1,6 +1,6 @@
 """The report's charts. Every number in a chart is a number of the Summary.
 
-A chart is a list of rows; the page shows the names and colours of its key beside it.
+A chart is a list of rows; the page shows the names and colors of its key beside it.
 """
 
 from bisect import bisect_left
@@ -10,12 +10,10 @@ from corpus.display.drawing import TICK_LABELS, Box, ChartRow, Label, number_tex
 from corpus.display.page import INK, REST, SERIES, STEPS
 from corpus.inspect.report.summary import ENDS, Histogram, HostCounts, SourceSummary, Summary
 
-Key = dict[str, str]  # names to colours
+Key = dict[str, str]  # names to colors
 
-END_COLOURS: Key = dict(
-    zip(ENDS, (SERIES[0], SERIES[2], SERIES[3], SERIES[6], SERIES[1], REST, SERIES[7]), strict=True)
-)
-SPLIT_ENDS: Key = {end: END_COLOURS[end] for end in ENDS[:2]}
+END_COLORS: Key = dict(zip(ENDS, (SERIES[0], SERIES[2], SERIES[3], SERIES[6], SERIES[1], REST, SERIES[7]), strict=True))
+SPLIT_ENDS: Key = {end: END_COLORS[end] for end in ENDS[:2]}
 REMOVED = {  # ends outside the shards, in the order of the build: their names in the chart of all sources
     "skipped": "out of scope",
     "failed": "unreadable",
@@ -39,9 +37,9 @@ BOUND_WIDTH = 0.006
 def _pieces(counts: Iterable[int], key: Key, most: int) -> Iterator[Box]:
     """Yield the pieces of a bar, one after the other, in the order of the key."""
     start = 0
-    for count, (name, colour) in zip(counts, key.items(), strict=True):
+    for count, (name, color) in zip(counts, key.items(), strict=True):
         if count:
-            yield Box(start / most, count / most, colour, f"{name}: {count:,}")
+            yield Box(start / most, count / most, color, f"{name}: {count:,}")
         start += count
 
 
@@ -49,7 +47,7 @@ def _column(x: float, width: float, counts: Iterable[int], key: Key, most: int, 
     """Yield the pieces of a column of a histogram, on top of each other."""
     for piece in _pieces(counts, key, most):
         end = piece.x + piece.width
-        yield Box(x, width, piece.colour, f"{name}, {piece.title}", y=1 - end, height=piece.width)
+        yield Box(x, width, piece.color, f"{name}, {piece.title}", y=1 - end, height=piece.width)
 
 
 # Charts of the whole build.
@@ -68,17 +66,17 @@ def all_sources(summary: Summary) -> list[ChartRow]:
     for end, name in REMOVED.items():
         if count := totals[end]:
             left -= count
-            rows.append(row(name, count, [Box(left / read, count / read, END_COLOURS[end], f"{end}: {count:,}")], "−"))
+            rows.append(row(name, count, [Box(left / read, count / read, END_COLORS[end], f"{end}: {count:,}")], "−"))
     used = [totals[end] for end in SPLIT_ENDS]
     return [*rows, row("in token shards", sum(used), _pieces(used, SPLIT_ENDS, read))]
 
 
 def step_key(summary: Summary) -> Key:
-    """Names and colours of the funnel's steps: the later, the deeper."""
+    """Names and colors of the funnel's steps: the later, the deeper."""
     titles = summary.titles.values()
-    colours = [STEPS[1 + number * (len(STEPS) - 1) // len(titles)] for number in range(len(titles))]
+    colors = [STEPS[1 + number * (len(STEPS) - 1) // len(titles)] for number in range(len(titles))]
     after = (f"after {title.lower()}" for title in titles)
-    return {"records read": STEPS[0], **dict(zip(after, colours, strict=True))}
+    return {"records read": STEPS[0], **dict(zip(after, colors, strict=True))}
 
 
 def funnel(summary: Summary) -> list[ChartRow]:
@@ -86,8 +84,8 @@ def funnel(summary: Summary) -> list[ChartRow]:
     rows = []
     for source in summary.sources:
         read, boxes = source.records_read or 1, []
-        for (step, colour), count in zip(step_key(summary).items(), source.left(summary.titles), strict=True):
-            boxes.append(Box(0, count / read, colour, f"{step}: {count:,} ({count / read:.1%})"))
+        for (step, color), count in zip(step_key(summary).items(), source.left(summary.titles), strict=True):
+            boxes.append(Box(0, count / read, color, f"{step}: {count:,} ({count / read:.1%})"))
         figure = f"{source.used:,} of {source.records_read:,} · {source.used / read:.1%}"
         rows.append(ChartRow(source.name, figure, boxes))
     return rows

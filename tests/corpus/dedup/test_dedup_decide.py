@@ -139,7 +139,7 @@ def text(name: int, *shingles: int, bands: tuple[int, ...] | None = (7, 7)) -> T
 
 
 def test_a_chain_of_near_duplicates_keeps_the_far_end() -> None:
-    """A ~ B ~ C, but not A ~ C: B goes in favour of A, and C stays because B is gone."""
+    """A ~ B ~ C, but not A ~ C: B goes in favor of A, and C stays because B is gone."""
     a, b, c = text(0, *range(10)), text(1, *range(1, 11)), text(2, *range(2, 12))
     assert rows(run([a, b, c], Near(at_least=0.8))) == [(1, 0, 9, 11, True)]
     assert rows(run([b, a, c], Near(at_least=0.8))) == [(1, 0, 9, 11, True), (2, 0, 9, 11, True)]

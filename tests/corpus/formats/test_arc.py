@@ -113,7 +113,7 @@ BAD = {
 def test_records_around_damage_are_read(tmp_path: Path, container: str, bad: str) -> None:
     spans = found(written(tmp_path, container, [*GOOD[:30], BAD[bad], *GOOD[30:]]))
     lost = set(GOOD_URLS) - set(urls(spans))
-    if "length too" in bad and container != "gz":  # it reaches into its neighbours, or ends before its end
+    if "length too" in bad and container != "gz":  # it reaches into its neighbors, or ends before its end
         assert len(lost) <= 4
     else:
         assert not lost and len(failures(spans)) == 1

@@ -15,7 +15,7 @@ from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import RateSchedule
 from trainer.inspect.baselines import UNIGRAM, XZ, Baselines, SourceBaseline
 from trainer.inspect.metrics import EvaluationRow, StepRow
-from trainer.inspect.run_charts import LOSS_COLOURS, RATE_COLOUR, SCORE_COLOURS, curve, smoothed
+from trainer.inspect.run_charts import LOSS_COLORS, RATE_COLOR, SCORE_COLORS, curve, smoothed
 from trainer.inspect.run_page import MAX_POINTS, MAX_SMALL_POINTS, RunReport, StepColumns, write_page
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"
@@ -112,9 +112,9 @@ def titles(svg: ET.Element) -> list[str]:
     return [title.text or "" for title in svg.iter("title")]
 
 
-def values(svg: ET.Element, colour: str, *, area: bool = False) -> list[float]:
-    """Return the vertical places of a colour's lines or areas, as numbers of the scale beside the chart."""
-    curves = [line for line in svg.iter("polyline") if line.attrib["stroke"] == colour]
+def values(svg: ET.Element, color: str, *, area: bool = False) -> list[float]:
+    """Return the vertical places of a color's lines or areas, as numbers of the scale beside the chart."""
+    curves = [line for line in svg.iter("polyline") if line.attrib["stroke"] == color]
     curves = [line for line in curves if (line.attrib["fill"] != "none") == area]
     return [at(svg, float(y)) for line in curves for _, y in (xy.split(",") for xy in line.attrib["points"].split())]
 
@@ -184,7 +184,7 @@ def test_a_long_table_keeps_the_evaluations_at_the_ends_of_phases(tmp_path: Path
     markup = write(tmp_path, steps(36), rows)
     assert "source holdout step 0 step 30 step 35 books" in texts(markup)
     svg = charts(markup)["bits-0"]
-    assert len(values(svg, SCORE_COLOURS["model"])) == len(list(svg.iter("circle"))) == 8
+    assert len(values(svg, SCORE_COLORS["model"])) == len(list(svg.iter("circle"))) == 8
     assert titles(svg)[7] == "step 35 · model 4.0000 · 35,000 tokens"
 
 
@@ -194,7 +194,7 @@ def test_baselines_are_drawn_as_levels_of_their_source(tmp_path: Path) -> None:
     drawn = charts(markup)
     by_caption = {caption: drawn[name] for name, caption in captions(markup).items() if name.startswith("bits")}
     levels = {
-        caption: [values(svg, SCORE_COLOURS[name]) for name in (UNIGRAM, XZ)] for caption, svg in by_caption.items()
+        caption: [values(svg, SCORE_COLORS[name]) for name in (UNIGRAM, XZ)] for caption, svg in by_caption.items()
     }
     assert levels == {
         "books": [near(2.5, 2.5), near(2.25, 2.25)],
@@ -206,7 +206,7 @@ def test_baselines_are_drawn_as_levels_of_their_source(tmp_path: Path) -> None:
         "code": ["before · model 6.0000 · unigram 3.0000 · 0 tokens"],
         "all sources, by their bytes": ["before · model 5.0000 · unigram 2.7500 · 0 tokens"],
     }
-    assert {caption: values(svg, SCORE_COLOURS["model"]) for caption, svg in by_caption.items()} == {
+    assert {caption: values(svg, SCORE_COLORS["model"]) for caption, svg in by_caption.items()} == {
         "books": near(4.0),
         "code": near(6.0),
         "all sources, by their bytes": near(5.0),
@@ -242,9 +242,9 @@ def test_a_long_run_is_drawn_with_limited_points(tmp_path: Path) -> None:
     rows[9_999] = step_row(10_000, 50.0)
     markup = write(tmp_path, rows)
     drawn = charts(markup)
-    each_step = LOSS_COLOURS["each step"]
+    each_step = LOSS_COLORS["each step"]
     assert MAX_POINTS / 2 < len(values(drawn["loss"], each_step)) == len(titles(drawn["loss"])) <= MAX_POINTS
-    assert len(values(drawn["rate"], RATE_COLOUR)) <= MAX_POINTS
+    assert len(values(drawn["rate"], RATE_COLOR)) <= MAX_POINTS
     assert len(values(drawn["source-0"], each_step)) <= MAX_SMALL_POINTS
     assert max(values(drawn["loss"], each_step, area=True)) == pytest.approx(
         50.0, rel=2e-3
