@@ -25,7 +25,7 @@ REMOTE_FILES_TO_SAMPLE = 20  # a source with fewer is fetched whole, and a share
 # Costs that a sample does not show, as measured on the quickstart.
 TOKENS_PER_S = 300_000  # of minhash, text, tokenize and mix; one core
 FIXED_S, DOCUMENT_S = 15.0, 3e-4  # start of workers, tokenizer, dedup, report
-REPORT_BYTES, REPORT_SOURCE_BYTES, SHARD_BYTES_PER_TOKEN = 240_000, 80_000, 2.2  # the report is written twice
+REPORT_BYTES, REPORT_SOURCE_BYTES, SHARD_BYTES_PER_TOKEN = 220_000, 83_000, 2.2  # the report is written twice
 DISK_MARGIN, TIME_MARGIN = 0.1, 0.5  # either way
 Figures = dict[str, list[float]]  # of each source and of "all": the fields of SourceForecast that are intervals
 
