@@ -29,11 +29,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
         yield running
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Access(tmp_path / "cache")
-
-
 def test_urls_are_distinguished_from_paths() -> None:
     assert all(is_remote(f"{each}://x/y") for each in ("http", "https", "s3", "hf", "file", "HTTPS"))
     assert not any(is_remote(each) for each in ("a/b", "/a", "pypi:a==1/*", "ftp://x", "C:/x", "data/s3:/x"))

@@ -45,11 +45,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HostileServ
         yield server
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Access(tmp_path / "cache")
-
-
 def test_files_of_the_hub_are_listed_described_and_fetched(hub: HostileServer, access: Access) -> None:
     urls = ["hf://datasets/owner/name/a.jsonl", "hf://datasets/owner/name/b c.parquet"]
     assert expand("hf://datasets/owner/name/*", access) == urls

@@ -43,11 +43,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
         yield running
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Access(tmp_path / "cache")
-
-
 def started(access: Access, *urls: str) -> "subprocess.Popen[str]":
     """Start another process that downloads the files."""
     command = [sys.executable, "-c", _CHILD, str(access.cache), str(access.connections), *urls]

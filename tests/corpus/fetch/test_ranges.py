@@ -35,11 +35,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
         yield running
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Access(tmp_path / "cache")
-
-
 def test_a_remote_file_reads_like_a_local_one(server: HostileServer, access: Access) -> None:
     (remote,) = describe([server.url + "/a"], access)
     choice, here = random.Random(6), io.BytesIO(BODY)

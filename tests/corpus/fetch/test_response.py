@@ -27,11 +27,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
         yield running
 
 
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Access(tmp_path / "cache")
-
-
 def fetched(server: HostileServer, access: Access) -> Path:
     (remote,) = describe([server.url + "/a.gz"], access)
     return fetch(remote, access, lambda _: None)
