@@ -1,12 +1,15 @@
 """clean: turn records into documents with signals and verdicts, and account for every span of every file."""
 
+import itertools
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from corpus import document as documents
+from corpus import parse_limits
 from corpus.document import Document, Failed, Origin, Record, Skipped, Span, UnreadableError
 from corpus.errors import CorpusError
 from corpus.quality import datatrove_chain, language, signals
@@ -20,6 +23,7 @@ from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
 from corpus.settings import Json, Strict
 from corpus.sources.base import SourceSettings, catalog
 from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, TableWriter
+from pipelines.engine.exhausted import ExhaustedError, ParseGuard
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.split_points import ranges_of
@@ -85,6 +89,7 @@ class CleanStage(DocumentStage):
             "signals": signals.REVISION,
             "ids": documents.REVISION,
             "text": documents.TEXT_REVISION,
+            "parse_limits": {"cpu_s": parse_limits.CPU_S, "memory_bytes": parse_limits.MEMORY_BYTES},
             "unicode": unicodedata.unidata_version,
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
@@ -112,9 +117,10 @@ class CleanStage(DocumentStage):
             DocumentWriter(task.new_table(self.kept), names) as kept,
             DocumentWriter(task.new_table(self.dropped), names) as dropped,
             TableWriter(task.new_table(self.records), RECORD_SCHEMA) as records,
+            ParseGuard(task.output, task.index, task.temporary.name) as guard,
         ):
             model, chain = self._language_model(task), Chain(self.source.steps) if self.source.steps else None
-            cleaner = _Cleaner(self, source, task, model, chain, kept, dropped, records)
+            cleaner = _Cleaner(self, source, task, guard, model, chain, kept, dropped, records)
             for part in ranges_of(task.index, cuts):
                 with files[part.file].opened(task.temporary / "named") as path:
                     covered.append(cleaner.read(files[part.file].fetched.name, path, part.start, part.end))
@@ -144,12 +150,25 @@ class CleanStage(DocumentStage):
             )
 
     def warning(self, output: JobOutput) -> str | None:
-        """Warn when a source kept no documents; list the outcomes of its records."""
-        ledger = output.ledger()
-        if ledger.total("records", outcome="kept"):
-            return None
-        outcomes = [f"{entry.records:,} {entry.outcome} ({entry.reason})" for entry in ledger.entries()]
-        return f"no document of {self.source.name} is kept: {', '.join(outcomes) or 'its files hold no record'}"
+        """Warn when a source kept no documents, and of input that exhausted a parser."""
+        ledger, warnings = output.ledger(), list[str]()
+        if not ledger.total("records", outcome="kept"):
+            outcomes = [f"{entry.records:,} {entry.outcome} ({entry.reason})" for entry in ledger.entries()]
+            warnings.append(
+                f"no document of {self.source.name} is kept: {', '.join(outcomes) or 'its files hold no record'}"
+            )
+        exhausted = ExhaustedError().reason
+        if count := sum(entry.records for entry in ledger.entries() if entry.reason == exhausted):
+            warnings.append(
+                f"{self.source.name}: {count:,} records exhausted or crashed a parser, and failed. Another machine may "
+                f"decide otherwise; this build keeps its verdicts:\n{self._failures(output, exhausted)}"
+            )
+        return "\n    warning: ".join(warnings) or None
+
+    def notice(self) -> str | None:
+        """Name the limits that protect against hostile input and that this system lacks."""
+        missing = parse_limits.missing_limits()
+        return f"this system cannot limit the {missing} of parsers; hostile input may exhaust it" if missing else None
 
     def _check_spans(self, output: JobOutput) -> None:
         reached: dict[str, int] = {}
@@ -166,9 +185,10 @@ class CleanStage(DocumentStage):
             if reached.get(file.name, 0) != file.size:
                 raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
 
-    def _failures(self, output: JobOutput) -> str:
-        """Return the first unreadable records, a line each."""
-        failed = [row for row in output.records.rows(RecordRow) if row.outcome == "failed"]
+    def _failures(self, output: JobOutput, reason: str | None = None) -> str:
+        """Return the first unreadable records, of one reason if given, a line each."""
+        rows = output.records.rows(RecordRow)
+        failed = [row for row in rows if row.outcome == "failed" and reason in (None, row.reason)]
         lines = [f"  {row.file}@{row.start}..{row.end}: {row.reason}" for row in failed[:SHOWN_FAILURES]]
         more = len(failed) - len(lines)
         return "\n".join([*lines, f"  and {more} more"] if more else lines)
@@ -181,6 +201,7 @@ class _Cleaner:
     job: CleanStage
     source: SourceSettings  # with its lists as local files
     task: Task
+    guard: ParseGuard
     model: LanguageModel | None
     chain: Chain | None  # the datatrove steps, if there are any
     kept: DocumentWriter
@@ -191,20 +212,37 @@ class _Cleaner:
         """Read the records that begin in bytes [start, end), and book their outcomes; return the range they cover."""
         source = self.job.source
         first, reached, count = start, start, 0
-        for span in catalog()[source.reader].read(path, start, end, self.source):
+        for span in self._spans(file, path, start, end):
             first = span.start if not count else first
             if (count and span.start != reached) or span.end < span.start:
                 raise CorpusError(f"{file}: the reader's spans do not join at byte {reached}: a bug in {source.reader}")
-            reached, count = span.end, count + 1
             size = span.end - span.start
-            outcome, reason, identity, text_bytes = self._outcome(file, span)
+            outcome, reason, identity, text_bytes = self._outcome(file, span, count)
             self.task.ledger.add(source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
             self.records.write((file, span.start, span.end, outcome, reason, identity))
             self.task.progress(1, size)
+            reached, count = span.end, count + 1
         return ReadRange(file=file, start=first, end=reached, records=count)
 
-    def _outcome(self, file: str, span: Span) -> tuple[str, str, str | None, int]:
-        """Return outcome, reason, document id and bytes of text."""
+    def _spans(self, file: str, path: Path, start: int, end: int) -> Iterator[Span]:
+        """Yield the reader's spans. If a step exhausts it, the rest of the part fails."""
+        spans = catalog()[self.source.reader].read(path, start, end, self.source)
+        reached = start
+        for number in itertools.count():
+            try:
+                with self.guard.at("read", file, reached, number):
+                    span = next(spans, None)
+            except ExhaustedError as error:
+                if reached < end or not number:
+                    yield Failed(reached, end, error.reason)
+                return
+            if span is None:
+                return
+            yield span
+            reached = span.end
+
+    def _outcome(self, file: str, span: Span, number: int) -> tuple[str, str, str | None, int]:
+        """Return outcome, reason, document id and bytes of text of a part's span of this number."""
         if isinstance(span, Skipped):
             return "skipped", span.reason, None, 0
         if isinstance(span, Failed):
@@ -213,19 +251,18 @@ class _Cleaner:
         if not self.job.takes(identity):
             return "skipped", "not_sampled", identity, 0
         try:
-            return self._judge(self._extract(file, span, identity))
+            return self._judge(self._extract(file, span, identity, number))
         except UnreadableError as error:  # in the extractor or in a datatrove step; the reason names it
             return "failed", error.reason, None, 0
 
-    def _extract(self, file: str, record: Record, identity: str) -> Document:
+    def _extract(self, file: str, record: Record, identity: str, number: int) -> Document:
         """Return the record's document. Raises UnreadableError."""
         source = self.job.source
         try:
-            document = catalog()[source.reader].document(record, source)
+            with self.guard.at("document", file, record.start, number):
+                document = catalog()[source.reader].document(record, source)
         except UnreadableError:
             raise
-        except (MemoryError, RecursionError):
-            raise UnreadableError("extractor_exhausted") from None
         except Exception:  # hostile bytes in a parser: this record alone is lost, and max_failed bounds how many are
             raise UnreadableError("extractor_error") from None
         return replace(

@@ -1,0 +1,125 @@
+"""Last resort against input that exhausts a parser: limits on CPU time and memory while foreign bytes are parsed.
+
+The limits are set on the process itself, so a healthy document costs a few system calls and no second process. A
+parser that runs out of memory raises MemoryError, or crashes. One that runs out of CPU time is ended by SIGPROF. Before
+the process dies of a signal, `faulthandler` writes the stack into a file that begins with a mark, the bytes that were
+being parsed. `Evidence` reads it back. SIGKILL and SIGTERM, which come from outside, leave no evidence.
+"""
+
+import faulthandler
+import mmap
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+# The slowest page that passes the checks of `corpus/extract/` takes some 5 s. A slow machine may take three times that.
+CPU_S = 15
+# Above what the process holds when the parse begins. A page of 32 MB, the default `max_record_bytes`, takes 300 MB.
+MEMORY_BYTES = 768 * 2**20
+MARK_BYTES = 4096  # of the evidence file: the mark, preceded by its length; the stack of the crash follows
+_LENGTH_BYTES = 4
+
+Limit = Literal["cpu", "memory", "crash"]
+HAS_CPU_LIMIT = hasattr(signal, "setitimer")
+HAS_MEMORY_LIMIT = sys.platform == "linux"  # macOS accepts the limit and ignores it
+
+_armed = False  # true while this process parses foreign bytes under the limits
+
+
+class Evidence(NamedTuple):
+    """The mark of the parse in which a process died, and the limit that it met."""
+
+    mark: bytes
+    limit: Limit
+
+
+def read_evidence(path: Path) -> Evidence | None:
+    """Return what a process left behind that died in a parse; None if it ended, or was ended, in another way."""
+    content = path.read_bytes()
+    length, stack = int.from_bytes(content[:_LENGTH_BYTES], "little"), content[MARK_BYTES:]
+    if not length or not stack:
+        return None
+    return Evidence(
+        content[_LENGTH_BYTES : _LENGTH_BYTES + length], "crash" if stack.startswith(b"Fatal Python error") else "cpu"
+    )
+
+
+def missing_limits() -> str:
+    """Return the limits that this system cannot set, in words; "" if it has both."""
+    missing = ["CPU time"] * (not HAS_CPU_LIMIT) + ["memory"] * (not HAS_MEMORY_LIMIT)
+    return " and ".join(missing)
+
+
+def rearm() -> None:
+    """Start the CPU time anew: for readers whose one step takes long for good reason, at each piece that they read."""
+    if _armed and HAS_CPU_LIMIT:
+        signal.setitimer(signal.ITIMER_PROF, CPU_S)
+
+
+class ParseLimits:
+    """The limits of this process, set by `arm` and lifted by `disarm`. As a context, restores what it changed."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is the evidence file; it is removed at the end of the context, unless the process dies before."""
+        self._path = path
+
+    def __enter__(self) -> Self:
+        # The file holds the mark from the start, so that arming writes to memory alone.
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("w+b", buffering=0)
+        self._file.write(bytes(MARK_BYTES))
+        self._mark = mmap.mmap(self._file.fileno(), MARK_BYTES)
+        # One signal handler for the timer, and one for crashes unless the process reports its crashes already.
+        self._owns_crashes = not faulthandler.is_enabled()
+        if self._owns_crashes:
+            faulthandler.enable(self._file, all_threads=False)
+        if HAS_CPU_LIMIT:
+            faulthandler.register(signal.SIGPROF, self._file, all_threads=False, chain=True)
+        if HAS_MEMORY_LIMIT:
+            self._soft, self._hard = resource.getrlimit(resource.RLIMIT_DATA)
+            self._ceiling = min((limit for limit in (self._soft, self._hard) if limit >= 0), default=None)
+            self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+            self._page_bytes = resource.getpagesize()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disarm()
+        if HAS_CPU_LIMIT:
+            faulthandler.unregister(signal.SIGPROF)
+        if self._owns_crashes:
+            faulthandler.disable()
+        if HAS_MEMORY_LIMIT:
+            os.close(self._statm)
+        self._mark.close()
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def arm(self, mark: bytes) -> None:
+        """Set the limits. `mark`, at most 4,092 bytes, says what is parsed until they are lifted."""
+        global _armed
+        self._mark[: _LENGTH_BYTES + len(mark)] = len(mark).to_bytes(_LENGTH_BYTES, "little") + mark
+        if HAS_MEMORY_LIMIT:
+            # RLIMIT_DATA counts private memory alone. RLIMIT_AS also counts mapped files, and the 64 MB of address
+            # space that the C library reserves for each thread.
+            limit = int(os.pread(self._statm, 128, 0).split()[5]) * self._page_bytes + MEMORY_BYTES
+            limit = limit if self._ceiling is None else min(limit, self._ceiling)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
+        if HAS_CPU_LIMIT:
+            signal.setitimer(signal.ITIMER_PROF, CPU_S)
+        _armed = True
+
+    def disarm(self) -> None:
+        """Lift the limits."""
+        global _armed
+        _armed = False
+        if HAS_CPU_LIMIT:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        if HAS_MEMORY_LIMIT:
+            resource.setrlimit(resource.RLIMIT_DATA, (self._soft, self._hard))
+        self._mark[:_LENGTH_BYTES] = bytes(_LENGTH_BYTES)
