@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from corpus.document import UnreadableError
-from corpus.formats.compressed import Codec, decompress
+from corpus.formats.decompressor import Codec, decompress
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)")
 _BLANK_LINE = re.compile(rb"\n\r?\n")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, ClassVar, Protocol
 
 from corpus.document import UnreadableError
-from corpus.formats.compressed import Decompressor
+from corpus.formats.decompressor import Decompressor
 
 _WINDOW_BYTES = 1 << 18
 _STEP_BYTES = 1 << 15  # compressed bytes given to the decompressor at a time

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, UnreadableError
 from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
-from corpus.formats.compressed import Decompressor
+from corpus.formats.decompressor import Decompressor
 
 _LOCAL = Struct("<4s22xHH")  # signature, lengths of name and extra field
 _ENTRY = Struct("<4sxB2xHH4xIIIHHH4xII")  # …, system, flags, method, CRC, sizes, three lengths, attributes, offset

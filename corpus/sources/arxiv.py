@@ -254,4 +254,4 @@ def _main_files_of_json(content: bytes) -> list[str]:
         return []
 
 
-READER = Reader(ArxivSettings, read, cuts, document, revision=2)
+READER = Reader(ArxivSettings, read, cuts, document, revision=3)

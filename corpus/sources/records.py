@@ -156,4 +156,4 @@ def _date(value: object) -> str | None:
     return _string(value)
 
 
-READER = Reader(RecordsSettings, read, cuts, document, revision=3, libraries=("pyarrow", "zstandard"))
+READER = Reader(RecordsSettings, read, cuts, document, revision=4, libraries=("pyarrow", "zstandard"))

@@ -155,4 +155,4 @@ def _fields(xml: bytes) -> dict[str, str] | None:
     return {name: "".join(parts) for name, parts in texts.items()}
 
 
-READER = Reader(WikipediaSettings, read, cuts, document, revision=3, libraries=("mwparserfromhell",))
+READER = Reader(WikipediaSettings, read, cuts, document, revision=4, libraries=("mwparserfromhell",))

@@ -85,6 +85,59 @@ def test_reading_resumes_at_the_next_stream_after_damage(tmp_path: Path, kind: C
     assert [each.reason for each in all_pieces(path, kind) if isinstance(each, StreamDamage)] == ["truncated"]
 
 
+@pytest.mark.parametrize("held", ["memory", "disk", "twice", "full disk"])
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
+def test_data_are_suspect_until_their_checksum_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Container, held: str
+) -> None:
+    if held != "memory":
+        monkeypatch.setattr(compressed, "HELD_BYTES", 1000)
+        monkeypatch.setattr(compressed, "SPOOLED_BYTES", 50_000 if held == "twice" else 1 << 30)
+    if held == "full disk":
+        monkeypatch.setattr(compressed.tempfile, "tempdir", "/nowhere")
+    monkeypatch.setattr(compressed, "OUTPUT_BYTES", 1 << 14)
+    path = tmp_path / "file"
+    whole = COMPRESS[kind](NOISE)
+    path.write_bytes(whole)
+    sound = all_pieces(path, kind)
+    assert data(sound) == NOISE
+    # A flipped bit anywhere, most often noticed at the end alone, takes the stream and no byte of another.
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    path.write_bytes(whole + flipped + whole)
+    damage = StreamDamage(len(whole), 2 * len(whole), f"bad_{kind}", first=True)
+    found = all_pieces(path, kind)
+    assert found[: len(sound) + 1] == [*sound, damage] and data(found) == NOISE * 2
+
+
+def test_the_blocks_of_a_bzip2_stream_before_the_damaged_one_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressed, "BZ2_BLOCK_BYTES", 100_000)  # of a stream with small blocks
+    path, noise = tmp_path / "file", NOISE * 4
+    whole = bz2.compress(noise, compresslevel=1)
+    path.write_bytes(whole[: len(whole) * 3 // 4] + bytes(50) + whole[len(whole) * 3 // 4 + 50 :])
+    found = all_pieces(path, "bz2")
+    assert isinstance(found[-1], StreamDamage) and not found[-1].first
+    assert noise.startswith(data(found)) and len(data(found)) > len(noise) // 4
+
+
+def test_a_frame_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    long = zstandard.ZstdCompressionParameters(window_log=28, write_content_size=False)
+    dictionary = zstandard.train_dictionary(
+        1000, [b"the mill by the river %d" % (number % 99) for number in range(999)]
+    )
+    for compressor, reason in (
+        (zstandard.ZstdCompressor(compression_params=long), "zstd_window"),
+        (zstandard.ZstdCompressor(dict_data=dictionary), "zstd_dictionary"),
+    ):
+        frame = compressor.compressobj()
+        path.write_bytes(frame.compress(NOISE) + frame.flush() + COMPRESS["zstd"](b"end"))
+        found = all_pieces(path, "zstd")
+        assert isinstance(found[0], StreamDamage) and found[0].reason == reason and data(found) == b"end"
+
+
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd", "xz"])
 def test_memory_is_bounded_whatever_the_bytes_expand_to(
     tmp_path: Path, kind: Container, monkeypatch: pytest.MonkeyPatch

@@ -234,13 +234,13 @@ def test_extended_headers_are_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_truncated_archives_are_read_up_to_the_end(tmp_path: Path, kind: str) -> None:
+def test_truncated_archives_are_read_up_to_the_end_unless_a_checksum_is_missing(tmp_path: Path, kind: str) -> None:
     noise = random.Random(2)
     files = {f"a/{number}.py": noise.randbytes(20_000).hex().encode() for number in range(30)}
     whole = packed(kind, files)
     said = outcomes_in(tmp_path, whole[: len(whole) // 2])
     assert said["truncated"] == 1 and sum(said.values()) == said["record"] + 1
-    assert (said["record"] == 0) if kind == ".zip" else (said["record"] > 8)
+    assert (said["record"] > 8) if kind == ".tar" else (said["record"] == 0)
     assert outcomes_in(tmp_path, whole[:10]) == {"truncated": 1}
 
 

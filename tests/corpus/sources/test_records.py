@@ -173,10 +173,8 @@ def test_a_line_that_breaks_off_is_truncated(tmp_path: Path) -> None:
     path = written(tmp_path / "rows", b'{"text": "one"}\n{"text": "tw')
     assert read_whole(READER, path, SMALL)[1:] == [Failed(16, 28, "truncated")]
     whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % number for number in range(50_000)))
-    found = read_whole(READER, written(tmp_path / "cut.gz", whole[:-20]), SMALL)
-    assert outcomes(found)["truncated"] == 1 and isinstance(found[-1], Failed)
-    assert [each.content for each in records(found)] == [b"%d" % number for number in range(len(found) - 1)]
-    assert len(found) > 40_000
+    path = written(tmp_path / "cut.gz", whole[:-20])  # its checksum is missing, so its lines are in doubt
+    assert read_whole(READER, path, SMALL) == [Failed(0, len(whole) - 20, "truncated")]
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd"])
