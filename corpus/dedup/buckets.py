@@ -1,7 +1,5 @@
 """Buckets of documents that share a band, and the documents of each that were kept so far."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +18,13 @@ class Buckets:
     about 4 bytes x bands per row, twice that if all share.
     """
 
-    def __init__(self, bands: NDArray[np.uint64], rows: Int64s, cap: int) -> None:
-        """`rows` selects rows of `bands` (uint64[documents, bands]) and numbers them anew."""
+    def __init__(self, bands: NDArray[np.uint64], rows: Int64s, cap: int, total_cap: int) -> None:
+        """`rows` selects rows of `bands` (uint64[documents, bands]) and numbers them anew.
+
+        A row has at most `cap` candidates from one bucket, and `total_cap` in all.
+        """
         count = len(rows)
-        self._cap = cap
+        self._cap, self._total_cap = cap, total_cap
         self._root = np.arange(count, dtype=np.int64)  # union-find: rows joined by a bucket have the same root
         self.bucket_of = np.full((count, bands.shape[1]), NONE, dtype=np.int32)
         sizes: list[Int64s] = []
@@ -44,20 +45,24 @@ class Buckets:
         self._kept = np.empty(int(self._start[-1]), dtype=np.int32)
         self._count = np.zeros(numbered, dtype=np.int32)
 
-    def rows_to_compare(self) -> Iterator[int]:
-        """Yield the rows that share a bucket, component by component, in policy order inside each.
+    def rows_to_compare(self) -> Int64s:
+        """Return the rows that share a bucket, component by component, in policy order inside each.
 
-        Components share no bucket, so decisions are the same as in plain policy order. Their documents are loaded
-        soon after one another, which suits a cache.
+        Components share no bucket, so decisions are the same as in plain policy order. Their shingles are read soon
+        after one another, which suits files that do not fit in memory.
         """
         sharing, root = np.flatnonzero((self.bucket_of != NONE).any(axis=1)), self._root
         while (root[root] != root).any():
             root = root[root]
-        return iter(sharing[np.argsort(root[sharing], kind="stable")].tolist())
+        return sharing[np.argsort(root[sharing], kind="stable")]
 
     def kept_candidates(self, row: int) -> tuple[Int64s, int]:
-        """Return the kept rows of the row's buckets, up to `cap` of each, ascending; and the number beyond the caps."""
-        return _gather(self.bucket_of[row], self._start, self._count, self._kept, self._cap)
+        """Return the kept rows of the row's buckets within the caps, ascending; and the number beyond the caps.
+
+        Of more than `total_cap`, those that share the most bands are returned, and the earlier of equal ones: the
+        share of equal bands grows with similarity.
+        """
+        return _gather(self.bucket_of[row], self._start, self._count, self._kept, self._cap, self._total_cap)
 
     def keep(self, row: int) -> None:
         """Add a row to its buckets. Rows come in policy order."""
@@ -91,7 +96,9 @@ def _join(root: Int64s, order: Int64s, starts: Int64s, lengths: Int64s) -> None:
 
 
 @cached_jit
-def _gather(buckets: Int32s, start: Int64s, count: Int32s, kept: Int32s, cap: int) -> tuple[Int64s, int]:
+def _gather(
+    buckets: Int32s, start: Int64s, count: Int32s, kept: Int32s, cap: int, total_cap: int
+) -> tuple[Int64s, int]:
     total = beyond = 0
     for bucket in buckets:
         if bucket != NONE:
@@ -104,4 +111,27 @@ def _gather(buckets: Int32s, start: Int64s, count: Int32s, kept: Int32s, cap: in
             length = min(count[bucket], cap)
             rows[at : at + length] = kept[start[bucket] : start[bucket] + length]
             at += length
-    return np.unique(rows), beyond
+    # A row that occurs in several buckets becomes one candidate; `shared` is the number of these buckets.
+    rows.sort()
+    shared = np.zeros(total, dtype=np.int64)
+    found = 0
+    for index in range(total):
+        if index == 0 or rows[index] != rows[found - 1]:
+            rows[found] = rows[index]
+            found += 1
+        shared[found - 1] += 1
+    if found <= total_cap:
+        return rows[:found], beyond
+    # Take all that share more than `least` bands, and the first of those that share exactly that many.
+    by_shared = np.bincount(shared[:found])
+    least, left = len(by_shared) - 1, total_cap
+    while by_shared[least] < left:
+        left -= by_shared[least]
+        least -= 1
+    at = 0
+    for index in range(found):
+        if shared[index] > least or (shared[index] == least and left > 0):
+            left -= shared[index] == least
+            rows[at] = rows[index]
+            at += 1
+    return rows[:at], beyond + found - at

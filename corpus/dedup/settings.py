@@ -21,6 +21,7 @@ class Near(Strict):
     seed: int = Field(default=1, ge=0, lt=2**32)
     at_least: Share = 0.8  # exact Jaccard similarity
     bucket_cap: int = Field(default=1000, ge=1)  # kept documents of one bucket that a document is compared with
+    document_cap: int = Field(default=256, ge=1)  # kept documents of all its buckets; those that share the most bands
 
     @model_validator(mode="after")
     def _checked(self) -> Self:

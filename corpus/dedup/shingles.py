@@ -7,6 +7,7 @@ each of their letters, with its marks, is a word. Composed and decomposed accent
 
 import unicodedata
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ _MURMUR_1, _MURMUR_2, _33 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1
 _LOWER = np.uint32((1 << CLASS_SHIFT) - 1)
 
 Shingles = NDArray[np.uint64]  # a set: ascending, without repetitions
+
+
+class ShingleSets(NamedTuple):
+    """The shingle sets of many documents in one array: set n is `hashes[start[n] : start[n] + size[n]]`."""
+
+    hashes: Shingles
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
 
 
 @cache

@@ -49,7 +49,7 @@ def content_hash(text: bytes | str) -> bytes:
 def family(near: Near) -> dict[str, str | int]:
     """Return everything but the text that affects its bands. Only bands of the same family can be compared.
 
-    Settings that only affect the comparison (`at_least`, `bucket_cap`) are not part of it.
+    Settings that only affect the comparison (`at_least` and the caps) are not part of it.
     """
     return {
         "revision": REVISION,

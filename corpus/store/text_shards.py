@@ -1,9 +1,6 @@
 """Text shards: Parquet files with one document per row, its signals in columns beside the text."""
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
@@ -137,23 +134,3 @@ def read_rows(path: Path, kind: type[RowType]) -> Iterator[RowType]:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=names)
             yield from map(kind._make, zip(*(table[name].to_pylist() for name in names), strict=True))
-
-
-def read_one(path: Path, row: int, column: str) -> object:
-    """Return one value. Only the row group that holds it is read; recent row groups are cached."""
-    ends = _group_ends(path)
-    group = bisect_right(ends, row)
-    return _column(path, group, column)[row - ends[group - 1] if group else row].as_py()
-
-
-@lru_cache(maxsize=1024)
-def _group_ends(path: Path) -> tuple[int, ...]:
-    """Return the number of rows up to the end of each row group."""
-    with pq.ParquetFile(path) as file:
-        return tuple(accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)))
-
-
-@lru_cache(maxsize=8)
-def _column(path: Path, group: int, column: str) -> pa.ChunkedArray:
-    with pq.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=[column])[column]

@@ -2,22 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus import document
-from corpus.dedup.decide import REVISION, DedupColumns, Removals, decide
+from corpus.dedup.decide import REVISION, Ranks, Removals, decide
 from corpus.dedup.decision import Decision, held_out
-from corpus.dedup.shingles import shingles
+from corpus.dedup.shingles import ShingleSets
+from corpus.dedup.signature_columns import Part, Signatures
+from corpus.dedup.stored_shingles import ShardRows, store_shingles
 from corpus.settings import Json, Strict
-from corpus.store.text_shards import read_one
+from corpus.units import human_count
 from pipelines.engine.job import Task, versions
-from pipelines.engine.job_output import Table
+from pipelines.engine.job_output import JobOutput, Table
 from pipelines.stages.minhash import MinHashStage
 from pipelines.stages.stage import DocumentStage, Stage
+
+STAYS = -1
+_COUNTS = ("intersection", "union")
+DECISION_SCHEMA = pa.schema([(name, pa.int64() if name in _COUNTS else pa.string()) for name in Decision._fields])
 
 
 class DedupFacts(Strict):
@@ -28,10 +33,15 @@ class DedupFacts(Strict):
 
 @dataclass(frozen=True)
 class DedupStage(Stage):
-    """Writes a decision for each kept row, in the same order, as one file per source and task."""
+    """Writes a decision for each kept row, in the same order, as one file per source and task.
+
+    The table `uncompared` lists the documents that stay and were not compared with all that share a band, because a
+    bucket or the document has too many of them. It has no file if there are none.
+    """
 
     kind = "dedup"
     decisions = Table("decisions")
+    uncompared = Table("uncompared")
 
     def settings(self) -> Json:
         recipe = self.recipe
@@ -46,94 +56,84 @@ class DedupStage(Stage):
         return {"decide": REVISION, "keys": document.REVISION, **versions(["pyarrow"])}
 
     def work(self, task: Task) -> None:
-        signatures = Signatures(self, task)
-        removals = decide(signatures.documents, signatures.shingles, self.recipe.dedup)
-        decisions = self._decisions(signatures, removals)
-        counts = ("intersection", "union")
-        schema = pa.schema([(name, pa.int64() if name in counts else pa.string()) for name in Decision._fields])
-        for source, part, rows in signatures.rows_by_part():
-            table = pa.Table.from_pylist([decision._asdict() for decision in decisions[rows.start : rows.stop]], schema)
-            pq.write_table(table, task.new_table(self.decisions, part, source), compression="zstd")
-        for row, decision in enumerate(decisions):
-            size = int(signatures.text_bytes[row])
-            task.ledger.add(signatures.source(row), *outcome_of(decision), input_bytes=size, text_bytes=size)
+        near = self.recipe.dedup.near
+        signatures = Signatures(self._parts(task), near.bands if near else 0, lambda: task.progress(0))
+        removals = decide(
+            signatures.columns, lambda ranks: self._shingles(task, signatures, ranks), self.recipe.dedup, task.progress
+        )
+        for part, decisions in self._decisions(signatures, removals):
+            columns = dict(zip(DECISION_SCHEMA.names, zip(*decisions, strict=True), strict=True)) if decisions else None
+            table = pa.table(columns, DECISION_SCHEMA) if columns else DECISION_SCHEMA.empty_table()
+            pq.write_table(table, task.new_table(self.decisions, part.task, part.source), compression="zstd")
+            for decision, size in zip(decisions, signatures.text_bytes[part.first : part.end].tolist(), strict=True):
+                task.ledger.add(part.source, *outcome_of(decision), input_bytes=size, text_bytes=size)
+            task.progress(0)
+        if removals.not_compared:
+            self._list_uncompared(task, signatures, removals)
         task.facts = DedupFacts(counts=asdict(removals.counts))
 
-    def _decisions(self, signatures: "Signatures", removals: Removals) -> list[Decision]:
-        """Return a decision per kept row: a split for a document that stays, a survivor for one that is merged."""
-        ids, share = signatures.ids, self.recipe.holdout.share
+    def warning(self, output: JobOutput) -> str | None:
+        counts = output.facts(DedupFacts).counts
+        if not counts["not_compared"]:
+            return None
+        path, number = output.path(self.uncompared.file_name(0)), human_count(counts["not_compared"])
+        return f"dedup: {number} comparisons beyond dedup.near's caps were left out; {path} lists the documents"
+
+    def _parts(self, task: Task) -> list[Part]:
+        """Return the tasks of all sources, with the rows that their documents have in the columns."""
+        parts, rows = [], 0
+        priority_of = {source.name: source.priority for source in self.recipe.sources}
+        for documents, minhash in zip(self.inputs_of(DocumentStage), self.inputs_of(MinHashStage), strict=True):
+            name, kept, signatures = documents.source_name, task.input(documents).kept, task.input(minhash).signatures
+            for number in range(documents.tasks):
+                first, rows = rows, rows + pq.read_metadata(signatures[number]).num_rows
+                parts.append(Part(name, priority_of[name], number, kept[number], signatures[number], first, rows))
+        return parts
+
+    def _shingles(self, task: Task, signatures: Signatures, ranks: Ranks) -> ShingleSets:
+        """Compute the shingle sets of the documents of these ranks, in the order of their texts."""
+        assert self.recipe.dedup.near is not None
+        rows = signatures.columns.order[ranks]
+        by_row = np.argsort(rows)
+        shards = []
+        for part in signatures.parts:
+            first, end = np.searchsorted(rows, (part.first, part.end), sorter=by_row)
+            shards.append(ShardRows(part.kept, rows[by_row[first:end]] - part.first))
+        words, path = self.recipe.dedup.near.ngram_words, task.temporary / "shingles"
+        hashes, start, size = store_shingles(shards, words, path, lambda read: task.progress(0, read))
+        place = np.argsort(by_row)
+        return ShingleSets(hashes, start[place], size[place])
+
+    def _decisions(self, signatures: Signatures, removals: Removals) -> Iterator[tuple[Part, list[Decision]]]:
+        """Yield a decision per kept row: a split for a document that stays, a survivor for one that is merged."""
+        share = self.recipe.holdout.share
         shares = {source.name: share if source.holdout else 0.0 for source in self.recipe.sources}
-        decisions = []
-        for row, identity in enumerate(ids):
-            is_held_out = held_out(identity, self.recipe.seed, shares[signatures.source(row)])
-            decisions.append(Decision(identity, "holdout" if is_held_out else "train", *[None] * 5))
-        # replace those of the merged ones; a document that stays leads its cluster, so its id decides the split
-        removed = signatures.order[removals.removed].tolist()
-        survivors = signatures.order[removals.survivor].tolist()
-        counts = (removals.intersection.tolist(), removals.union.tolist(), removals.near.tolist())
-        for row, survivor, intersection, union, is_near in zip(removed, survivors, *counts, strict=True):
-            reason, source = "near" if is_near else "exact", signatures.source(survivor)
-            decisions[row] = Decision(ids[row], None, ids[survivor], source, intersection, union, reason)
-        return decisions
+        order = signatures.columns.order
+        place = np.full(len(order), STAYS, np.int64)  # of a row in the columns of `removals`
+        place[order[removals.removed]] = np.arange(len(removals.removed))
+        for part in signatures.parts:
+            decisions = []
+            for row, at in enumerate(place[part.first : part.end].tolist(), part.first):
+                identity = signatures.id(row)
+                if at == STAYS:  # it leads its cluster, so its id decides the split
+                    is_held_out = held_out(identity, self.recipe.seed, shares[part.source])
+                    decisions.append(Decision(identity, "holdout" if is_held_out else "train", *[None] * 5))
+                    continue
+                survivor, near = int(order[removals.survivor[at]]), bool(removals.near[at])
+                shared, union = int(removals.intersection[at]), int(removals.union[at])
+                other, source = signatures.id(survivor), signatures.source(survivor)
+                decisions.append(Decision(identity, None, other, source, shared, union, "near" if near else "exact"))
+            yield part, decisions
+
+    def _list_uncompared(self, task: Task, signatures: Signatures, removals: Removals) -> None:
+        """Write the documents that stay and were not compared with all that share a band."""
+        rows = signatures.columns.order[list(removals.not_compared)].tolist()
+        counts = removals.not_compared.values()
+        listed = sorted((signatures.source(row), signatures.id(row), n) for row, n in zip(rows, counts, strict=True))
+        columns = dict(zip(("source", "id", "not_compared"), map(list, zip(*listed, strict=True)), strict=True))
+        pq.write_table(pa.table(columns), task.new_table(self.uncompared), compression="zstd")
 
 
 def outcome_of(decision: Decision) -> tuple[str, str]:
     """Return outcome and reason: kept with its split, or merged with the kind of duplicate."""
     return ("kept", decision.split) if decision.split else ("merged", str(decision.reason))
-
-
-class Signatures:
-    """Signatures of all kept documents as columns, in the order of the kept rows; `order` ranks them by policy."""
-
-    def __init__(self, job: DedupStage, task: Task) -> None:
-        self._near = job.recipe.dedup.near
-        self._parts: list[tuple[str, int, Path]] = []  # source, task, file with the texts
-        tables: list[pa.Table] = []
-        for documents, minhash in zip(job.inputs_of(DocumentStage), job.inputs_of(MinHashStage), strict=True):
-            kept, signatures = task.input(documents).kept, task.input(minhash).signatures
-            for part in range(documents.tasks):
-                self._parts.append((documents.source_name, part, kept[part]))
-                tables.append(pq.read_table(signatures[part]))
-        joined = pa.concat_tables(tables)
-        self.ids: list[str] = joined["id"].to_pylist()
-        self.text_bytes = joined["text_bytes"].to_numpy()
-        self._starts = np.cumsum([0, *(table.num_rows for table in tables)])
-        self._part_of_row = np.repeat(np.arange(len(tables)), np.diff(self._starts))
-        self.order = self._policy_order(job, joined)
-        self.documents = self._columns(joined)
-
-    def _policy_order(self, job: DedupStage, joined: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return rows by priority, then by length of the text, then by id; copies of one record by origin."""
-        priority_of = {source.name: source.priority for source in job.recipe.sources}
-        priority = np.array([priority_of[source] for source, *_ in self._parts])[self._part_of_row]
-        files, starts = joined["origin_file"].to_pylist(), joined["origin_start"].to_pylist()
-        keys = zip((-priority).tolist(), (-self.text_bytes).tolist(), self.ids, files, starts, strict=True)
-        ranked = sorted((key, row) for row, key in enumerate(keys))
-        return np.array([row for _, row in ranked], np.int64)
-
-    def _columns(self, joined: pa.Table) -> DedupColumns:
-        hashes = np.frombuffer(b"".join(joined["content"].to_pylist()), np.uint8).reshape(-1, 16)
-        width = self._near.bands if self._near else 0
-        bands = joined["bands"].combine_chunks()
-        has_bands = bands.is_valid().to_numpy(zero_copy_only=False)
-        filled = np.zeros((len(hashes), width), np.uint64)
-        if width and len(hashes):
-            filled[has_bands] = np.asarray(bands.flatten(), np.uint64).reshape(-1, width)
-        return DedupColumns(hashes[self.order], filled[self.order], has_bands[self.order])
-
-    def shingles(self, rank: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        """Return the shingle set of the document of that rank, computed from its text."""
-        assert self._near is not None
-        row = int(self.order[rank])
-        part = int(self._part_of_row[row])
-        text = read_one(self._parts[part][2], row - int(self._starts[part]), "text")
-        return shingles(str(text), self._near.ngram_words)
-
-    def source(self, row: int) -> str:
-        """Return the source that a row came from."""
-        return self._parts[int(self._part_of_row[row])][0]
-
-    def rows_by_part(self) -> Iterator[tuple[str, int, range]]:
-        """Yield the rows of each source and task."""
-        for (source, part, _), first, end in zip(self._parts, self._starts, self._starts[1:], strict=False):
-            yield source, part, range(int(first), int(end))

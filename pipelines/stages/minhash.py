@@ -23,7 +23,7 @@ class MinHashStage(Stage):
 
     def settings(self) -> Json:
         near = self.recipe.dedup.near
-        return near.model_dump(mode="json", exclude={"at_least", "bucket_cap"}) if near else None
+        return near.model_dump(mode="json", exclude={"at_least", "bucket_cap", "document_cap"}) if near else None
 
     def version_keys(self) -> dict[str, Json]:
         near = self.recipe.dedup.near

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from corpus.dedup.decide import DedupColumns, Removals, decide
 from corpus.dedup.settings import Dedup, Near
-from corpus.dedup.shingles import shingles
+from corpus.dedup.shingles import ShingleSets, shingles
 from corpus.dedup.signature import text_signature
 
 
@@ -17,11 +18,18 @@ def dedup(texts: list[str], near: Near) -> Removals:
     signatures = [text_signature(text, near) for text in texts]
     nothing = np.zeros(near.bands, dtype=np.uint64)
     documents = DedupColumns(
+        np.arange(len(texts)),
         np.frombuffer(b"".join(each.content_hash for each in signatures), dtype=np.uint8).reshape(-1, 16),
         np.array([nothing if each.bands is None else each.bands for each in signatures]),
         np.array([each.bands is not None for each in signatures]),
     )
-    return decide(documents, lambda rank: shingles(texts[rank], near.ngram_words), Dedup(near=near))
+
+    def load(ranks: NDArray[np.int64]) -> ShingleSets:
+        found = [shingles(texts[rank], near.ngram_words) for rank in ranks]
+        size = np.array([len(each) for each in found])
+        return ShingleSets(np.concatenate(found), np.cumsum(size) - size, size)
+
+    return decide(documents, load, Dedup(near=near))
 
 
 def test_two_editions_of_a_book_are_near_duplicates(data: Path) -> None:

@@ -19,14 +19,14 @@ def components(bands: list[list[int]]) -> list[set[int]]:
 @given(BANDS)
 def test_components_come_one_by_one_each_in_policy_order(bands: list[list[int]]) -> None:
     rows = np.arange(len(bands), dtype=np.int64)
-    turn = list(Buckets(np.array(bands, dtype=np.uint64), rows, cap=5).rows_to_compare())
+    turn = list(Buckets(np.array(bands, dtype=np.uint64), rows, cap=5, total_cap=5).rows_to_compare())
     assert turn == [row for group in components(bands) for row in sorted(group)]
 
 
 @given(BANDS)
 def test_kept_rows_are_found_through_every_shared_band(bands: list[list[int]]) -> None:
     rows = np.arange(len(bands), dtype=np.int64)
-    buckets = Buckets(np.array(bands, dtype=np.uint64), rows, cap=100)
+    buckets = Buckets(np.array(bands, dtype=np.uint64), rows, cap=100, total_cap=100)
     kept: list[int] = []
     for row in sorted(buckets.rows_to_compare()):
         beside = [r for r in kept if any(a == b for a, b in zip(bands[r], bands[row], strict=True))]

@@ -1,6 +1,7 @@
 """Decisions compared with a quadratic implementation, on small corpora with many collisions."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from corpus.dedup.decide import REVISION, DedupColumns, Removals, decide
 from corpus.dedup.settings import Dedup, Near
+from corpus.dedup.shingles import ShingleSets
 
 BANDS = 2
 
@@ -24,16 +26,25 @@ class Text:
     bands: tuple[int, ...] | None
 
 
-def hashed(texts: list[Text]) -> tuple[DedupColumns, list[NDArray[np.uint64]]]:
-    content = np.array([[text.name] * 16 for text in texts], dtype=np.uint8).reshape(-1, 16)
+def hashed(texts: list[Text], order: NDArray[np.int64] | None = None) -> DedupColumns:
+    """Columns with the texts, ranked as they are listed, in the rows that `order` gives them."""
+    content = np.array([[text.name] * 8 for text in texts], dtype=np.uint16).view(np.uint8).reshape(-1, 16)
     bands = np.array([text.bands or (0,) * BANDS for text in texts], dtype=np.uint64).reshape(-1, BANDS)
     has_bands = np.array([text.bands is not None for text in texts], dtype=np.bool_)
-    return DedupColumns(content, bands, has_bands), [np.array(sorted(t.shingles), dtype=np.uint64) for t in texts]
+    order = np.arange(len(texts)) if order is None else order
+    rows = np.argsort(order)  # rank of each row
+    return DedupColumns(order, content[rows], bands[rows], has_bands[rows])
 
 
-def run(texts: list[Text], near: Near | None, exact: bool = True, cache_bytes: int = 10**6) -> Removals:
-    documents, sets = hashed(texts)
-    return decide(documents, sets.__getitem__, Dedup(exact=exact, near=near), cache_bytes=cache_bytes)
+def sets(texts: list[Text]) -> ShingleSets:
+    size = np.array([len(text.shingles) for text in texts], dtype=np.int64)
+    hashes = np.array([each for text in texts for each in sorted(text.shingles)], dtype=np.uint64)
+    return ShingleSets(hashes, np.cumsum(size) - size, size)
+
+
+def run(texts: list[Text], near: Near | None, exact: bool = True, order: NDArray[np.int64] | None = None) -> Removals:
+    load = lambda ranks: sets([texts[rank] for rank in ranks])  # noqa: E731
+    return decide(hashed(texts, order), load, Dedup(exact=exact, near=near))
 
 
 Removal = tuple[int, int, int, int, bool]
@@ -56,11 +67,12 @@ def reference(texts: list[Text], near: Near | None, exact: bool) -> list[Removal
             removals[rank] = (rank, *of_first[1:]) if of_first else (rank, earlier, 1, 1, False)
             continue
         if near and text.bands:
-            beside: set[int] = set()
+            shared: Counter[int] = Counter()
             for band in range(BANDS):
                 bucket = [k for k in kept if (b := texts[k].bands) and b[band] == text.bands[band]]
-                beside.update(bucket[: near.bucket_cap])
-            for other in sorted(beside):
+                shared.update(bucket[: near.bucket_cap])
+            most_bands_first = sorted(shared, key=lambda other: (-shared[other], other))
+            for other in sorted(most_bands_first[: near.document_cap]):
                 both, either = text.shingles & texts[other].shingles, text.shingles | texts[other].shingles
                 if len(both) / len(either) >= near.at_least:
                     removals[rank] = (rank, other, len(both), len(either), True)
@@ -82,7 +94,10 @@ def corpora(draw: st.DrawFn) -> list[Text]:
 
 
 NEARS = st.builds(
-    Near, at_least=st.sampled_from([0.2, 0.5, 0.8, 1.0]), bucket_cap=st.sampled_from([1, 2, 3, 1000])
+    Near,
+    at_least=st.sampled_from([0.2, 0.5, 0.8, 1.0]),
+    bucket_cap=st.sampled_from([1, 2, 3, 1000]),
+    document_cap=st.sampled_from([1, 2, 3, 1000]),
 ) | st.just(None)
 
 
@@ -127,11 +142,10 @@ def test_new_documents_against_the_kept_old_ones_are_decided_as_in_a_joint_run(
 
 
 @given(corpora(), NEARS, st.permutations(range(BANDS)))
-def test_the_cache_and_the_order_of_bands_have_no_effect(
-    texts: list[Text], near: Near | None, order: list[int]
-) -> None:
+def test_the_order_of_rows_and_of_bands_has_no_effect(texts: list[Text], near: Near | None, order: list[int]) -> None:
     swapped = [Text(t.name, t.shingles, t.bands and tuple(t.bands[band] for band in order)) for t in texts]
-    assert rows(run(swapped, near, cache_bytes=0)) == rows(run(texts, near))
+    shuffled = np.random.default_rng(1).permutation(len(texts))
+    assert rows(run(swapped, near, order=shuffled)) == rows(run(texts, near))
 
 
 def text(name: int, *shingles: int, bands: tuple[int, ...] | None = (7, 7)) -> Text:
@@ -160,8 +174,7 @@ def test_a_copy_of_a_removed_document_has_the_same_survivor() -> None:
 
 def test_only_documents_that_share_a_band_are_compared_or_loaded() -> None:
     texts = [text(0, 1, bands=(1, 2)), text(1, 1, bands=(2, 1)), text(2, 1, bands=None), text(3, 1, bands=None)]
-    documents, _ = hashed(texts)
-    found = decide(documents, lambda rank: pytest.fail(f"loaded {rank}"), Dedup())
+    found = decide(hashed(texts), lambda ranks: pytest.fail(f"loaded {ranks}"), Dedup())
     assert rows(found) == [] and found.counts.candidates == 0
 
 
@@ -189,23 +202,46 @@ def test_a_hot_bucket_is_capped_and_counted() -> None:
     assert counts.compared == counts.candidates and counts.false_candidates == counts.compared - 1
 
 
-def test_a_shingle_set_is_loaded_once() -> None:
-    """Two components with alternating documents: the first is decided completely before the second."""
+def test_comparisons_of_a_document_are_capped_and_counted() -> None:
+    """Four unlike documents in two buckets; one is compared with the two that share both of its bands."""
+    unlike = [text(0, 1, bands=(1, 9)), text(1, 2, bands=(1, 2)), text(2, 3, bands=(8, 2)), text(3, 4, bands=(1, 2))]
+    found = run([*unlike, text(4, 4, bands=(1, 2)), text(5, 3, bands=(1, 2))], Near(document_cap=2))
+    assert rows(found) == [(4, 3, 1, 1, True)]  # not 5, which is like 2: 1 and 3 share more bands with it
+    assert found.not_compared == {3: 1, 5: 2}
+    assert found.counts.not_compared == 3 and found.counts.hot_buckets == 0
+    assert found.counts.candidates == found.counts.compared == 0 + 1 + 1 + 2 + 2 + 2
+    assert rows(run([*unlike, text(5, 3, bands=(1, 2))], Near(document_cap=3))) == []  # 0 is earlier than 2
+    assert rows(run([*unlike, text(5, 3, bands=(1, 2))], Near())) == [(4, 2, 1, 1, True)]
+
+
+def test_all_shingle_sets_are_loaded_at_once_component_by_component() -> None:
     texts = [text(n, *(range(n % 2, 10 + n % 2)), n + 50, bands=(n % 2, n + 10)) for n in range(8)]
-    documents, sets = hashed(texts)
-    loads: list[int] = []
+    loads: list[list[int]] = []
 
-    def load(rank: int) -> NDArray[np.uint64]:
-        loads.append(rank)
-        return sets[rank]
+    def load(ranks: NDArray[np.int64]) -> ShingleSets:
+        loads.append(ranks.tolist())
+        return sets([texts[rank] for rank in ranks])
 
-    decide(documents, load, Dedup(near=Near(at_least=1.0)), cache_bytes=4 * sets[0].nbytes)
-    assert sorted(loads) == list(range(8))
-    assert [rank % 2 for rank in loads] == [0] * 4 + [1] * 4
+    decide(hashed(texts), load, Dedup(near=Near(at_least=1.0)))
+    assert loads == [[0, 2, 4, 6, 1, 3, 5, 7]]
+
+
+def test_a_document_with_bands_must_have_shingles() -> None:
+    with pytest.raises(AssertionError, match="bands but no shingles"):
+        run([text(0), text(1)], Near())
+
+
+def test_progress_counts_each_document_once() -> None:
+    texts = [text(number, number, bands=(number // 2, number + 9000)) for number in range(2500)]
+    alone = [text(9000 + number, 1, bands=None) for number in range(40)]
+    told: list[int] = []
+    decide(hashed([*texts, *alone, *alone]), lambda ranks: sets([texts[r] for r in ranks]), Dedup(), told.append)
+    assert told == [80, 1000, 1000, 500]
 
 
 GOLDEN = {  # decide.REVISION: digest of the decisions on one fixed corpus
     1: "44374da2c926d2e13e21c7f0681e903b25829ec5c20a8d8476a39bed0b523878",
+    2: "44374da2c926d2e13e21c7f0681e903b25829ec5c20a8d8476a39bed0b523878",  # differs only beyond `document_cap`
 }
 
 
