@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from corpus.display.standard_streams import survive_closed_streams
 from corpus.errors import CorpusError, InputError
 
 STOPPED = 130  # exit status after Ctrl-C
@@ -237,6 +238,7 @@ def prune(
 
 def main() -> None:
     """Run the command. Errors that the user can act on are printed without a traceback."""
+    survive_closed_streams()
     try:
         app()
     except CorpusError as error:
@@ -244,10 +246,11 @@ def main() -> None:
 
         print(printable(f"corpus: {error}", keep_line_ends=True), file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"corpus: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
     except SystemExit as end:
         if end.code != STOPPED:
             raise
         print("corpus: stopped", file=sys.stderr, flush=True)
         os._exit(STOPPED)  # other threads may still wait for servers
-    except BrokenPipeError:
-        sys.exit(0)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from corpus.display.standard_streams import survive_closed_streams
 from corpus.errors import CorpusError
 
 FIRST_STEPS = """\
@@ -124,13 +125,17 @@ def trace(
 
 def main() -> None:
     """Run the command. Errors that the user can act on are printed without a traceback."""
+    survive_closed_streams()
     try:
         app()
     except CorpusError as error:
         # Of an error that all processes raise together, only rank 0 prints it.
         rank = os.environ.get("RANK", "0")
         if rank == "0" or not getattr(error, "by_all", False):
-            print(f"trainer: {'' if rank == '0' else f'rank {rank}: '}{error}", file=sys.stderr)
+            from corpus.display.terminal import printable
+
+            message = f"trainer: {'' if rank == '0' else f'rank {rank}: '}{error}"
+            print(printable(message, keep_line_ends=True), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         print(f"trainer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState
-from trainer.engine.distributed import Distributed, chosen_precision, gathered, start
+from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, batch_settings, build_model, corpora_states, find_start
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
@@ -70,12 +70,11 @@ class TrainingRun:
         begin = find_start(self.setup, self.checkpoints, only, other_corpus)
         self._check_same_inputs(begin)
         label = evaluation_label(self.setup, begin.state)
-        # Between phases, the model is evaluated; a kill may have prevented that.
         between_phases = begin.state is None or begin.state.phase_done
         if not begin.phases and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
             self.console.say(f"{only.name if only else 'the curriculum'}: done; the last step was {begin.step}")
             return
-        step = self._make_step(begin)
+        step, evaluation_was_due = self._make_step(begin), between_phases
         for skipped in begin.phases[0].skip if begin.phases else ():
             if skipped.start <= begin.step:
                 self.console.say(
@@ -85,10 +84,13 @@ class TrainingRun:
         if self.distributed.rank == 0:
             if changed := record_start(self.setup, begin.step, self.distributed.world, self.precision):
                 self.console.say(f"changed since the last start: {', '.join(changed)}")
-            self.recorder.resume(begin.step)
+            *learned, last = self.recorder.resume(begin.step) or [0]
+            every = self.setup.training.evaluate.every_steps
+            evaluation_was_due |= last == begin.step and _is_due(every, learned[-1] if learned else 0, last)
             self.evaluator.file.resume(begin.step)
         try:
-            if between_phases:
+            # A kill may have prevented the evaluation that was due at the step of the checkpoint.
+            if any_rank(self.distributed, evaluation_was_due):
                 self._evaluate(step, begin.step, label)
             with self._catch_signals():
                 done = begin.step
@@ -210,14 +212,17 @@ class TrainingRun:
 
     @contextmanager
     def _catch_signals(self) -> Iterator[None]:
-        """Let SIGTERM and the first Ctrl-C save and stop the run; a second Ctrl-C stops it at once."""
+        """Let SIGTERM, a lost terminal and the first Ctrl-C save and stop the run; a second Ctrl-C stops it at once."""
 
         def handle(number: int, _: FrameType | None) -> None:
             if self.stop_signal and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.stop_signal = number  # nothing else: the signal may interrupt a print
 
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup, which ignores it
+            numbers.append(signal.SIGHUP)
+        previous = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:
@@ -236,11 +241,11 @@ class _StepRecorder:
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self.board: TensorBoard | None = None
 
-    def resume(self, step: int) -> None:
-        """Drop the rows after `step`: those steps will be taken again."""
-        self.metrics.resume(step)
+    def resume(self, step: int) -> list[int]:
+        """Drop the rows after `step`: those steps will be taken again. Return the steps of the others."""
         if self.setup.training.tensorboard:
             self.board = TensorBoard(self.setup.folder, step)
+        return self.metrics.resume(step)
 
     def close(self) -> None:
         """Close the TensorBoard file."""

@@ -171,4 +171,5 @@ def _report(what: str, error: Exception) -> None:
     host = what.partition("://")[2].partition("/")[0]
     if host not in _reported_hosts:
         _reported_hosts.add(host)
-        print(f"corpus: {printable(what)}: {printable(str(error))[:300]}; retrying", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a worker's standard error may be a closed pipe
+            print(f"corpus: {printable(what)}: {printable(str(error))[:300]}; retrying", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ Verified to fail on each of these faults:
 - gradients are averaged over processes, not summed: the runs that change the number of processes.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_killed_run_ends_with_the_same_tensors_and_metrics(uninterrupted: Path, 
     evaluations = (uninterrupted / "evaluations.jsonl", run / "evaluations.jsonl")
     before, after = ([_without_seconds(line) for line in path.read_text().splitlines()] for path in evaluations)
     assert before == after
+
+
+@pytest.mark.parametrize("point", ["renamed:5", "saving:8", "renamed:8", "renamed:16", "step:13"])
+def test_killed_run_repeats_an_evaluation_that_was_due_at_its_checkpoint(tmp_path: Path, point: str) -> None:
+    """Step 4 is skipped, so what was due there is due at step 5. Fails if only ends of phases are made up for."""
+    runs = []
+    for folder in (tmp_path / "killed", tmp_path / "whole"):
+        config = write_config(folder, evaluate={"sequence_tokens": 32, "tokens_per_source": 1, "every_steps": 4})
+        settings = json.loads(config.read_text())
+        settings["curriculum"][0]["skip"] = ["4"]
+        config.write_text(json.dumps(settings))
+        if folder.name == "killed":
+            fit_until_killed(config, point)
+        runs.append(fit_here(config))
+    killed, whole = ([_without_seconds(line) for line in _evaluations(run)] for run in runs)
+    assert killed == whole
+    assert [json.loads(line)["step"] for line in _evaluations(runs[0])] == [0, 5, 8, PHASE_1, 16, 20, STEPS]
+
+
+def _evaluations(run: Path) -> list[str]:
+    return (run / "evaluations.jsonl").read_text().splitlines()
 
 
 def _without_seconds(line: str) -> str:

@@ -90,18 +90,21 @@ class RowFile(Generic[AnyRow]):
     def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
         self.path, self._row_type = path, row_type
 
-    def resume(self, step: int) -> None:
-        """Drop the rows after `step`; later writes append to the rest.
+    def resume(self, step: int) -> list[int]:
+        """Drop the rows after `step`; later writes append to the rest. Return the steps of the rows that stay.
 
         Raises InputError if a line other than the last is not a row.
         """
+        steps = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         with temporary.open("wb") as file:
             for line, row in self._lines():
                 if row.step <= step:
                     file.write(line + b"\n")
+                    steps.append(row.step)
         publish(temporary, self.path)
+        return steps
 
     def write(self, row: AnyRow) -> None:
         """Append a row. Raises TrainerError if the disk is full or the file is not writable."""
