@@ -83,6 +83,7 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Parallel tasks. (defau
 NoOpen = Annotated[bool, typer.Option("--no-open", help="Only print the path of the page.")]
 Page = Annotated[Path | None, typer.Option(help="Write a page as well.", metavar="FILE.html", dir_okay=False)]
 Keep = Annotated[list[Path] | None, typer.Option("--recipe", help="Keep this recipe's jobs too.", metavar="RECIPE")]
+IgnoreDisk = Annotated[bool, typer.Option("--ignore-disk-check", help="Start even if the disk may be too small.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")]
@@ -131,6 +132,7 @@ def build(
     out: Out = None,
     assignments: Set = None,
     sample: Sample = None,
+    ignore_disk_check: IgnoreDisk = False,
 ) -> None:
     """Build a corpus; resume if interrupted.
 
@@ -142,7 +144,13 @@ def build(
     profile = read_profile(on)
     if workers is not None:
         profile = profile.model_copy(update={"workers": workers})
-    folder = build_corpus(recipe, out=out, profile=profile, assignments=_with_sample(assignments, sample))
+    folder = build_corpus(
+        recipe,
+        out=out,
+        profile=profile,
+        assignments=_with_sample(assignments, sample),
+        ignore_disk_check=ignore_disk_check,
+    )
 
     from corpus.inspect.stats import show_build
 

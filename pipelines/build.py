@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import signal
 import sys
 import threading
@@ -14,12 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from corpus.errors import CorpusError, InputError, StoppedError
+from corpus.errors import InputError, StoppedError
 from corpus.fetch.output import open_output, working_copy
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.lock import locked
 from corpus.store.products import canonical, write_text
-from corpus.units import human_bytes, human_seconds
+from corpus.units import human_seconds
+from pipelines.disk_check import check_disks
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile, read_profile
 from pipelines.engine.run_jobs import WaveEntry, peak_memory_bytes, run_jobs
@@ -33,6 +33,7 @@ def build(
     profile: Profile | None = None,
     assignments: Sequence[str] = (),
     console: Console | None = None,
+    ignore_disk_check: bool = False,
 ) -> Path:
     """Build a corpus; resume if interrupted. Return the output folder.
 
@@ -44,7 +45,8 @@ def build(
     profile.check(folder)
     plan = make_plan(checked, recipe.parent, profile.access(checked.contact))
     with build_lock(folder), stoppable(), profile.opened(folder):
-        _check_disk(plan, folder)
+        if not ignore_disk_check:
+            check_disks(plan, folder, profile.cache_folder)
         run_plan(plan, folder, profile, console)
     return folder
 
@@ -128,14 +130,3 @@ def stoppable() -> Iterator[None]:
         raise StoppedError(f"{message}; finished work is kept: build again to resume") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _check_disk(plan: Plan, folder: Path) -> None:
-    """Raise CorpusError unless three times the unread input is free: text and tokens are each written twice."""
-    unread = [job for job in plan.fetches if not JobOutput(folder, job).is_finished]
-    size = sum(item.size for job in unread for item in job.items)
-    free = shutil.disk_usage(folder).free
-    if free < 3 * size:
-        raise CorpusError(
-            f"{folder}: {human_bytes(free)} free, but {human_bytes(3 * size)} may be needed; choose another --out"
-        )

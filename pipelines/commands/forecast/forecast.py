@@ -14,6 +14,7 @@ from corpus.units import human_bytes
 from pipelines.build import build_lock, stoppable
 from pipelines.commands.forecast.ratios import GROUPS, Interval, SourceSample, jackknife
 from pipelines.commands.forecast.sample import BuiltSample, build_sample, read_source
+from pipelines.disk_check import save_forecast
 from pipelines.engine.profile import Profile, read_profile
 from pipelines.plan import Plan, make_plan
 from pipelines.stages.clean import CleanStage
@@ -81,11 +82,13 @@ def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, sh
             samples[source.name] = read_source(built, source, recipe, part)
     figures = _figures(recipe, samples)
     out_bytes, processor_s = _costs(built, samples, figures)
+    disk = Interval(out_bytes, out_bytes * (1 - DISK_MARGIN), out_bytes * (1 + DISK_MARGIN))
+    save_forecast(plan, profile.cache_folder, disk.high)
     seconds = FIXED_S + DOCUMENT_S * figures["all"][0] + processor_s / workers
     return Forecast(
         sample=used,
         sources=_intervals(recipe, samples, figures),
-        out_bytes=Interval(out_bytes, out_bytes * (1 - DISK_MARGIN), out_bytes * (1 + DISK_MARGIN)),
+        out_bytes=disk,
         fetch_bytes=sum(item.bytes_to_fetch(cache) for job in plan.fetches for item in (*job.items, *job.lists)),
         seconds=Interval(seconds, seconds * (1 - TIME_MARGIN), seconds * (1 + TIME_MARGIN)),
         workers=workers,
