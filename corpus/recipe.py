@@ -1,7 +1,7 @@
 """The recipe: the definition of a corpus. Where and how fast it is built is a profile's business."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -153,4 +153,14 @@ def local_files(written: str, folder: Path) -> list[Path]:
     if written.startswith(("/", "~")):
         written, start = os.path.expanduser(written), ""  # noqa: PTH111  (keeps the `~` of an unknown user)
     matches = glob.glob(start + written, recursive=True)  # noqa: PTH207  (patterns may be absolute)
-    return sorted(Path(match).resolve() for match in matches if Path(match).is_file())
+    return [Path(path) for path in sorted(_real_paths(matches))]
+
+
+def _real_paths(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths of files without symbolic links. Each folder is resolved once, since there may be many files."""
+    real_folder = cache(os.path.realpath)
+    for path in paths:
+        folder, name = os.path.split(path)
+        if os.path.isfile(path):  # noqa: PTH113
+            is_link = os.path.islink(path)  # noqa: PTH114
+            yield str(os.path.realpath(path)) if is_link else os.path.join(real_folder(folder), name)  # noqa: PTH118

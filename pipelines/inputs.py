@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,11 +25,12 @@ from corpus.fetch.package_index import parse_address
 from corpus.quality import language
 from corpus.recipe import Recipe, Sample, local_files
 from corpus.sources.base import SourceSettings, catalog
-from corpus.store.products import canonical, read_json, sha256_file, write_text
+from corpus.store.products import read_json, sha256_file, write_text
 from pipelines.split_points import FileParts, part_count, parts_of
 
 FILES_TO_SAMPLE = 100  # with fewer files, a sample is a share of the records
 BAR_ABOVE_BYTES = 500_000_000  # less is hashed in well under a second
+BATCH_FILES, BATCH_BYTES = 200, 16_000_000  # hashed by a thread at a time; a larger file is a batch of its own
 
 
 class Item(NamedTuple):
@@ -120,7 +123,7 @@ class Lister:
     def _files(self, resolved: ResolvedPaths, *, cut: bool, sample: Sample | None) -> list[Item]:
         """Return the local and remote files that are in the sample, sorted by name."""
         # name every file by the shortest unique suffix, then take the sample
-        files: list[Path | str] = [*sorted(resolved.local), *sorted(resolved.remote)]
+        files: list[Path | str] = [*resolved.local, *resolved.remote]
         names = shortest_names([_parts(file) for file in files])
         counts = Counter(names)
         names = [name if counts[name] == 1 else _marked(name, file) for name, file in zip(names, files, strict=True)]
@@ -215,19 +218,31 @@ def file_digests(paths: Sequence[Path], cache: Path) -> list[str]:
         known = read_json(cache / "digests.json")
     except CorpusError:  # losing it costs only time
         known = {}
-    keys = [_key(path) for path in paths]
-    new = {key: path for key, path in zip(keys, paths, strict=True) if key not in known}
-    size = sum(path.stat().st_size for path in new.values())
-    with Progress(disable=size < BAR_ABOVE_BYTES, transient=True) as bars, ThreadPoolExecutor() as threads:
-        bar = bars.add_task("hashing local files", total=size)
-        digests = threads.map(lambda path: sha256_file(path, lambda count: bars.advance(bar, count)), new.values())
-        known |= zip(new, digests, strict=True)
+    states = [path.stat() for path in paths]
+    keys = [f"{state.st_size}:{state.st_mtime_ns}:{path}" for path, state in zip(paths, states, strict=True)]
+    new = {key: (path, state.st_size) for key, path, state in zip(keys, paths, states, strict=True) if key not in known}
+    size = sum(size for _, size in new.values())
+    shown = size >= BAR_ABOVE_BYTES
+    with Progress(disable=not shown, transient=True) as bars, ThreadPoolExecutor() as threads:
+        advance = partial(bars.advance, bars.add_task("hashing local files", total=size)) if shown else None
+
+        def digests(batch: Sequence[Path]) -> list[str]:
+            return [sha256_file(path, advance) for path in batch]
+
+        known |= zip(new, chain.from_iterable(threads.map(digests, _batches(new.values()))), strict=True)
     if new:
         with contextlib.suppress(OSError):
-            write_text(cache / "digests.json", canonical(known), cache)
+            write_text(cache / "digests.json", json.dumps(known), cache)
     return [str(known[key]) for key in keys]
 
 
-def _key(path: Path) -> str:
-    status = path.stat()
-    return f"{status.st_size}:{status.st_mtime_ns}:{path}"
+def _batches(files: Iterable[tuple[Path, int]]) -> Iterator[list[Path]]:
+    """Divide files with their sizes into batches: handing small ones to threads one by one costs more than hashing."""
+    batch, size = list[Path](), 0
+    for path, file_size in files:
+        batch.append(path)
+        size += file_size
+        if len(batch) == BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch

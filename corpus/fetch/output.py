@@ -71,6 +71,13 @@ class FolderOutput:
                     files[path.relative_to(folder).as_posix()] = path.stat().st_size
         return files
 
+    def names(self, folder: Path) -> Iterable[str]:
+        """Return the names of the files in a folder."""
+        try:
+            return os.listdir(folder)  # noqa: PTH208
+        except FileNotFoundError:
+            return ()
+
     def remove(self, path: Path) -> None:
         """Delete a file, in the working copy as well; a missing one is no error."""
         path.unlink(missing_ok=True)
@@ -127,6 +134,10 @@ class BucketOutput(FolderOutput):
     def sizes(self, folder: Path) -> dict[str, int]:
         """See FolderOutput.sizes."""
         return {name: size for name, (size, _) in self._list(folder).items()}
+
+    def names(self, folder: Path) -> Iterable[str]:
+        """See FolderOutput.names."""
+        return self._list(folder)
 
     def remove(self, path: Path) -> None:
         """See FolderOutput.remove."""

@@ -26,7 +26,7 @@ from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, T
 from pipelines.engine.exhausted import ExhaustedError, ParseGuard
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
-from pipelines.split_points import ranges_of
+from pipelines.split_points import CutFile, ranges_of
 from pipelines.stages.fetch import MODELS, FetchStage
 from pipelines.stages.stage import DocumentStage
 
@@ -110,7 +110,7 @@ class CleanStage(DocumentStage):
         fetched = task.input(fetch)
         files, lists = fetch.files(fetched), tuple(file.path() for file in fetch.files(fetched, "list"))
         source = self.source.model_copy(update={"list_files": lists}) if lists else self.source
-        cuts = [(file.fetched.size, file.fetched.first_part, file.fetched.cuts) for file in files]
+        cuts = [CutFile(file.fetched.size, file.fetched.first_part, file.fetched.cuts) for file in files]
         # read this task's parts of them
         covered, names = [], (*SIGNALS, *CARRIER_SIGNALS)
         with (

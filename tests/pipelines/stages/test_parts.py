@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.split_points import part_count, parts_of, ranges_of
+from pipelines.split_points import CutFile, part_count, parts_of, ranges_of
 
 sizes = st.lists(st.integers(0, 5000), min_size=1, max_size=20)
 
@@ -11,7 +11,7 @@ sizes = st.lists(st.integers(0, 5000), min_size=1, max_size=20)
 @given(sizes, st.integers(1, 30))
 def test_every_byte_is_read_by_exactly_one_part(sizes: list[int], parts: int) -> None:
     """Verified to fail with `<` for `<=` at a border on a file's first byte: no part then reads some bytes."""
-    files = [(size, cut.first_part, cut.wanted) for size, cut in zip(sizes, parts_of(sizes, parts), strict=True)]
+    files = [CutFile(size, *cut) for size, cut in zip(sizes, parts_of(sizes, parts), strict=True)]
     reads = [[0] * size for size in sizes]
     visited = [0] * len(sizes)
     for part in range(parts):
@@ -25,7 +25,7 @@ def test_every_byte_is_read_by_exactly_one_part(sizes: list[int], parts: int) ->
 
 @given(sizes, st.integers(1, 30))
 def test_parts_have_equal_sizes(sizes: list[int], parts: int) -> None:
-    files = [(size, cut.first_part, cut.wanted) for size, cut in zip(sizes, parts_of(sizes, parts), strict=True)]
+    files = [CutFile(size, *cut) for size, cut in zip(sizes, parts_of(sizes, parts), strict=True)]
     total = sum(sizes)
     lengths = [sum(each.end - each.start for each in ranges_of(part, files)) for part in range(parts)]
     assert max(lengths) - min(lengths) <= 1 if total else sum(lengths) == 0
@@ -40,7 +40,7 @@ def test_moved_split_points_keep_every_byte(sizes: list[int], parts: int, data: 
         for wanted in cut.wanted:
             last = data.draw(st.integers(max(wanted, last), size))
             moved.append(last)
-        files.append((size, cut.first_part, tuple(moved)))
+        files.append(CutFile(size, cut.first_part, tuple(moved)))
     covered = [0] * len(sizes)
     for part in range(parts):
         for each in ranges_of(part, files):
