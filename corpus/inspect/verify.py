@@ -135,6 +135,9 @@ def _read_job(files: CheckedFiles, folder: Path) -> None:
     try:
         job = _job(files, folder)
         paths = [task_path(folder, number) for number in range(len(job.task_manifests))]
+        if job.index and (problem := _product(folder / job.index.name, job.index)):
+            place = f"{files.name(folder / job.index.name)}: {problem}"
+            files.problems.append(f"{place}, or its entry in {files.name(folder / 'job.json')} is wrong")
     except CorpusError as error:
         files.problems.append(str(error))
     tasks: list[TaskFile] = []

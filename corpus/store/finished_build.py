@@ -80,6 +80,7 @@ class JobFile(_LedgerFile):
     fingerprint: Hex
     description: Description
     task_manifests: tuple[Hex, ...]
+    index: Product | None = None  # what later jobs read of all tasks in one file
 
 
 class BuildFile(_VersionedFile):

@@ -1,14 +1,13 @@
 """Merge the token runs of a source into token shards, up to the quota, in order of (shuffle key, id).
 
 Memory: `threshold` holds the rows of one key bin without tokens. `merge` holds one shard, and a window of about
-WINDOW_TOKENS twice. One run is open at a time, and nothing is written to disk in between.
+WINDOW_TOKENS twice. A limited number of runs is open (`RunSet`), and nothing is written to disk in between.
 
 Legend: D documents, N tokens of all documents, B key bins, S splits, 16 bytes of an id.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from corpus.errors import CorpusError
 from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import ROW_BYTES, SPLITS, ShardHeader, Tokens, TokenShard, token_dtype
-from corpus.tokens.runs import BIN_BITS, BINS, KEYS, Bins, RunHeader, RunRows, TokenRun
+from corpus.tokens.run_set import RunSet
+from corpus.tokens.runs import BIN_BITS, BINS, KEYS, RunRows
 
 REVISION = 1  # raise whenever the same runs give other shards
 WINDOW_TOKENS = 16_000_000
-TRAIN = SPLITS.index("train")
 
 
 class Cut(NamedTuple):
@@ -68,12 +67,12 @@ class _Window(NamedTuple):
     tokens_N: Tokens
 
 
-def threshold(runs: Sequence[Path], quota: int) -> Cut:
+def threshold(runs: RunSet, quota: int) -> Cut:
     """Return the end of the shortest prefix of a source's training documents with at least `quota` tokens."""
     if quota <= 0:
         return NOTHING
     # The bins in the headers tell the one in which the quota is reached.
-    total_B = np.cumsum(_headers(runs)[1].tokens_SB[TRAIN])
+    total_B = np.cumsum(runs.tokens("train"))
     if quota > total_B[-1]:
         return EVERYTHING
     number = int(np.searchsorted(total_B, quota))
@@ -83,24 +82,24 @@ def threshold(runs: Sequence[Path], quota: int) -> Cut:
     total_D = before + np.cumsum(documents.lengths_D)
     left_out = int(np.searchsorted(total_D, quota)) + 1  # the first document beyond the quota
     if left_out > len(total_D):
-        raise CorpusError(f"{runs[0].parent}: damaged token runs: they have fewer tokens than their headers state")
+        raise CorpusError(f"{runs.folder}: damaged token runs: they have fewer tokens than their headers state")
     if left_out == len(total_D):
         return Cut(end, bytes(16))
     return Cut(int(documents.keys_D[left_out]), documents.ids_D16[left_out].tobytes())
 
 
 def merge(
-    runs: Sequence[Path], recipe: str, split: Split, keys: tuple[int, int], cut: Cut, shard_bytes: int
+    runs: RunSet, recipe: str, split: Split, keys: tuple[int, int], cut: Cut, shard_bytes: int
 ) -> Iterator[MergedShard]:
     """Yield the shards of one split's documents before `cut` with low <= key < high, each of at most `shard_bytes`.
 
     `recipe` is the recipe's fingerprint. The shards depend on the documents alone, not on how the runs divide them. A
     document over `shard_bytes` gets a shard of its own.
     """
-    run, bins = _headers(runs)
+    run = runs.header
     header = ShardHeader(run.tokenizer, recipe, run.source, split)
     filling = _FillingShard(header, token_dtype(run.vocabulary), shard_bytes)
-    for low_high in _key_ranges(bins.tokens_SB[SPLITS.index(split)], keys[0], min(keys[1], cut.key + 1)):
+    for low_high in _key_ranges(runs.tokens(split), keys[0], min(keys[1], cut.key + 1)):
         window, taken = _window(runs, split, low_high, cut), 0
         while taken < len(window.starts_D):
             taken = filling.take(window, taken)
@@ -108,20 +107,6 @@ def merge(
                 yield filling.finish()
     if filling.documents:
         yield filling.finish()
-
-
-def _headers(runs: Sequence[Path]) -> tuple[RunHeader, Bins]:
-    """Return the header that all runs share, and the sums of their bins."""
-    if not runs:
-        raise ValueError("expected at least one run of a source, which may be empty")
-    shared = TokenRun(runs[0]).header
-    sums = Bins(*np.zeros((2, len(SPLITS), BINS), np.int64))
-    for path in runs:
-        run = TokenRun(path)
-        if run.header != shared:
-            raise CorpusError(f"{path}: a token run of {run.header}; expected {shared}, as in {runs[0].name}")
-        sums = Bins(sums.rows_SB + run.bins.rows_SB, sums.tokens_SB + run.bins.tokens_SB)
-    return shared, sums
 
 
 def _key_ranges(tokens_B: NDArray[np.int64], low: int, high: int) -> Iterator[tuple[int, int]]:
@@ -140,16 +125,13 @@ def _key_ranges(tokens_B: NDArray[np.int64], low: int, high: int) -> Iterator[tu
         yield start, high
 
 
-def _window(
-    runs: Sequence[Path], split: Split, keys: tuple[int, int], cut: Cut, *, with_tokens: bool = True
-) -> _Window:
+def _window(runs: RunSet, split: Split, keys: tuple[int, int], cut: Cut, *, with_tokens: bool = True) -> _Window:
     """Return one split's documents before `cut` with low <= key < high."""
-    # Copy them out of one run after the other, so that only one file is mapped at a time.
+    # Copy them out of one run after the other.
     empty = np.empty(0, np.int64)
     parts = [_Columns(np.empty(0, np.uint64), np.empty((0, 16), np.uint8), np.empty(0, np.object_), empty, empty)]
     tokens: list[Tokens] = [np.empty(0, np.uint8)]
-    for path in runs:
-        run = TokenRun(path)
+    for run in runs.holding(split, keys):
         for rows in run.rows(*keys):
             languages_D = np.array(run.languages, np.object_)[rows.languages_D]
             documents = _Columns(rows.keys_D, rows.ids_D16, languages_D, rows.bytes_D, np.diff(rows.offsets_D1))

@@ -7,7 +7,7 @@ Legend: D documents, D1 = D + 1, N tokens of all documents, B key bins, S splits
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -104,11 +104,17 @@ class RunWriter:
             for start, end in _batch_ranges(list(map(len, tokens))):
                 writer.write_batch(_record_batch(rows[start:end], tokens[start:end], languages, columns))
 
-    def _bins(self) -> str:
-        counts = np.zeros((2, len(SPLITS), BINS), np.int64)
+    def bins(self) -> Bins:
+        """Return the numbers of rows and tokens by split and key bin."""
+        bins = Bins(*np.zeros((2, len(SPLITS), BINS), np.int64))
         for row, tokens in zip(self._rows, self._tokens, strict=True):
-            counts[:, row[2], row[0] >> BIN_BITS] += (1, len(tokens))
-        return json.dumps({"rows": counts[0].tolist(), "tokens": counts[1].tolist()}, separators=(",", ":"))
+            bins.rows_SB[row[2], row[0] >> BIN_BITS] += 1
+            bins.tokens_SB[row[2], row[0] >> BIN_BITS] += len(tokens)
+        return bins
+
+    def _bins(self) -> str:
+        rows_SB, tokens_SB = self.bins()
+        return json.dumps({"rows": rows_SB.tolist(), "tokens": tokens_SB.tolist()}, separators=(",", ":"))
 
 
 def _batch_ranges(lengths: list[int]) -> Iterator[tuple[int, int]]:
@@ -212,13 +218,3 @@ class TokenRun:
 def _position(keys: NDArray[np.uint64], key: int) -> int:
     """Return the first row whose key is not below `key`, which may be 2**64."""
     return len(keys) if key >= KEYS else int(np.searchsorted(keys, np.uint64(key)))
-
-
-def count_documents(runs: Sequence[Path], split: Split, keys: tuple[int, int]) -> tuple[int, int]:
-    """Return the number of a split's documents with a key in [low, high), and the bytes of their text."""
-    documents = size = 0
-    for path in runs:
-        for rows in TokenRun(path).rows(*keys):
-            of_split = rows.splits_D == SPLITS.index(split)
-            documents, size = documents + int(of_split.sum()), size + int(rows.bytes_D[of_split].sum())
-    return documents, size

@@ -120,6 +120,7 @@ class Job(ABC):
     step: ClassVar[str | None] = None  # title in the report's funnel, of a stage that decides about documents
     unit: ClassVar[str] = "records"  # counted by the stage's progress
     published: ClassVar[tuple[str, ...]] = ()  # products that are copied to the top of the output folder
+    index_name: ClassVar[str] = ""  # of the file that `index` is written to
     revision: ClassVar[int] = 1  # of the stage's own code; raise it whenever the output changes
 
     @property
@@ -141,6 +142,10 @@ class Job(ABC):
 
     def check(self, output: JobOutput) -> None:  # noqa: B027  (most stages have nothing to check)
         """Check the job after its last task, and again at each build. Raises CorpusError."""
+
+    def index(self, output: JobOutput) -> BaseModel | None:
+        """Return what later jobs need of all tasks, in one file, so that they do not open every manifest."""
+        return None
 
     def warning(self, output: JobOutput) -> str | None:
         """Return a warning about the finished job, shown once."""
@@ -205,8 +210,8 @@ class Job(ABC):
             shutil.rmtree(task.temporary, ignore_errors=True)  # one that remains marks a process that was killed
 
     def close(self, out: Path) -> None:
-        """Check the job and write its manifest, which marks it as finished. Raises CorpusError."""
-        output = JobOutput(out, self)
+        """Check the job, write its index, and its manifest, which marks it as finished. Raises CorpusError."""
+        output, storage = JobOutput(out, self), open_output(out)
         if missing := output.missing():
             raise CorpusError(f"job {self.name}: {len(missing)} of {self.tasks} tasks did not finish")
         self.check(output)
@@ -218,7 +223,12 @@ class Job(ABC):
             "ledger": output.ledger().json(),
             "task_manifests": [sha256_file(output.manifest_path(index)) for index in range(self.tasks)],
         }
-        open_output(out).write(output.folder / JOB_MANIFEST, canonical(manifest), output.temporary)
+        if index := self.index(output):
+            text = index.model_dump_json(exclude_unset=True) + "\n"
+            storage.write(output.folder / self.index_name, text, output.temporary)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            manifest["index"] = dict(Product(self.index_name, len(text.encode()), digest, "", "")._asdict())
+        storage.write(output.folder / JOB_MANIFEST, canonical(manifest), output.temporary)
 
 
 _cached_version = cache(version)  # each look-up reads a file

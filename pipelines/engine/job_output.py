@@ -1,8 +1,9 @@
 """Files that a job has written so far, read back through its tasks' manifests."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -40,6 +41,10 @@ class JobIdentity(Protocol):
     @property
     def folder(self) -> str:
         """Folder relative to the output folder."""
+
+    @property
+    def index_name(self) -> str:
+        """File name of the index; "" if there is none."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,8 @@ class JobOutput:
 
     def missing(self) -> list[int]:
         """Return the tasks that have no manifest."""
-        sizes = self._storage.sizes(self.folder / "tasks")
-        return [index for index in range(self.job.tasks) if Path(task_manifest(index)).name not in sizes]
+        names = {f"tasks/{name}" for name in self._storage.names(self.folder / "tasks")}
+        return [index for index in range(self.job.tasks) if task_manifest(index) not in names]
 
     def manifest_path(self, index: int) -> Path:
         """Return the path of a task's manifest."""
@@ -123,6 +128,15 @@ class JobOutput:
         """Return the facts that a task recorded beside its products."""
         facts = self._manifest(index)["facts"]
         return kind.model_validate_json(json.dumps(facts))  # as JSON, whose lists are valid tuples
+
+    def index(self, kind: type[Facts]) -> Facts | None:
+        """Return the index of a finished job; None if the job is unfinished, or of a release that wrote none."""
+        path = self.folder / self.job.index_name
+        if not self.job.index_name or not self.is_finished or not self._storage.pull(path):
+            return None
+        status = path.stat()
+        index: Facts = _read_index(kind, path, status.st_size, status.st_mtime_ns)
+        return index
 
     def all_facts(self, kind: type[Facts]) -> list[Facts]:
         """Return the facts of all tasks, in order."""
@@ -153,24 +167,39 @@ class JobOutput:
     def forget_damaged(self) -> None:
         """Remove the manifests of tasks whose products are missing or of another size, so that they run again."""
         sizes = self._storage.sizes(self.folder)
-        if JOB_MANIFEST not in sizes:
-            (self.folder / JOB_MANIFEST).unlink(missing_ok=True)
+        if JOB_MANIFEST not in sizes or not self._has_index(sizes):
+            self._forget(JOB_MANIFEST, sizes)
         for index in range(self.job.tasks):
             name = task_manifest(index)
-            if name in sizes and self._storage.pull(self.folder / name) and self._has_products(index, sizes):
+            if name in sizes and self._storage.pull(self.folder / name) and self._has_all(self.products(index), sizes):
                 continue
-            for manifest in (JOB_MANIFEST, name):
-                (self.folder / manifest).unlink(missing_ok=True)  # one in the working copy alone does not count
-                if manifest in sizes:
-                    self._storage.remove(self.folder / manifest)
+            self._forget(JOB_MANIFEST, sizes)
+            self._forget(name, sizes)
+
+    def _forget(self, manifest: str, sizes: Mapping[str, int]) -> None:
+        (self.folder / manifest).unlink(missing_ok=True)  # one in the working copy alone does not count
+        if manifest in sizes:
+            self._storage.remove(self.folder / manifest)
+
+    def _has_index(self, sizes: Mapping[str, int]) -> bool:
+        """True if the index is as the job's manifest says; the job is closed again if not, without running a task."""
+        if not self.job.index_name:
+            return True
+        entry = read_json(self.folder / JOB_MANIFEST).get("index") if self.is_finished else None
+        return isinstance(entry, dict) and self._has_all([Product(**entry)], sizes)  # type: ignore[arg-type]
 
     def _manifest(self, index: int) -> dict[str, Json]:
         return read_json(self.manifest_path(index))
 
-    def _has_products(self, index: int, sizes: Mapping[str, int]) -> bool:
-        products = self.products(index)
+    def _has_all(self, products: Sequence[Product], sizes: Mapping[str, int]) -> bool:
         for product in products:
             path = self.folder / product.name
             if path.is_file() and path.stat().st_size != product.bytes:
                 path.unlink()  # written or downloaded again
         return all(sizes.get(product.name) == product.bytes for product in products)
+
+
+@lru_cache(maxsize=4)
+def _read_index(kind: type[Facts], path: Path, size: int, modified_ns: int) -> Facts:
+    """Read an index; tasks that follow each other in a process share it."""
+    return kind.model_validate_json(path.read_bytes())

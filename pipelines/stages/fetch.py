@@ -47,6 +47,13 @@ class FetchFacts(Strict):
     files: tuple[FetchedFile, ...]
 
 
+class FetchIndex(Strict):
+    """files.json: the files of each task, in the order of the tasks."""
+
+    format_version: Literal[1]
+    tasks: tuple[tuple[FetchedFile, ...], ...]
+
+
 class InputFile(NamedTuple):
     """A file of a source, ready to be read by the clean stage."""
 
@@ -102,6 +109,7 @@ class FetchStage(Stage):
 
     kind = "fetch"
     unit = "files"
+    index_name = "files.json"
 
     @property
     def identity(self) -> str:
@@ -141,11 +149,16 @@ class FetchStage(Stage):
 
     def content_hash(self, output: JobOutput) -> str:
         """Return the hash of the fetched files: names, contents and cuts, and not where they lie."""
-        files = [file for facts in output.all_facts(FetchFacts) for file in facts.files]
+        files = [file for files in self.index(output).tasks for file in files]
         return content_identity(
             self.source.reader if self.source else None,
             [file.model_dump(mode="json", exclude_unset=True) for file in files],
         )
+
+    def index(self, output: JobOutput) -> FetchIndex:
+        """Return the files of all tasks."""
+        index = output.index(FetchIndex)
+        return index or FetchIndex(format_version=1, tasks=tuple(facts.files for facts in output.all_facts(FetchFacts)))
 
     def files(self, output: JobOutput, role: Literal["list"] | None = None) -> list[InputFile]:
         """Return the files that the reader reads, or its lists, in the order of the items.
@@ -154,8 +167,8 @@ class FetchStage(Stage):
         """
         files = [
             InputFile(file, item, output, self.access)
-            for index, item in enumerate((*self.items, *self.lists))
-            for file in output.facts(FetchFacts, index).files
+            for item, files in zip((*self.items, *self.lists), self.index(output).tasks, strict=True)
+            for file in files
             if file.role == role
         ]
         for name, count in Counter(file.fetched.name for file in files).items():

@@ -1,19 +1,18 @@
 """mix: write a source's quota of tokens in shuffled order, and its holdout, as token shards."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from corpus.settings import Json, Strict
 from corpus.store.corpus_manifest import ShardEntry, Split
 from corpus.store.token_shards import shard_entry, write_token_shard
 from corpus.tokens import token_quotas
 from corpus.tokens.merge import EVERYTHING, REVISION, Cut, merge, threshold
-from corpus.tokens.runs import count_documents
+from corpus.tokens.run_set import RunSet
 from corpus.tokens.token_quotas import partition_keys, quotas
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
 from pipelines.stages.stage import Stage
-from pipelines.stages.tokenize import TokenizeFacts, TokenizeStage
+from pipelines.stages.tokenize import TokenizeStage
 
 
 class MixFacts(Strict):
@@ -39,8 +38,9 @@ class MixStage(Stage):
         return {"merge": REVISION, "quotas": token_quotas.REVISION, **versions(["pyarrow"])}
 
     def work(self, task: Task) -> None:
-        runs = list(task.input(self.input(TokenizeStage, self.source_name)).run)
-        available = {job.source_name: _train_tokens(task.input(job)) for job in self.inputs_of(TokenizeStage)}
+        indexes = {job.source_name: job.index(task.input(job)) for job in self.inputs_of(TokenizeStage)}
+        available = {source: index.train_tokens() for source, index in indexes.items()}
+        runs = RunSet(task.input(self.input(TokenizeStage, self.source_name)).run, indexes[self.source_name])
         quota = quotas(self.shares, available, self.recipe.mix.tokens, self.recipe.mix.shortfall)[self.source_name]
         takes_all = quota >= available[self.source_name]
         cut = EVERYTHING if takes_all else threshold(runs, quota)
@@ -58,7 +58,7 @@ class MixStage(Stage):
             for shard in facts.shards
         ]
 
-    def _write(self, task: Task, runs: list[Path], split: Split, cut: Cut) -> list[ShardEntry]:
+    def _write(self, task: Task, runs: RunSet, split: Split, cut: Cut) -> list[ShardEntry]:
         keys = partition_keys(task.index, self.tasks)
         shards: list[ShardEntry] = []
         for merged in merge(runs, self.fingerprint, split, keys, cut, self.recipe.mix.shard_bytes):
@@ -70,14 +70,10 @@ class MixStage(Stage):
             task.book(self.source_name, "kept", split, shard.bytes, shard.documents)
         return shards
 
-    def _book_over_quota(self, task: Task, runs: list[Path], train: list[ShardEntry]) -> None:
+    def _book_over_quota(self, task: Task, runs: RunSet, train: list[ShardEntry]) -> None:
         """Enter the training documents of this partition beyond the quota in the ledger, as skipped."""
-        documents, size = count_documents(runs, "train", partition_keys(task.index, self.tasks))
+        documents, size = runs.count_documents("train", partition_keys(task.index, self.tasks))
         documents -= sum(shard.documents for shard in train)
         size -= sum(shard.bytes for shard in train)
         if documents:
             task.ledger.add(self.source_name, "skipped", "over_quota", records=documents, input_bytes=size)
-
-
-def _train_tokens(output: JobOutput) -> int:
-    return sum(facts.totals["train"].tokens for facts in output.all_facts(TokenizeFacts))

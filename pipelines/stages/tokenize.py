@@ -11,7 +11,8 @@ from corpus.store.corpus_manifest import Split, Totals
 from corpus.store.text_shards import read_rows
 from corpus.tokens import encode, runs
 from corpus.tokens.encode import Encoder
-from corpus.tokens.runs import RunHeader, RunWriter
+from corpus.tokens.run_set import BinTokens, RunIndex
+from corpus.tokens.runs import RunHeader, RunWriter, TokenRun
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.stages.stage import Stage
@@ -27,6 +28,7 @@ class TokenizeFacts(Strict):
 
     changed_by_tokenizer: int  # of the documents that were decoded again
     totals: dict[Split, Totals]
+    bins: BinTokens | None = None  # of its run; None: of a release that did not record it
 
 
 class _TextRow(NamedTuple):
@@ -43,6 +45,7 @@ class TokenizeStage(Stage):
 
     kind = "tokenize"
     run = Table("run", ".arrow")
+    index_name = "runs.json"
 
     def settings(self) -> Json:
         return {"eos": self.recipe.tokenizer.eos, "seed": self.recipe.seed}
@@ -73,7 +76,19 @@ class TokenizeStage(Stage):
             split: Totals(documents=documents, tokens=tokens, bytes=size)
             for split, (documents, tokens, size) in counts.items()
         }
-        task.facts = TokenizeFacts(changed_by_tokenizer=changed, totals=totals)
+        bins = BinTokens.of(run.bins().tokens_SB)
+        task.facts = TokenizeFacts(changed_by_tokenizer=changed, totals=totals, bins=bins)
+
+    def index(self, output: JobOutput) -> RunIndex:
+        """Return the tokens of all runs by key bin."""
+        if index := output.index(RunIndex):
+            return index
+        return RunIndex.of(
+            [
+                facts.bins.counts() if facts.bins else TokenRun(output.run[number]).bins.tokens_SB
+                for number, facts in enumerate(output.all_facts(TokenizeFacts))
+            ]
+        )
 
     def warning(self, output: JobOutput) -> str | None:
         """Warn when decoding does not return the text: users may choose a lossy tokenizer, but should know."""

@@ -13,8 +13,9 @@ from corpus.document import document_id, keyed_hash
 from corpus.store.corpus_manifest import Eos, Manifest, ShardEntry, SourceEntry, TokenizerEntry, total, write_manifest
 from corpus.store.token_shards import SPLITS, shard_entry, write_token_shard
 from corpus.tokens.encode import Encoder
-from corpus.tokens.merge import EVERYTHING, TRAIN, merge, threshold
-from corpus.tokens.runs import RunHeader, RunWriter, TokenRun
+from corpus.tokens.merge import EVERYTHING, merge, threshold
+from corpus.tokens.run_set import RunSet
+from corpus.tokens.runs import RunHeader, RunWriter
 from corpus.tokens.token_quotas import Mix, partition_keys, quotas
 from corpus.tokens.train_bpe import Train, sample, train
 
@@ -82,10 +83,10 @@ def documents(source: str) -> Iterator[tuple[str, str, str]]:
 def shards(runs: list[Path], folder: Path, source: str, quota: int) -> Iterator[ShardEntry]:
     """Write the token shards of a source, and yield their manifest entries."""
     for split in SPLITS:
-        cut = threshold(runs, quota) if split == "train" else EVERYTHING
+        cut = threshold(RunSet(runs), quota) if split == "train" else EVERYTHING
         for partition in range(MIX.partitions):
             keys = partition_keys(partition, MIX.partitions)
-            for number, merged in enumerate(merge(runs, RECIPE, split, keys, cut, MIX.shard_bytes)):
+            for number, merged in enumerate(merge(RunSet(runs), RECIPE, split, keys, cut, MIX.shard_bytes)):
                 file = f"shards/{source}-{split}-{partition:02d}-{number:03d}.arrow"
                 write_token_shard(folder / file, merged.shard)
                 yield shard_entry(folder / file, file, merged.shard, merged.languages)
@@ -118,10 +119,7 @@ def main(folder: Path) -> None:
     encoder = Encoder(folder / "tokenizer.json")
     with tempfile.TemporaryDirectory() as temporary:
         runs = {source: tokenize(source, encoder, Path(temporary)) for source in SHARES}
-        available = {
-            source: sum(int(TokenRun(path).bins.tokens_SB[TRAIN].sum()) for path in paths)
-            for source, paths in runs.items()
-        }
+        available = {source: int(RunSet(paths).tokens("train").sum()) for source, paths in runs.items()}
         asked = quotas(SHARES, available, MIX.tokens, MIX.shortfall)
         made = {source: tuple(shards(runs[source], folder, source, asked[source])) for source in sorted(SHARES)}
     sums = {

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from corpus.errors import CorpusError
 from corpus.store.token_shards import ROW_BYTES, SPLITS, write_token_shard
 from corpus.tokens import merge as merging
+from corpus.tokens import run_set
 from corpus.tokens import runs as token_runs
 from corpus.tokens.merge import EVERYTHING, NOTHING, Cut, MergedShard, merge, threshold
+from corpus.tokens.run_set import BinTokens, RunIndex, RunSet
 from corpus.tokens.runs import KEYS, RunHeader, RunWriter
 from corpus.tokens.token_quotas import partition_keys
 
@@ -92,8 +94,8 @@ def test_shards_do_not_depend_on_how_runs_divide_the_documents(
         with pytest.MonkeyPatch.context() as patch:
             if spread is places:
                 patch.setattr(merging, "WINDOW_TOKENS", window)
-            cut = threshold(paths, quota)
-            merged = list(merge(paths, "cd" * 32, split, ALL, cut, shard_bytes))  # type: ignore[arg-type]
+            cut = threshold(RunSet(paths), quota)
+            merged = list(merge(RunSet(paths), "cd" * 32, split, ALL, cut, shard_bytes))  # type: ignore[arg-type]
         results.append((cut, same(folder, merged), [each.languages for each in merged]))
         own = [doc.name for doc in found if doc.split == split and (doc.key, bytes.fromhex(doc.name)) < cut]
         assert names(merged) == own
@@ -102,7 +104,8 @@ def test_shards_do_not_depend_on_how_runs_divide_the_documents(
 
 def test_contents_of_a_shard(tmp_path: Path) -> None:
     found = documents(30)
-    (merged,) = merge(written(tmp_path, found, [n % 3 for n in range(30)]), "cd" * 32, "train", ALL, EVERYTHING, 10**6)
+    runs = RunSet(written(tmp_path, found, [n % 3 for n in range(30)]))
+    (merged,) = merge(runs, "cd" * 32, "train", ALL, EVERYTHING, 10**6)
     train = [doc for doc in found if doc.split == "train"]
     shard = merged.shard
     assert shard.header == ("ab" * 32, "cd" * 32, "web", "train")
@@ -118,7 +121,7 @@ def test_contents_of_a_shard(tmp_path: Path) -> None:
 def test_shards_are_as_full_as_allowed(tmp_path: Path, shard_bytes: int) -> None:
     found = [doc for doc in documents(60) if doc.split == "train"]
     paths = written(tmp_path, found, [n % 4 for n in range(len(found))])
-    merged = list(merge(paths, "cd" * 32, "train", ALL, EVERYTHING, shard_bytes))
+    merged = list(merge(RunSet(paths), "cd" * 32, "train", ALL, EVERYTHING, shard_bytes))
     sizes = [[int(n) * 2 + ROW_BYTES for n in np.diff(each.shard.offsets_D1)] for each in merged]
     assert sum(map(len, sizes)) == len(found)
     for shard, following in pairwise(sizes):
@@ -129,12 +132,12 @@ def test_shards_are_as_full_as_allowed(tmp_path: Path, shard_bytes: int) -> None
 def test_partitions_joined_are_the_whole_order(tmp_path: Path) -> None:
     found = documents(80)
     paths = written(tmp_path, found, [n % 3 for n in range(80)])
-    cut = threshold(paths, 200)
-    whole = names(list(merge(paths, "cd" * 32, "train", ALL, cut, 300)))
+    cut = threshold(RunSet(paths), 200)
+    whole = names(list(merge(RunSet(paths), "cd" * 32, "train", ALL, cut, 300)))
     assert 0 < len(whole) < 60
     for partitions in (1, 2, 7, 64):
         keys = [partition_keys(number, partitions) for number in range(partitions)]
-        parts = [names(list(merge(paths, "cd" * 32, "train", each, cut, 300))) for each in keys]
+        parts = [names(list(merge(RunSet(paths), "cd" * 32, "train", each, cut, 300))) for each in keys]
         assert [name for part in parts for name in part] == whole
 
 
@@ -143,20 +146,20 @@ def test_threshold_ends_the_shortest_prefix(tmp_path: Path) -> None:
     train = [doc for doc in found if doc.split == "train"]
     paths = written(tmp_path, found, [n % 3 for n in range(60)])
     total = sum(doc.tokens for doc in train)
-    assert threshold(paths, 0) == NOTHING and threshold(paths, total + 1) == EVERYTHING
+    assert threshold(RunSet(paths), 0) == NOTHING and threshold(RunSet(paths), total + 1) == EVERYTHING
     for quota in range(1, total + 1):
-        cut = threshold(paths, quota)
+        cut = threshold(RunSet(paths), quota)
         taken = [doc.tokens for doc in train if (doc.key, bytes.fromhex(doc.name)) < cut]
         assert sum(taken) >= quota > sum(taken[:-1])
 
 
 def test_nothing_and_empty_runs(tmp_path: Path) -> None:
     paths = written(tmp_path, documents(10), [2] * 10)
-    assert list(merge(paths, "cd" * 32, "train", ALL, NOTHING, 100)) == []
-    assert list(merge(paths[:2], "cd" * 32, "train", ALL, EVERYTHING, 100)) == []
-    assert threshold(paths[:2], 1) == EVERYTHING
+    assert list(merge(RunSet(paths), "cd" * 32, "train", ALL, NOTHING, 100)) == []
+    assert list(merge(RunSet(paths[:2]), "cd" * 32, "train", ALL, EVERYTHING, 100)) == []
+    assert threshold(RunSet(paths[:2]), 1) == EVERYTHING
     with pytest.raises(ValueError, match="at least one run"):
-        threshold([], 1)
+        threshold(RunSet([]), 1)
 
 
 def test_runs_of_another_source_seed_or_tokenizer_are_refused(tmp_path: Path) -> None:
@@ -168,7 +171,7 @@ def test_runs_of_another_source_seed_or_tokenizer_are_refused(tmp_path: Path) ->
         folder.mkdir()
         (strange,) = written(folder, documents(4), [0] * 4, other)
         with pytest.raises(CorpusError, match="expected RunHeader"):
-            threshold([own, strange], 1)
+            threshold(RunSet([own, strange]), 1)
 
 
 def test_headers_with_more_tokens_than_the_rows_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +181,7 @@ def test_headers_with_more_tokens_than_the_rows_are_an_error(tmp_path: Path, mon
     monkeypatch.setattr(RunWriter, "_bins", too_many)
     paths = written(tmp_path, documents(20), [0] * 20)
     with pytest.raises(CorpusError, match="fewer tokens than their headers state"):
-        threshold(paths, 1000)
+        threshold(RunSet(paths), 1000)
 
 
 def test_key_ranges_cover_the_keys_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,8 +206,8 @@ def _tokens_within(tokens_B: np.ndarray, start: int, end: int) -> float:
     return float((tokens_B * inside / 2.0**54).sum())
 
 
-def test_one_run_is_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of open files and maps does not depend on the number of runs."""
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list to which each opening of a run adds the number of runs that are mapped then."""
     maps: list[int] = []
 
     class Counted(token_runs.TokenRun):
@@ -214,7 +217,45 @@ def test_one_run_is_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     if not Path("/proc/self/maps").exists():
         pytest.skip("counts maps in /proc")
-    monkeypatch.setattr(merging, "TokenRun", Counted)
+    monkeypatch.setattr(run_set, "TokenRun", Counted)
+    return maps
+
+
+def test_a_limited_number_of_runs_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of open files and maps does not depend on the number of runs."""
+    maps = opened(monkeypatch)
+    monkeypatch.setattr(run_set, "OPEN_RUNS", 2)
     paths = written(tmp_path, documents(60), [n % 20 for n in range(60)])
-    assert len(list(merge(paths, "cd" * 32, "train", ALL, Cut(KEYS, b""), 300))) > 3
-    assert len(maps) > 40 and max(maps) <= 2
+    assert len(list(merge(RunSet(paths), "cd" * 32, "train", ALL, Cut(KEYS, b""), 300))) > 3
+    assert len(maps) > 30 and max(maps) <= 4
+
+
+def test_each_run_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verified to fail if each window opens the runs again."""
+    monkeypatch.setattr(merging, "WINDOW_TOKENS", 30)
+    paths, maps = written(tmp_path, documents(60), [n % 20 for n in range(60)]), opened(monkeypatch)
+    runs = RunSet(paths)
+    cut = threshold(runs, 200)
+    for split in SPLITS:
+        assert list(merge(runs, "cd" * 32, split, ALL, cut, 300))
+    assert len(maps) == 20
+
+
+def test_an_index_gives_the_same_shards_and_opens_only_runs_with_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verified to fail if the bit of a bin is taken for the next one."""
+    found = documents(60)
+    paths = written(tmp_path, found, [n // 12 for n in range(60)])  # the runs follow each other in the order of keys
+    bins = [token_runs.TokenRun(path).bins.tokens_SB for path in paths]
+    index = RunIndex.of([BinTokens.of(tokens_SB).counts() for tokens_SB in bins])
+    assert index.train_tokens() == sum(doc.tokens for doc in found if doc.split == "train")
+    cut, maps = threshold(RunSet(paths), 250), opened(monkeypatch)
+    for keys in (partition_keys(number, 8) for number in range(8)):
+        for split in SPLITS:
+            plain = same(tmp_path, list(merge(RunSet(paths), "cd" * 32, split, keys, cut, 300)))
+            maps.clear()
+            indexed = same(tmp_path, list(merge(RunSet(paths, index), "cd" * 32, split, keys, cut, 300)))
+            holding = {n // 12 for n, doc in enumerate(found) if keys[0] <= doc.key < keys[1] and doc.split == split}
+            assert indexed == plain and len(maps) <= 1 + len(holding)
+    assert threshold(RunSet(paths, index), 250) == cut

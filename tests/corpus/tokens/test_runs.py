@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from corpus.document import keyed_hash
 from corpus.errors import CorpusError
 from corpus.tokens import runs
-from corpus.tokens.runs import BINS, KEYS, RunHeader, RunRows, RunWriter, TokenRun, count_documents, order_key, schema
+from corpus.tokens.run_set import RunSet
+from corpus.tokens.runs import BINS, KEYS, RunHeader, RunRows, RunWriter, TokenRun, order_key, schema
 
 HEADER = RunHeader("web", "ab" * 32, 500, 7)
 Added = tuple[str, str, str, int, list[int]]
@@ -119,7 +120,7 @@ def test_count_documents(tmp_path: Path) -> None:
     added = documents(50)
     paths = [run(tmp_path / "a", added[:20]), run(tmp_path / "b", added[20:])]
     own = [each for each in added if each[1] == "train" and order_key(7, each[0]) < KEYS // 3]
-    assert count_documents(paths, "train", (0, KEYS // 3)) == (len(own), sum(each[3] for each in own))
+    assert RunSet(paths).count_documents("train", (0, KEYS // 3)) == (len(own), sum(each[3] for each in own))
 
 
 @pytest.mark.parametrize("tokens", [np.array([], np.uint16), np.array([1, 0], np.uint32), np.array([1, 0], np.int64)])
