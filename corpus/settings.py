@@ -3,9 +3,9 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -255,7 +255,9 @@ def allowed_names(model: type[BaseModel], loc: KeyPath) -> list[str]:
     for key in loc:
         following: list[object] = []
         for kind in here:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if get_origin(kind) in (dict, Mapping):  # its keys are names of the user's choice
+                following += _models(get_args(kind)[1])
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
                 field = kind.model_fields.get(str(key))
                 following += _models(field.annotation) if field else ([kind] if key in _tags(kind) else [])
         here = following if isinstance(key, str) else here
@@ -268,7 +270,8 @@ def _tags(kind: type[BaseModel]) -> list[object]:
 
 
 def _models(annotation: object) -> list[object]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if is_model or get_origin(annotation) in (dict, Mapping):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
 

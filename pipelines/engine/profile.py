@@ -6,11 +6,11 @@ An executor is one file in executors/ with a module-level `PROFILE`; `catalog` f
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import ConfigDict, Field, create_model
 
@@ -19,6 +19,8 @@ from corpus.errors import InputError
 from corpus.fetch.access import S3, Access, default_cache
 from corpus.settings import Strict
 from pipelines.engine.wave import Wave
+
+T = TypeVar("T")
 
 
 class Profile(Strict, ABC):
@@ -71,16 +73,63 @@ class Profile(Strict, ABC):
         return []
 
 
+class Resources(Strict):
+    """Settings of one stage's tasks; None: as for all stages."""
+
+    cpus_per_task: Annotated[int, Field(ge=1)] | None = None
+    memory_per_cpu: Annotated[int, Field(ge=1)] | None = None
+    tasks_per_job: Annotated[int, Field(ge=1)] | None = None
+
+
+class RankGroup(NamedTuple):
+    """Tasks of a wave that have the same resources."""
+
+    profile: "ClusterProfile"  # with the resources of these tasks
+    ranks: list[int]
+
+
 class ClusterProfile(Profile):
     """Settings of executors that give each task its own resources, and run killed tasks again."""
 
     cpus_per_task: Annotated[int, Field(ge=1)] = 1
     memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
+    stages: Mapping[str, Resources] = Field(default_factory=dict)
     retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks that were killed from outside
 
     @property
     def attempts(self) -> int:
         return 1 + self.retries
+
+    def of_stage(self, stage: str) -> Self:
+        """Return the profile with the resources of a stage's tasks."""
+        own = self.stages.get(stage)
+        return self.model_copy(update=own.model_dump(exclude_none=True)) if own else self
+
+    def groups(self, wave: Wave) -> list[RankGroup]:
+        """Divide the wave by the resources that its tasks need."""
+        groups: dict[str, RankGroup] = {}
+        profiles = {job.kind: self.of_stage(job.kind) for job, _ in wave.work}
+        keys = {kind: profile.model_dump_json() for kind, profile in profiles.items()}
+        for rank, (job, _) in enumerate(wave.work):
+            groups.setdefault(keys[job.kind], RankGroup(profiles[job.kind], [])).ranks.append(rank)
+        return list(groups.values())
+
+
+def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Divide items into consecutive parts of `size`; the last may be smaller."""
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def stage_names() -> list[str]:
+    """Return the names of the stages, which are those of their files."""
+    files = (Path(__file__).parents[1] / "stages").glob("[a-z]*.py")
+    return sorted(path.stem for path in files if path.stem != "stage")
+
+
+def _unknown_stages(profile: Profile) -> list[tuple[settings.KeyPath, str]]:
+    names = stage_names()
+    unknown = [name for name in getattr(profile, "stages", ()) if name not in names]
+    return [(("stages", name), f"`stages.{name}`: no such stage{settings.nearest(name, names)}") for name in unknown]
 
 
 @cache
@@ -98,7 +147,7 @@ def read_profile(name: str | None) -> Profile:
         if path.is_file():
             document = settings.read_yaml(path, what="profile")
             executor = settings.validate(_executor_choice(), document).model_dump()["executor"]
-            return settings.validate(catalog()[executor], document)
+            return settings.validate(catalog()[executor], document, _unknown_stages)
     known = sorted(path.stem for path in Path("recipes/on").glob("*.yaml"))
     raise InputError(f"--on {name}: no such file, nor recipes/on/{name}.yaml{settings.nearest(name, known)}")
 

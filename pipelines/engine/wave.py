@@ -62,17 +62,28 @@ class Wave:
 
 
 class RunTasks:
-    """A datatrove pipeline step: rank n does the n-th (job, task) pair of the wave's file."""
+    """A datatrove pipeline step: rank n does the n-th (job, task) pair of the wave's file, or those of a batch."""
 
-    def __init__(self, wave: Wave) -> None:
+    def __init__(self, wave: Wave, batches: Sequence[Sequence[int]] | None = None) -> None:
+        """With `batches`, datatrove's rank n does the wave's ranks `batches[n]` in sequence."""
         silence_datatrove()
-        self.work, self.out = wave.file, wave.out
+        self.work, self.out, self.batches = wave.file, wave.out, batches
 
-    def __setstate__(self, state: dict[str, Path]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         silence_datatrove()
         self.__dict__.update(state)
 
     def __call__(self, data: object, rank: int, world_size: int) -> None:
+        failed: CorpusError | None = None
+        for each in self.batches[rank] if self.batches is not None else [rank]:
+            try:
+                self._run(each)
+            except CorpusError as error:  # does not stop the rest
+                failed = failed or error
+        if failed:
+            raise failed
+
+    def _run(self, rank: int) -> None:
         job, index = _read_work(self.work)[rank]
         try:
             job.run_task(self.out, index)

@@ -6,17 +6,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
 from corpus.errors import CorpusError, InputError
-from pipelines.engine.profile import ClusterProfile
+from pipelines.engine.profile import ClusterProfile, batched
 from pipelines.engine.wave import RunTasks, Wave
 
 GB = 1024**3
@@ -50,17 +50,24 @@ class Ray(ClusterProfile):
         self._connect()
         import datatrove.executor.ray as datatrove_ray
 
-        datatrove_ray.RankWorker, datatrove_ray.RayTaskManager = RankActor, _task_manager()
-        workers = min(self._room(wave), len(wave.work))
+        # each actor runs a batch of tasks that need the same resources
+        batches: list[Sequence[int]] = []
+        resources: list[Mapping[str, int]] = []
+        workers = 0
+        for group in self.groups(wave):
+            profile = cast(Ray, group.profile)
+            room = min(profile._room(wave), len(group.ranks))
+            size = profile.tasks_per_job or -(-len(group.ranks) // (ACTORS_PER_WORKER * room))
+            batches += batched(group.ranks, size)
+            resources += [profile._resources()] * (len(batches) - len(resources))
+            workers += room
+        datatrove_ray.RankWorker, datatrove_ray.RayTaskManager = RankActor, _task_manager(resources)
         datatrove_ray.RayPipelineExecutor(
-            pipeline=[RunTasks(wave)],
-            tasks=len(wave.work),
-            workers=workers,
+            pipeline=[RunTasks(wave, batches)],
+            tasks=len(batches),
+            workers=min(self.workers or workers, len(batches)),
             logging_dir=str(wave.logs),
             skip_completed=False,  # task manifests decide which tasks are done
-            cpus_per_task=self.cpus_per_task,
-            mem_per_cpu_gb=self.memory_per_cpu,
-            tasks_per_job=self.tasks_per_job or -(-len(wave.work) // (ACTORS_PER_WORKER * workers)),
         ).run()
 
     def diagnostics(self, wave: Wave, rank: int) -> list[str]:
@@ -75,7 +82,8 @@ class Ray(ClusterProfile):
         on_stop = signal.getsignal(signal.SIGTERM)
         options: dict[str, object] = {"runtime_env": {"env_vars": QUIET}}
         if self.address is None:
-            cpus = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
+            general = (self.workers or len(os.sched_getaffinity(0))) * self.cpus_per_task
+            cpus = max(general, *(self.of_stage(stage).cpus_per_task for stage in self.stages), 1)
             options = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         try:
             ray.init(self.address or "local", log_to_driver=False, logging_level="error", **options)
@@ -85,11 +93,16 @@ class Ray(ClusterProfile):
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, on_stop)  # Ray replaces it
 
+    def _resources(self) -> Mapping[str, int]:
+        """Return the resources of an actor, as Ray's options."""
+        memory = self.cpus_per_task * self.memory_per_cpu * GB
+        return {"num_cpus": self.cpus_per_task, "num_gpus": 0, "memory": memory}
+
     def _room(self, wave: Wave) -> int:
         """Return the number of actors that fit on the cluster at once, or `workers` if given."""
         import ray
 
-        memory = self.cpus_per_task * self.memory_per_cpu * GB
+        memory = self._resources()["memory"]
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         fits = [min(node.get("CPU", 0) // self.cpus_per_task, node.get("memory", 0) // memory) for node in nodes]
         if not sum(fits):
@@ -126,14 +139,24 @@ class RankActor:
         return PipelineStats()
 
 
-@cache  # the class derives from the one that it replaces
-def _task_manager() -> type:
-    """Return datatrove's manager without its own retries; it ends if an actor could not start."""
+@cache  # one that derives from datatrove's, which it replaces
+def _base_manager() -> type:
     from datatrove.executor.ray import RayTaskManager
 
-    class TaskManager(RayTaskManager):  # type: ignore[misc]
-        def submit_task(self, *arguments: object) -> "Future[object]":
-            started: Future[object] = super().submit_task(*arguments)
+    manager: type = RayTaskManager
+    return manager
+
+
+def _task_manager(resources: Sequence[Mapping[str, int]]) -> type:
+    """Return datatrove's manager without its own retries, and with resources by rank.
+
+    It ends if an actor could not start.
+    """
+
+    class TaskManager(_base_manager()):  # type: ignore[misc]
+        def submit_task(self, executor: object, ranks: Sequence[int], options: object) -> "Future[object]":
+            (rank,) = ranks
+            started: Future[object] = super().submit_task(executor, ranks, resources[rank])
 
             def pass_on(thread: "Future[object]") -> None:
                 if not thread.cancelled() and (error := thread.exception()):

@@ -42,6 +42,13 @@ class ScriptedJob(Job):
         task.new(f"product-{task.index}").write_text("flour")
 
 
+@dataclass(frozen=True)
+class LargeJob(ScriptedJob):
+    """A job of another stage, which may have other resources."""
+
+    kind = "dedup"
+
+
 def wave(out: Path, *endings: str) -> tuple[Wave, list[str]]:
     """Return a wave of one job, and the list that its messages are appended to."""
     job = ScriptedJob("", (), len(endings), endings)

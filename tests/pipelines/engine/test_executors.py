@@ -110,7 +110,7 @@ def test_slurm_error_names_log_last_line_and_command(slurm: Slurm, tmp_path: Pat
     log = made.logs / "slurm" / f"{array}_1.out"
     assert log.is_file() and f"element 1 of Slurm's array {array}; its log is {log}" in str(failed.value)
     assert f"the log ends with: {last_line(log)}" in str(failed.value) and "Killed" in str(last_line(log))
-    assert f"sbatch --array=1 {made.logs}/launch_script.slurm" in str(failed.value)
+    assert f"sbatch --array=1 {made.logs}/array-0/launch_script.slurm" in str(failed.value)
 
 
 def test_storage_error_while_polling_does_not_cancel_the_array(
@@ -163,7 +163,7 @@ def test_tasks_beyond_the_array_limit_get_another_array(slurm: Slurm, tmp_path: 
     arrays = (made.logs / "arrays").read_text().split()
     assert len(arrays) == 2 and runs(tmp_path, 5) == [1] * 5
     assert f"element 0 of Slurm's array {arrays[1]}" in str(failed.value)
-    assert "sbatch --array=0 --export=ALL,RUN_OFFSET=1 " in str(failed.value)
+    assert f"sbatch --array=0 {made.logs}/array-1/launch_script.slurm" in str(failed.value)
 
 
 def test_slurm_checks_the_profile_before_the_build(slurm: Slurm, tmp_path: Path) -> None:
@@ -264,6 +264,16 @@ def test_catalog_lists_the_executors() -> None:
         ('executor: slurm\npartition: cpu\nsbatch: {account: "a\\nb"}\n', r"must be one line"),
         ("executor: ray\nworkers: 0\nmemory_per_cpu: lots\n", r"2 mistakes"),
         ("connections: 65\n", r"line 1: `connections`"),
+        (
+            "executor: slurm\npartition: cpu\nstages:\n  dedup: {time: '1:00:00'}\n  dedupe: {memory_per_cpu: 9}\n",
+            r"line 5: `stages.dedupe`: no such stage; did you mean `dedup`\?",
+        ),
+        (
+            "executor: ray\nstages: {dedup: {memory_per_cpus: 9}}\n",
+            r"line 2: `stages.dedup.memory_per_cpus` is not a setting; did you mean `memory_per_cpu`\?",
+        ),
+        ("executor: ray\nstages: {mix: {partition: x}}\n", r"`stages.mix.partition` is not a setting"),
+        ("executor: local\nstages: {dedup: {memory_per_cpu: 9}}\n", r"line 2: `stages` is not a setting"),
     ],
 )
 def test_mistakes_in_a_profile_are_reported(tmp_path: Path, text: str, message: str) -> None:
