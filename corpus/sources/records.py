@@ -11,9 +11,9 @@ from typing import Literal
 
 from corpus.document import Document, Failed, Record, Skipped, Span
 from corpus.formats.compressed import container
-from corpus.formats.lines import FileLine, line_start, lines
+from corpus.formats.lines import FileLine, line_start, lines, stream_cuts
 from corpus.formats.parquet_rows import ParquetRow, group_cuts, is_parquet, rows
-from corpus.sources.base import Reader, SourceSettings, filled, never_cut
+from corpus.sources.base import Reader, SourceSettings, filled
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -32,18 +32,20 @@ class RecordsSettings(SourceSettings):
 
 def read(path: Path, start: int, end: int, settings: RecordsSettings) -> Iterator[Span]:
     """Yield a record for each line or row; see Reader. A bad one fails alone."""
-    stop = cuts(path, [end], settings)[0]
-    spans = _from_rows if is_parquet(path) else _from_lines
-    return filled(spans(path, start, stop, settings), start, stop)
+    if not is_parquet(path):
+        return _from_lines(path, start, end, settings)
+    stop = group_cuts(path, [end])[0]
+    return filled(_from_rows(path, start, stop, settings), start, stop)
 
 
 def cuts(path: Path, wanted: Sequence[int], settings: RecordsSettings) -> list[int]:
-    """Return starts of lines in a plain file, of row groups in a Parquet file; a compressed file is never cut."""
+    """Return starts of lines in a plain file, of streams and lines in a compressed one, of row groups in Parquet."""
     if is_parquet(path):
         return group_cuts(path, wanted)
-    if container(path) == "plain":
+    kind = container(path)
+    if kind == "plain":
         return [line_start(path, offset) for offset in wanted]
-    return never_cut(path, wanted, settings)
+    return stream_cuts(path, wanted, kind)
 
 
 def document(record: Record, settings: RecordsSettings) -> Document:
@@ -57,10 +59,16 @@ def _from_rows(path: Path, start: int, stop: int, settings: RecordsSettings) -> 
         yield _outcome(row.start, row.end, row.values, settings) if isinstance(row, ParquetRow) else row
 
 
-def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) -> Iterator[Span]:
+def _from_lines(path: Path, start: int, end: int, settings: RecordsSettings) -> Iterator[Span]:
+    """Yield the spans that begin in [start, end), and end at the next cut of the file."""
+    kind = container(path)
+    stop = line_start(path, end) if kind == "plain" else path.stat().st_size
     last: Span | None = None  # held back: the rest of a line that damage broke is part of the damage
     with path.open("rb") as file:
-        for line in lines(file, start, stop, container(path), settings.max_record_bytes):
+        for line in lines(file, start, stop, kind, settings.max_record_bytes):
+            if isinstance(line, FileLine) and line.opens and line.start >= end:
+                stop = line.start
+                break
             outcome = line if isinstance(line, Failed) else _from_line(line, settings)
             if last and isinstance(line, FileLine) and not line.begun and isinstance(outcome, Failed):
                 last = last._replace(end=outcome.end)
@@ -68,8 +76,8 @@ def _from_lines(path: Path, start: int, stop: int, settings: RecordsSettings) ->
             if last:
                 yield last
             last = outcome
-    if last:
-        yield last
+    if start < stop:
+        yield (last or Skipped(start, stop, "empty"))._replace(end=stop)
 
 
 def _from_line(line: FileLine, settings: RecordsSettings) -> Span:
@@ -156,4 +164,4 @@ def _date(value: object) -> str | None:
     return _string(value)
 
 
-READER = Reader(RecordsSettings, read, cuts, document, revision=4, libraries=("pyarrow", "zstandard"))
+READER = Reader(RecordsSettings, read, cuts, document, revision=5, libraries=("pyarrow", "zstandard"))

@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import json
+import lzma
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from corpus.document import Failed, Record, Skipped
 from corpus.sources.records import READER, RecordsSettings
-from tests.corpus.formats.tiles import outcomes, read_cut, read_whole, records
+from tests.corpus.formats.tiles import checked, outcomes, read_cut, read_whole, records
 
 PLAIN = {"name": "records", "reader": "records", "paths": ("x",), "share": 1.0, "license": "unknown"}
 COMPRESS = {
@@ -191,6 +193,76 @@ def test_the_next_stream_after_damage_is_read(tmp_path: Path, kind: str) -> None
     lone = COMPRESS[kind](b'{"text": "begun ') + b"garbage" * 20 + COMPRESS[kind](b'ended"}\n{"text": "good"}\n')
     found = read_whole(READER, written(tmp_path / "lone", lone), SMALL)
     assert outcomes(found) == {f"bad_{kind}": 1, "record": 1}  # one span for all that the damage took
+
+
+STORE = {
+    "gzip": lambda content: gzip.compress(content, 0),
+    "bz2": bz2.compress,
+    "zstd": zstandard.ZstdCompressor(level=1).compress,
+    "xz": lzma.compress,
+}
+
+
+def line_bytes(*numbers: int) -> bytes:
+    return b"".join(b'{"text": "%d"}\n' % number for number in numbers)
+
+
+@pytest.mark.parametrize("kind", STORE)
+def test_a_compressed_file_is_cut_where_both_a_stream_and_a_line_begin(tmp_path: Path, kind: str) -> None:
+    """Verified to fail if streams that go on with a line, streams after damage, or the bytes of one within another
+    count as cuts, and if an empty stream does.
+    """
+    parts = [
+        (line_bytes(0, 1), True),
+        (line_bytes(2) + b'{"text": ', True),  # this line ends in the next stream
+        (b'"3"}\n' + line_bytes(4), False),
+        (line_bytes(5), True),
+        (b"", False),
+        (line_bytes(6), False),  # the span of its first line begins with the empty stream
+        (line_bytes(7) + STORE[kind](line_bytes(99)) + b"\n", True),  # holds the bytes of a stream
+        (line_bytes(8), True),
+        (b"\n" + line_bytes(9)[:-1], True),  # its last line has no end
+        (b"\n" + line_bytes(10), False),
+    ]
+    streams = [STORE[kind](part) for part, _ in parts]
+    starts = [sum(map(len, streams[:number])) for number in range(len(streams))]
+    path = written(tmp_path / "rows", b"".join(streams))
+    size = path.stat().st_size
+    expected = [start for start, (_, is_cut) in zip(starts, parts, strict=True) if is_cut]
+    places = READER.cuts(path, range(size + 1), SMALL)
+    assert sorted({*places, size}) == [*expected, size]
+    assert places == [min(place for place in [*expected, size] if place >= at) for at in range(size + 1)]
+    found = read_whole(READER, path, SMALL)
+    assert [int(each.content) for each in records(found)] == list(range(11))
+    for step in (1, 20, 50, size // 3, size - 1):
+        assert read_cut(READER, path, range(0, size, step), SMALL) == found
+    for end in range(0, size, 7):  # an end that is no cut means the next cut
+        stop = READER.cuts(path, [end], SMALL)[0]
+        assert checked(list(READER.read(path, 0, end, SMALL)), 0, stop) == [each for each in found if each.start < stop]
+    damaged = b"".join(streams[:6]) + streams[6][:-12] + b"".join(streams[7:])
+    path = written(tmp_path / "damaged", damaged)
+    assert starts[7] - 12 not in READER.cuts(path, range(len(damaged)), SMALL)
+    assert read_cut(READER, path, range(len(damaged)), SMALL) == read_whole(READER, path, SMALL)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    kind=st.sampled_from([*STORE]),
+    ends=st.lists(st.integers(0, 700), max_size=8),
+    at=st.floats(0, 1),
+    junk=st.binary(max_size=30),
+    step=st.integers(1, 99),
+)
+def test_hostile_files_of_many_streams_are_read_alike_however_they_are_cut(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, ends: list[int], at: float, junk: bytes, step: int
+) -> None:
+    lines = [line for line, _ in LINES if len(line) < 1000]
+    plain, edges = b"\n".join(lines * 3), sorted([0, *ends, 10_000])
+    whole = b"".join(STORE[kind](plain[start:end]) for start, end in pairwise(edges))
+    place = int(at * len(whole))
+    path = written(tmp_path_factory.mktemp("streams") / "rows", whole[:place] + junk + whole[place + len(junk) :])
+    found = read_whole(READER, path, SMALL)
+    assert read_cut(READER, path, range(0, path.stat().st_size, step), SMALL) == found
 
 
 def test_files_without_records(tmp_path: Path) -> None:
