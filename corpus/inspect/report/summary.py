@@ -17,7 +17,7 @@ from corpus.store.corpus_manifest import ShardEntry, Totals
 from corpus.store.ledger import LedgerEntry
 from corpus.store.products import canonical
 
-REVISION = 5  # raise it when a summary or its page changes
+REVISION = 6  # raise it when a summary or its page changes
 FORMAT_VERSION: Literal[3] = 3
 FILE_NAME = "summary.json"
 UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
