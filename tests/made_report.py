@@ -21,7 +21,7 @@ from corpus.store.corpus_manifest import (
     total,
     write_manifest,
 )
-from corpus.store.ledger import Ledger
+from corpus.store.ledger import FileLoss, Ledger
 from corpus.store.text_shards import VERDICT_COLUMNS, TableWriter, document_schema
 from corpus.store.token_shards import ShardHeader, TokenShard, write_token_shard
 
@@ -72,6 +72,8 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
         rules={each.name: PROSE for each in made},
         rule_sets=RULE_SETS,
         files=dict.fromkeys(names, 2),
+        losses={name: [FileLoss(f"{name}-{HOSTILE}.zst", 9_000, 8_000, ("bad_zstd", "bad_json"))] for name in names},
+        without_checksum={name: {"Parquet": 2} for name in names},
         ngram_words=5,
         dedup_counts={"exact": sum(each.merged for each in made), "near": 0, "candidates": 12},
     )

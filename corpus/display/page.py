@@ -29,12 +29,11 @@ _DARK_STEPS = ("#55534d", "#1c5cab", "#3987e5", "#9ec5f4")
 COLORS = dict(zip((*SERIES, *STEPS, REST, INK), (*_DARK_SERIES, *_DARK_STEPS, "#706e67", "#f0eee8"), strict=True))
 
 _HERE = Path(__file__).parent
-# Control characters, line and paragraph separators, bidirectional overrides and isolates, lone surrogates.
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def escape(text: str) -> Html:
-    """Return text as markup that shows it; characters that steer a text, and lone surrogates, become U+FFFD."""
+    """Return text as markup that shows it; control characters and lone surrogates become U+FFFD."""
     return escape_markup(_UNSHOWN.sub("\ufffd", text))
 
 

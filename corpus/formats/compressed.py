@@ -16,6 +16,7 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 
 from corpus.document import UnreadableError
 from corpus.formats.decompressor import Decompressor
+from corpus.parse_limits import rearm
 
 Container = Literal["plain", "gzip", "zstd", "bz2", "xz"]
 
@@ -211,6 +212,7 @@ def _suspect(file: BinaryIO, start: int, stop: int, kind: Container) -> PieceWal
             at += len(block)
             grew = False
             for output in stream.feed(block):
+                rearm()
                 if last is not None:
                     yield last
                 begin = start if last is None else last.end

@@ -82,7 +82,8 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
 def _opened(path: Path) -> "ParquetFile":
     from pyarrow.parquet import ParquetFile
 
-    return ParquetFile(path if isinstance(path, Path) else path.open("rb"), buffer_size=1 << 20, pre_buffer=False)
+    source = path if isinstance(path, Path) else path.open("rb")
+    return ParquetFile(source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
 
 
 def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:

@@ -12,6 +12,7 @@ from typing import BinaryIO, ClassVar, Protocol
 
 from corpus.document import UnreadableError
 from corpus.formats.decompressor import Decompressor
+from corpus.parse_limits import rearm
 
 _WINDOW_BYTES = 1 << 18
 _STEP_BYTES = 1 << 15  # compressed bytes given to the decompressor at a time
@@ -99,6 +100,8 @@ class PlainStream:
     seekable = True
     decompressed_bytes = 0
 
+    def check_member(self) -> None: ...
+
     def __init__(self, file: FileBytes, start: int) -> None:
         self._file, self.position, self._mark, self.reach = file, start, start, start
         self.end: int | None = file.size
@@ -144,10 +147,11 @@ class MemberStream:
         self.decompressed_bytes = 0
         self.reach = start
         self._reopened = False
+        self._checked: int | None = None  # start of the last member that was found sound before its end was reached
         self._open()
 
     def _open(self) -> None:
-        self._member = self._member_type(self._file, self._start)
+        self._member, self._member_start = self._member_type(self._file, self._start), self._start
         self._buffer, self._base, self._at, self._mark = b"", 0, 0, 0  # _base: the position of the buffer's first byte
         self._anchors = [(0, self._start)]  # (position, file offset consumed by then)
         self.end: int | None = None
@@ -206,6 +210,26 @@ class MemberStream:
                 return
             self._append(piece)
 
+    def check_member(self) -> None:
+        """Read ahead to the end of the member, where its checksum is. Raises UnreadableError if it is damaged.
+
+        Most members hold one record and end with it. One that holds more is decompressed twice.
+        """
+        if self.end is not None or self._checked == self._member_start:
+            return
+        member, size = self._member_type(self._file, self._member_start), 0
+        try:
+            while piece := member.piece():
+                size += len(piece)
+                _pass_piece(size, member.at - self._member_start)
+        except UnreadableError as broken:
+            self.broken = broken
+            raise
+        finally:
+            self.decompressed_bytes += size
+            self.reach = max(self.reach, member.reach)
+        self._checked = self._member_start
+
     def go_back(self) -> None:
         """Go to the byte after the mark, or, where that would cost too much, stay."""
         if self._mark + 1 >= self._base:
@@ -234,7 +258,8 @@ class MemberStream:
                 if not following or self._record.match(following):
                     self.end = self._member.at
                     return b""
-                self._member = self._member_type(self._file, self._member.at)
+                self._member_start = self._member.at
+                self._member = self._member_type(self._file, self._member_start)
             self._count(piece)
             return piece
         except UnreadableError as broken:
@@ -248,8 +273,14 @@ class MemberStream:
         position = self._base + len(self._buffer) + len(piece)
         consumed = self._member.at
         self._anchors.append((position, consumed))
-        if position > _BOMB_BYTES and position > _BOMB_RATIO * (consumed - self._start):
-            raise UnreadableError("bomb")
+        _pass_piece(position, consumed - self._start)
+
+
+def _pass_piece(size: int, compressed_bytes: int) -> None:
+    """Allow the time of another piece, unless `size` bytes so far are too many. Raises UnreadableError."""
+    rearm()
+    if size > _BOMB_BYTES and size > _BOMB_RATIO * compressed_bytes:
+        raise UnreadableError("bomb")
 
 
 WarcStream = PlainStream | MemberStream

@@ -2,9 +2,9 @@
 
 The container (gzip, LZ4 or none) is recognized by the file's first bytes, or, if those are damaged, by the bytes at
 each place where reading resumes. A record is sound if its header has a type and a length, its content is all there,
-what follows its content is an empty line, another record or the end, and, in a compressed member, everything
-decompresses up to there and the checksum holds if the member ends there. After anything else reading resumes at the
-next header of the same member or plain file, and, failing that, at the next member that begins with one.
+what follows its content is an empty line, another record or the end, and its compressed member decompresses to its end
+with the right checksum. After anything else reading resumes at the next header of the same plain file or sound member,
+and, failing that, at the next member that begins with one.
 
 Where nothing is damaged, only what stands between records is looked at, so that an archive inside a record's content
 is never mistaken for records. Inside a damaged stretch the two cannot be distinguished.
@@ -36,6 +36,7 @@ _NEWLINE_BYTES = 1 << 12  # more between two records is not padding
 _SEARCH_BYTES = 1 << 18
 _OPENING_BYTES = 64  # no opening that is searched for is longer
 _MEMBER_TYPES: tuple[type[WarcMember], ...] = (GzipMember, Lz4Frame)
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|\x5d\x2a\x4d\x18")  # a frame, or the dictionary that `.warc.zst` begins with
 _PADDING = Skipped(0, 0, "padding")  # a member without a record
 
 RecordFields = Mapping[bytes, bytes]  # by lower-case name; of several, the first
@@ -221,9 +222,13 @@ class _Walk:
         if start or not self._container:
             self._next = self._locate(start)
         if self._next > start:
-            yield _Step(Failed(start, self._next, self._format.strange), damaged=True, first=True)
+            yield _Step(Failed(start, self._next, self._strange()), damaged=True, first=True)
         while self._next < self._file.size:
             yield from self._member(self._next)
+
+    def _strange(self) -> str:
+        """Return the reason of the failure of a file that begins with no record."""
+        return "unsupported_compression" if _ZSTD.match(bytes(self._file.at(0, 4))) else self._format.strange
 
     def begins_record(self, at: int) -> bool:
         """Return True if a record begins at `at`, and with it a member or a record of a plain file."""
@@ -249,12 +254,14 @@ class _Walk:
                     stream.mark()
                     span = self._record(stream)
                     more = _skip_newlines(stream)
+                if more:
+                    stream.check_member()
             except UnreadableError as error:
                 reason = (stream.broken or error).reason
                 if begin == 0 and reason == "bad_header":
                     reason = self._format.strange
                 span, damaged = Failed(0, 0, reason), True
-                more = reason != "bomb" and _find_header(stream, self._format)
+                more = stream.broken is None and _find_header(stream, self._format)
                 if not more:
                     break
             # Either the record is sound, or reading resumes at another header of the same stream.

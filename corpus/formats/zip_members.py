@@ -15,7 +15,7 @@ from corpus.document import Failed, Skipped, UnreadableError
 from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
 from corpus.formats.decompressor import Decompressor
 
-_LOCAL = Struct("<4s22xHH")  # signature, lengths of name and extra field
+_LOCAL = Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENTRY = Struct("<4sxB2xHH4xIIIHHH4xII")  # …, system, flags, method, CRC, sizes, three lengths, attributes, offset
 _END = Struct("<4s8xII2x")  # signature, the directory's size and offset
 _LOCATOR = Struct("<4s4xQ4x")  # signature, offset of the end record of 64 bits
@@ -48,11 +48,11 @@ def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWal
                     continue
                 # Find the member's data, and where it ends: the end of its span.
                 begin = _data_start(file, offset, entry) if offset < directory.start else 0
-                end = begin + entry.packed if begin else offset
+                end = (begin or offset + _LOCAL.size + len(entry.name)) + entry.packed
                 reached = min(end, directory.start)
-                if entry.name.endswith(b"/"):
-                    continue
                 sound = begin and end <= directory.start
+                if sound and entry.name.endswith(b"/"):
+                    continue
                 member = _member(file, begin, entry, wanted, meter) if sound else Failed(0, 0, "bad_header")
                 yield member._replace(start=span_end, end=reached)
                 span_end = reached
@@ -146,8 +146,9 @@ def _data_start(file: BinaryIO, offset: int, entry: _ZipEntry) -> int:
     head = _read_at(file, offset, _LOCAL.size)
     if len(head) < _LOCAL.size:
         return 0
-    signature, named, extended = _LOCAL.unpack(head)
-    same = signature == _SIGNATURES[0] and file.read(named) == entry.name
+    signature, flags, method, named, extended = _LOCAL.unpack(head)
+    same = signature == _SIGNATURES[0] and (bool(flags & 1), method) == (entry.encrypted, entry.method)
+    same = same and file.read(named) == entry.name
     return offset + _LOCAL.size + named + extended if same else 0
 
 

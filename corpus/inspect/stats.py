@@ -46,8 +46,10 @@ def show_stats(path: Path | None, as_json: bool) -> None:
     for shown in (
         _funnel(summary),
         tables.entries(summary, ("skipped", "failed", "merged")).select_columns(
-            "source", "outcome", "reason", "records"
+            "source", "outcome", "reason", "records", "input"
         ),
+        tables.losses(summary),
+        tables.without_checksum(summary),
         tables.rules(summary, only_failed=True).select_columns(*tables.rules(summary).columns[:-1]),
         tables.rule_sets(summary),
         tables.languages(summary).select_columns("source", "documents by language"),
@@ -61,7 +63,7 @@ def show_stats(path: Path | None, as_json: bool) -> None:
 
 def _funnel(summary: Summary) -> DataTable:
     steps = list(summary.titles.values())[:-1]
-    shown = ("source", "input", "read", *steps, "train", "holdout", "text", "tokens", "share")
+    shown = ("source", "input", "lost", "read", *steps, "train", "holdout", "text", "tokens", "share")
     return tables.sources(summary).select_columns(*shown)
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 import corpus.sources
 from corpus.document import Document, Record, Skipped, Span
 from corpus.fetch.access import Access
+from corpus.formats.checksums import missing_checksum
 from corpus.quality.datatrove_steps import Step
 from corpus.quality.rule import Bound
 from corpus.settings import Quantity, Share, Strict
@@ -80,6 +81,7 @@ class Reader(Generic[SettingsT]):
     `listing(settings, access)` returns addresses that the settings name beside `paths`, such as those of a crawl id.
     `select(index, settings, access, target)`, if `settings.selects`, writes the one file to read (`target`) from a
     local copy of an index; its bytes depend on the index and the settings alone.
+    `missing_checksum(path)` returns the format of a file if damage in its data can go unnoticed; None if it cannot.
     """
 
     settings: type[SettingsT]
@@ -90,6 +92,7 @@ class Reader(Generic[SettingsT]):
     libraries: tuple[str, ...] = ()  # distributions whose version affects the output
     listing: Callable[[SettingsT, Access], Sequence[str]] | None = None
     select: Callable[[Path, SettingsT, Access, Path], None] | None = None
+    missing_checksum: Callable[[Path], str | None] = missing_checksum
 
 
 def never_cut(path: Path, wanted: Sequence[int], settings: SourceSettings) -> list[int]:

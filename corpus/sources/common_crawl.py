@@ -8,8 +8,9 @@ conversion response resource continuation other_type, then not_http redirect not
 truncated_payload (marked so by the crawler) empty too_large content_encoding (an unknown one).
 
 Reasons of failures, one span per record: bad_http (its head is not HTTP), bad_content_encoding, no_uri. One span per
-damaged stretch: not_warc (at the beginning of a file), bad_header, bad_length (neither a record nor its end follows the
-content), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times its compressed size).
+damaged stretch: not_warc (at the beginning of a file), unsupported_compression (`.warc.zst`), bad_header, bad_length
+(neither a record nor its end follows the content), truncated, bad_gzip, bad_lz4, bomb (over 64 MiB, and over 200 times
+its compressed size).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -246,7 +247,7 @@ READER = Reader(
     read=read,
     cuts=cuts,
     document=document,
-    revision=4,
+    revision=5,
     libraries=("fastwarc", "resiliparse", "warcio"),
     listing=listing,
     select=select,

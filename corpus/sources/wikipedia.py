@@ -20,6 +20,8 @@ from corpus.sources.base import Reader, SourceSettings
 
 HEAD_BYTES = 1 << 20
 _PAGE = re.compile(rb"<page>")
+_XML = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*<")  # in UTF-8 or UTF-16
+_XML_BYTES = 1000  # in which it begins
 
 
 class WikipediaSettings(SourceSettings):
@@ -40,6 +42,9 @@ def read(path: Path, start: int, end: int, settings: SourceSettings) -> Iterator
     """Yield a record for each article; see Reader."""
     kind, site = container(path), site_of(path)
     stop = _cut(path, end, kind, site.encoding)
+    if kind == "plain" and start < stop and not _XML.match(head(path, kind, _XML_BYTES)):
+        yield Failed(start, stop, "not_xml")
+        return
     for page in pages(path, start, stop, kind, site.encoding, settings.max_record_bytes):
         yield outcome_of(page, site) if isinstance(page, WikiPage) else page
 
@@ -155,4 +160,4 @@ def _fields(xml: bytes) -> dict[str, str] | None:
     return {name: "".join(parts) for name, parts in texts.items()}
 
 
-READER = Reader(WikipediaSettings, read, cuts, document, revision=4, libraries=("mwparserfromhell",))
+READER = Reader(WikipediaSettings, read, cuts, document, revision=5, libraries=("mwparserfromhell",))

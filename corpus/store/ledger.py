@@ -24,6 +24,15 @@ class LedgerEntry(NamedTuple):
     text_bytes: int  # UTF-8 bytes of the extracted text; 0 if there is none
 
 
+class FileLoss(NamedTuple):
+    """An input file of which bytes could not be read."""
+
+    file: str
+    input_bytes: int
+    lost_bytes: int
+    reasons: tuple[str, ...]  # the one that cost most first
+
+
 @dataclass
 class Ledger:
     """Counts by source, outcome and reason. Its JSON is sorted, so it does not depend on the order of counting."""

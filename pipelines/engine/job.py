@@ -151,7 +151,7 @@ class Job(ABC):
         """Return a warning about the finished job, shown once."""
         return None
 
-    def notice(self) -> str | None:
+    def notice(self, output: JobOutput) -> str | None:
         """Return a line to show when the job has finished, such as the license of a model."""
         return None
 

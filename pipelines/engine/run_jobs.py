@@ -60,7 +60,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
     for job in unfinished:
         job.close(folder)
         output = JobOutput(folder, job)
-        if notice := job.notice():
+        if notice := job.notice(output):
             say(f"              {notice}")
         if warning := job.warning(output):
             say(f"    warning: {warning}")

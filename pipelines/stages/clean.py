@@ -2,6 +2,7 @@
 
 import itertools
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,12 +21,23 @@ from corpus.quality.kernels.measure import measure
 from corpus.quality.language import SCORE_ONE, LanguageModel
 from corpus.quality.rule import Rule, failing
 from corpus.quality.signals import CARRIER_SIGNALS, SIGNALS
-from corpus.settings import Json, Strict
+from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
+from corpus.store.ledger import FileLoss
 from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, TableWriter
 from pipelines.engine.exhausted import ExhaustedError, ParseGuard
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
+from pipelines.input_account import (
+    CleanFacts,
+    ReadRange,
+    check_spans,
+    files_lost,
+    files_without_checksum,
+    formats_without_checksum,
+    losses_of,
+    outcomes,
+)
 from pipelines.split_points import CutFile, ranges_of
 from pipelines.stages.fetch import MODELS, FetchStage
 from pipelines.stages.stage import DocumentStage
@@ -33,22 +45,6 @@ from pipelines.stages.stage import DocumentStage
 SAMPLE_SHARE = 0.01  # of dropped documents, the share whose text is stored with `keep_dropped: sample`
 NOT_IN_FINGERPRINT = {"share", "priority", "holdout", "max_failed"}  # settings that this stage does not use
 SHOWN_FAILURES = 5
-
-
-class ReadRange(Strict):
-    """Bytes of a file that a task has read: from the first span's start to the last one's end."""
-
-    file: str
-    start: int
-    end: int
-    records: int
-
-
-class CleanFacts(Strict):
-    """Facts of a clean task."""
-
-    ranges: tuple[ReadRange, ...]
-    signals: tuple[str, ...]  # names of the signal columns
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,8 @@ class CleanStage(DocumentStage):
         source = self.source.model_copy(update={"list_files": lists}) if lists else self.source
         cuts = [CutFile(file.fetched.size, file.fetched.first_part, file.fetched.cuts) for file in files]
         # read this task's parts of them
-        covered, names = [], (*SIGNALS, *CARRIER_SIGNALS)
+        reader, names = catalog()[source.reader], (*SIGNALS, *CARRIER_SIGNALS)
+        covered, without = list[ReadRange](), dict[str, str]()
         with (
             DocumentWriter(task.new_table(self.kept), names) as kept,
             DocumentWriter(task.new_table(self.dropped), names) as dropped,
@@ -122,9 +119,13 @@ class CleanStage(DocumentStage):
             model, chain = self._language_model(task), Chain(self.source.steps) if self.source.steps else None
             cleaner = _Cleaner(self, source, task, guard, model, chain, kept, dropped, records)
             for part in ranges_of(task.index, cuts):
-                with files[part.file].opened(task.temporary / "named") as path:
-                    covered.append(cleaner.read(files[part.file].fetched.name, path, part.start, part.end))
-        task.facts = CleanFacts(ranges=tuple(covered), signals=names)
+                file, name = files[part.file], files[part.file].fetched.name
+                with file.opened(task.temporary / "named") as path:
+                    covered.append(cleaner.read(name, path, part.start, part.end))
+                    if part.start == 0 and not file.was_checked and (form := reader.missing_checksum(path)):
+                        without[name] = form
+        facts = CleanFacts(ranges=tuple(covered), signals=names)
+        task.facts = facts.model_copy(update={"without_checksum": without}) if without else facts
 
     def _language_model(self, task: Task) -> LanguageModel | None:
         if not self.source.identify_language:
@@ -138,25 +139,35 @@ class CleanStage(DocumentStage):
         return LanguageModel(file.path())
 
     def check(self, output: JobOutput) -> None:
-        """Check that every file's spans add up to its size, and that few enough records are unreadable."""
-        self._check_spans(output)
-        ledger = output.ledger()
+        """Check that every file's spans add up to its size, and that few enough records and bytes are unreadable."""
+        check_spans(output.all_facts(CleanFacts), self._file_sizes(output))
+        ledger, share = output.ledger(), self.source.max_failed
         read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
-        if failed > max(1, int(self.source.max_failed * read)):
+        size, lost = ledger.total("input_bytes"), ledger.total("input_bytes", outcome="failed")
+        too_many, too_much = failed > max(1, int(share * read)), lost > share * size
+        # One record that fails never stops a build; a stretch of a file that is lost as one is no record.
+        if too_many or (too_much and (failed > 1 or lost > self._largest_record(output))):
             raise CorpusError(
-                f"{self.name}: {failed} of {read} records could not be read, more than max_failed "
-                f"{100 * self.source.max_failed:g}% allows:\n{self._failures(output)}\n"
+                f"{self.name}: {failed:,} of {read:,} records could not be read, with {lost:,} of {size:,} bytes, "
+                f"more than max_failed {100 * share:g}% allows:\n{self._failures(output)}\n"
                 f"  Look at these files, or raise sources.{self.source.name}.max_failed to accept the loss."
             )
 
+    def losses(self, output: JobOutput) -> list[FileLoss]:
+        """Return the files that lost bytes, the largest losses first."""
+        return losses_of(output.all_facts(CleanFacts))
+
+    def without_checksum(self, output: JobOutput) -> dict[str, str]:
+        """Return the formats of the files whose data carry no checksum, by name."""
+        return formats_without_checksum(output.all_facts(CleanFacts))
+
     def warning(self, output: JobOutput) -> str | None:
-        """Warn when a source kept no documents, and of input that exhausted a parser."""
+        """Warn of input that was lost or that exhausted a parser, and of a source without documents."""
         ledger, warnings = output.ledger(), list[str]()
         if not ledger.total("records", outcome="kept"):
-            outcomes = [f"{entry.records:,} {entry.outcome} ({entry.reason})" for entry in ledger.entries()]
-            warnings.append(
-                f"no document of {self.source.name} is kept: {', '.join(outcomes) or 'its files hold no record'}"
-            )
+            warnings.append(f"no document of {self.source.name} is kept: {outcomes(ledger)}")
+        if losses := self.losses(output):
+            warnings.append(files_lost(self.source.name, losses, ledger))
         exhausted = ExhaustedError().reason
         if count := sum(entry.records for entry in ledger.entries() if entry.reason == exhausted):
             warnings.append(
@@ -165,25 +176,23 @@ class CleanStage(DocumentStage):
             )
         return "\n    warning: ".join(warnings) or None
 
-    def notice(self) -> str | None:
-        """Name the limits that protect against hostile input and that this system lacks."""
-        missing = parse_limits.missing_limits()
-        return f"this system cannot limit the {missing} of parsers; hostile input may exhaust it" if missing else None
+    def notice(self, output: JobOutput) -> str | None:
+        """Name the limits that this system lacks against hostile input, and say which files carry no checksum."""
+        notices = list[str]()
+        if missing := parse_limits.missing_limits():
+            notices.append(f"this system cannot limit the {missing} of parsers; hostile input may exhaust it")
+        if formats := self.without_checksum(output):
+            notices.append(files_without_checksum(self.source.name, formats, len(self._file_sizes(output))))
+        return "\n              ".join(notices) or None
 
-    def _check_spans(self, output: JobOutput) -> None:
-        reached: dict[str, int] = {}
-        for facts in output.all_facts(CleanFacts):
-            for span in facts.ranges:
-                before = reached.get(span.file, 0)
-                if span.records and span.start != before:
-                    raise CorpusError(
-                        f"{span.file}: bytes {before}..{span.start} are accounted for twice or not at all"
-                    )
-                reached[span.file] = max(span.end, before) if span.records else before
+    def _file_sizes(self, output: JobOutput) -> dict[str, int]:
         fetch = self.input(FetchStage, self.source_name)
-        for file, *_ in fetch.files(JobOutput(output.out, fetch)):
-            if reached.get(file.name, 0) != file.size:
-                raise CorpusError(f"{file.name}: accounted for up to byte {reached.get(file.name, 0)} of {file.size}")
+        return {file.fetched.name: file.fetched.size for file in fetch.files(JobOutput(output.out, fetch))}
+
+    def _largest_record(self, output: JobOutput) -> int:
+        """Return the bytes of the largest record that could be read; 0 if there is none."""
+        rows = output.records.rows(RecordRow)
+        return max((row.end - row.start for row in rows if row.outcome != "failed"), default=0)
 
     def _failures(self, output: JobOutput, reason: str | None = None) -> str:
         """Return the first unreadable records, of one reason if given, a line each."""
@@ -211,7 +220,7 @@ class _Cleaner:
     def read(self, file: str, path: Path, start: int, end: int) -> ReadRange:
         """Read the records that begin in bytes [start, end), and book their outcomes; return the range they cover."""
         source = self.job.source
-        first, reached, count = start, start, 0
+        first, reached, count, lost = start, start, 0, Counter[str]()
         for span in self._spans(file, path, start, end):
             first = span.start if not count else first
             if (count and span.start != reached) or span.end < span.start:
@@ -219,10 +228,13 @@ class _Cleaner:
             size = span.end - span.start
             outcome, reason, identity, text_bytes = self._outcome(file, span, count)
             self.task.ledger.add(source.name, outcome, reason, input_bytes=size, text_bytes=text_bytes)
+            if outcome == "failed":
+                lost[reason] += size
             self.records.write((file, span.start, span.end, outcome, reason, identity))
             self.task.progress(1, size)
             reached, count = span.end, count + 1
-        return ReadRange(file=file, start=first, end=reached, records=count)
+        covered = ReadRange(file=file, start=first, end=reached, records=count)
+        return covered.model_copy(update={"lost": dict(sorted(lost.items()))}) if lost else covered
 
     def _spans(self, file: str, path: Path, start: int, end: int) -> Iterator[Span]:
         """Yield the reader's spans. If a step exhausts it, the rest of the part fails."""

@@ -62,6 +62,11 @@ class InputFile(NamedTuple):
     output: JobOutput
     access: Access
 
+    @property
+    def was_checked(self) -> bool:
+        """True if it was unpacked from an archive whose digest the package index publishes."""
+        return self.fetched.product is not None and self.item.kind == "package"
+
     @contextmanager
     def opened(self, folder: Path) -> Iterator[Path]:
         """Context with the local path, which ends in the file's own name, because some readers need that.
@@ -144,7 +149,7 @@ class FetchStage(Stage):
         reader = catalog()[self.source.reader]
         return {"reader": reader.revision, **unpacking, **versions(reader.libraries)}
 
-    def notice(self) -> str | None:
+    def notice(self, output: JobOutput) -> str | None:
         return language.MODEL_LICENSE if self.source is None else None
 
     def content_hash(self, output: JobOutput) -> str:

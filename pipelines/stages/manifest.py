@@ -11,8 +11,10 @@ from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry, open
 from corpus.store.products import canonical
 from pipelines.engine.job import Task
 from pipelines.engine.job_output import JobOutput
+from pipelines.input_account import nothing_kept
 from pipelines.stages.mix import MixStage
-from pipelines.stages.stage import Stage
+from pipelines.stages.stage import DocumentStage, Stage
+from pipelines.stages.text import TextStage
 from pipelines.stages.tokenizer import TokenizerStage
 
 SHARE_TOLERANCE = 0.01  # a share further from the requested one is worth a warning
@@ -50,9 +52,9 @@ class ManifestStage(Stage):
             fingerprints={job.name: job.fingerprint for job in self.inputs},
         )
         if not manifest.tokens_got:
-            raise CorpusError(
-                "no document is left to train on; `corpus stats --json` and the ledgers show what removed them"
-            )
+            texts = self.inputs_of(TextStage)
+            ledgers = {job.source_name: task.input(job.input(DocumentStage)).ledger() for job in texts}
+            raise CorpusError(f"no document is left to train on:\n{nothing_kept(ledgers)}")
         write_manifest(task.new("manifest.json"), manifest)
         task.new("recipe.json").write_text(canonical(self.settings()), encoding="utf-8", newline="\n")
 

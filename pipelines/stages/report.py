@@ -1,5 +1,6 @@
 """report: write the report page for people, and its numbers as JSON for programs."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from corpus.dedup.settings import Near
@@ -56,6 +57,10 @@ class ReportStage(Stage):
             rules={name: job.rules for name, job in cleans.items()},
             rule_sets=rule_sets(),
             files={name: len(job.files(task.input(job))) for name, job in fetches.items()},
+            losses={name: job.losses(outputs[name]) for name, job in cleans.items()},
+            without_checksum={
+                name: Counter(job.without_checksum(outputs[name]).values()) for name, job in cleans.items()
+            },
             dedup_counts=dedup.facts(DedupFacts).counts,
             ngram_words=(self.recipe.dedup.near or Near()).ngram_words,
         )

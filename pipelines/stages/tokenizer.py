@@ -15,7 +15,8 @@ from corpus.tokens import encode, train_bpe
 from corpus.tokens.encode import Encoder
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
-from pipelines.stages.stage import Stage
+from pipelines.input_account import nothing_kept
+from pipelines.stages.stage import DocumentStage, Stage
 from pipelines.stages.text import TextStage
 
 FILE_NAME = "tokenizer.json"
@@ -75,6 +76,7 @@ class TokenizerStage(Stage):
             if sha256_file(product) != sha256:
                 raise CorpusError(f"{path}: changed since the build began; build again")
         else:
+            self._check_texts(task)
             product.write_bytes(train_bpe.train(self._sample(task), self._training))
         encoder = Encoder(product, self.recipe.tokenizer.eos)
         task.facts = TokenizerFacts(
@@ -99,6 +101,13 @@ class TokenizerStage(Stage):
             eos=Eos(token=facts.eos, id=facts.eos_id),
             dtype=facts.dtype,
         )
+
+    def _check_texts(self, task: Task) -> None:
+        """Raise CorpusError if no source keeps a document, with the outcomes of their records."""
+        texts = self.inputs_of(TextStage)
+        if not any(task.input(job).ledger().total("records", outcome="kept") for job in texts):
+            ledgers = {job.source_name: task.input(job.input(DocumentStage)).ledger() for job in texts}
+            raise CorpusError(f"no document is left of any source:\n{nothing_kept(ledgers)}")
 
     def _sample(self, task: Task) -> Iterator[str]:
         """Yield the texts of the chosen training documents."""

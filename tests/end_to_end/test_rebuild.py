@@ -134,4 +134,5 @@ def test_missed_shares_and_token_counts_are_warned_about(data: Path, tmp_path: P
     for source in sources:
         source["text_field"] = "txet"
     recipe = write_recipe(tmp_path, data, name="none", sources=sources)
-    assert "no text to train a tokenizer on" in corpus("build", str(recipe), "--out", str(tmp_path / "none"), code=1)
+    output = corpus("build", str(recipe), "--out", str(tmp_path / "none"), code=1)
+    assert "no document is left of any source:\n" in output and "wrong: 50 skipped (no_text)" in output

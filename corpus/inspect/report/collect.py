@@ -13,6 +13,7 @@ from corpus.errors import CorpusError
 from corpus.inspect.report import counts, examples, rules
 from corpus.inspect.report.summary import (
     DuplicatePair,
+    LostInput,
     Merge,
     OutcomeCount,
     ReportStep,
@@ -22,10 +23,11 @@ from corpus.inspect.report.summary import (
 )
 from corpus.quality.rule import Rule
 from corpus.store.corpus_manifest import Manifest, ShardEntry, SourceEntry
-from corpus.store.ledger import Ledger
+from corpus.store.ledger import FileLoss, Ledger
 from corpus.store.token_shards import SPLITS
 from corpus.tokens.shares import apportion, exact
 
+SHOWN_LOSSES = 20  # files of a source
 MANIFEST_FIELDS = ("name", "recipe", "seed", "tokens_asked", "tokens_got", "shortfall")
 SHARED_FIELDS = SourceSummary.model_fields.keys() & SourceEntry.model_fields.keys()
 
@@ -43,6 +45,8 @@ class Evidence:
     rules: Mapping[str, Sequence[Rule]]  # of the recipe, in its order
     rule_sets: Mapping[str, Sequence[Rule]]  # all there are, by name, with published bounds
     files: Mapping[str, int]
+    losses: Mapping[str, Sequence[FileLoss]]  # the largest first
+    without_checksum: Mapping[str, Mapping[str, int]]  # files whose data carry none, by format
     dedup_counts: Mapping[str, int]
     ngram_words: int  # by which dedup compared
 
@@ -94,6 +98,9 @@ def _source(
     return SourceSummary(
         **{field: getattr(source, field) for field in SHARED_FIELDS},
         files=evidence.files[name],
+        files_lost=len(evidence.losses[name]),
+        losses=tuple(map(LostInput.of, evidence.losses[name][:SHOWN_LOSSES])),
+        without_checksum=dict(sorted(evidence.without_checksum[name].items())),
         outcomes=outcomes,
         rules=counted_rules,
         together=rules.rule_pairs([rule.name for rule in counted_rules], failed),

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Field, ValidationError
 from corpus.errors import InputError
 from corpus.settings import Strict
 from corpus.store.corpus_manifest import ShardEntry, Totals
-from corpus.store.ledger import LedgerEntry
+from corpus.store.ledger import FileLoss, LedgerEntry
 from corpus.store.products import canonical
 
 REVISION = 6  # raise it when a summary or its page changes
@@ -193,6 +193,20 @@ class OutlyingPart(Strict):
     outliers: tuple[Outlier, ...]
 
 
+class LostInput(Strict):
+    """An input file of which bytes could not be read."""
+
+    file: str
+    input_bytes: int
+    lost_bytes: int
+    reasons: tuple[str, ...]  # the one that cost most first
+
+    @classmethod
+    def of(cls, loss: FileLoss) -> "LostInput":
+        """Copy a loss."""
+        return cls(**loss._asdict())
+
+
 class SourceSummary(Strict):
     """All numbers of one source, in the order in which documents pass through the build."""
 
@@ -200,6 +214,9 @@ class SourceSummary(Strict):
     license: str
     priority: int
     files: int
+    files_lost: int = 0  # files of which bytes could not be read
+    losses: tuple[LostInput, ...] = ()  # the largest
+    without_checksum: dict[str, int] = Field(default_factory=dict)  # files whose data carry none, by format
     outcomes: tuple[OutcomeCount, ...] = Field(validation_alias=AliasChoices("outcomes", "fates"))
     rules: tuple[RuleCount, ...]
     together: tuple[RulePair, ...] = ()  # the most frequent pairs
@@ -238,6 +255,11 @@ class SourceSummary(Strict):
     def input_bytes(self) -> int:
         """Bytes of its files."""
         return sum(row.input_bytes for row in self.outcomes if row.stage == self.outcomes[0].stage)
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes of its files that could not be read."""
+        return self.count(self.outcomes[0].stage, "failed", "input_bytes") if self.outcomes else 0
 
     @property
     def used(self) -> int:

@@ -29,10 +29,50 @@ def sources(summary: Summary) -> DataTable:
     def rows(source: SourceSummary) -> Iterable[DataRow]:
         splits = (source.train.documents, source.holdout.documents)
         size = (human_bytes(source.train.bytes), human_count(source.train.tokens), f"{source.share_got:.1%}")
-        yield source.files, human_bytes(source.input_bytes), *source.left(summary.titles), *splits, *size
+        lost = human_bytes(source.lost_bytes) if source.lost_bytes else "0"
+        yield source.files, human_bytes(source.input_bytes), lost, *source.left(summary.titles), *splits, *size
 
-    columns = ["files", "input", "read", *summary.titles.values(), "train", "holdout", "text", "tokens", "share"]
+    columns = [
+        "files",
+        "input",
+        "lost",
+        "read",
+        *summary.titles.values(),
+        "train",
+        "holdout",
+        "text",
+        "tokens",
+        "share",
+    ]
     return _by_source(summary, "Documents left after each step", columns, rows)
+
+
+def losses(summary: Summary) -> DataTable:
+    """Input files of which bytes could not be read."""
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        for loss in source.losses:
+            sizes = (
+                human_bytes(loss.input_bytes),
+                human_bytes(loss.lost_bytes),
+                f"{loss.lost_bytes / max(loss.input_bytes, 1):.1%}",
+            )
+            yield loss.file, *sizes, ", ".join(loss.reasons)
+        if more := source.files_lost - len(source.losses):
+            yield f"and {more:,} more", "", "", "", ""
+
+    columns = ["file", "input", "lost", "share", "reasons"]
+    return _by_source(summary, "Input that could not be read", columns, rows, text=(0, 1, 5))
+
+
+def without_checksum(summary: Summary) -> DataTable:
+    """Files whose data carry no checksum."""
+
+    def rows(source: SourceSummary) -> Iterable[DataRow]:
+        return [(form, files, source.files) for form, files in source.without_checksum.items()]
+
+    title, columns = "Files without a checksum: changed bytes in them go unnoticed", ["format", "files", "of"]
+    return _by_source(summary, title, columns, rows, text=(0, 1))
 
 
 def ends(summary: Summary) -> DataTable:

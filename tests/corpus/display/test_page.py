@@ -96,7 +96,7 @@ def test_hostile_text_stays_text_wherever_it_stands(markup: str) -> None:
 
 def test_text_of_a_chart_reads_back_as_it_was() -> None:
     svg = ET.fromstring(str(MACROS.drawing(ROW)))
-    expected = re.sub("[\x00\x1b\ud800\u2028\u202e]", "\ufffd", HOSTILE)
+    expected = re.sub("[\x00\x1b\ud800]", "\ufffd", HOSTILE)
     assert [element.text for element in svg.iter() if element.tag in ("text", "title")] == [expected] * 4
 
 

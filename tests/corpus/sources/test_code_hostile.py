@@ -189,7 +189,10 @@ def test_zip_with_false_sizes_or_names_fails(tmp_path: Path) -> None:
     assert outcomes_in(tmp_path, lie(unpacked=2**32 - 2)) == {"too_large": 1}
     assert outcomes_in(tmp_path, lie(size=2**32 - 2)) == {"bad_header": 1}
     assert outcomes_in(tmp_path, lie(name=b"a/y.py")) == {"bad_header": 1}
-    assert outcomes_in(tmp_path, lie(method=9)) == {"unsupported_compression": 1}
+    assert outcomes_in(tmp_path, lie(method=9)) == {"bad_header": 1}  # the member's own header says 8
+    deflate64 = lie(method=9)
+    deflate64 = deflate64[:8] + b"\t\0" + deflate64[10:]
+    assert outcomes_in(tmp_path, deflate64) == {"unsupported_compression": 1}
     assert outcomes_in(tmp_path, good.replace(b"good = 1", b"evil = 1")) == {
         "record": 1
     }  # deflated: nothing to replace

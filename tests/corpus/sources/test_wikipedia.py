@@ -155,7 +155,9 @@ def test_a_stream_without_pages_is_skipped(tmp_path: Path) -> None:
     assert outcomes(found) == {"record": 10, "redirect": 1, "other_namespace": 1, "no_page": 2}
     assert read_cut(READER, path, magics(path.read_bytes()), SETTINGS) == found
     assert read_whole(READER, written(tmp_path / "empty.bz2", b""), SETTINGS) == []
-    assert outcomes(read_whole(READER, written(tmp_path / "none", b"not xml"), SETTINGS)) == {"no_page": 1}
+    assert outcomes(read_whole(READER, written(tmp_path / "none", b"<not pages>"), SETTINGS)) == {"no_page": 1}
+    broken = b"damaged" + b"".join(streams)  # no container is recognized, so nothing of it is read
+    assert outcomes(read_whole(READER, written(tmp_path / "none", broken), SETTINGS)) == {"not_xml": 1}
 
 
 CONTENT = (HEAD + "".join(dump()) + TAIL).encode()

@@ -10,6 +10,7 @@ from corpus.inspect.report.collect import Evidence, collect
 from corpus.inspect.report.report_page import report_page
 from corpus.inspect.report.summary import Summary
 from corpus.store.ledger import Ledger
+from corpus.units import human_bytes
 from tests.made_report import HOSTILE, make_evidence
 
 
@@ -19,6 +20,9 @@ def test_it_says_the_summarys_numbers(summary: Summary) -> None:
     shown += [count for source in summary.sources for count in source.left(summary.titles)] + [summary.records_read]
     for number in shown:
         assert f">{number:,}<" in text
+    for loss in (loss for source in summary.sources for loss in source.losses):
+        assert human_bytes(loss.lost_bytes) in text and ", ".join(loss.reasons) in text
+    assert "Input that could not be read" in text and "Files without a checksum" in text
     for shard in summary.shards:
         assert f"{shard.tokens:,}" in text and shard.sha256[:10] in text
 
