@@ -64,7 +64,7 @@ class ResolvedPaths(NamedTuple):
     """The files and packages that a source's paths name, before sizes are looked up."""
 
     local: set[Path]
-    remote: set[str]
+    remote: dict[str, FileInfo | None]  # with size and version, if a listing states them
     packages: set[str]
 
 
@@ -135,7 +135,9 @@ class Lister:
         urls = [file for _, file in named if isinstance(file, str)]
         local = LocalStore(self.access)
         infos: dict[Path | str, FileInfo] = {path: local.describe(str(path)) for path in paths}
-        infos |= dict(zip(urls, client.describe(urls, self.access), strict=True))
+        infos |= {url: info for url in urls if (info := resolved.remote[url])}
+        unlisted = [url for url in urls if url not in infos]
+        infos |= dict(zip(unlisted, client.describe(unlisted, self.access), strict=True))
         digests: dict[Path | str, str] = dict(zip(paths, file_digests(paths, self.access.cache), strict=True))
         # cut them into parts
         sizes = [infos[file].size for _, file in named]
@@ -153,23 +155,23 @@ def _addresses_of(source: SourceSettings, folder: Path, access: Access) -> Resol
     listing = catalog()[source.reader].listing
     for text in listing(source, access) if listing else ():  # complete names, not patterns
         if client.is_remote(text):
-            remote.add(text)
+            remote.setdefault(text, None)
         else:
             local.add(Path(text))
     return ResolvedPaths(local, remote, packages)
 
 
 def _resolve(written: Sequence[str], folder: Path, access: Access) -> ResolvedPaths:
-    resolved = ResolvedPaths(set(), set(), set())
+    resolved = ResolvedPaths(set(), {}, set())
     for text in written:
         if parse_address(text):
             resolved.packages.add(text)
         elif client.is_remote(text):
-            for url in client.expand(text, access):
+            for url, info in client.expand(text, access).items():
                 if path := local_path(url):  # file:// is a local path
                     resolved.local.add(path.resolve())
                 else:
-                    resolved.remote.add(url)
+                    resolved.remote[url] = resolved.remote.get(url) or info
         else:
             resolved.local.update(local_files(text, folder))
     return resolved

@@ -46,6 +46,9 @@ class ChangedError(CorpusError):
     """The server no longer has the requested version or byte range."""
 
 
+Listing = Mapping[str, FileInfo | None]
+
+
 class Store(ABC):
     """Files of one address scheme."""
 
@@ -56,9 +59,12 @@ class Store(ABC):
     def describe(self, url: str) -> FileInfo:
         """Return size and version without reading the file."""
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the sorted addresses that a pattern matches; without a listing, the pattern itself."""
-        return [pattern]
+    def expand(self, pattern: str) -> Listing:
+        """Return the addresses that a pattern matches, sorted; without a listing, the pattern itself.
+
+        Each comes with what `describe` would say of it, if the listing says as much.
+        """
+        return {pattern: None}
 
     @abstractmethod
     def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> AbstractContextManager[Response]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from corpus.fetch.access import Access
-from corpus.fetch.base_store import FileInfo, Store, changed_error, display_url
+from corpus.fetch.base_store import FileInfo, Listing, Store, changed_error, display_url
 from corpus.fetch.cache import cache_path, download
 from corpus.fetch.http import HttpStore
 from corpus.fetch.hub import HubStore
@@ -44,12 +44,12 @@ def is_address(text: str) -> bool:
     return parse_address(text) is not None or is_remote(text)
 
 
-def expand(pattern: str, access: Access) -> list[str]:
-    """Return the sorted addresses that a pattern matches. Raises InputError if there are none."""
+def expand(pattern: str, access: Access) -> Listing:
+    """Return the addresses that a pattern matches, sorted; see Store.expand. Raises InputError if there are none."""
     scheme, mark, rest = pattern.partition("://")
     pattern = f"{scheme.lower()}{mark}{rest}"
     if not _GLOB & set(rest):
-        return [pattern]
+        return {pattern: None}
     addresses = _open_store(pattern, access).expand(pattern)
     if not addresses:
         raise InputError(f"{display_url(pattern)}: matches no file")

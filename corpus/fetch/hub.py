@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import CorpusError, InputError
 from corpus.fetch.access import Access
-from corpus.fetch.base_store import AbsentError, FileInfo, display_url, error_line
+from corpus.fetch.base_store import AbsentError, FileInfo, Listing, display_url, error_line
 from corpus.fetch.http import HttpStore
 from corpus.fetch.politeness import TransientError
 from corpus.fetch.response import Response
@@ -54,15 +54,14 @@ class HubStore(HttpStore):
         info = self.query(url, lambda: self._system.info(url))
         if info["type"] != "file":
             raise InputError(f"{display_url(url)}: a folder; name its files, with a pattern such as **/*.parquet")
-        if lfs := info.get("lfs"):
-            return FileInfo(url, int(info["size"]), f"sha256:{lfs['sha256']}")
-        return super().describe(url)
+        return _listed(url, info) or super().describe(url)
 
-    def expand(self, pattern: str) -> list[str]:
+    def expand(self, pattern: str) -> Listing:
         """See Store.expand."""
         self._web_address(pattern)
         files = self.query(pattern, lambda: self._system.glob(pattern, detail=True))
-        return sorted(f"hf://{path}" for path, info in files.items() if info["type"] == "file")
+        paths = sorted(path for path, info in files.items() if info["type"] == "file")
+        return {f"hf://{path}": _listed(f"hf://{path}", files[path]) for path in paths}
 
     def _web_address(self, url: str) -> str:
         """Return the file's address at the hub. Raises InputError."""
@@ -87,3 +86,9 @@ class HubStore(HttpStore):
         if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):
             raise TransientError(error_line(error)) from None
         raise error
+
+
+def _listed(url: str, entry: Mapping[str, Any]) -> FileInfo | None:
+    """Return a file as the hub lists it; None if it is not a large one, whose SHA-256 the hub states."""
+    lfs = entry.get("lfs")
+    return FileInfo(url, int(entry["size"]), f"sha256:{lfs['sha256']}") if lfs else None

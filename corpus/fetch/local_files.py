@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from corpus.errors import InputError
-from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Store
+from corpus.fetch.base_store import NO_HEADERS, AbsentError, ChangedError, FileInfo, Listing, Store
 from corpus.fetch.response import Response
 
 
@@ -39,10 +39,10 @@ class LocalStore(Store):
             raise InputError(f"{url}: not a file; name its files, with a pattern such as *.warc.gz")
         return FileInfo(url, status.st_size, f"etag:{status.st_mtime_ns}")
 
-    def expand(self, pattern: str) -> list[str]:
+    def expand(self, pattern: str) -> Listing:
         """See Store.expand."""
         paths = Path("/").glob(str(_path(pattern)).lstrip("/"))
-        return sorted(f"file://{quote(str(path))}" for path in paths if path.is_file())
+        return dict.fromkeys(sorted(f"file://{quote(str(path))}" for path in paths if path.is_file()))
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Iterator[Response]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from corpus.errors import CorpusError, InputError
 from corpus.fetch import politeness
 from corpus.fetch.access import S3
-from corpus.fetch.base_store import AbsentError, FileInfo, NetworkStore, display_url, error_line
+from corpus.fetch.base_store import AbsentError, FileInfo, Listing, NetworkStore, display_url, error_line
 from corpus.fetch.http import CONNECT_S, agent
 from corpus.fetch.politeness import TransientError
 from corpus.fetch.response import Response
@@ -59,10 +59,11 @@ class S3Store(NetworkStore):
                 raise CorpusError(f"{display_url(url)}: the server does not state the object's size; use a mirror")
             return FileInfo(url, response.length, response.version)
 
-    def expand(self, pattern: str) -> list[str]:
+    def expand(self, pattern: str) -> Listing:
         """See Store.expand."""
         objects = self.query(pattern, lambda: self._client().glob(pattern.removeprefix("s3://"), detail=True))
-        return sorted(f"s3://{name}" for name, info in objects.items() if info["type"] == "file")
+        files = sorted(name for name, info in objects.items() if info["type"] == "file")
+        return {f"s3://{name}": _listed(f"s3://{name}", objects[name]) for name in files}
 
     def error_response(self, error: Exception, url: str) -> Response:
         """See NetworkStore.error_response. Raises InputError if nothing was sent."""
@@ -70,6 +71,14 @@ class S3Store(NetworkStore):
 
     def _client(self) -> "S3FileSystem":
         return client(self.access.s3, self.access.contact, retries=False)  # retries are ours
+
+
+def _listed(url: str, entry: Mapping[str, Any]) -> FileInfo | None:
+    """Return an object as a listing describes it; None if it has a SHA-256, which only HEAD states."""
+    version = Response(url, 200, {"etag": str(entry.get("ETag", ""))}, io.BytesIO().read).version
+    if "SHA256" in str(entry.get("ChecksumAlgorithm", "")) or not version.startswith("etag:"):
+        return None
+    return FileInfo(url, int(entry["size"]), version)
 
 
 def _read_stream(system: "S3FileSystem", stream: Any, count: int) -> bytes:

@@ -182,7 +182,7 @@ def test_local_files_are_read_in_place(access: Access, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("b c.txt", "a%41.txt", "sub/d.txt"):
         (tmp_path / name).write_text(name)
-    found = expand(f"FILE://{tmp_path}/**/*.txt", access)
+    found = list(expand(f"FILE://{tmp_path}/**/*.txt", access))
     assert found == [f"file://{tmp_path}/{each}" for each in ("a%2541.txt", "b%20c.txt", "sub/d.txt")]
     remotes = describe(found, access)
     assert [each.size for each in remotes] == [8, 7, 9] and all(each.version.startswith("etag:") for each in remotes)
@@ -203,4 +203,4 @@ def test_local_files_are_read_in_place(access: Access, tmp_path: Path) -> None:
 
 
 def test_http_addresses_are_not_expanded(access: Access) -> None:
-    assert expand("HTTPS://h/a?b=*", access) == ["https://h/a?b=*"]
+    assert list(expand("HTTPS://h/a?b=*", access)) == ["https://h/a?b=*"]

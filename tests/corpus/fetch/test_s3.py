@@ -142,7 +142,7 @@ def test_requester_pays_is_sent_if_set(server: Bucket, tmp_path: Path, monkeypat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     url, access = server.put("paid/a", b"abc"), access_to(server, tmp_path, pays=True)
-    assert expand("s3://texts/paid/*", access) == [url]
+    assert list(expand("s3://texts/paid/*", access)) == [url]
     fetch(describe([url], access)[0], access, lambda _: None)
     of_object = [each for each in server.asked if each["path"] == "/texts/paid/a"]
     assert [each["method"] for each in of_object] == ["HEAD", "GET"]
@@ -153,12 +153,24 @@ def test_patterns_are_expanded(server: Bucket, tmp_path: Path) -> None:
     access = access_to(server, tmp_path)
     for key in ("l/1.gz", "l/2.gz", "l/m/3.gz", "l/4.txt"):
         server.put(key, b"x")
-    assert expand("s3://texts/l/*.gz", access) == ["s3://texts/l/1.gz", "s3://texts/l/2.gz"]
-    assert expand("s3://texts/l/**/*.gz", access)[-1] == "s3://texts/l/m/3.gz"
-    assert expand("s3://texts/l/[1-2].gz", access) == ["s3://texts/l/1.gz", "s3://texts/l/2.gz"]
+    assert list(expand("s3://texts/l/*.gz", access)) == ["s3://texts/l/1.gz", "s3://texts/l/2.gz"]
+    assert list(expand("s3://texts/l/**/*.gz", access))[-1] == "s3://texts/l/m/3.gz"
+    assert list(expand("s3://texts/l/[1-2].gz", access)) == ["s3://texts/l/1.gz", "s3://texts/l/2.gz"]
     for nothing in ("s3://texts/l/*.zip", "s3://nobucket/*"):
         with pytest.raises(InputError, match="matches no file"):
             expand(nothing, access)
+
+
+def test_a_listing_tells_what_head_tells(server: Bucket, tmp_path: Path) -> None:
+    """Verified to fail if the ETag of an object with a SHA-256 counts as its version."""
+    access = access_to(server, tmp_path)
+    plain = [server.put(f"t/{number}", b"x" * number) for number in range(3)]
+    hashed = server.put("t/hashed", b"y", ChecksumAlgorithm="SHA256")
+    listed = expand("s3://texts/t/*", access)
+    assert list(listed) == [*plain, hashed]
+    assert not [each for each in server.asked if each["path"].startswith("/texts/t/")], "no request for an object"
+    assert [listed[url] for url in plain] == describe(plain, access)
+    assert listed[hashed] is None and describe([hashed], access)[0].sha256
 
 
 def test_absent_objects_and_invalid_addresses_are_errors(server: Bucket, tmp_path: Path) -> None:
