@@ -1,10 +1,10 @@
-"""The runs of a source as one: each is opened only if it has documents of the wanted keys, and then kept open.
+"""The runs of a source as one: each is opened only if it has documents of the wanted keys, and stays open.
 
 Legend: B key bins, S splits (train, holdout).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from corpus.store.corpus_manifest import Split
 from corpus.store.token_shards import SPLITS
 from corpus.tokens.runs import BIN_BITS, BINS, RunHeader, TokenRun
 
-OPEN_RUNS = 1000  # kept mapped by one process, about 40 kB each; further ones are opened whenever they are read
+OPEN_RUNS = 1000  # kept mapped by a process, for all its tasks: about 20 kB each, and the pages that were read
 
 
 class RunPaths(Protocol):
@@ -78,8 +78,7 @@ class RunSet:
         """Without an index, all headers are read when they are needed."""
         if not len(paths):
             raise ValueError("expected at least one run of a source, which may be empty")
-        self._paths, self._open = paths, dict[int, TokenRun]()
-        self._given = index
+        self._paths, self._given = paths, index
 
     @property
     def folder(self) -> Path:
@@ -127,7 +126,14 @@ class RunSet:
         return run
 
     def _opened(self, number: int) -> TokenRun:
-        run = self._open.get(number) or TokenRun(self._paths[number])
-        if len(self._open) < OPEN_RUNS:
-            self._open[number] = run
-        return run
+        path = self._paths[number]
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise CorpusError(f"{path}: cannot be read as a token run: {error.strerror}") from None
+        return _open_run(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=OPEN_RUNS)
+def _open_run(path: Path, size: int, modified_ns: int) -> TokenRun:
+    return TokenRun(path)

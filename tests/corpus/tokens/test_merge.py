@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -217,6 +218,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     if not Path("/proc/self/maps").exists():
         pytest.skip("counts maps in /proc")
+    run_set._open_run.cache_clear()
     monkeypatch.setattr(run_set, "TokenRun", Counted)
     return maps
 
@@ -224,21 +226,25 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_limited_number_of_runs_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of open files and maps does not depend on the number of runs."""
     maps = opened(monkeypatch)
-    monkeypatch.setattr(run_set, "OPEN_RUNS", 2)
+    monkeypatch.setattr(run_set, "_open_run", lru_cache(maxsize=2)(run_set._open_run.__wrapped__))
     paths = written(tmp_path, documents(60), [n % 20 for n in range(60)])
     assert len(list(merge(RunSet(paths), "cd" * 32, "train", ALL, Cut(KEYS, b""), 300))) > 3
     assert len(maps) > 30 and max(maps) <= 4
 
 
-def test_each_run_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verified to fail if each window opens the runs again."""
+def test_a_process_opens_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verified to fail if each window, or each task, opens the runs again."""
     monkeypatch.setattr(merging, "WINDOW_TOKENS", 30)
     paths, maps = written(tmp_path, documents(60), [n % 20 for n in range(60)]), opened(monkeypatch)
-    runs = RunSet(paths)
-    cut = threshold(runs, 200)
-    for split in SPLITS:
-        assert list(merge(runs, "cd" * 32, split, ALL, cut, 300))
+    for _ in range(2):
+        runs = RunSet(paths)
+        cut = threshold(runs, 200)
+        for split in SPLITS:
+            assert list(merge(runs, "cd" * 32, split, ALL, cut, 300))
     assert len(maps) == 20
+    written(tmp_path, documents(60), [n % 19 for n in range(60)])  # other bytes under the names of 19 of them
+    assert list(merge(RunSet(paths[:19]), "cd" * 32, "train", ALL, EVERYTHING, 300))
+    assert len(maps) == 39
 
 
 def test_an_index_gives_the_same_shards_and_opens_only_runs_with_documents(
@@ -255,6 +261,7 @@ def test_an_index_gives_the_same_shards_and_opens_only_runs_with_documents(
         for split in SPLITS:
             plain = same(tmp_path, list(merge(RunSet(paths), "cd" * 32, split, keys, cut, 300)))
             maps.clear()
+            run_set._open_run.cache_clear()
             indexed = same(tmp_path, list(merge(RunSet(paths, index), "cd" * 32, split, keys, cut, 300)))
             holding = {n // 12 for n, doc in enumerate(found) if keys[0] <= doc.key < keys[1] and doc.split == split}
             assert indexed == plain and len(maps) <= 1 + len(holding)
