@@ -92,7 +92,7 @@ def outcomes(ledger: Ledger) -> str:
 def files_without_checksum(source: str, formats: Mapping[str, str], files: int) -> str:
     """Say which files carry no checksum, given their formats by name."""
     kinds = largest(Counter(formats.values()), SHOWN_FORMATS)
-    return f"{source}: {len(formats):,} of {_files(files)} carry no checksum ({kinds}): changed bytes go unnoticed"
+    return f"{source}: no checksum in {len(formats):,} of {_files(files)} ({kinds}); changed bytes in them go unnoticed"
 
 
 def _share(part: int, whole: int) -> str:

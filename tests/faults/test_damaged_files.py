@@ -5,6 +5,8 @@ records is not checked ahead, if a Parquet file's page checksums are not verifie
 compared.
 """
 
+import io
+import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
-from corpus.document import Failed
+from corpus.document import Failed, plain_text
+from corpus.errors import CorpusError
 from corpus.formats.checksums import missing_checksum
+from corpus.inspect.report.summary import read_summary
 from corpus.sources.base import catalog
+from corpus.store.ledger import Ledger
+from corpus.units import human_bytes
+from pipelines.build import build
+from pipelines.engine.executors.local import Local
 from tests.corpus.formats.tiles import read_cut, read_whole, records
 from tests.faults.damaged_files import DOCUMENTS, SEED, Damageable, is_sound, mutants, sound_files
 
@@ -28,14 +38,14 @@ BUILDS = 5
 
 
 @contextmanager
-def watchdog() -> Iterator[None]:
-    """Fail after `HANG_S` seconds."""
+def watchdog(limit_s: int = HANG_S) -> Iterator[None]:
+    """Fail after so many seconds."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not done after {HANG_S} s")
+        raise TimeoutError(f"not done after {limit_s} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(HANG_S)
+    signal.alarm(limit_s)
     try:
         yield
     finally:
@@ -89,3 +99,91 @@ def test_a_reader_keeps_no_garbled_text(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_reader_keeps_no_garbled_text_of_many_mutants(tmp_path: Path, name: str) -> None:
     print(name, dict(sorted(attack(FILES[name], tmp_path / name, ALL, first=1).items())))
+
+
+def run_build(folder: Path, files: list[Damageable], contents: list[bytes], max_failed: str) -> str:
+    """Build a corpus with a source for each file, in the same folder each time; return the terminal's output."""
+    sources, percent = [], 100 // len(files)
+    for number, (file, content) in enumerate(zip(files, contents, strict=True)):
+        place = folder / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / file.name).write_bytes(content)
+        sources.append(
+            {
+                **file.source,
+                "name": f"s{number}",
+                "paths": [f"{number}/{file.name}"],
+                "share": f"{percent if number else 100 - percent * (len(files) - 1)}%",
+            }
+            | {"max_failed": max_failed}
+        )
+    tokenizer = {"train": {"vocabulary": 300, "sample_bytes": "40kB"}}
+    recipe = {"format_version": 1, "name": "damaged", "sources": sources, "tokenizer": tokenizer, "mix": {}}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    said = Console(file=io.StringIO(), width=200)
+    profile = Local(workers=2, cache=str(folder / "cache"))
+    build(folder / "recipe.yaml", out=folder / "out", profile=profile, console=said)
+    assert isinstance(said.file, io.StringIO)
+    return said.file.getvalue()
+
+
+def kept_texts(folder: Path, source: str) -> set[str]:
+    tables = list((folder / "out").glob(f"jobs/clean.{source}-*/kept-*.parquet"))
+    assert tables
+    return {text for table in tables for text in pq.read_table(table, columns=["text"])["text"].to_pylist()}
+
+
+def test_a_build_that_loses_input_stops_or_says_so(tmp_path: Path) -> None:
+    file = FILES["one.jsonl.zst"]
+    broken = bytearray(file.content)
+    broken[len(broken) // 10] ^= 1
+    files, contents = [file, FILES["bare.parquet"]], [bytes(broken), FILES["bare.parquet"].content]
+    # One frame is one failed record, which would be accepted if bytes were not counted.
+    with pytest.raises(CorpusError, match=rf"1 of 1 records .*{len(broken):,} of {len(broken):,} bytes") as stopped:
+        run_build(tmp_path, files, contents, "1%")
+    assert f"one.jsonl.zst@0..{len(broken)}: bad_zstd" in str(stopped.value)
+    said = run_build(tmp_path, files, contents, "100%")
+    size = human_bytes(len(broken))
+    assert "warning: no document of s0 is kept: 1 failed (bad_zstd)" in said
+    assert f"warning: s0: {size} (100.00%) of the input could not be read, in 1 file:" in said
+    assert f"one.jsonl.zst: 0 B read, {size} (100.00%) lost (bad_zstd)" in said
+    assert "s1: no checksum in 1 of 1 file (Parquet 1)" in said
+    summary = read_summary(tmp_path / "out")
+    assert [source.lost_bytes for source in summary.sources] == [len(broken), 0]
+    assert [dict(source.without_checksum) for source in summary.sources] == [{}, {"Parquet": 1}]
+    (loss,) = summary.sources[0].losses
+    assert (loss.file, loss.lost_bytes, loss.reasons) == ("one.jsonl.zst", len(broken), ("bad_zstd",))
+
+
+def test_a_build_that_loses_everything_says_why(tmp_path: Path) -> None:
+    file = FILES["one.jsonl.zst"]
+    with pytest.raises(CorpusError, match=r"no document is left of any source:\n  s0: 1 failed \(truncated\)"):
+        run_build(tmp_path, [file], [file.content[:-9]], "100%")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(BUILDS))
+def test_builds_over_mutants_of_every_container(tmp_path: Path, number: int) -> None:
+    files = list(FILES.values())
+    hows, contents = zip(*(mutants(file.content, number + 1, SEED + 100)[number] for file in files), strict=True)
+    with watchdog(600):
+        said = run_build(tmp_path, files, list(contents), "100%")
+    for index, (file, how, content) in enumerate(zip(files, hows, contents, strict=True)):
+        reader, settings, path = catalog()[file.reader], file.settings(), tmp_path / file.name
+        path.write_bytes(file.content)
+        spans = records(read_whole(reader, path, settings))
+        sound = {plain_text(reader.document(record, settings).text) for record in spans}
+        found, job = kept_texts(tmp_path, f"s{index}"), next((tmp_path / "out").glob(f"jobs/clean.s{index}-*/job.json"))
+        ledger = Ledger.of([json.loads(job.read_text())["ledger"]])
+        lost = ledger.total("input_bytes", outcome="failed")
+        assert ledger.total("input_bytes") == len(content), (file.name, how)
+        assert found <= sound or not file.checked, (file.name, how)
+        assert (f"{file.name}: " in said.partition(f"s{index}: ")[2]) == (lost > 0), (file.name, how)
+        assert found == sound or lost or not file.checked or is_sound(file.name, content), (file.name, how)
+        path.write_bytes(content)
+        assert (f"s{index}: no checksum in 1 of 1 file" in said) == (missing_checksum(path) is not None), (
+            file.name,
+            how,
+        )
+    with pytest.raises(CorpusError, match="could not be read"):  # more than 1 % of some file
+        run_build(tmp_path, files, list(contents), "1%")
