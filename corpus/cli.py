@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from corpus.display.standard_streams import survive_closed_streams
 from corpus.errors import CorpusError, InputError
+from corpus.stopping import stop_signals
 
 STOPPED = 130  # exit status after Ctrl-C
 FIRST_STEPS = """\
@@ -247,18 +248,21 @@ def prune(
 def main() -> None:
     """Run the command. Errors that the user can act on are printed without a traceback."""
     survive_closed_streams()
-    try:
-        app()
-    except CorpusError as error:
-        from corpus.display.terminal import printable
+    with stop_signals():
+        try:
+            app()
+        except CorpusError as error:
+            from corpus.display.terminal import printable
 
-        print(printable(f"corpus: {error}", keep_line_ends=True), file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        print(f"corpus: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code != STOPPED:
-            raise
-        print("corpus: stopped", file=sys.stderr, flush=True)
-        os._exit(STOPPED)  # other threads may still wait for servers
+            print(printable(f"corpus: {error}", keep_line_ends=True), file=sys.stderr, flush=True)
+            status: str | int | None = error.exit_code
+        except OSError as error:
+            print(f"corpus: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+            status = 1
+        except SystemExit as end:
+            status = end.code
+            if status == STOPPED:
+                print("corpus: stopped", file=sys.stderr, flush=True)
+        if status == STOPPED:
+            os._exit(STOPPED)  # other threads may still wait for servers
+        sys.exit(status)

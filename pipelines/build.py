@@ -1,28 +1,24 @@
 """Builds the corpus of a recipe: makes the plan and runs it wave by wave; finished jobs stay finished."""
 
-import json
 import os
-import platform
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rich.console import Console
 
-from corpus.errors import InputError, StoppedError
+from corpus.errors import InputError
 from corpus.fetch.output import open_output, working_copy
 from corpus.recipe import Recipe, read_recipe
 from corpus.store.lock import locked
-from corpus.store.products import canonical, write_text
+from corpus.store.products import canonical
+from corpus.stopping import stoppable
 from corpus.units import human_seconds
 from pipelines.disk_check import check_disks
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile, read_profile
-from pipelines.engine.run_jobs import WaveEntry, peak_memory_bytes, run_jobs
+from pipelines.engine.run_jobs import run_jobs
+from pipelines.engine.run_record import RunRecord
 from pipelines.plan import Plan, make_plan
 
 
@@ -70,17 +66,18 @@ def out_folder(recipe: Recipe, out: Path | str | None, profile: Profile | None =
 
 def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> None:
     """Run the jobs that are not finished, and publish the manifest and the report at the top of the folder."""
-    began = time.perf_counter()
-    waves = [run_jobs(plan.waves[0], folder, profile, console)]  # all fetch jobs
-    plan = plan.settled(folder)  # later folders depend on the content of the files
-    waves += [run_jobs(wave, folder, profile, console) for wave in plan.waves[1:]]
-    _publish(plan, folder)
-    name, seconds = open_output(folder).name, round(time.perf_counter() - began, 3)
+    record = RunRecord(folder, profile)
+    with record.outcome():
+        record.add(run_jobs(plan.waves[0], folder, profile, console))  # all fetch jobs
+        plan = plan.settled(folder)  # later folders depend on the content of the files
+        for wave in plan.waves[1:]:
+            record.add(run_jobs(wave, folder, profile, console))
+        _publish(plan, folder)
+    name = open_output(folder).name
     message = f"All {len(plan.jobs)} jobs are up to date in {name}"
-    if ran := [wave for wave in waves if wave]:
-        count = sum(len(wave.jobs) for wave in ran)
-        message = f"Built {count} of {len(plan.jobs)} jobs in {human_seconds(seconds)}: {name}"
-        _write_run_json(folder, profile, ran, seconds)
+    if record.waves:
+        count = sum(len(wave.jobs) for wave in record.waves)
+        message = f"Built {count} of {len(plan.jobs)} jobs in {human_seconds(record.seconds)}: {name}"
     console.print(message, highlight=False, soft_wrap=True)
 
 
@@ -97,36 +94,6 @@ def _publish(plan: Plan, folder: Path) -> None:
         output_folder.write(folder / name, text, folder / "logs")
 
 
-def _write_run_json(folder: Path, profile: Profile, waves: Sequence[WaveEntry], seconds: float) -> None:
-    """Write run.json: everything that may differ between two runs, and is therefore in no product."""
-    body = {
-        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "executor": profile.executor,
-        "workers": profile.worker_count,
-        "machine": {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count()},
-        "waves": [wave._asdict() for wave in waves],
-    }
-    write_text(folder / "run.json", json.dumps(body, indent=1) + "\n", folder / "logs")
-
-
 def build_lock(folder: Path) -> AbstractContextManager[None]:
     """Hold an output folder for one build. Raises CorpusError if another build holds it."""
     return locked(folder, "another build", "choose another folder with --out")
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Within this context SIGTERM stops a build as Ctrl-C does. Raises StoppedError in both cases."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        message = "; ".join(["stopped", *map(str, stopped.args)])
-        raise StoppedError(f"{message}; finished work is kept: build again to resume") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,6 @@ them.
 
 import hashlib
 import os
-import platform
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -26,10 +25,10 @@ from corpus.store.finished_build import Product
 from corpus.store.ledger import Ledger
 from corpus.store.products import canonical, publish, sha256_file
 from pipelines.engine.job_output import JOB_MANIFEST, JobOutput, Table, task_manifest
+from pipelines.engine.task_counts import HOST, CostMeter, TaskCounts
 
 FORMAT_VERSION = 1
 REPORT_EVERY_S = 0.3
-HOST = platform.node()  # machines that share a disk may run processes with the same id
 JobType = TypeVar("JobType", bound="Job")
 
 
@@ -67,21 +66,18 @@ class Task:
         self._documents += documents
         self._bytes += size_bytes
         if time.monotonic() >= self._report_at_s:
-            self._report()
+            self._report_at_s = time.monotonic() + REPORT_EVERY_S
+            self.report()
 
     def book(self, source: str, outcome: str, reason: str, size_bytes: int, records: int = 1) -> None:
         """Enter documents that are text already in the ledger, and add them to the progress."""
         self.ledger.add(source, outcome, reason, records=records, input_bytes=size_bytes, text_bytes=size_bytes)
         self.progress(records, size_bytes)
 
-    def _report(self) -> None:
-        """Write the counts to a small file, so that the tasks of any executor can be watched from outside."""
-        self._report_at_s = time.monotonic() + REPORT_EVERY_S
-        folder = self.output.progress_folder
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{self.index:05d}.{HOST}.{os.getpid()}"
-        temporary.write_text(f"{self._documents} {self._bytes}")
-        temporary.replace(folder / f"{self.index:05d}")
+    def report(self, cost: CostMeter | None = None) -> None:
+        """Write the counts where the executor's machine sees them; with the costs when the task has ended."""
+        costs = (cost.cpu_ms, cost.peak_memory_bytes) if cost else ()
+        TaskCounts(self._documents, self._bytes, *costs).write(self.output.progress_folder, self.index)
 
     def commit(self) -> None:
         """Make the products durable, rename them, and write the task's manifest last."""
@@ -101,7 +97,6 @@ class Task:
         }
         storage.push(folder / product.name for product in products)
         storage.write(folder / task_manifest(self.index), canonical(manifest), self.temporary)
-        self._report()
 
 
 @dataclass(frozen=True)
@@ -201,13 +196,15 @@ class Job(ABC):
         task = Task(out, self, index)
         if task.output.manifest_path(index).is_file():
             return
+        cost = CostMeter()
         shutil.rmtree(task.temporary, ignore_errors=True)
         task.temporary.mkdir(parents=True)
         try:
             self.work(task)
             task.commit()
+            task.report(cost)
         finally:
-            shutil.rmtree(task.temporary, ignore_errors=True)  # one that remains marks a process that was killed
+            shutil.rmtree(task.temporary, ignore_errors=True)
 
     def close(self, out: Path) -> None:
         """Check the job, write its index, and its manifest, which marks it as finished. Raises CorpusError."""

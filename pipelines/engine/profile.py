@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Profile(Strict, ABC):
     """Settings of every profile. An executor adds its own and narrows `executor` to the name of its file."""
 
-    on_this_host: ClassVar[bool] = False  # True if workers run on this host and we must detect their death
+    on_this_host: ClassVar[bool] = False  # True if workers run on this host
 
     executor: str
     workers: Annotated[int, Field(ge=1, le=4096)] | None = None  # parallel tasks; None: as many as there is room for
@@ -49,9 +49,9 @@ class Profile(Strict, ABC):
         return self.workers
 
     @property
-    def attempts(self) -> int:
-        """Maximum number of starts of a task whose worker is killed from outside."""
-        return 1
+    def starts(self) -> int:
+        """Maximum number of starts of a task whose process ends before the task does, as by a kill from outside."""
+        return 3
 
     def check(self, out: Path) -> None:
         """Raise InputError if the executor cannot run here or write to this folder. Nothing has been written yet."""
@@ -89,15 +89,15 @@ class RankGroup(NamedTuple):
 
 
 class ClusterProfile(Profile):
-    """Settings of executors that give each task its own resources, and run killed tasks again."""
+    """Settings of executors that give each task its own resources."""
 
     cpus_per_task: Annotated[int, Field(ge=1)] = 1
     memory_per_cpu: Annotated[int, Field(ge=1)] = 2  # GB
     stages: Mapping[str, Resources] = Field(default_factory=dict)
-    retries: Annotated[int, Field(ge=0, le=100)] = 1  # of tasks that were killed from outside
+    retries: Annotated[int, Field(ge=0, le=100)] = 2  # of tasks that were killed from outside
 
     @property
-    def attempts(self) -> int:
+    def starts(self) -> int:
         return 1 + self.retries
 
     def of_stage(self, stage: str) -> Self:

@@ -1,16 +1,15 @@
 """Runs jobs that do not wait for each other on an executor, and closes them; finished jobs stay finished."""
 
+import contextlib
 import hashlib
-import resource
 import shlex
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
@@ -19,19 +18,12 @@ from corpus.units import human_bytes, human_count, human_seconds
 from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile
-from pipelines.engine.progress import Watch, counts
+from pipelines.engine.progress import Watch
+from pipelines.engine.run_record import StageCost, WaveEntry
+from pipelines.engine.task_counts import read_counts, sum_counts
 from pipelines.engine.wave import Failure, Wave
 
 SHOWN_FAILURES = 3
-
-
-class WaveEntry(NamedTuple):
-    """Entry of a wave in run.json."""
-
-    jobs: list[str]
-    tasks: int
-    seconds: float
-    peak_memory_bytes: int
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Console) -> WaveEntry | None:
@@ -51,10 +43,14 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         return None
     # run them
     began = time.perf_counter()
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):  # a log on a full disk, for example: the build is worth more
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     if work:
         name = hashlib.sha256("".join(sorted(job.fingerprint for job in unfinished)).encode()).hexdigest()[:12]
-        with Watch(folder, unfinished, console, here=profile.on_this_host):
+        with Watch(folder, unfinished, console):
             run_wave(profile, Wave(folder, folder / "logs" / f"wave-{name}", work, say))
     # close the jobs
     for job in unfinished:
@@ -67,7 +63,23 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         shutil.rmtree(output.temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - began, 3)
     _print_summary(unfinished, folder, seconds, say)
-    return WaveEntry([job.name for job in unfinished], len(work), seconds, peak_memory_bytes())
+    return WaveEntry([job.name for job in unfinished], len(work), seconds, _stage_costs(folder, work))
+
+
+def _stage_costs(folder: Path, work: Sequence[tuple[Job, int]]) -> dict[str, StageCost]:
+    """Return the costs of these tasks by stage, as the tasks measured them."""
+    indexes: dict[str, list[int]] = {}
+    for job, index in work:
+        indexes.setdefault(job.name, []).append(index)
+    jobs = {job.name: job for job, _ in work}
+    costs = {}
+    for kind in dict.fromkeys(job.kind for job in jobs.values()):
+        names = [name for name, job in jobs.items() if job.kind == kind]
+        folders = {name: JobOutput(folder, jobs[name]).progress_folder for name in names}
+        total = sum_counts(read_counts(folders[name], indexes[name]) for name in names)
+        tasks = sum(len(indexes[name]) for name in names)
+        costs[kind] = StageCost(tasks, total.cpu_ms / 1000, total.peak_memory_bytes)
+    return costs
 
 
 def _print_summary(jobs: Sequence[Job], folder: Path, seconds: float, say: Callable[[str], None]) -> None:
@@ -76,43 +88,43 @@ def _print_summary(jobs: Sequence[Job], folder: Path, seconds: float, say: Calla
     if len({job.kind for job in jobs}) == 1:
         names = jobs[0].kind
         names += f" ({', '.join(job.source_name for job in jobs)})" if len(jobs) > 1 else ""
-    documents, size = map(sum, zip(*(counts(JobOutput(folder, job)) for job in jobs), strict=True))
-    amount = f" {human_count(documents)} {jobs[0].unit}, {human_bytes(size)}" if documents and size else ""
+    counts = sum_counts(read_counts(JobOutput(folder, job).progress_folder) for job in jobs)
+    some = counts.documents and counts.bytes
+    amount = f" {human_count(counts.documents)} {jobs[0].unit}, {human_bytes(counts.bytes)}" if some else ""
     say(f"  {human_seconds(seconds):>10}  {names}{amount}")
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident set of this process or of any single child that has ended."""
-    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes * 1024
-
-
 def run_wave(profile: Profile, wave: Wave) -> None:
-    """Run a wave's tasks; run those again that were killed from outside. Raises CorpusError with the failures."""
-    for attempt in range(profile.attempts):
-        wave.prepare()
+    """Run a wave's tasks; run those again whose process ended first. Raises CorpusError with the failures."""
+    starts: Counter[tuple[str, int]] = Counter()
+    part, rounds = wave, 0
+    while True:
+        part.prepare()
         problem: CorpusError | None = None
         try:
-            profile.run(wave)
+            profile.run(part)
         except CorpusError as error:
             problem = error
-        unfinished = wave.unfinished()
-        failed = [rank for rank in unfinished if wave.failure(rank)]
-        if failed:
-            raise CorpusError(_failure_message(profile, wave, failed, len(unfinished)))
+        unfinished = part.unfinished()
+        if failed := [rank for rank in unfinished if part.failure(rank)]:
+            raise CorpusError(_failure_message(profile, part, failed, len(unfinished)))
         if problem:
             raise problem
         if not unfinished:
             return
-        if attempt + 1 < profile.attempts:
-            wave.say(f"{len(unfinished)} of {len(wave.work)} tasks were killed from outside; running them again")
-            wave = replace(wave, logs=wave.logs / "again", work=[wave.work[rank] for rank in unfinished])
-    raise CorpusError(_failure_message(profile, wave, unfinished, len(unfinished)))
+        # only killed tasks are left: run them again by themselves, when others no longer need the memory
+        starts.update(part.task_name(rank) for rank in unfinished)
+        if given_up := [rank for rank in unfinished if starts[part.task_name(rank)] >= profile.starts]:
+            raise CorpusError(_failure_message(profile, part, given_up, len(unfinished)))
+        wave.say(f"{len(unfinished)} of {len(part.work)} tasks were killed from outside; running them again")
+        rounds += 1
+        part = replace(wave, logs=wave.logs / f"again-{rounds}", work=[part.work[rank] for rank in unfinished])
 
 
 def _failure_message(profile: Profile, wave: Wave, ranks: Sequence[int], unfinished: int) -> str:
     lines = []
-    killed = Failure(error="its process was killed from outside, or its machine was lost")
+    times = "once" if profile.starts == 1 else f"{profile.starts} times"
+    killed = Failure(error=f"its process was killed from outside, or its machine was lost, {times}")
     for rank in ranks[:SHOWN_FAILURES]:
         job, index = wave.work[rank]
         failure = wave.failure(rank) or killed

@@ -27,7 +27,7 @@ class Wave:
     """(job, task) pairs to run; the rank of a task is its index in `work`."""
 
     out: Path
-    logs: Path  # of this wave alone: datatrove's files in it are named by rank
+    logs: Path  # of this wave alone: files in it are named by rank
     work: Sequence[tuple[Job, int]]
     say: Callable[[str], None]  # prints a line for the user
 
@@ -45,6 +45,11 @@ class Wave:
         _read_work.cache_clear()
         for job, index in self.work:
             _note_path(self.out, job, index).unlink(missing_ok=True)
+
+    def task_name(self, rank: int) -> tuple[str, int]:
+        """Return the name of the job and the number of its task."""
+        job, index = self.work[rank]
+        return job.name, index
 
     def unfinished(self) -> list[int]:
         """Return the ranks of tasks without a manifest."""
@@ -112,7 +117,7 @@ def last_line(path: Path) -> str | None:
     return "".join(char if char.isprintable() else "?" for char in lines[-1].strip())[:300] if lines else None
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _read_work(path: Path) -> Sequence[tuple[Job, int]]:
     return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]  # written by this build, readable by us alone
 

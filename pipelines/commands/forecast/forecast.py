@@ -9,9 +9,10 @@ from rich.console import Console
 
 from corpus.errors import InputError
 from corpus.recipe import Recipe, Sample
+from corpus.stopping import stoppable
 from corpus.tokens.token_quotas import quotas
 from corpus.units import human_bytes
-from pipelines.build import build_lock, stoppable
+from pipelines.build import build_lock
 from pipelines.commands.forecast.ratios import GROUPS, Interval, SourceSample, jackknife
 from pipelines.commands.forecast.sample import BuiltSample, build_sample, read_source
 from pipelines.disk_check import save_forecast
@@ -74,7 +75,7 @@ def make_forecast(recipe: Recipe, parent: Path, plan: Plan, profile: Profile, sh
     # Recipes that read the same files share a folder.
     files = str((used, [(job.name, job.fingerprint) for job in plan.fetches]))
     folder = cache / "forecasts" / hashlib.sha256(files.encode()).hexdigest()[:16]
-    with build_lock(folder), stoppable():
+    with build_lock(folder), stoppable(), here.opened(folder):
         built = build_sample(sample_plan, used, here, folder, console)
         samples = {}
         for source, job in zip(recipe.sources, sample_plan.fetches, strict=False):

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import CorpusError, InputError
-from pipelines.build import stoppable
+from corpus.stopping import stoppable
 from pipelines.engine.executors.local import Local
 from pipelines.engine.executors.ray import Ray
 from pipelines.engine.executors.slurm import Slurm
