@@ -83,9 +83,7 @@ class Watch:
                 return
 
     def _update(self) -> None:
-        with contextlib.suppress(
-            CorpusError, OSError
-        ):  # storage or terminal may fail once; the next look shows it
+        with contextlib.suppress(CorpusError, OSError):  # storage or terminal may fail once; the next look shows it
             if not self._console.is_terminal:
                 if line := self._lines.due(time.monotonic()):
                     self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from corpus.errors import CorpusError
 from corpus.units import human_bytes, human_count, human_seconds
+from pipelines.engine.exhausted import deaths
 from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile
@@ -114,11 +115,17 @@ def run_wave(profile: Profile, wave: Wave) -> None:
             return
         # only killed tasks are left: run them again by themselves, when others no longer need the memory
         starts.update(part.task_name(rank) for rank in unfinished)
-        if given_up := [rank for rank in unfinished if starts[part.task_name(rank)] >= profile.starts]:
+        if given_up := [rank for rank in unfinished if _counted(starts, part, rank) >= profile.starts]:
             raise CorpusError(_failure_message(profile, part, given_up, len(unfinished)))
         wave.say(f"{len(unfinished)} of {len(part.work)} tasks were killed from outside; running them again")
         rounds += 1
         part = replace(wave, logs=wave.logs / f"again-{rounds}", work=[part.work[rank] for rank in unfinished])
+
+
+def _counted(starts: Counter[tuple[str, int]], wave: Wave, rank: int) -> int:
+    """Return the starts of a task that count: not those that ended in a parse, which the next start leaves out."""
+    job, index = wave.work[rank]
+    return starts[job.name, index] - deaths(JobOutput(wave.out, job), index)
 
 
 def _failure_message(profile: Profile, wave: Wave, ranks: Sequence[int], unfinished: int) -> str:

@@ -107,24 +107,6 @@ def test_order_of_paths_and_sources_does_not_change_the_bytes(
     assert products(tmp_path / "out") == products(expected)
 
 
-def test_killed_worker_stops_the_build_with_a_message(built: tuple[Path, Path, float], tmp_path: Path) -> None:
-    """Kill one worker, as the kernel does when memory runs out. A plain process pool would wait for it forever."""
-    recipe, expected, _ = built
-    out = tmp_path / "out"
-    process = start(recipe, out)
-    workers: set[int] = set()
-    while not workers:
-        assert process.poll() is None, "the build ended before a worker was seen"
-        running = {int(path.suffix[1:]) for path in out.glob("jobs/clean.*/tmp/*")}
-        workers = running - {process.pid}
-    os.kill(workers.pop(), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert b"a worker process was killed" in output and b"run the same command again to resume" in output
-    finish(start(recipe, out))
-    assert products(out) == products(expected)
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_build_whose_parent_process_was_killed_can_start_again_at_once(
     built: tuple[Path, Path, float], tmp_path: Path, number: signal.Signals

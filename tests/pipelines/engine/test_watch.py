@@ -1,15 +1,17 @@
-"""The watch over a wave survives storage errors, and reports dead workers of its own machine only."""
+"""The watch over a wave survives storage errors and a closed terminal, and writes lines of progress to a log."""
 
-import subprocess
+import io
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from corpus.errors import CorpusError
-from pipelines.engine.job import HOST, Task
+from pipelines.engine import progress
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.progress import Watch
+from pipelines.engine.progress import BuildConsole, ProgressLines, Watch
+from pipelines.engine.task_counts import TaskCounts
 from tests.pipelines.engine.test_task import JOB
 
 
@@ -20,17 +22,40 @@ def test_a_storage_error_does_not_stop_the_wave(tmp_path: Path, monkeypatch: pyt
         raise CorpusError("no answer")
 
     monkeypatch.setattr(JobOutput, "missing", fail)
-    with Watch(tmp_path, [JOB], Console(quiet=True), here=True) as watch:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    with Watch(tmp_path, [JOB], Console(quiet=True)) as watch:
         pass
     assert watch.problem is None
 
 
-def test_only_dead_workers_of_this_machine_are_reported(tmp_path: Path) -> None:
-    process = subprocess.Popen(["true"])
-    process.wait()
-    temporary = Task(tmp_path, JOB, 0).temporary.parent
-    (temporary / f"00001-other-{HOST}.{process.pid}").mkdir(parents=True)
-    watch = Watch(tmp_path, [JOB], Console(quiet=True), here=True)
-    assert watch._dead_workers() == set()
-    Task(tmp_path, JOB, 2).temporary.with_suffix(f".{process.pid}").mkdir()
-    assert watch._dead_workers() == {process.pid}
+def test_lines_of_a_log_say_stage_tasks_documents_and_rate(tmp_path: Path) -> None:
+    """Fails if the rate counts documents of an earlier run, or from the start of the wave."""
+    folder = JobOutput(tmp_path, JOB).progress_folder
+    TaskCounts(1000, 5000).write(folder, 0)  # by an earlier run
+    lines = ProgressLines([JOB], tmp_path)
+    began_s = lines._began_s
+    assert lines.due(began_s + 29) is None
+    TaskCounts(1300, 6500).write(folder, 0)
+    assert lines.due(began_s + 30) == "      30.0 s  two: 0 of 1 tasks, 1,300 records, 6.5 kB, 10 records/s"
+    JOB.run_task(tmp_path, 0)
+    TaskCounts(1900, 6500).write(folder, 0)
+    assert lines.due(began_s + 59) is None
+    assert lines.due(began_s + 90) == "  1 min 30 s  two: 1 of 1 tasks, 1,900 records, 6.5 kB, 10 records/s"
+
+
+def test_lines_are_printed_without_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    for terminal in (True, False):
+        text = io.StringIO()
+        with Watch(tmp_path, [JOB], Console(file=text, force_terminal=terminal)):
+            pass
+        assert ("two: 0 of 1 tasks" in text.getvalue()) != terminal
+
+
+def test_console_goes_on_when_its_reader_is_gone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as pipe:
+        console = BuildConsole(file=pipe)
+        console.print("x" * 100_000, highlight=False)
+        console.print("again")
