@@ -10,9 +10,9 @@ from rich.console import Console
 from corpus.errors import InputError
 from corpus.fetch.output import open_output, working_copy
 from corpus.recipe import Recipe, read_recipe
+from corpus.stopping import stoppable
 from corpus.store.lock import locked
 from corpus.store.products import canonical
-from corpus.stopping import stoppable
 from corpus.units import human_seconds
 from pipelines.disk_check import check_disks
 from pipelines.engine.job_output import JobOutput

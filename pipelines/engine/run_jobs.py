@@ -1,6 +1,5 @@
 """Runs jobs that do not wait for each other on an executor, and closes them; finished jobs stay finished."""
 
-import contextlib
 import hashlib
 import shlex
 import shutil
@@ -9,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -44,11 +44,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         return None
     # run them
     began = time.perf_counter()
-
-    def say(line: str) -> None:
-        with contextlib.suppress(OSError):  # a log on a full disk, for example: the build is worth more
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     if work:
         name = hashlib.sha256("".join(sorted(job.fingerprint for job in unfinished)).encode()).hexdigest()[:12]
         with Watch(folder, unfinished, console):

@@ -1,7 +1,6 @@
-"""The watch over a wave survives storage errors and a closed terminal, and writes lines of progress to a log."""
+"""The watch over a wave survives storage errors, and writes lines of progress to a log."""
 
 import io
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from rich.console import Console
 from corpus.errors import CorpusError
 from pipelines.engine import progress
 from pipelines.engine.job_output import JobOutput
-from pipelines.engine.progress import BuildConsole, ProgressLines, Watch
+from pipelines.engine.progress import ProgressLines, Watch
 from pipelines.engine.task_counts import TaskCounts
 from tests.pipelines.engine.test_task import JOB
 
@@ -50,12 +49,3 @@ def test_lines_are_printed_without_a_terminal_only(tmp_path: Path, monkeypatch: 
         with Watch(tmp_path, [JOB], Console(file=text, force_terminal=terminal)):
             pass
         assert ("two: 0 of 1 tasks" in text.getvalue()) != terminal
-
-
-def test_console_goes_on_when_its_reader_is_gone() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w", buffering=1) as pipe:
-        console = BuildConsole(file=pipe)
-        console.print("x" * 100_000, highlight=False)
-        console.print("again")
