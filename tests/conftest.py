@@ -9,6 +9,7 @@ if not os.environ.get("GRISTMILL_TEST_CUDA"):  # exact expectations hold on a CP
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.own_process"]
 settings.register_profile("gristmill", deadline=None)  # the first example of a test may compile a kernel
 settings.load_profile("gristmill")
 

@@ -51,7 +51,7 @@ def slurm() -> Iterator[Slurm]:
         yield Slurm.model_validate(SLURM_PROFILE)
 
 
-@pytest.fixture(params=["local", "ray", "slurm"])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.own_process), "slurm"])
 def profile(request: pytest.FixtureRequest) -> Profile:
     return Local(workers=2) if request.param == "local" else request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
@@ -190,12 +190,14 @@ def test_missing_ray_is_reported_with_its_install_command(monkeypatch: pytest.Mo
         Ray().check(tmp_path)
 
 
+@pytest.mark.own_process
 def test_task_larger_than_every_ray_node_is_refused(ray: Ray, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, "grind")
     with pytest.raises(CorpusError, match="no Ray node has 4096 CPUs"):
         run_wave(ray.model_copy(update={"cpus_per_task": 4096}), made)
 
 
+@pytest.mark.own_process
 def test_ray_sends_no_usage_statistics_and_opens_no_dashboard(ray: Ray, tmp_path: Path) -> None:
     run_wave(ray, wave(tmp_path, "grind")[0])
     import ray as library
@@ -205,6 +207,7 @@ def test_ray_sends_no_usage_statistics_and_opens_no_dashboard(ray: Ray, tmp_path
     assert library._private.worker._global_node.address_info["webui_url"] in (None, "")  # no dashboard
 
 
+@pytest.mark.own_process
 def test_stopped_build_does_not_wait_for_room_on_ray(ray: Ray, tmp_path: Path) -> None:
     made, _ = wave(tmp_path, *["wait"] * 12)  # two of them have room
 
