@@ -30,7 +30,8 @@ LOOK_S = 0.5  # between two looks at processes whose pipe stays open
 STOP_LAG_S = 0.05  # until a signal to all processes has reached this one too
 REAP_S = 2.0  # until killed workers have ended; one that waits for a dead disk ends later
 SPARE_WORKERS = 8  # idle ones that are kept while a wave needs fewer
-MAX_IDLE_BYTES = 500_000_000  # of a worker between two tasks; one that holds more is replaced
+MAX_IDLE_BYTES = 1_000_000_000  # of an idle worker: one that holds more is replaced at the start of a wave, and
+MAX_GROWTH = 2  # within a wave if that is also this multiple of what it held after its first task of the wave
 # The parent's sys.path: a worker finds the same modules, and imports no script of the user.
 START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from pipelines.engine.worker import main; main()"
 
@@ -41,6 +42,7 @@ class _Worker:
     pipe: Connection
     rank: int | None = None  # of the task that it holds
     started: bool = False  # True after its first message
+    first_bytes: int = 0  # memory after its first task of the wave
     activity: ActivityWatch | None = None
 
     def ended(self) -> str | None:
@@ -49,6 +51,14 @@ class _Worker:
         if code is None:
             return None
         return f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+
+    def has_grown(self) -> bool:
+        """Return True if it holds much more memory than after its first task of the wave."""
+        return bool(self.first_bytes) and self.held_bytes() > max(MAX_IDLE_BYTES, MAX_GROWTH * self.first_bytes)
+
+    def held_bytes(self) -> int:
+        """Return the memory that the process holds."""
+        return resident_bytes(self.process.pid)
 
 
 class Pool:
@@ -91,7 +101,7 @@ class Pool:
     def _assign(self, waiting: deque[int], step: bytes) -> None:
         """Give waiting tasks to idle workers and to new ones."""
         for worker in [worker for worker in self._workers if worker.rank is None]:
-            if worker.ended() or resident_bytes(worker.process.pid) > MAX_IDLE_BYTES:
+            if worker.ended() or worker.has_grown():
                 self._stop([worker])
             elif waiting:
                 self._give(worker, waiting.popleft(), step)
@@ -131,6 +141,7 @@ class Pool:
         worker.started = True
         if report.rank is not None:
             worker.rank = None
+            worker.first_bytes = worker.first_bytes or worker.held_bytes()
             if report.error is not None:
                 raise CorpusError(report.error)  # the wave's note, if there is one, says more
 
@@ -158,8 +169,11 @@ class Pool:
             raise CorpusError(f"a worker process could not start ({lost[rank]}); its message is above")
 
     def _shrink(self, needed: int) -> None:
-        """Stop idle workers that this wave does not need, except for a few."""
+        """Stop idle workers that this wave does not need, except for a few, and those that hold much memory."""
+        self._stop([worker for worker in self._workers if worker.held_bytes() > MAX_IDLE_BYTES])
         self._stop(self._workers[max(needed, SPARE_WORKERS) :])
+        for worker in self._workers:
+            worker.first_bytes = 0
 
     def _stop(self, workers: list[_Worker]) -> None:
         """Kill workers and wait until they have ended."""

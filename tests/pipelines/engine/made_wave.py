@@ -24,6 +24,11 @@ class ScriptedJob(Job):
     def settings(self) -> Json:
         return list(self.endings)
 
+    def run_task(self, out: Path, index: int) -> None:
+        super().run_task(out, index)
+        if self.endings[index] == "die after":
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def work(self, task: Task) -> None:
         runs = task.out / "runs" / str(task.index)
         runs.parent.mkdir(exist_ok=True)
@@ -38,6 +43,9 @@ class ScriptedJob(Job):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "wait":
                 time.sleep(300)
+            case "spin":
+                while not (task.out / "go on").exists():
+                    pass
             case "die of 4 parses" if (count := runs.read_text().count("\n")) <= 4:
                 with ParseGuard(task.output, task.index, str(os.getpid())) as guard, guard.at("read", "file", 0, count):
                     os.kill(os.getpid(), signal.SIGPROF)
