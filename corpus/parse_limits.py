@@ -3,7 +3,7 @@
 The limits are set on the process itself, so a healthy document costs a few system calls and no second process. A
 parser that runs out of memory raises MemoryError, or crashes. One that runs out of CPU time is ended by SIGPROF. Before
 the process dies of a signal, `faulthandler` writes the stack into a file that begins with a mark, the bytes that were
-being parsed. `Evidence` reads it back. SIGKILL and SIGTERM, which come from outside, leave no evidence.
+being parsed. `read_evidence` reads it back. SIGKILL and SIGTERM, which come from outside, leave no evidence.
 """
 
 import faulthandler
@@ -30,20 +30,20 @@ HAS_MEMORY_LIMIT = sys.platform == "linux"  # macOS accepts the limit and ignore
 _armed = False  # true while this process parses foreign bytes under the limits
 
 
-class Evidence(NamedTuple):
+class ParseEvidence(NamedTuple):
     """The mark of the parse in which a process died, and the limit that it met."""
 
     mark: bytes
     limit: Limit
 
 
-def read_evidence(path: Path) -> Evidence | None:
+def read_evidence(path: Path) -> ParseEvidence | None:
     """Return what a process left behind that died in a parse; None if it ended, or was ended, in another way."""
     content = path.read_bytes()
     length, stack = int.from_bytes(content[:_LENGTH_BYTES], "little"), content[MARK_BYTES:]
     if not length or not stack:
         return None
-    return Evidence(
+    return ParseEvidence(
         content[_LENGTH_BYTES : _LENGTH_BYTES + length], "crash" if stack.startswith(b"Fatal Python error") else "cpu"
     )
 
