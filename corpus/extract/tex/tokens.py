@@ -7,6 +7,7 @@ from corpus.document import UnreadableError
 from corpus.extract.tex.lexer import PAR, VERBATIM, Lexer
 
 MAX_PUSHED = 1_000_000  # tokens that macros may push, besides one for each character of the main file
+MAX_PUSHED_CHARACTERS = 10_000_000  # that macros may push, besides two for each character of the main file
 MAX_WAITING = 1_000_000  # pushed tokens that wait to be read, or tokens of one argument: some 60 MB
 MAX_FILES = 40  # within each other
 FROZEN = "\x02"  # before a control sequence: its primitive meaning, even if it is redefined
@@ -16,13 +17,14 @@ _NOT_CHARACTERS = "\\\x01\x02"  # first characters of tokens that are not runs o
 class TokenStream:
     """Tokens in the order in which TeX reads them, before expansion.
 
-    Raises UnreadableError("too_complex") if macros push more tokens than the macros of any real paper.
+    Raises UnreadableError("too_complex") if macros push more tokens or characters than the macros of any real paper.
     """
 
     def __init__(self) -> None:
         self.files: list[Lexer] = []  # the innermost last
         self.verbatim = set(VERBATIM)
         self._budget = MAX_PUSHED
+        self._characters = MAX_PUSHED_CHARACTERS  # that may still be pushed
 
     def open(self, name: str, text: str, at_letter: bool = False) -> None:
         """Read a file's tokens before the rest of the current file."""
@@ -30,6 +32,7 @@ class TokenStream:
             self._charge(len(text) // 4)  # a file may be input a million times
         else:
             self._budget += len(text)
+            self._characters += 2 * len(text)
         if len(self.files) >= MAX_FILES:
             raise UnreadableError("too_complex")
         self.files.append(Lexer(name, text, at_letter, self.verbatim))
@@ -53,6 +56,9 @@ class TokenStream:
     def push(self, tokens: list[str]) -> None:
         """Put tokens in front of the stream, at the cost of the budget."""
         self._charge(len(tokens) + 1)
+        self._characters -= sum(map(len, tokens))
+        if self._characters < 0:
+            raise UnreadableError("too_complex")
         waiting = self._waiting()
         if len(waiting) + len(tokens) > MAX_WAITING:
             raise UnreadableError("too_complex")
