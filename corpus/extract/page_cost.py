@@ -39,7 +39,7 @@ MAX_BYTES = 500_000_000  # estimated memory
 # Nanoseconds, and bytes of memory.
 DEPTH_NS = 150  # for each tag and level
 PAIR_NS = 10  # for each pair of attributes of an element, or of options of a list
-NAME_NS = 1  # for each tag or attribute and name in the page
+NAME_NS = 3  # for each tag or attribute and name in the page
 ELEMENT_BYTES, ATTRIBUTE_BYTES, TEXT_BYTES, COMMENT_BYTES = 300, 280, 260, 160
 MOVED_BYTES_PER_BYTE = 3  # bytes of text that are moved for each byte of memory that it takes
 
@@ -180,7 +180,7 @@ def _exceeds_bounds(page: Bytes) -> bool:
 
 @jit_no_alloc
 def _exceeded(counts: Counts) -> bool:
-    return counts[_NS] > MAX_NS or counts[_MEMORY] > MAX_BYTES or counts[_TAGS] > MAX_TAGS
+    return bool(counts[_NS] > MAX_NS or counts[_MEMORY] > MAX_BYTES or counts[_TAGS] > MAX_TAGS)
 
 
 @jit_no_alloc

@@ -1,30 +1,22 @@
-"""Members of archives, with limits on what an archive unpacks to and a check for unsafe names."""
+"""Members of archives, the limits on what each kind of archive unpacks to, and a check for unsafe names."""
 
 import io
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from corpus.document import Failed, Skipped, UnreadableError
+from corpus.document import Failed, Skipped
+from corpus.formats.budget import UNLIMITED, Limits
 
 _MAX_NAME = 4096  # of any path. Source: Linux, PATH_MAX
 _NOT_TEXT = re.compile(r"[\x01-\x1f\x7f\ud800-\udfff]")
 
 
-class ArchiveLimits(NamedTuple):
-    """Limits on reading an archive: `unpacked_bytes` in all, and `ratio` more for each byte of the file read so far."""
-
-    unpacked_bytes: int
-    ratio: int
-    members: int
-    header_bytes: int = 1 << 20  # of one tar header that only describes the next
-
-
 # Source code packs to a tenth, seldom to a fiftieth.
-REPOSITORY_LIMITS = ArchiveLimits(100_000_000, ratio=200, members=1_000_000)
-PACKAGE_LIMITS = ArchiveLimits(8_000_000_000, ratio=0, members=1_000_000, header_bytes=16_000_000)
-SUBMISSION_LIMITS = ArchiveLimits(1_000_000_000, ratio=0, members=20_000)  # with figures; arXiv takes 50 MB packed
-BULK_LIMITS = ArchiveLimits(1 << 62, ratio=0, members=1 << 62)  # tars of papers: plain, and no member is held
+REPOSITORY_LIMITS = Limits(100_000_000, ratio=200, members=1_000_000)
+PACKAGE_LIMITS = Limits(8_000_000_000, ratio=0, members=1_000_000, header_bytes=16_000_000)
+SUBMISSION_LIMITS = Limits(1_000_000_000, ratio=0, members=20_000)  # with figures; arXiv takes 50 MB packed
+BULK_LIMITS = Limits(UNLIMITED, ratio=0, members=UNLIMITED)  # tars of papers: plain, and no member is held
 
 
 class ArchiveMember(NamedTuple):
@@ -49,26 +41,6 @@ ArchiveWalk = Iterator[ArchiveMember | Skipped | Failed]  # contiguous; bytes wi
 def in_memory(wanted: Callable[[str, int], bool]) -> Wanted:
     """Keep the contents of the members that are `wanted`, by name and size, in memory."""
     return lambda name, size: io.BytesIO() if wanted(name, size) else None
-
-
-class ArchiveMeter:
-    """Counts what an archive unpacks to, against what was read of it. Its methods raise UnreadableError."""
-
-    def __init__(self, limits: ArchiveLimits) -> None:
-        self.limits = limits
-        self._unpacked = self._members = 0
-
-    def add(self, unpacked: int, read: int) -> None:
-        """Count `unpacked` bytes more, after `read` bytes of the file in all."""
-        self._unpacked += unpacked
-        if self._unpacked > self.limits.unpacked_bytes + self.limits.ratio * read:
-            raise UnreadableError("bomb")
-
-    def member(self) -> None:
-        """Count one more member."""
-        self._members += 1
-        if self._members > self.limits.members:
-            raise UnreadableError("too_many_members")
 
 
 def refusal(name: str) -> str:

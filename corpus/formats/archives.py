@@ -9,13 +9,13 @@ from pathlib import Path
 from corpus.document import Failed, Skipped
 from corpus.formats.archive_member import (
     REPOSITORY_LIMITS,
-    ArchiveLimits,
     ArchiveMember,
     ArchiveWalk,
     Wanted,
     in_memory,
     refusal,
 )
+from corpus.formats.budget import Limits
 from corpus.formats.compressed import container, head, pieces
 from corpus.formats.tar_members import BLOCK_BYTES, DecompressedBytes, PlainBytes, is_tar, tar_members
 from corpus.formats.zip_members import is_zip, zip_members
@@ -34,7 +34,7 @@ def members(path: Path, wanted: Callable[[str, int], bool]) -> ArchiveWalk:
             yield member
 
 
-def archive_walk(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWalk:
+def archive_walk(path: Path, wanted: Wanted, limits: Limits) -> ArchiveWalk:
     """Yield what the archive holds, in its order, as contiguous spans from 0 on.
 
     Folders have no span of their own. The contents of a file that is not `wanted` are passed over. What is no regular

@@ -147,6 +147,7 @@ def _streams(stream: StreamReader, file: BinaryIO, start: int, stop: int, kind: 
 def _plain(file: BinaryIO, start: int, stop: int, kind: Container) -> PieceWalk:
     at = file.seek(start)
     while data := file.read(min(SCAN_BYTES, stop - at)):
+        rearm()
         yield StreamPiece(at, at + len(data), data, at == start)
         at += len(data)
 

@@ -1,11 +1,17 @@
-"""Rows of Parquet files. Files are cut at row groups; a row's span is its share of its group's bytes."""
+"""Rows of Parquet files. Files are cut at row groups; a row's span is its share of its group's bytes.
+
+A group is decoded in slices of rows. The headers of its pages bound what a slice can take, and a budget what the group
+can: beyond it, the group fails as a `bomb`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from corpus.document import Failed, Skipped
+from corpus.document import Failed, Skipped, UnreadableError
+from corpus.formats.budget import Budget, Limits
+from corpus.formats.parquet_pages import ColumnCost, column_cost
 
 if TYPE_CHECKING:
     from pyarrow import Scalar
@@ -13,6 +19,11 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 16_000_000
 BATCH_ROWS = 1024
+SLICE_BYTES = 64_000_000  # of a slice in which each row repeats the longest value that its column may repeat
+VALUE_BYTES, ROW_BYTES = 16, 100  # in memory, besides the content
+# Of one row group; the members are its rows. Text packs to a tenth, seldom to a fiftieth.
+GROUP_LIMITS = Limits(100_000_000, ratio=200, members=10_000_000)
+MAX_PAGE_BYTES = 400_000_000  # a page is decoded as a whole
 
 
 class ParquetRow(NamedTuple):
@@ -65,23 +76,30 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
         for group, (first, end) in enumerate(pairwise(starts)):
             if not start <= first < stop:
                 continue
-            at = first
+            at, reason = first, "bad_parquet"
             if file.metadata.row_group(group).num_rows == 0:
                 yield Skipped(first, end, "empty")
                 continue
             try:
-                for row in _group(file, group, first, end, present):
+                for row in _group(path, file, group, first, end, present):
                     yield row
                     at = row.end
+            except MemoryError:  # Arrow's is an ArrowException too
+                raise
+            except UnreadableError as error:
+                reason = error.reason
             except (pyarrow.ArrowException, OSError, ValueError):
                 pass
             if at < end:
-                yield Failed(at, end, "bad_parquet")
+                yield Failed(at, end, reason)
 
 
 def _opened(path: Path) -> "ParquetFile":
+    import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    # Arrow's own allocators reserve 1 GiB at once, which a limit on memory would count, or not see the use of.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     source = path if isinstance(path, Path) else path.open("rb")
     return ParquetFile(source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
 
@@ -108,12 +126,21 @@ def _present(file: "ParquetFile", column: str) -> bool:
 
 
 def _group(
-    file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]
+    path: Path, file: "ParquetFile", group: int, first: int, end: int, columns: Sequence[str]
 ) -> Iterator[ParquetRow | Failed]:
+    """Yield the rows of a group. Raises UnreadableError if they take more than a group may."""
     metadata = file.metadata.row_group(group)
-    count, done = metadata.num_rows, 0
-    batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(metadata.total_byte_size, 1)))
+    count, done, budget = metadata.num_rows, 0, Budget(GROUP_LIMITS)
+    costs = _column_costs(path, file, group, columns)
+    budget.member(count)
+    if any(cost.largest_page_bytes > MAX_PAGE_BYTES for cost in costs):
+        raise UnreadableError("bomb")
+    budget.spend(count * ROW_BYTES + sum(cost.page_bytes + cost.values * VALUE_BYTES for cost in costs), end - first)
+    repeated = max((cost.repeated_bytes for cost in costs), default=0)
+    by_size, by_value = BATCH_BYTES * count // max(metadata.total_byte_size, 1), SLICE_BYTES // max(repeated, 1)
+    batch_rows = max(1, min(BATCH_ROWS, by_size, by_value))
     for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
+        budget.spend(batch.nbytes, end - first)
         names = batch.schema.names
         for index in range(batch.num_rows):
             if done == count:
@@ -125,6 +152,18 @@ def _group(
             except UnicodeDecodeError:
                 yield Failed(row_start, row_end, "bad_utf8")
             done += 1
+
+
+def _column_costs(path: Path, file: "ParquetFile", group: int, columns: Sequence[str]) -> list[ColumnCost]:
+    """Return what the columns that are read may take in a group."""
+    metadata, costs = file.metadata.row_group(group), []
+    with path.open("rb") as raw:
+        for index in range(metadata.num_columns):
+            column = metadata.column(index)
+            if any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.") for name in columns):
+                starts = [at for at in (column.dictionary_page_offset, column.data_page_offset) if at]
+                costs.append(column_cost(raw, min(starts), column.total_compressed_size))
+    return costs
 
 
 def _value(scalar: "Scalar") -> object:

@@ -12,7 +12,8 @@ from tarfile import TarInfo
 from typing import BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, UnreadableError
-from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
+from corpus.formats.archive_member import ArchiveMember, ArchiveWalk, Wanted
+from corpus.formats.budget import Budget, Limits
 from corpus.formats.compressed import StreamDamage, StreamPiece, offset
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
@@ -37,8 +38,8 @@ class PlainBytes:
     `place` is the offset in the file of the next byte, `size` that of the file's end.
     """
 
-    def __init__(self, file: BinaryIO, start: int, limits: ArchiveLimits) -> None:
-        self._file, self.place, self.meter = file, start, ArchiveMeter(limits)
+    def __init__(self, file: BinaryIO, start: int, limits: Limits) -> None:
+        self._file, self.place, self.budget = file, start, Budget(limits)
         self.size = file.seek(0, os.SEEK_END)
 
     def parts(self, size: int) -> Iterator[bytes]:
@@ -59,8 +60,8 @@ class PlainBytes:
 class DecompressedBytes:
     """The same of a compressed tar, out of the pieces of a file of `size` bytes. Raises UnreadableError."""
 
-    def __init__(self, pieces: Iterator[StreamPiece | StreamDamage], size: int, limits: ArchiveLimits) -> None:
-        self._pieces, self.size, self.meter = pieces, size, ArchiveMeter(limits)
+    def __init__(self, pieces: Iterator[StreamPiece | StreamDamage], size: int, limits: Limits) -> None:
+        self._pieces, self.size, self.budget = pieces, size, Budget(limits)
         self._piece, self._at = StreamPiece(0, 0, b"", True), 0
 
     @property
@@ -76,7 +77,7 @@ class DecompressedBytes:
                 if isinstance(piece, StreamDamage):
                     raise UnreadableError(piece.reason)
                 self._piece, self._at = piece, 0
-                self.meter.add(len(piece.data), piece.end)
+                self.budget.spend(len(piece.data), piece.end)
             part = self._piece.data[self._at : self._at + size]
             self._at += len(part)
             size -= len(part)
@@ -146,11 +147,11 @@ class _Tar:
             elif info.type == tarfile.DIRTYPE and not extended.broken:
                 extended = _Extended()
             else:
-                self._data.meter.member()
+                self._data.budget.member()
                 return self._member(info, extended, block)
 
     def _extended(self, info: TarInfo, extended: _Extended) -> _Extended:
-        if info.size > self._data.meter.limits.header_bytes:
+        if info.size > self._data.budget.limits.header_bytes:
             self._skip(info.size + -info.size % BLOCK_BYTES)
             return extended._replace(broken=True)
         content = self._padded(info.size)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, ClassVar, Protocol
 
 from corpus.document import UnreadableError
+from corpus.formats.budget import UNLIMITED, Budget, Limits
 from corpus.formats.decompressor import Decompressor
-from corpus.parse_limits import rearm
 
 _WINDOW_BYTES = 1 << 18
 _STEP_BYTES = 1 << 15  # compressed bytes given to the decompressor at a time
@@ -20,7 +20,7 @@ PIECE_BYTES = 1 << 18  # decompressed bytes taken from it at a time
 PROBED_BYTES = 64  # decompressed bytes that show how a member begins
 _PROBE_BYTES = 1 << 12  # compressed bytes that they are looked for in
 _RETAIN_BYTES = 1 << 20  # kept before the position, so that most ways back need no second decompression
-_BOMB_BYTES, _BOMB_RATIO = 1 << 26, 200  # a stream that gives more than both is a bomb
+_STREAM_LIMITS = Limits(1 << 26, ratio=200, members=UNLIMITED)
 
 
 class FileBytes:
@@ -153,6 +153,7 @@ class MemberStream:
     def _open(self) -> None:
         self._member, self._member_start = self._member_type(self._file, self._start), self._start
         self._buffer, self._base, self._at, self._mark = b"", 0, 0, 0  # _base: the position of the buffer's first byte
+        self._budget = Budget(_STREAM_LIMITS)
         self._anchors = [(0, self._start)]  # (position, file offset consumed by then)
         self.end: int | None = None
         self.broken: UnreadableError | None = None
@@ -217,11 +218,11 @@ class MemberStream:
         """
         if self.end is not None or self._checked == self._member_start:
             return
-        member, size = self._member_type(self._file, self._member_start), 0
+        member, size, budget = self._member_type(self._file, self._member_start), 0, Budget(_STREAM_LIMITS)
         try:
             while piece := member.piece():
                 size += len(piece)
-                _pass_piece(size, member.at - self._member_start)
+                budget.spend(len(piece), member.at - self._member_start)
         except UnreadableError as broken:
             self.broken = broken
             raise
@@ -273,14 +274,7 @@ class MemberStream:
         position = self._base + len(self._buffer) + len(piece)
         consumed = self._member.at
         self._anchors.append((position, consumed))
-        _pass_piece(position, consumed - self._start)
-
-
-def _pass_piece(size: int, compressed_bytes: int) -> None:
-    """Allow the time of another piece, unless `size` bytes so far are too many. Raises UnreadableError."""
-    rearm()
-    if size > _BOMB_BYTES and size > _BOMB_RATIO * compressed_bytes:
-        raise UnreadableError("bomb")
+        self._budget.spend(len(piece), consumed - self._start)
 
 
 WarcStream = PlainStream | MemberStream

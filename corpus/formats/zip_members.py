@@ -12,7 +12,8 @@ from struct import Struct, unpack_from
 from typing import BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, UnreadableError
-from corpus.formats.archive_member import ArchiveLimits, ArchiveMember, ArchiveMeter, ArchiveWalk, Wanted
+from corpus.formats.archive_member import ArchiveMember, ArchiveWalk, Wanted
+from corpus.formats.budget import Budget, Limits
 from corpus.formats.decompressor import Decompressor
 
 _LOCAL = Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
@@ -32,7 +33,7 @@ def is_zip(head: bytes) -> bool:
     return head.startswith(_SIGNATURES)
 
 
-def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWalk:
+def zip_members(path: Path, wanted: Wanted, limits: Limits) -> ArchiveWalk:
     """Yield what the archive holds; folders are no members. A link or a device is `Skipped`, and damage `Failed`."""
     size = path.stat().st_size
     span_end = reached = 0  # where the last span ended; where the last member did
@@ -40,7 +41,7 @@ def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWal
         try:
             directory = _directory(file, size)
             places, complete = _places(file, directory, limits.members)
-            meter = ArchiveMeter(limits)
+            budget = Budget(limits)
             for offset, place in places:
                 entry = _entry(file, place)
                 if offset < reached:
@@ -53,7 +54,7 @@ def zip_members(path: Path, wanted: Wanted, limits: ArchiveLimits) -> ArchiveWal
                 sound = begin and end <= directory.start
                 if sound and entry.name.endswith(b"/"):
                     continue
-                member = _member(file, begin, entry, wanted, meter) if sound else Failed(0, 0, "bad_header")
+                member = _member(file, begin, entry, wanted, budget) if sound else Failed(0, 0, "bad_header")
                 yield member._replace(start=span_end, end=reached)
                 span_end = reached
             if not complete:
@@ -153,7 +154,7 @@ def _data_start(file: BinaryIO, offset: int, entry: _ZipEntry) -> int:
 
 
 def _member(
-    file: BinaryIO, begin: int, entry: _ZipEntry, wanted: Wanted, meter: ArchiveMeter
+    file: BinaryIO, begin: int, entry: _ZipEntry, wanted: Wanted, budget: Budget
 ) -> ArchiveMember | Skipped | Failed:
     kind = stat.S_IFMT(entry.mode)
     if kind not in (0, stat.S_IFREG):
@@ -169,7 +170,7 @@ def _member(
         size = crc = 0
         for block in _blocks(file, begin, entry):
             size, crc = size + len(block), zlib.crc32(block, crc)
-            meter.add(len(block), begin + entry.packed)
+            budget.spend(len(block), begin + entry.packed)
             target.write(block)
             if size > entry.size:
                 break

@@ -59,4 +59,4 @@ def document(record: Record, settings: PypiSettings) -> Document:
     return record.document(record.content.decode(record.charset or "utf-8"))
 
 
-READER = Reader(PypiSettings, read, never_cut, document, revision=1, libraries=("resiliparse",))
+READER = Reader(PypiSettings, read, never_cut, document, revision=2, libraries=("resiliparse",))

@@ -15,7 +15,7 @@ import pytest
 
 from corpus.errors import CorpusError, InputError
 from corpus.formats import package_archive as archives
-from corpus.formats.archive_member import ArchiveLimits
+from corpus.formats.budget import Limits
 from corpus.formats.package_archive import ExtractedFile, extract, glob
 from tests.corpus.fetch.fake_package_index import tar_gz, wheel
 
@@ -161,7 +161,7 @@ def test_the_first_of_two_members_of_one_name_is_used(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "PACKAGE_LIMITS", ArchiveLimits(3_000_000, 0, 100, header_bytes=100_000))
+    monkeypatch.setattr(archives, "PACKAGE_LIMITS", Limits(3_000_000, 0, 100, header_bytes=100_000))
     zeros = bytes(1_000_000)
     many = {f"pkg-1.0/{index}": zeros for index in range(4)}
     comment = io.BytesIO()
@@ -177,7 +177,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ):
         with pytest.raises(CorpusError, match=reason):
             extract(written(tmp_path, name, content), "**", tmp_path / "out")
-    monkeypatch.setattr(archives, "PACKAGE_LIMITS", ArchiveLimits(5_000_000, 0, 100))
+    monkeypatch.setattr(archives, "PACKAGE_LIMITS", Limits(5_000_000, 0, 100))
     assert len(extract(tmp_path / "pkg-1.0.tar.gz", "**", tmp_path / "out")) == 4
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from corpus.document import UnreadableError
 from corpus.extract.latex_text import latex_text
-from corpus.formats.archive_member import ArchiveLimits
+from corpus.formats.budget import Limits
 from corpus.sources import arxiv
 from corpus.sources.arxiv import main_file, submission
 from tests.corpus.sources.submissions import info, packed, paper, submitted
@@ -81,7 +81,7 @@ def test_figures_are_passed_over_and_links_are_not_followed() -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arxiv, "SUBMISSION_LIMITS", ArchiveLimits(10_000_000, ratio=0, members=50))
+    monkeypatch.setattr(arxiv, "SUBMISSION_LIMITS", Limits(10_000_000, ratio=0, members=50))
     with pytest.raises(UnreadableError, match="bomb"):
         submission(submitted({"main.tex": paper("x"), "fig.eps": b"\0" * 20_000_000}))
     with pytest.raises(UnreadableError, match="too_many_members"):
