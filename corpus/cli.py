@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from corpus.display.standard_streams import survive_closed_streams
-from corpus.errors import CorpusError, InputError
+from corpus.errors import CorpusError, InputError, os_error_text
 from corpus.stopping import stop_signals
 
 STOPPED = 130  # exit status after Ctrl-C
@@ -257,7 +257,7 @@ def main() -> None:
             print(printable(f"corpus: {error}", keep_line_ends=True), file=sys.stderr, flush=True)
             status: str | int | None = error.exit_code
         except OSError as error:
-            print(f"corpus: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+            print(f"corpus: {os_error_text(error)}", file=sys.stderr)
             status = 1
         except SystemExit as end:
             status = end.code

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corpus.display.standard_streams import survive_closed_streams
-from corpus.errors import CorpusError
+from corpus.errors import CorpusError, os_error_text
 
 FIRST_STEPS = """\
 trainer trains a language model on the token shards of `corpus build`, in the phases of a training file.
@@ -138,5 +138,5 @@ def main() -> None:
             print(printable(message, keep_line_ends=True), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"trainer: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"trainer: {os_error_text(error)}", file=sys.stderr)
         sys.exit(1)

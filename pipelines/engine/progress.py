@@ -22,7 +22,7 @@ from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.task_counts import TaskCounts, read_counts, sum_counts
 
-MIN_FREE_BYTES = 200_000_000
+MIN_FREE_BYTES, MIN_FREE_SHARE = 200_000_000, 0.02  # the smaller of the two, so that a small disk can be filled
 LINE_EVERY_S = 30.0  # between two lines without a terminal
 JOIN_S = 2.0  # for the thread that watches, when a wave is stopped: its disk may not answer
 
@@ -75,8 +75,8 @@ class Watch:
     def _watch(self) -> None:
         while not self._stop.wait(open_output(self._out).poll_s):
             self._update()
-            free = shutil.disk_usage(self._out).free
-            if free < MIN_FREE_BYTES:
+            total, _, free = shutil.disk_usage(self._out)
+            if free < min(MIN_FREE_BYTES, MIN_FREE_SHARE * total):
                 advice = "free some space and run the same command to resume"
                 self.problem = f"{self._out}: only {human_bytes(free)} free on this disk; {advice}"
                 _thread.interrupt_main(signal.SIGTERM)  # a background job may ignore SIGINT
