@@ -63,9 +63,12 @@ def test_killed_run_ends_with_the_same_tensors_and_metrics(uninterrupted: Path, 
     assert before == after
 
 
-@pytest.mark.parametrize("point", ["renamed:5", "saving:8", "renamed:8", "renamed:16", "step:13"])
+@pytest.mark.parametrize("point", ["evaluating:5", "evaluating:8", f"evaluating:{PHASE_1}", "evaluating:16"])
 def test_killed_run_repeats_an_evaluation_that_was_due_at_its_checkpoint(tmp_path: Path, point: str) -> None:
-    """Step 4 is skipped, so what was due there is due at step 5. Fails if only ends of phases are made up for."""
+    """Step 4 is skipped, so what was due there is due at step 5.
+
+    Verified to fail, except at the end of a phase, if only ends of phases are made up for.
+    """
     runs = []
     for folder in (tmp_path / "killed", tmp_path / "whole"):
         config = write_config(folder, evaluate={"sequence_tokens": 32, "tokens_per_source": 1, "every_steps": 4})

@@ -1,8 +1,8 @@
 """Small curriculum over the golden corpus, and helpers that train, kill and resume it.
 
 `python -m tests.end_to_end.training CONFIG POINT` trains until POINT and then sends itself SIGKILL. The points are
-`step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet) and
-`renamed:N` (the checkpoint of step N is published, nothing has run after it).
+`step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet),
+`renamed:N` (the checkpoint of step N is published) and `evaluating:N` (it is, and its evaluation has not begun).
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -89,9 +90,10 @@ def _kill_at(point: str) -> None:
     """Patch the trainer so that this process is killed at `point`."""
     from trainer.engine.checkpoint import Checkpoints
     from trainer.engine.step import TrainStep
+    from trainer.inspect.eval_run import RunEvaluator
 
     event, _, number = point.partition(":")
-    learn, publish = TrainStep.learn, Checkpoints._publish
+    learn, publish, evaluate = TrainStep.learn, Checkpoints._publish, RunEvaluator.evaluate
 
     def learn_and_die(self: TrainStep, batch: object, targets: int, rate: float) -> object:
         result = learn(self, batch, targets, rate)  # type: ignore[arg-type]
@@ -108,6 +110,14 @@ def _kill_at(point: str) -> None:
         if is_this_step and event == "renamed":
             _kill_self()
 
+    def evaluate_or_die(self: RunEvaluator, model: object, step: int, label: str) -> object:
+        if event == "evaluating" and step == int(number):
+            while not (self.setup.folder / "checkpoints" / f"step-{step:08d}").is_dir():
+                time.sleep(0.01)  # it is saved in the background
+            _kill_self()
+        return evaluate(self, model, step, label)  # type: ignore[arg-type]
+
+    RunEvaluator.evaluate = evaluate_or_die  # type: ignore[assignment, method-assign]
     TrainStep.learn = learn_and_die  # type: ignore[assignment, method-assign]
     Checkpoints._publish = publish_and_die  # type: ignore[assignment, method-assign]
 

@@ -107,7 +107,7 @@ class SmallDisk:
                     with contextlib.suppress(OSError):
                         while True:
                             file.write(b"\0" * size)
-                time.sleep(0.001)
+                time.sleep(0.005)
 
     def free(self) -> None:
         """Give the space back."""

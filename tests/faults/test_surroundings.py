@@ -30,6 +30,7 @@ STAGES = ("fetch", "clean", "minhash", "dedup", "text", "tokenizer", "tokenize",
 BUILD_MOMENTS = [f"jobs/{stage}*{what}" for stage in STAGES for what in ("", "/job.json")]
 FIT_MOMENTS = [*(f"step {step}" for step in range(0, STEPS, 2)), *(f".tmp-step-{step:08d}" for step in (4, 8, 12, 20))]
 FIT_MOMENTS += [f"step-{step:08d}" for step in (4, 8, 12, 16, 20)]
+FIT_MOMENTS.sort(key=lambda moment: int(moment.replace("-", " ").split()[-1]))  # in the order of a run
 ENVIRONMENTS = ("all at once", "jumping clock", "no HOME", "LANG=C", "umask 077", "hash seed")
 EXACT = ("step", "batch", "loss", "grad_norm", "learning_rate", "targets")
 
@@ -38,6 +39,12 @@ def all_of(cases: Sequence[object], samples: Collection[int]) -> list[ParameterS
     """Mark all cases as slow, except for samples."""
     rows = [case if isinstance(case, tuple) else (case,) for case in cases]
     return [pytest.param(*row, marks=() if n in samples else pytest.mark.slow) for n, row in enumerate(rows)]
+
+
+def in_turn(moments: Sequence[str], sample: int) -> list[ParameterSet]:
+    """One moment as a sample, and all in the slow set: five for each test, one after the other."""
+    turns = [pytest.param(moments[first::4], marks=pytest.mark.slow, id=f"turn {first}") for first in range(4)]
+    return [pytest.param(moments[sample : sample + 1], id="sample"), *turns]
 
 
 class Inputs:
@@ -74,33 +81,35 @@ def assert_same_training(run: Path, whole: Path) -> None:
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("moment", all_of(BUILD_MOMENTS, samples=(2,)))
-def test_a_build_goes_on_after_its_disk_was_full(inputs: Inputs, tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("moments", in_turn(BUILD_MOMENTS, sample=2))
+def test_a_build_goes_on_each_time_its_disk_was_full(inputs: Inputs, tmp_path: Path, moments: Sequence[str]) -> None:
     with small_disk(tmp_path / "disk") as disk:
         out = disk.folder / "out"
-        command = build(inputs.recipe, out, tmp_path / "cache")
-        command.wait_until(lambda: any(out.glob(moment)))
-        disk.fill(command)
-        ended = command.end()
-        if ended.status:  # the last stages may have been done
-            assert_one_message(ended, "corpus")
-        disk.free()
+        for moment in moments:
+            command = build(inputs.recipe, out, tmp_path / "cache")
+            command.wait_until(lambda: any(out.glob(moment)))  # noqa: B023  (called at once)
+            disk.fill(command)
+            ended = command.end()
+            if ended.status:  # else it had written all before
+                assert_one_message(ended, "corpus")
+            disk.free()
         again = build(inputs.recipe, out, tmp_path / "cache").end()
         assert again.status == 0, again.output
         assert products(out) == inputs.products
 
 
-@pytest.mark.parametrize("moment", all_of(FIT_MOMENTS, samples=(4,)))
-def test_a_run_goes_on_after_its_disk_was_full(whole: Path, tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("moments", in_turn(FIT_MOMENTS, sample=4))
+def test_a_run_goes_on_each_time_its_disk_was_full(whole: Path, tmp_path: Path, moments: Sequence[str]) -> None:
     with small_disk(tmp_path / "disk") as disk:
-        config = write_config(tmp_path, out=str(disk.folder / "run"))
-        run, command = disk.folder / "run", fit(config)
-        _wait_for_step(command, run, moment)
-        disk.fill(command)
-        ended = command.end()
-        if ended.status:
-            assert_one_message(ended, "trainer")
-        disk.free()
+        config, run = write_config(tmp_path, out=str(disk.folder / "run")), disk.folder / "run"
+        for moment in moments:
+            command = fit(config)
+            _wait_for_step(command, run, moment)
+            disk.fill(command)
+            ended = command.end()
+            if ended.status:
+                assert_one_message(ended, "trainer")
+            disk.free()
         again = fit(config).end()
         assert again.status == 0, again.output
         assert_same_training(run, whole)
