@@ -56,7 +56,7 @@ def one_seed(seed: int, folder: Path) -> dict[str, object]:
     forecast = json.loads(corpus("plan", *asked, str(folder / "not-built")))["forecast"]
     corpus("build", *common, "--out", str(folder / "built"))
     summary = read_summary(folder / "built")
-    run = json.loads((folder / "built" / "run.json").read_text())
+    run = json.loads((folder / "built" / "run.json").read_text())["runs"][-1]
     jobs = json.loads((folder / "built" / "build.json").read_text())["jobs"]
     size = sum(path.stat().st_size for job in jobs for path in (folder / "built" / job).rglob("*") if path.is_file())
     results: dict[str, object] = {
