@@ -118,6 +118,7 @@ def test_slurm_rejects_the_resources_of_a_stage_before_the_build(slurm: Slurm, t
         profile.check(tmp_path)
 
 
+@pytest.mark.own_process
 def test_ray_reserves_the_resources_of_each_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
