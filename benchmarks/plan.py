@@ -244,12 +244,12 @@ def main() -> None:
     if shutil.which("strace") is None:
         parser.error("strace is not installed: apt-get install strace")
     result = RESULTS / "plan.json"
-    kept = json.loads(result.read_text()) if result.is_file() else {}
     tree = options.before.resolve() if options.before else ROOT
     with tempfile.TemporaryDirectory() as temporary:
         figures = measured(
             tree, Path(temporary), options.files, options.parts, [""] if options.before else ["", "_again"]
         )
+    kept = json.loads(result.read_text()) if result.is_file() else {}
     now, before = kept.get("now", {}), kept.get("before", {})
     if options.before:
         commit = ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"]

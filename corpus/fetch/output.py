@@ -66,9 +66,11 @@ class FolderOutput:
         """Return the sizes in bytes of all files below a folder, by their paths relative to it."""
         files = {}
         for parent, _, names in os.walk(folder, followlinks=True):
-            for path in (Path(parent, name) for name in names):
+            inside = os.path.relpath(parent, folder)
+            prefix = "" if inside == "." else f"{inside}/"
+            for name in names:  # as plain strings: a job may have a million files
                 with contextlib.suppress(FileNotFoundError):  # a temporary file of a running task
-                    files[path.relative_to(folder).as_posix()] = path.stat().st_size
+                    files[prefix + name] = os.stat(f"{parent}/{name}").st_size  # noqa: PTH116
         return files
 
     def names(self, folder: Path) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """Files that a job has written so far, read back through its tasks' manifests."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -194,8 +195,9 @@ class JobOutput:
     def _has_all(self, products: Sequence[Product], sizes: Mapping[str, int]) -> bool:
         for product in products:
             path = self.folder / product.name
-            if path.is_file() and path.stat().st_size != product.bytes:
-                path.unlink()  # written or downloaded again
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size != product.bytes:
+                    path.unlink()  # written or downloaded again
         return all(sizes.get(product.name) == product.bytes for product in products)
 
 
