@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from corpus.errors import CorpusError
+from corpus.errors import CorpusError, os_error_text
 from corpus.settings import Strict
 from corpus.store.products import canonical, write_text
 from pipelines.engine.job import Job
@@ -130,7 +130,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, CorpusError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or ''}"
+        return os_error_text(error)
     return f"{type(error).__name__}: {error}"
 
 
