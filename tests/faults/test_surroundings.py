@@ -160,6 +160,7 @@ def test_the_second_of_two_builds_in_a_folder_is_refused(inputs: Inputs, tmp_pat
     assert products(tmp_path / "out") == inputs.products
 
 
+@pytest.mark.slow
 def test_two_builds_share_a_cache(inputs: Inputs, tmp_path: Path) -> None:
     builds = [build(inputs.recipe, tmp_path / name, tmp_path / "cache") for name in ("a", "b")]
     for name, each in zip(("a", "b"), builds, strict=True):
@@ -185,7 +186,7 @@ def test_a_run_has_the_same_tensors_in_any_environment(whole: Path, tmp_path: Pa
     assert_same_training(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("lines", all_of([1, 0], samples=(0,)))
 def test_commands_go_on_without_a_reader(inputs: Inputs, whole: Path, tmp_path: Path, lines: int) -> None:
     """As in `trainer fit 2>&1 | head -1`."""
     config = write_config(tmp_path)
