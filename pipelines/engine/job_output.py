@@ -119,6 +119,8 @@ class JobOutput:
     def missing(self) -> list[int]:
         """Return the tasks that have no manifest."""
         names = {f"tasks/{name}" for name in self._storage.names(self.folder / "tasks")}
+        if not names:
+            return list(range(self.job.tasks))
         return [index for index in range(self.job.tasks) if task_manifest(index) not in names]
 
     def manifest_path(self, index: int) -> Path:
