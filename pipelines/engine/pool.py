@@ -50,7 +50,7 @@ class _Worker:
         code = self.process.poll()
         if code is None:
             return None
-        return f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+        return f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit status {code}"
 
     def has_grown(self) -> bool:
         """Return True if it holds much more memory than after its first task of the wave."""

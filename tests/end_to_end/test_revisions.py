@@ -104,7 +104,9 @@ def build(folder: Path) -> tuple[Plan, Path]:
     plan = make_plan(read_recipe(recipe), folder, Access(folder / "cache"))
     out = folder / "out"
     out.mkdir()
-    run_plan(plan, out, Local(workers=1), Console(quiet=True))
+    profile = Local(workers=1)
+    with profile.opened(out):
+        run_plan(plan, out, profile, Console(quiet=True))
     return plan.settled(out), out
 
 

@@ -106,7 +106,8 @@ def test_what_was_read_is_not_downloaded_again(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(CorpusError, match="of output"):
         check(plan, tmp_path, monkeypatch, out=GB, cache=2 * GB)
     monkeypatch.undo()
-    run_plan(plan, tmp_path / "out", profile, Console(quiet=True))
+    with profile.opened(tmp_path):
+        run_plan(plan, tmp_path / "out", profile, Console(quiet=True))
     monkeypatch.setattr(disk_check, "LEAST_OUTPUT_PER_INPUT", 10**6)
     check(plan, tmp_path, monkeypatch, out=1, cache=0)
 
