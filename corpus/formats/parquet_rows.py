@@ -140,7 +140,6 @@ def _group(
     by_size, by_value = BATCH_BYTES * count // max(metadata.total_byte_size, 1), SLICE_BYTES // max(repeated, 1)
     batch_rows = max(1, min(BATCH_ROWS, by_size, by_value))
     for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False):
-        budget.spend(batch.nbytes, end - first)
         names = batch.schema.names
         for index in range(batch.num_rows):
             if done == count:
@@ -148,6 +147,7 @@ def _group(
             row_start, row_end = (first + (end - first) * rank // count for rank in (done, done + 1))
             try:
                 values = {name: _value(column[index]) for name, column in zip(names, batch.columns, strict=True)}
+                budget.spend(_size(values), end - first)
                 yield ParquetRow(row_start, row_end, values)
             except UnicodeDecodeError:
                 yield Failed(row_start, row_end, "bad_utf8")
@@ -164,6 +164,15 @@ def _column_costs(path: Path, file: "ParquetFile", group: int, columns: Sequence
                 starts = [at for at in (column.dictionary_page_offset, column.data_page_offset) if at]
                 costs.append(column_cost(raw, min(starts), column.total_compressed_size))
     return costs
+
+
+def _size(value: object) -> int:
+    """Return the length of all strings in a value."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
 def _value(scalar: "Scalar") -> object:

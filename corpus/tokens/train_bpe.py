@@ -10,9 +10,10 @@ from pydantic import Field
 from corpus.document import keyed_hash
 from corpus.errors import CorpusError
 from corpus.settings import Quantity, Strict
+from corpus.tokens.encode import cut
 from corpus.tokens.shares import apportion, exact
 
-REVISION = 1  # raise whenever the same sample gives another tokenizer
+REVISION = 2  # raise whenever the same sample gives another tokenizer
 LIBRARIES = ("tokenizers",)
 EOS = "<|endoftext|>"  # id 0
 
@@ -89,8 +90,8 @@ def train(texts: Iterable[str], settings: Train) -> bytes:
 
 
 def _without_long_runs(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts, cut after each long run."""
-    for text in texts:
+    """Yield the texts in pieces that the library can hold, cut after each long run."""
+    for text in (piece for whole in texts for piece, _ in cut(whole)):
         start = 0
         for run in _LONG_RUN.finditer(text):
             yield text[start : run.end()]
