@@ -61,7 +61,7 @@ class S3Store(NetworkStore):
 
     def expand(self, pattern: str) -> Listing:
         """See Store.expand."""
-        objects = self.query(pattern, lambda: self._client().glob(pattern.removeprefix("s3://"), detail=True))
+        objects = self.query(pattern, lambda: _glob(self._client(), pattern.removeprefix("s3://")))
         files = sorted(name for name, info in objects.items() if info["type"] == "file")
         return {f"s3://{name}": _listed(f"s3://{name}", objects[name]) for name in files}
 
@@ -71,6 +71,17 @@ class S3Store(NetworkStore):
 
     def _client(self) -> "S3FileSystem":
         return client(self.access.s3, self.access.contact, retries=False)  # retries are ours
+
+
+def _glob(system: "S3FileSystem", pattern: str) -> dict[str, dict[str, Any]]:
+    """Return the objects that a pattern matches. s3fs lists a folder twice unless it keeps the first answer."""
+    system.dircache.use_listings_cache = True
+    try:
+        objects: dict[str, dict[str, Any]] = system.glob(pattern, detail=True)
+        return objects
+    finally:
+        system.dircache.use_listings_cache = False
+        system.dircache.clear()
 
 
 def _listed(url: str, entry: Mapping[str, Any]) -> FileInfo | None:
