@@ -21,7 +21,8 @@ from tests.small_build import prose
 
 DOCUMENTS = 120
 PARTS = 12  # streams of a file that holds many
-TEXTS = [f"Document {number}. {prose(number, 60 + 7 * (number % 9))}" for number in range(DOCUMENTS)]
+# 350 kB in all: several blocks of zstd, and of bzip2 at its lowest level
+TEXTS = [f"Document {number}. {prose(number, 350 + 40 * (number % 9))}" for number in range(DOCUMENTS)]
 SEED = 12
 
 
@@ -58,7 +59,7 @@ def sound_files() -> dict[str, Damageable]:
     made = [
         Damageable("one.jsonl.gz", "records", gzip.compress(whole, mtime=0)),
         Damageable("many.jsonl.gz", "records", _joined(lambda data: gzip.compress(data, mtime=0), parts)),
-        Damageable("one.jsonl.bz2", "records", bz2.compress(whole)),
+        Damageable("one.jsonl.bz2", "records", bz2.compress(whole, 1)),
         Damageable("many.jsonl.bz2", "records", _joined(bz2.compress, parts)),
         Damageable("one.jsonl.xz", "records", lzma.compress(whole)),
         Damageable("one.jsonl.zst", "records", zstd(whole)),
@@ -75,7 +76,7 @@ def sound_files() -> dict[str, Damageable]:
         Damageable("records.warc.lz4", "common_crawl", _joined(_checked_lz4, records)),
         Damageable("one.warc.lz4", "common_crawl", _checked_lz4(b"".join(records))),
         Damageable("bare.warc.lz4", "common_crawl", warc_files.packed("lz4", records), checked=False),
-        Damageable("one.xml.bz2", "wikipedia", bz2.compress(b"".join(_dump()))),
+        Damageable("one.xml.bz2", "wikipedia", bz2.compress(b"".join(_dump()), 1)),
         Damageable("many.xml.bz2", "wikipedia", _joined(bz2.compress, _dump())),
     ]
     return {file.name: file for file in made}
