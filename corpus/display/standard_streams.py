@@ -5,6 +5,7 @@ output is the result of a command: without a reader the command ends, with statu
 """
 
 import contextlib
+import io
 import os
 import sys
 from typing import TextIO, cast
@@ -66,6 +67,8 @@ def survive_closed_streams() -> None:
     """Wrap the standard streams of this process. One that it does not have becomes the null device."""
     if not isinstance(sys.stderr, LogStream):
         sys.stderr = cast(TextIO, LogStream(sys.stderr or _nowhere()))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # in an ASCII locale, other characters are shown as their codes
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not isinstance(sys.stdout, ResultStream):
         sys.stdout = cast(TextIO, ResultStream(sys.stdout or _nowhere()))
 

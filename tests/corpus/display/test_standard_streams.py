@@ -61,3 +61,10 @@ def test_a_result_on_a_full_disk_is_an_error() -> None:
     with Path("/dev/full").open("w") as full:
         done = run("print('line', flush=True)", stdout=full, stderr=subprocess.PIPE)
     assert done.returncode and "No space left" in done.stderr
+
+
+def test_characters_beyond_the_locale_are_shown_as_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    done = run("print('a \\u2013 b')", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, "a \\u2013 b\n")
