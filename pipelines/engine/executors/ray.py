@@ -1,5 +1,6 @@
 """Runs tasks on a Ray cluster, or on one that is started on this machine for the build."""
 
+import contextlib
 import faulthandler
 import importlib.util
 import os
@@ -7,9 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -116,13 +115,7 @@ class Ray(ClusterProfile):
 class RankActor:
     """Replaces datatrove's actor, whose pool hangs when a worker is killed."""
 
-    def get_node_ip(self) -> str:
-        """Return the node's address; datatrove asks for it before the first task."""
-        import ray
-
-        return str(ray.util.get_node_ip_address())
-
-    def run_for_rank(self, executor: object, ranks: Sequence[int], node_ips: Sequence[str], node: int) -> object:
+    def run_for_rank(self, executor: object, ranks: Sequence[int]) -> object:
         """Run the tasks in sequence; a failed one does not stop the rest."""
         faulthandler.disable()  # Ray's, so that a crash in a parser leaves evidence for the next try
         from datatrove.executor.base import PipelineExecutor
@@ -139,40 +132,42 @@ class RankActor:
         return PipelineStats()
 
 
-@cache  # one that derives from datatrove's, which it replaces
-def _base_manager() -> type:
-    from datatrove.executor.ray import RayTaskManager
-
-    manager: type = RayTaskManager
-    return manager
-
-
 def _task_manager(resources: Sequence[Mapping[str, int]]) -> type:
-    """Return datatrove's manager without its own retries, and with resources by rank.
+    """Return a replacement of datatrove's manager, with resources by rank and without its own retries.
 
-    It ends if an actor could not start.
+    Datatrove's waits for placement groups, whose tasks Ray can lose for ever if the workers that start are killed.
     """
+    import ray
 
-    class TaskManager(_base_manager()):  # type: ignore[misc]
-        def submit_task(self, executor: object, ranks: Sequence[int], options: object) -> "Future[object]":
-            (rank,) = ranks
-            started: Future[object] = super().submit_task(executor, ranks, resources[rank])
+    class TaskManager:
+        def __init__(self, *settings: object) -> None:
+            self._actors: dict[object, object] = {}  # by task
 
-            def pass_on(thread: "Future[object]") -> None:
-                if not thread.cancelled() and (error := thread.exception()):
-                    started.set_exception(error)
+        def submit_task(self, executor: object, ranks: Sequence[int], options: object) -> object:
+            actor = ray.remote(RankActor).options(**resources[ranks[0]]).remote()
+            task = actor.run_for_rank.remote(executor, ranks)
+            self._actors[task] = actor
+            return task
 
-            self.pg_futures[-1].add_done_callback(pass_on)
-            return started
-
-        def clean_up(self) -> None:
-            if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
-                super().clean_up()
-            else:  # stopped by the user: do not wait for room on the cluster
-                self.executor.shutdown(wait=False, cancel_futures=True)
+        def wait(self, tasks: list[object], num_returns: int, timeout: float) -> object:
+            return ray.wait(tasks, num_returns=num_returns, timeout=timeout)
 
         def task_done(self, task: object) -> tuple[bool, None]:
-            return super().task_done(task)[0], None
+            try:
+                ray.get(task)
+                return True, None
+            except Exception:  # the tasks' notes and manifests say what happened
+                return False, None
+            finally:
+                self._kill(self._actors.pop(task))
+
+        def clean_up(self) -> None:
+            for actor in self._actors.values():
+                self._kill(actor)
+
+        def _kill(self, actor: object) -> None:
+            with contextlib.suppress(Exception):  # it has ended
+                ray.kill(actor)
 
     return TaskManager
 
