@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,12 @@ class LargeJob(ScriptedJob):
     """A job of another stage, which may have other resources."""
 
     kind = "dedup"
+
+    def work(self, task: Task) -> None:
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            cpus = sys.modules["ray"].get_runtime_context().get_assigned_resources().get("CPU")
+            (task.out / f"cpus-{task.index}").write_text(f"{cpus:g}")
+        super().work(task)
 
 
 def wave(out: Path, *endings: str) -> tuple[Wave, list[str]]:

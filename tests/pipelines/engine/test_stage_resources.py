@@ -4,7 +4,6 @@ Verified to fail if a stage's resources are ignored, if the arrays of a wave wai
 fails stops the rest of its element.
 """
 
-import json
 import subprocess
 import threading
 import time
@@ -130,11 +129,7 @@ def test_ray_reserves_the_resources_of_each_stage(tmp_path: Path, monkeypatch: p
         with pytest.raises(CorpusError, match=r"^grind, task 1: the mill's gate is shut"):
             run_wave(profile, made)
         assert runs(tmp_path, 5) == [1] * 5
-        import ray
-
-        groups = ray.util.placement_group_table().values()
-        bundles = sorted(json.dumps(group["bundles"][0]) for group in groups)
-        assert {json.loads(bundle)["CPU"] for bundle in bundles} == {1, 2}
+        assert [(tmp_path / f"cpus-{index}").read_text() for index in (3, 4)] == ["2", "2"]
         with pytest.raises(CorpusError, match="no Ray node has 4096 CPUs"):
             large = Ray.model_validate({**profile.model_dump(), "stages": {"dedup": {"cpus_per_task": 4096}}})
             run_wave(large, mixed(tmp_path, ["grind"], ["grind"])[0])
