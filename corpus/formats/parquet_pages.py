@@ -18,7 +18,7 @@ Fields = dict[int, "int | Fields"]
 
 
 class ColumnCost(NamedTuple):
-    """What a column of a row group may take: bytes of its pages, their values, and bytes of one value at most."""
+    """Upper bounds on a column of a row group: bytes of its pages, their values, and bytes of one value."""
 
     page_bytes: int
     largest_page_bytes: int
