@@ -1,8 +1,7 @@
 """No damage to a file is silent, and no text of it is kept garbled unless the file carries no checksum.
 
 Verified to fail if pieces of a compressed stream are handed on before its checksum was seen, if a WARC member of many
-records is not checked ahead, if a Parquet file's page checksums are not verified, and if a zip's two headers are not
-compared.
+records is not checked ahead, and if a Parquet file's page checksums are not verified.
 """
 
 import io
