@@ -94,6 +94,7 @@ def _print_summary(jobs: Sequence[Job], folder: Path, seconds: float, say: Calla
 def run_wave(profile: Profile, wave: Wave) -> None:
     """Run a wave's tasks; run those again whose process ended first. Raises CorpusError with the failures."""
     starts: Counter[tuple[str, int]] = Counter()
+    parses: Counter[tuple[str, int]] = Counter()  # starts of each task that ended in a parse, earlier builds included
     part, rounds = wave, 0
     while True:
         part.prepare()
@@ -110,18 +111,28 @@ def run_wave(profile: Profile, wave: Wave) -> None:
         if not unfinished:
             return
         # only killed tasks are left: run them again by themselves, when others no longer need the memory
-        starts.update(part.task_name(rank) for rank in unfinished)
-        if given_up := [rank for rank in unfinished if _counted(starts, part, rank) >= profile.starts]:
+        names = {rank: part.task_name(rank) for rank in unfinished}
+        found = Counter({name: _parse_deaths(part, rank) for rank, name in names.items()})
+        starts.update(names.values())
+        # a start that ended in a parse does not count: the next one leaves that parse out
+        if given_up := [rank for rank, name in names.items() if starts[name] - found[name] >= profile.starts]:
             raise CorpusError(_failure_message(profile, part, given_up, len(unfinished)))
-        wave.say(f"{len(unfinished)} of {len(part.work)} tasks were killed from outside; running them again")
+        in_parse = sum(found[name] > parses[name] for name in names.values())
+        parses |= found
+        wave.say(_killed_message(len(unfinished), in_parse, len(part.work)))
         rounds += 1
         part = replace(wave, logs=wave.logs / f"again-{rounds}", work=[part.work[rank] for rank in unfinished])
 
 
-def _counted(starts: Counter[tuple[str, int]], wave: Wave, rank: int) -> int:
-    """Return the starts of a task that count: not those that ended in a parse, which the next start leaves out."""
+def _parse_deaths(wave: Wave, rank: int) -> int:
     job, index = wave.work[rank]
-    return starts[job.name, index] - deaths(JobOutput(wave.out, job), index)
+    return deaths(JobOutput(wave.out, job), index)
+
+
+def _killed_message(killed: int, in_parse: int, tasks: int) -> str:
+    outside = [f"{killed - in_parse} of {tasks} tasks were killed from outside"] if killed > in_parse else []
+    parse = [f"{in_parse} of {tasks} tasks exhausted or crashed a parser"] if in_parse else []
+    return f"{', '.join(outside + parse)}; running them again"
 
 
 def _failure_message(profile: Profile, wave: Wave, ranks: Sequence[int], unfinished: int) -> str:
