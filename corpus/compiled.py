@@ -9,6 +9,9 @@ from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
+from numba.core import event
+
+from corpus import parse_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +52,19 @@ def jit_no_alloc(function: Callable[P, R]) -> Callable[P, R]:
     except KeyError:  # a numba release without the private option
         kernel = numba.njit(nogil=True)(function)
     return kernel
+
+
+class _LiftLimits(event.Listener):  # type: ignore[misc]
+    """Lift the limits of a parse while a kernel is compiled, which may take longer than any parse."""
+
+    def on_start(self, event: event.Event) -> None:
+        parse_limits.lift()
+
+    def on_end(self, event: event.Event) -> None:
+        parse_limits.restore()
+
+
+event.register("numba:compile", _LiftLimits())
 
 
 @jit_no_alloc

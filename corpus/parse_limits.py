@@ -2,8 +2,8 @@
 
 The limits are set on the process itself, so a healthy document costs a few system calls and no second process. A
 parser that runs out of memory raises MemoryError, or crashes. One that runs out of CPU time is ended by SIGPROF. Before
-the process dies of a signal, `faulthandler` writes the stack into a file that begins with a mark, the bytes that were
-being parsed. `read_evidence` reads it back. SIGKILL and SIGTERM, which come from outside, leave no evidence.
+the process dies of a signal, `faulthandler` writes the stack into a file that begins with a mark, which names the
+place of the parse. `read_evidence` reads it back. SIGKILL and SIGTERM, which come from outside, leave no evidence.
 """
 
 import faulthandler
@@ -22,12 +22,14 @@ CPU_S = 15
 MEMORY_BYTES = 768 * 2**20
 MARK_BYTES = 4096  # of the evidence file: the mark, preceded by its length; the stack of the crash follows
 _LENGTH_BYTES = 4
+STDERR = 2  # file descriptor
 
 Limit = Literal["cpu", "memory", "crash"]
 HAS_CPU_LIMIT = hasattr(signal, "setitimer")
 HAS_MEMORY_LIMIT = sys.platform == "linux"  # macOS accepts the limit and ignores it
 
-_armed = False  # true while this process parses foreign bytes under the limits
+_armed: "ParseLimits | None" = None  # while this process parses foreign bytes under the limits
+_lifts = 0  # depth of `lift`
 
 
 class ParseEvidence(NamedTuple):
@@ -56,8 +58,24 @@ def missing_limits() -> str:
 
 def rearm() -> None:
     """Start the CPU time anew: for readers whose one step takes long for good reason, at each piece that they read."""
-    if _armed and HAS_CPU_LIMIT:
+    if _armed and HAS_CPU_LIMIT and not _lifts:
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
+
+
+def lift() -> None:
+    """Lift the limits until `restore`: for work of our own within a parse, such as compiling a kernel."""
+    global _lifts
+    _lifts += 1
+    if _armed and _lifts == 1:
+        _armed.unset()
+
+
+def restore() -> None:
+    """Set the limits that `lift` has lifted, with the CPU time anew."""
+    global _lifts
+    _lifts -= 1
+    if _armed and not _lifts:
+        _armed.set()
 
 
 class ParseLimits:
@@ -73,10 +91,9 @@ class ParseLimits:
         self._file = self._path.open("w+b", buffering=0)
         self._file.write(bytes(MARK_BYTES))
         self._mark = mmap.mmap(self._file.fileno(), MARK_BYTES)
-        # One signal handler for the timer, and one for crashes unless the process reports its crashes already.
-        self._owns_crashes = not faulthandler.is_enabled()
-        if self._owns_crashes:
-            faulthandler.enable(self._file, all_threads=False)
+        # One signal handler for the timer, and one for crashes in place of the process's own.
+        self._reported_crashes = faulthandler.is_enabled()
+        faulthandler.enable(self._file, all_threads=False)
         if HAS_CPU_LIMIT:
             faulthandler.register(signal.SIGPROF, self._file, all_threads=False, chain=True)
         if HAS_MEMORY_LIMIT:
@@ -92,8 +109,9 @@ class ParseLimits:
         self.disarm()
         if HAS_CPU_LIMIT:
             faulthandler.unregister(signal.SIGPROF)
-        if self._owns_crashes:
-            faulthandler.disable()
+        faulthandler.disable()
+        if self._reported_crashes:
+            faulthandler.enable(STDERR)
         if HAS_MEMORY_LIMIT:
             os.close(self._statm)
         self._mark.close()
@@ -104,6 +122,18 @@ class ParseLimits:
         """Set the limits. `mark`, at most 4,092 bytes, says what is parsed until they are lifted."""
         global _armed
         self._mark[: _LENGTH_BYTES + len(mark)] = len(mark).to_bytes(_LENGTH_BYTES, "little") + mark
+        self.set()
+        _armed = self
+
+    def disarm(self) -> None:
+        """Lift the limits, and forget the mark."""
+        global _armed
+        _armed = None
+        self.unset()
+        self._mark[:_LENGTH_BYTES] = bytes(_LENGTH_BYTES)
+
+    def set(self) -> None:
+        """Set the limits, from now on."""
         if HAS_MEMORY_LIMIT:
             # RLIMIT_DATA counts private memory alone. RLIMIT_AS also counts mapped files, and the 64 MB of address
             # space that the C library reserves for each thread.
@@ -112,14 +142,10 @@ class ParseLimits:
             resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
         if HAS_CPU_LIMIT:
             signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        _armed = True
 
-    def disarm(self) -> None:
-        """Lift the limits."""
-        global _armed
-        _armed = False
+    def unset(self) -> None:
+        """Set the limits that the process had before."""
         if HAS_CPU_LIMIT:
             signal.setitimer(signal.ITIMER_PROF, 0)
         if HAS_MEMORY_LIMIT:
             resource.setrlimit(resource.RLIMIT_DATA, (self._soft, self._hard))
-        self._mark[:_LENGTH_BYTES] = bytes(_LENGTH_BYTES)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: each stops a run once, also when it is sent twice or to all processes of the run."""
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) stop a run once, also if sent twice or to all of its processes."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from types import FrameType
 
 from corpus.errors import StoppedError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT_S = 2.0  # a signal this soon after another repeats it: `timeout` sends two, users press Ctrl-C twice
 
 
@@ -37,7 +37,7 @@ def _in_main_thread() -> bool:
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within this context Ctrl-C and SIGTERM raise KeyboardInterrupt, once for all that arrive within REPEAT_S."""
+    """Within this context stop signals raise KeyboardInterrupt, once for all that arrive within REPEAT_S."""
     # a shell starts background processes with SIGINT ignored; that stays
     numbers = [number for number in SIGNALS if _in_main_thread() and signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _stop) for number in numbers}
@@ -52,7 +52,7 @@ def stop_signals() -> Iterator[None]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within this context Ctrl-C and SIGTERM stop a build. Raises StoppedError."""
+    """Within this context Ctrl-C, SIGTERM and SIGHUP stop a build. Raises StoppedError."""
     if not _in_main_thread():
         yield
         return

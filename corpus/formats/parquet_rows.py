@@ -77,7 +77,7 @@ def rows(path: Path, start: int, stop: int, columns: Sequence[str]) -> Iterator[
             if not start <= first < stop:
                 continue
             at, reason = first, "bad_parquet"
-            if file.metadata.row_group(group).num_rows == 0:
+            if not file.metadata.num_row_groups or file.metadata.row_group(group).num_rows == 0:
                 yield Skipped(first, end, "empty")
                 continue
             try:
@@ -116,7 +116,8 @@ def _starts(metadata: "FileMetaData", size: int) -> list[int] | None:
             if offset
         ]
         starts.append(min(offsets, default=-1))
-    ordered = all(0 < one < other for one, other in zip(starts, [*starts[1:], size], strict=True))
+    ends = [*starts[1:], size][: len(starts)]  # without row groups, none
+    ordered = all(0 < one < other for one, other in zip(starts, ends, strict=True))
     return [0, *starts[1:], size] if ordered else None
 
 

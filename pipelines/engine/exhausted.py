@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from corpus.document import UnreadableError
+from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.parse_limits import Limit, ParseLimits, read_evidence
 from corpus.settings import Json, Strict
@@ -63,7 +64,12 @@ def deaths(output: JobOutput, index: int) -> int:
 def verdicts(output: JobOutput, index: int) -> tuple[Verdict, ...]:
     """Return the verdicts on the input of a task."""
     path = output.path(_verdicts_file(index))
-    return Verdicts.model_validate_json(path.read_bytes()).verdicts if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    try:
+        return Verdicts.model_validate_json(path.read_bytes()).verdicts
+    except ValueError:
+        raise CorpusError(f"{path}: damaged; delete it and build again") from None
 
 
 class ParseGuard:

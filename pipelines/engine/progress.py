@@ -124,10 +124,10 @@ class ProgressLines:
         counts, before = self._counts(stage), self._seen[stage]
         self._seen[stage] = counts
         tasks = f"{stage}: {sum(_finished(output) for _, output in jobs)} of {sum(job.tasks for job, _ in jobs)} tasks"
-        unit, rate = jobs[0][0].unit, (counts.documents - before.documents) / since_s
+        unit, rate = jobs[0][0].unit, max(0, counts.documents - before.documents) / since_s
         speed = f"{human_count(rate)} {unit}/s"
         if any(job.fetched_bytes for job, _ in jobs):
-            speed = f"{human_bytes((counts.bytes - before.bytes) / since_s)}/s"
+            speed = f"{human_bytes(max(0, counts.bytes - before.bytes) / since_s)}/s"
         return f"{tasks}, {human_count(counts.documents)} {unit}, {human_bytes(counts.bytes)}, {speed}"
 
 

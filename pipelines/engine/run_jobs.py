@@ -15,7 +15,7 @@ from rich.console import Console
 
 from corpus.errors import CorpusError
 from corpus.units import human_bytes, human_count, human_seconds
-from pipelines.engine.exhausted import deaths
+from pipelines.engine.exhausted import FOLDER, deaths
 from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile
@@ -94,7 +94,8 @@ def _print_summary(jobs: Sequence[Job], folder: Path, seconds: float, say: Calla
 def run_wave(profile: Profile, wave: Wave) -> None:
     """Run a wave's tasks; run those again whose process ended first. Raises CorpusError with the failures."""
     starts: Counter[tuple[str, int]] = Counter()
-    parses: Counter[tuple[str, int]] = Counter()  # starts of each task that ended in a parse, earlier builds included
+    earlier = _earlier_deaths(wave)  # deaths in a parse by task, before this run
+    parses = earlier
     part, rounds = wave, 0
     while True:
         part.prepare()
@@ -115,13 +116,21 @@ def run_wave(profile: Profile, wave: Wave) -> None:
         found = Counter({name: _parse_deaths(part, rank) for rank, name in names.items()})
         starts.update(names.values())
         # a start that ended in a parse does not count: the next one leaves that parse out
-        if given_up := [rank for rank, name in names.items() if starts[name] - found[name] >= profile.starts]:
+        counted = {rank: starts[name] - (found[name] - earlier[name]) for rank, name in names.items()}
+        if given_up := [rank for rank in unfinished if counted[rank] >= profile.starts]:
             raise CorpusError(_failure_message(profile, part, given_up, len(unfinished)))
         in_parse = sum(found[name] > parses[name] for name in names.values())
-        parses |= found
+        parses = parses | found
         wave.say(_killed_message(len(unfinished), in_parse, len(part.work)))
         rounds += 1
         part = replace(wave, logs=wave.logs / f"again-{rounds}", work=[part.work[rank] for rank in unfinished])
+
+
+def _earlier_deaths(wave: Wave) -> Counter[tuple[str, int]]:
+    jobs = {job.name: job for job, _ in wave.work}
+    touched = {name for name, job in jobs.items() if (JobOutput(wave.out, job).folder / FOLDER).is_dir()}
+    ranks = [rank for rank, (job, _) in enumerate(wave.work) if job.name in touched]
+    return Counter({wave.task_name(rank): _parse_deaths(wave, rank) for rank in ranks})
 
 
 def _parse_deaths(wave: Wave, rank: int) -> int:

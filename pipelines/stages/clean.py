@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -144,7 +145,8 @@ class CleanStage(DocumentStage):
         ledger, share = output.ledger(), self.source.max_failed
         read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
         size, lost = ledger.total("input_bytes"), ledger.total("input_bytes", outcome="failed")
-        too_many, too_much = failed > max(1, int(share * read)), lost > share * size
+        allowed = Fraction(str(share))  # as written: 0.29 * 100 is less than 29 in floats
+        too_many, too_much = failed > 1 and failed > allowed * read, lost > allowed * size
         # One record that fails never stops a build; a stretch of a file that is lost as one is no record.
         if too_many or (too_much and (failed > 1 or lost > self._largest_record(output))):
             raise CorpusError(

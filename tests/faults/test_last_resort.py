@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from numba.core import event
 
 from corpus import parse_limits
+from corpus.compiled import jit
 from corpus.parse_limits import ParseLimits, read_evidence
 from pipelines.engine.exhausted import MAX_VERDICTS, ExhaustedError, ParseGuard, deaths, verdicts
 from pipelines.engine.job_output import JobOutput
@@ -115,6 +117,28 @@ def test_kills_from_outside_change_nothing(tmp_path: Path) -> None:
         process.communicate()
     build(tmp_path, recipe, str(out))
     assert products(out) == products(expected)
+
+
+def test_kernel_is_compiled_without_limits(tmp_path: Path) -> None:
+    limits = []
+
+    class Listener(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: event.Event) -> None:
+            limits.append(signal.getitimer(signal.ITIMER_PROF)[0])
+
+        on_end = on_start
+
+    def kernel(number: int) -> int:
+        return number + 1
+
+    with ParseLimits(tmp_path / "evidence") as parse, event.install_listener("numba:compile", Listener()):
+        parse.arm(b"a page")
+        assert jit(kernel)(1) == 2
+        assert limits == [0.0, pytest.approx(parse_limits.CPU_S, abs=1)]  # the product's listener was asked before ours
+        assert signal.getitimer(signal.ITIMER_PROF)[0] > 0
+    parse_limits.lift()  # without limits, nothing happens
+    parse_limits.restore()
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
 
 
 def test_limits_leave_the_process_as_it_was(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Runs tasks on a Ray cluster, or on one that is started on this machine for the build."""
 
 import contextlib
-import faulthandler
 import importlib.util
 import os
 import signal
@@ -117,7 +116,6 @@ class RankActor:
 
     def run_for_rank(self, executor: object, ranks: Sequence[int]) -> object:
         """Run the tasks in sequence; a failed one does not stop the rest."""
-        faulthandler.disable()  # Ray's, so that a crash in a parser leaves evidence for the next try
         from datatrove.executor.base import PipelineExecutor
         from datatrove.utils.stats import PipelineStats
 

@@ -317,6 +317,8 @@ def test_parquet_rows_that_are_not_utf8_fail_alone(tmp_path: Path) -> None:
         assert outcomes(found) == {"record": 2, "bad_utf8": 1} and isinstance(found[1], Failed)
     parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "none")
     assert outcomes(read_whole(READER, tmp_path / "none", SMALL)) == {"empty": 1}
+    parquet.ParquetWriter(tmp_path / "no groups", pyarrow.schema({"text": pyarrow.string()})).close()
+    assert outcomes(read_whole(READER, tmp_path / "no groups", SMALL)) == {"empty": 1}
 
 
 @settings(max_examples=80, deadline=None)

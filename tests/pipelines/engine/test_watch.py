@@ -39,7 +39,10 @@ def test_lines_of_a_log_say_stage_tasks_documents_and_rate(tmp_path: Path) -> No
     JOB.run_task(tmp_path, 0)
     TaskCounts(1900, 6500).write(folder, 0)
     assert lines.due(began_s + 59) is None
+    TaskCounts(1900, 6500).write(folder, 0)
     assert lines.due(began_s + 90) == "  1 min 30 s  two: 1 of 1 tasks, 1,900 records, 6.5 kB, 10 records/s"
+    TaskCounts(100, 500).write(folder, 0)  # a task that was killed has begun again
+    assert "100 records, 500 B, 0 records/s" in (lines.due(began_s + 120) or "")
 
 
 def test_lines_are_printed_without_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
