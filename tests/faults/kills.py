@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.end_to_end.builds import products
 from tests.small_build import prose
 
-LIMIT_S = 480.0  # of one build, which may compile kernels first; longer counts as a hang
+LIMIT_S = 1200.0  # of one build, which may compile kernels first and start Ray's actors; longer counts as a hang
 STOPPED = 130  # exit status after Ctrl-C and SIGTERM
 PROFILES: dict[str, dict[str, object]] = {
     "local": {"executor": "local", "workers": 2},
