@@ -29,7 +29,7 @@ class ColumnCost(NamedTuple):
 def column_cost(file: BinaryIO, start: int, size: int) -> ColumnCost:
     """Read the page headers of a column in bytes [start, start + size), up to the first that is damaged.
 
-    Raises UnreadableError("bomb") if there are too many.
+    Raises UnreadableError: `bomb` if there are too many, `bad_parquet` for a page of no known kind.
     """
     at, end = start, start + size
     pages = largest = values = repeated = count = 0
@@ -46,6 +46,8 @@ def column_cost(file: BinaryIO, start: int, size: int) -> ColumnCost:
         pages += page
         largest = max(largest, page)
         inner = next((value for key in (_DATA, _DATA_V2) if isinstance(value := fields.get(key), dict)), None)
+        if inner is None and _DICTIONARY not in fields:
+            raise UnreadableError("bad_parquet")  # Arrow passes over such a page, and reads on wherever it leads
         if inner is not None:
             number = inner.get(_VALUES)
             values += number if isinstance(number, int) else 0

@@ -81,6 +81,7 @@ def attack(file: Damageable, path: Path, count: int, first: int = 0) -> Counter[
     assert sound.total() == DOCUMENTS and (missing_checksum(path) is None) == file.checked
     ends = Counter[str]()
     for how, mutant in mutants(file.content, count, SEED + first):
+        path.unlink()  # a disk may wait for a file that is written over
         path.write_bytes(mutant)
         forget_peak()
         idle = resident_bytes("VmRSS")
