@@ -61,7 +61,7 @@ class Kept(DocumentStage):
         return None
 
     def work(self, task: object) -> None:
-        raise NotImplementedError
+        raise AssertionError("its files are written by `write_inputs`")
 
 
 def job(count: int) -> DedupStage:

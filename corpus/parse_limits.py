@@ -25,7 +25,6 @@ _LENGTH_BYTES = 4
 STDERR = 2  # file descriptor
 
 Limit = Literal["cpu", "memory", "crash"]
-HAS_CPU_LIMIT = hasattr(signal, "setitimer")
 HAS_MEMORY_LIMIT = sys.platform == "linux"  # macOS accepts the limit and ignores it
 
 _armed: "ParseLimits | None" = None  # while this process parses foreign bytes under the limits
@@ -50,15 +49,9 @@ def read_evidence(path: Path) -> ParseEvidence | None:
     )
 
 
-def missing_limits() -> str:
-    """Return the limits that this system cannot set, in words; "" if it has both."""
-    missing = ["CPU time"] * (not HAS_CPU_LIMIT) + ["memory"] * (not HAS_MEMORY_LIMIT)
-    return " and ".join(missing)
-
-
 def rearm() -> None:
     """Start the CPU time anew: for readers whose one step takes long for good reason, at each piece that they read."""
-    if _armed and HAS_CPU_LIMIT and not _lifts:
+    if _armed and not _lifts:
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
 
 
@@ -94,8 +87,7 @@ class ParseLimits:
         # One signal handler for the timer, and one for crashes in place of the process's own.
         self._reported_crashes = faulthandler.is_enabled()
         faulthandler.enable(self._file, all_threads=False)
-        if HAS_CPU_LIMIT:
-            faulthandler.register(signal.SIGPROF, self._file, all_threads=False, chain=True)
+        faulthandler.register(signal.SIGPROF, self._file, all_threads=False, chain=True)
         if HAS_MEMORY_LIMIT:
             self._soft, self._hard = resource.getrlimit(resource.RLIMIT_DATA)
             self._ceiling = min((limit for limit in (self._soft, self._hard) if limit >= 0), default=None)
@@ -107,8 +99,7 @@ class ParseLimits:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.disarm()
-        if HAS_CPU_LIMIT:
-            faulthandler.unregister(signal.SIGPROF)
+        faulthandler.unregister(signal.SIGPROF)
         faulthandler.disable()
         if self._reported_crashes:
             faulthandler.enable(STDERR)
@@ -140,12 +131,10 @@ class ParseLimits:
             limit = int(os.pread(self._statm, 128, 0).split()[5]) * self._page_bytes + MEMORY_BYTES
             limit = limit if self._ceiling is None else min(limit, self._ceiling)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
-        if HAS_CPU_LIMIT:
-            signal.setitimer(signal.ITIMER_PROF, CPU_S)
+        signal.setitimer(signal.ITIMER_PROF, CPU_S)
 
     def unset(self) -> None:
         """Set the limits that the process had before."""
-        if HAS_CPU_LIMIT:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if HAS_MEMORY_LIMIT:
             resource.setrlimit(resource.RLIMIT_DATA, (self._soft, self._hard))

@@ -11,6 +11,31 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.compiled import cached_jit, jit_no_alloc
+from corpus.extract.html_elements import (
+    ANNOTATION,
+    BARRIER,
+    BLOCK,
+    BREAKOUT,
+    CELL,
+    END_BREAKOUT,
+    FONT,
+    FORMATTING,
+    HTML_IN_MATH,
+    HTML_IN_SVG,
+    IGNORABLE,
+    LINK,
+    MATH,
+    OPTION,
+    RAW,
+    ROOT,
+    SCRIPT,
+    SELECT,
+    SVG,
+    TABLE,
+    TABLE_PART,
+    UNSTACKED,
+    traits_of,
+)
 from corpus.extract.html_tags import (
     BANG,
     LESS,
@@ -25,7 +50,6 @@ from corpus.extract.html_tags import (
     is_new,
     is_space,
     lower,
-    name_code,
     read_attributes,
     read_name,
 )
@@ -42,75 +66,6 @@ PAIR_NS = 10  # for each pair of attributes of an element, or of options of a li
 NAME_NS = 3  # for each tag or attribute and name in the page
 ELEMENT_BYTES, ATTRIBUTE_BYTES, TEXT_BYTES, COMMENT_BYTES = 300, 280, 260, 160
 MOVED_BYTES_PER_BYTE = 3  # bytes of text that are moved for each byte of memory that it takes
-
-# Traits of elements, as bits. Elements without any are simply stacked.
-_UNSTACKED, _RAW, _FORMATTING, _LINK, _BLOCK, _BARRIER, _OPTION, _SELECT = 1, 2, 4, 8, 16, 32, 64, 128
-_SVG, _MATH, _HTML_IN_SVG, _HTML_IN_MATH, _ANNOTATION, _BREAKOUT, _END_BREAKOUT = (
-    256,
-    512,
-    1024,
-    2048,
-    4096,
-    8192,
-    16384,
-)
-_TABLE, _TABLE_PART, _CELL, _IGNORABLE, _ROOT, _FONT, _SCRIPT = (
-    1 << 15,
-    1 << 16,
-    1 << 17,
-    1 << 18,
-    1 << 19,
-    1 << 20,
-    1 << 21,
-)
-_NAMES_BY_TRAIT = (
-    # void elements, and those that the next of their kind closes, so that they cannot nest on their own
-    (
-        "area base br col embed hr img input link meta param source track wbr p li dd dt option tr td th tbody thead "
-        "tfoot colgroup html head body",
-        _UNSTACKED,
-    ),
-    ("script style textarea title xmp iframe noembed noframes", _RAW),
-    ("a b big code em font i nobr s small strike strong tt u", _FORMATTING),
-    (
-        "address article aside blockquote button center details dialog dir div dl fieldset figcaption figure footer "
-        "form frameset h1 h2 h3 h4 h5 h6 header hgroup main menu nav noscript ol pre section select summary ul",
-        _BLOCK,
-    ),
-    ("applet caption table marquee object template foreignobject desc svg math", _BARRIER),
-    ("option optgroup", _OPTION),
-    # in SVG and MathML: elements that hold HTML again, and tags that end it
-    ("foreignobject desc title", _HTML_IN_SVG),
-    ("mi mo mn ms mtext", _HTML_IN_MATH),
-    (
-        "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
-        "meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var",
-        _BREAKOUT,
-    ),
-    ("br p", _END_BREAKOUT),
-    # text in a part of a table, but in no cell, is moved in front of the table
-    ("table tbody thead tfoot tr", _TABLE_PART),
-    ("td th caption", _CELL),
-    # start tags that may be ignored, so that the text before and behind them is one
-    ("html head body frameset frame form image caption col colgroup tbody td tfoot th thead tr", _IGNORABLE),
-    ("html body", _ROOT),  # their attributes add up on one element
-    *((name, trait) for name, trait in (("a", _LINK), ("select", _SELECT), ("svg", _SVG), ("math", _MATH))),
-    *((name, trait) for name, trait in (("table", _TABLE), ("font", _FONT), ("script", _SCRIPT))),
-    ("annotation-xml", _ANNOTATION),
-)
-
-
-def _traits_by_code() -> dict[int, int]:
-    traits: dict[int, int] = {}
-    for names, trait in _NAMES_BY_TRAIT:
-        for name in names.split():
-            code = name_code(name)
-            traits[code] = traits.get(code, 0) | trait
-    return dict(sorted(traits.items()))
-
-
-_CODES = np.array(list(_traits_by_code()), np.uint64)
-_TRAITS = np.array(list(_traits_by_code().values()), np.int64)
 
 # Columns of the stack of open elements, and of the formatting elements that wait to be opened again.
 _NAME, _ATTRIBUTES, _INSIDE, _WAS_IN_TABLE, _COLUMNS = range(5)
@@ -159,7 +114,7 @@ def _exceeds_bounds(page: Bytes) -> bool:
         name, at = read_name(page, begin)
         attributes, new, at, fingerprint, closed = read_attributes(page, at, names)
         counts[_NAMES] += new + is_new(name, names)
-        traits = _traits(name)
+        traits = traits_of(name)
         _count_tag(traits, attributes, depth, following != SLASH, counts)
         if attributes > MAX_ATTRIBUTES or _exceeded(counts):
             return True
@@ -167,9 +122,9 @@ def _exceeds_bounds(page: Bytes) -> bool:
         # Follow the parser's stack of open elements.
         if following == SLASH:
             depth = _close(stack, depth, pending, name, traits, counts)
-        elif traits & _RAW and inside == _HTML and (not counts[_SELECTS] or traits & _SCRIPT):
+        elif traits & RAW and inside == _HTML and (not counts[_SELECTS] or traits & SCRIPT):
             counts[_RUN] = 0
-            at = after_raw(page, at, name, traits & _SCRIPT > 0)
+            at = after_raw(page, at, name, traits & SCRIPT > 0)
         else:
             depth = _open(stack, depth, name, fingerprint, traits, closed, attributes, counts)
             if depth > MAX_DEPTH:
@@ -204,17 +159,17 @@ def _count_tag(traits: int, attributes: int, depth: int, opens: bool, counts: Co
     """Count the time and memory of a tag."""
     counts[_TAGS] += 1
     pairs = attributes * attributes // 2
-    if traits & _ROOT:
+    if traits & ROOT:
         pairs += attributes * counts[_ROOT_ATTRIBUTES]
         counts[_ROOT_ATTRIBUTES] += attributes
-    if traits & _OPTION and opens:
+    if traits & OPTION and opens:
         pairs += counts[_OPTIONS]
         counts[_OPTIONS] += 2  # with its text
     counts[_NS] += depth * DEPTH_NS + pairs * PAIR_NS + (1 + attributes) * counts[_NAMES] * NAME_NS
     if opens:
         _count_reopened(depth, counts)
         counts[_MEMORY] += ELEMENT_BYTES + attributes * ATTRIBUTE_BYTES
-    if not traits & _FORMATTING:
+    if not traits & FORMATTING:
         counts[_REOPENS] = 1
 
 
@@ -240,31 +195,31 @@ def _open(
 ) -> int:
     """Open the element of a start tag; return the new depth."""
     inside = stack[depth - 1, _INSIDE] if depth else np.uint64(_HTML)
-    if inside != _HTML and (traits & _BREAKOUT or (traits & _FONT and attributes)):
+    if inside != _HTML and (traits & BREAKOUT or (traits & FONT and attributes)):
         _break_out(stack, depth)
         inside = np.uint64(_HTML)
     if inside == _HTML:
         _follow_table(traits, counts)
-        if traits & _SELECT and not counts[_SELECTS]:
+        if traits & SELECT and not counts[_SELECTS]:
             counts[_OPTIONS] = 0
     # It has no content if it is void, or `<name/>` in SVG or MathML.
     foreign = inside in (_IN_SVG, _IN_MATH)
-    if (traits & _UNSTACKED and inside == _HTML) or (closed and (foreign or traits & (_SVG | _MATH))):
+    if (traits & UNSTACKED and inside == _HTML) or (closed and (foreign or traits & (SVG | MATH))):
         return depth
     if depth == MAX_DEPTH:
         return depth + 1
-    if inside == _HTML and traits & (_SVG | _MATH):
-        inside = np.uint64(_IN_SVG if traits & _SVG else _IN_MATH)
-    elif (inside == _IN_SVG and traits & _HTML_IN_SVG) or (inside == _IN_MATH and traits & _HTML_IN_MATH):
+    if inside == _HTML and traits & (SVG | MATH):
+        inside = np.uint64(_IN_SVG if traits & SVG else _IN_MATH)
+    elif (inside == _IN_SVG and traits & HTML_IN_SVG) or (inside == _IN_MATH and traits & HTML_IN_MATH):
         inside = np.uint64(_HTML)
-    elif inside == _IN_MATH and traits & _ANNOTATION:
+    elif inside == _IN_MATH and traits & ANNOTATION:
         inside = np.uint64(_UNSURE)
     stack[depth, _NAME], stack[depth, _ATTRIBUTES], stack[depth, _INSIDE] = name, fingerprint, inside
     stack[depth, _WAS_IN_TABLE] = counts[_IN_TABLE]
-    is_table = traits & _TABLE > 0
+    is_table = traits & TABLE > 0
     counts[_IN_TABLE] = is_table
     counts[_TABLES] += is_table
-    counts[_SELECTS] += traits & _SELECT > 0
+    counts[_SELECTS] += traits & SELECT > 0
     return depth + 1
 
 
@@ -274,30 +229,30 @@ def _close(stack: Elements, depth: int, pending: Elements, name: Code, traits: i
     target = _matching(stack, depth, name)
     if target < 0:
         counts[_PENDING] = _remove_pending(pending, counts[_PENDING], name)
-        if traits & _END_BREAKOUT:
+        if traits & END_BREAKOUT:
             _break_out(stack, depth)
-        if traits & (_TABLE_PART | _CELL):
+        if traits & (TABLE_PART | CELL):
             counts[_IN_TABLE] = counts[_TABLES] > 0
         return depth
     counts[_RUN] = 0
     for popped in range(target, depth):
-        popped_traits = _traits(stack[popped, _NAME])
-        counts[_TABLES] -= popped_traits & _TABLE > 0
-        counts[_SELECTS] -= popped_traits & _SELECT > 0
-        if popped_traits & _FORMATTING and popped > target:
+        popped_traits = traits_of(stack[popped, _NAME])
+        counts[_TABLES] -= popped_traits & TABLE > 0
+        counts[_SELECTS] -= popped_traits & SELECT > 0
+        if popped_traits & FORMATTING and popped > target:
             counts[_PENDING] = _add_pending(pending, counts[_PENDING], stack[popped, _NAME], stack[popped, _ATTRIBUTES])
     was_in_table = stack[target, _WAS_IN_TABLE] > 0
-    counts[_IN_TABLE] = was_in_table or (counts[_IN_TABLE] > 0 and not traits & _TABLE)
+    counts[_IN_TABLE] = was_in_table or (counts[_IN_TABLE] > 0 and not traits & TABLE)
     return target
 
 
 @jit_no_alloc
 def _follow_table(traits: int, counts: Counts) -> None:
-    """Note the effect of an HTML start tag: text behind it is new unless the tag may be ignored, or is in a table."""
-    part = traits & (_TABLE_PART | _CELL) > 0
+    """Note the effect of an HTML start tag: text after it is new unless the tag may be ignored, or is in a table."""
+    part = traits & (TABLE_PART | CELL) > 0
     if part and counts[_TABLES]:
-        counts[_IN_TABLE] = traits & _CELL == 0
-    if not traits & _IGNORABLE or (part and counts[_TABLES]):
+        counts[_IN_TABLE] = traits & CELL == 0
+    if not traits & IGNORABLE or (part and counts[_TABLES]):
         counts[_RUN] = 0
 
 
@@ -311,19 +266,13 @@ def _break_out(stack: Elements, depth: int) -> None:
 
 
 @jit_no_alloc
-def _traits(name: Code) -> int:
-    index = np.searchsorted(_CODES, name)
-    return _TRAITS[index] if index < _CODES.size and _CODES[index] == name else 0
-
-
-@jit_no_alloc
 def _matching(stack: Elements, depth: int, name: Code) -> int:
     """Return the index of the open element that an end tag closes; -1 if there is none before a barrier."""
-    barriers = _BARRIER if _traits(name) & (_BLOCK | _BARRIER) else _BLOCK | _BARRIER
+    barriers = BARRIER if traits_of(name) & (BLOCK | BARRIER) else BLOCK | BARRIER
     for index in range(depth - 1, -1, -1):
         if stack[index, _NAME] == name:
             return index
-        if _traits(stack[index, _NAME]) & barriers:
+        if traits_of(stack[index, _NAME]) & barriers:
             return -1
     return -1
 
@@ -334,7 +283,7 @@ def _add_pending(pending: Elements, count: int, name: Code, fingerprint: Code) -
 
     Nothing is added if three equal ones (or one link) are pending already.
     """
-    equal, link = 0, _traits(name) & _LINK
+    equal, link = 0, traits_of(name) & LINK
     for index in range(count):
         equal += pending[index, _NAME] == name and (link > 0 or pending[index, _ATTRIBUTES] == fingerprint)
     if equal >= (1 if link else 3) or count == len(pending):

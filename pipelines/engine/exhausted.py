@@ -5,6 +5,9 @@ evidence. The process that runs the task next turns it into a verdict, before it
 bytes as failed without parsing them. A MemoryError becomes a verdict at once.
 """
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -13,12 +16,11 @@ from corpus.document import UnreadableError
 from corpus.errors import CorpusError
 from corpus.fetch.output import open_output
 from corpus.parse_limits import Limit, ParseLimits, read_evidence
-from corpus.settings import Json, Strict
-from corpus.store.products import canonical
+from corpus.settings import Strict
 from pipelines.engine.job_output import JobOutput
 
 MAX_VERDICTS = 20  # of one task. Each costs up to CPU_S and a restart of the task; the rest of the task fails unread
-NAME_CHARACTERS = 1000  # of a file's name, so that a mark has room for it
+NAME_CHARACTERS = 600  # of a file's name, so that a mark has room for it, with each character as up to 6 bytes
 FOLDER = "exhausted"  # in a job's folder
 Phase = Literal["read", "document"]
 
@@ -42,10 +44,7 @@ class Place(NamedTuple):
 class Verdict(Strict):
     """A place at which a parser met a limit."""
 
-    phase: Phase
-    start: int
-    record: int
-    file: str
+    place: Place
     limit: Limit
 
 
@@ -79,17 +78,14 @@ class ParseGuard:
         """`process` is unique to this process, on all machines that share the output folder."""
         self._output, self._index = output, index
         self._limits = ParseLimits(output.folder / FOLDER / f"{index:05d}-{process}.evidence")
-        self._found: dict[Place, Verdict] = {}
+        self._found: dict[Place, Limit] = {}
         self._met = 0  # verdicts that this run has come to
-        self._place = Place("read", 0, 0, "")
 
     def __enter__(self) -> Self:
-        for verdict in verdicts(self._output, self._index):
-            self._found[_place(verdict)] = verdict
+        self._found = {verdict.place: verdict.limit for verdict in verdicts(self._output, self._index)}
         files = _evidence_files(self._output, self._index)
         for mark, limit in filter(None, map(read_evidence, files)):
-            phase, start, record, file = mark.decode("utf-8", "surrogatepass").split("\n", 3)
-            self._add(Place("read" if phase == "read" else "document", int(start), int(record), file), limit)
+            self._add(Place(*json.loads(mark)), limit)
         for path in files:
             path.unlink(missing_ok=True)
         self._limits.__enter__()
@@ -100,54 +96,30 @@ class ParseGuard:
     ) -> None:
         self._limits.__exit__(kind, error, trace)
 
-    def at(self, phase: Phase, file: str, start: int, record: int) -> "_Parse":
-        """Return the context of a parse. It raises ExhaustedError if the parse meets a limit, or is known to."""
+    @contextmanager
+    def at(self, phase: Phase, file: str, start: int, record: int) -> Iterator[None]:
+        """Set the limits for one parse. Raises ExhaustedError if it meets one, or is known to."""
         place = Place(phase, start, record, file[:NAME_CHARACTERS])
         if self._met >= MAX_VERDICTS or place in self._found:
             self._met += 1
             raise ExhaustedError
-        self._place = place
-        return _Parse(self)
-
-    def arm(self) -> None:
-        """Set the limits for the parse at the last place."""
-        phase, start, record, file = self._place
-        self._limits.arm(f"{phase}\n{start}\n{record}\n{file}".encode("utf-8", "surrogatepass"))
-
-    def disarm(self, error: BaseException | None) -> None:
-        """Lift the limits. Raises ExhaustedError if the parse ran out of memory or stack."""
-        self._limits.disarm()
-        if isinstance(error, (MemoryError, RecursionError)):
-            self._add(self._place, "memory")
+        self._limits.arm(json.dumps(place).encode())
+        try:
+            yield
+        except (MemoryError, RecursionError):
+            self._limits.disarm()
+            self._add(place, "memory")
             self._met += 1
             raise ExhaustedError from None
+        finally:
+            self._limits.disarm()
 
     def _add(self, place: Place, limit: Limit) -> None:
         """Add a verdict, and write all of them before anything is decided by it."""
-        phase, start, record, file = place
-        self._found[place] = Verdict(phase=phase, start=start, record=record, file=file, limit=limit)
-        rows: list[Json] = [verdict.model_dump(mode="json") for verdict in self._found.values()]
-        path = self._output.folder / _verdicts_file(self._index)
-        open_output(self._output.out).write(path, canonical({"verdicts": rows}), self._output.temporary)
-
-
-class _Parse:
-    """Context of a single parse."""
-
-    def __init__(self, guard: ParseGuard) -> None:
-        self._guard = guard
-
-    def __enter__(self) -> None:
-        self._guard.arm()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._guard.disarm(error)
-
-
-def _place(verdict: Verdict) -> Place:
-    return Place(verdict.phase, verdict.start, verdict.record, verdict.file)
+        self._found[place] = limit
+        rows = tuple(Verdict(place=place, limit=limit) for place, limit in self._found.items())
+        text, path = Verdicts(verdicts=rows).model_dump_json() + "\n", self._output.folder / _verdicts_file(self._index)
+        open_output(self._output.out).write(path, text, self._output.temporary)
 
 
 def _verdicts_file(index: int) -> str:

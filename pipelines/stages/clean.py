@@ -179,10 +179,10 @@ class CleanStage(DocumentStage):
         return "\n    warning: ".join(warnings) or None
 
     def notice(self, output: JobOutput) -> str | None:
-        """Name the limits that this system lacks against hostile input, and say which files carry no checksum."""
+        """Say which files carry no checksum, and if this system cannot limit the memory of parsers."""
         notices = list[str]()
-        if missing := parse_limits.missing_limits():
-            notices.append(f"this system cannot limit the {missing} of parsers; hostile input may exhaust it")
+        if not parse_limits.HAS_MEMORY_LIMIT:
+            notices.append("this system cannot limit the memory of parsers; hostile input may exhaust it")
         if formats := self.without_checksum(output):
             notices.append(files_without_checksum(self.source.name, formats, len(self._file_sizes(output))))
         return "\n              ".join(notices) or None

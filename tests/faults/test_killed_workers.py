@@ -15,20 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.builds import products
-from tests.faults.kills import Build, command_line, finished, session, write_recipe
+from tests.faults.kills import Build, command_line, finished, session
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 GIVEN_UP = re.compile(r"corpus: \S+, task \d+: its process was killed from outside, or its machine was lost, 3 times")
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Return a recipe, and the digests of its products."""
-    folder = tmp_path_factory.mktemp("built")
-    recipe = write_recipe(folder)
-    ended = Build(recipe, folder / "out").end()
-    assert ended.status == 0, ended.output
-    return recipe, products(folder / "out")
 
 
 def kill_workers(build: Build, draw: random.Random, kills: int, pause_s: tuple[float, float]) -> int:

@@ -14,20 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.builds import products
-from tests.faults.kills import STOPPED, Build, assert_stopped, finished, write_recipe
+from tests.faults.kills import STOPPED, Build, assert_stopped, finished
 
 STAGES = ("fetch", "clean", "minhash", "dedup", "text", "tokenizer", "tokenize", "mix", "report")
 END_S = 60.0  # seconds on an idle machine; this one may be busy
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Return a recipe, and the digests of its products."""
-    folder = tmp_path_factory.mktemp("built")
-    recipe = write_recipe(folder)
-    ended = Build(recipe, folder / "out").end()
-    assert ended.status == 0, ended.output
-    return recipe, products(folder / "out")
 
 
 def wait_for_stage(build: Build, draw: random.Random) -> str:

@@ -43,7 +43,7 @@ class Kept(DocumentStage):
         return None
 
     def work(self, task: Task) -> None:
-        raise NotImplementedError
+        raise AssertionError("its files are written by `run`")
 
 
 def dedup_job(near: dict[str, int] | None = None, tasks: tuple[int, int] = (2, 2)) -> DedupStage:
