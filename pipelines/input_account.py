@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from pydantic import Field
 
@@ -44,6 +45,11 @@ def check_spans(all_facts: Iterable[CleanFacts], sizes: Mapping[str, int]) -> No
     for name, size in sizes.items():
         if reached.get(name, 0) != size:
             raise CorpusError(f"{name}: accounted for up to byte {reached.get(name, 0)} of {size}")
+
+
+def exceeds(part: int, whole: int, share: float) -> bool:
+    """Return True if `part` is more than this share of `whole`. The share counts as written: 29 % of 100 is 29."""
+    return part > Fraction(str(share)) * whole
 
 
 def losses_of(all_facts: Iterable[CleanFacts]) -> list[FileLoss]:

@@ -5,7 +5,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -33,6 +32,7 @@ from pipelines.input_account import (
     CleanFacts,
     ReadRange,
     check_spans,
+    exceeds,
     files_lost,
     files_without_checksum,
     formats_without_checksum,
@@ -145,8 +145,7 @@ class CleanStage(DocumentStage):
         ledger, share = output.ledger(), self.source.max_failed
         read, failed = ledger.total("records"), ledger.total("records", outcome="failed")
         size, lost = ledger.total("input_bytes"), ledger.total("input_bytes", outcome="failed")
-        allowed = Fraction(str(share))  # as written: 0.29 * 100 is less than 29 in floats
-        too_many, too_much = failed > 1 and failed > allowed * read, lost > allowed * size
+        too_many, too_much = failed > 1 and exceeds(failed, read, share), exceeds(lost, size, share)
         # One record that fails never stops a build; a stretch of a file that is lost as one is no record.
         if too_many or (too_much and (failed > 1 or lost > self._largest_record(output))):
             raise CorpusError(
