@@ -1,7 +1,6 @@
 """A worker that is killed at any moment costs its task's time alone: the build goes on, or stops with a name.
 
-Verified to fail if a worker is watched through the folder of its task, if the task of a dead worker is not run again,
-and if a worker that ended between two tasks is given another.
+Verified to fail if the task of a dead worker is not run again. The moments of a death are in test_pool.py.
 """
 
 import contextlib

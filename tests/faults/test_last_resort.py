@@ -1,7 +1,7 @@
 """A parser that hangs, fills the memory or crashes costs its record alone, by name, and each rerun decides the same.
 
-Verified to fail if the evidence of a death is not read, if a verdict is not written before the parse goes on, if the
-limits are not set, or if they outlive the parse.
+Verified to fail if the evidence of a death is not read, if verdicts are not written, if the limits outlive the parse or
+hold while a kernel is compiled, and if such a death is told as a kill from outside.
 """
 
 import faulthandler

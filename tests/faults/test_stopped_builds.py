@@ -1,6 +1,6 @@
 """A build that is stopped or killed as a whole ends within seconds, with one plain line, and the next one goes on.
 
-Verified to fail if a second signal interrupts the clean-up after the first, and if workers outlive their parent.
+What a second signal may not interrupt is tested in test_stopping.py, and workers whose parent is gone in test_pool.py.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""Builds and training runs in odd surroundings: full disks, changed inputs, each other, other environments.
-
-Verified to fail if a full disk ends a command with a traceback, or if a partial file is taken for a whole one.
-"""
+"""Builds and training runs in odd surroundings: full disks, changed inputs, each other, other environments."""
 
 import json
 import os

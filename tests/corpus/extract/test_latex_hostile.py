@@ -54,6 +54,11 @@ def test_endless_macros_are_too_complex(monkeypatch: pytest.MonkeyPatch, source:
         text_of(source)
 
 
+def test_few_tokens_of_many_characters_are_too_complex() -> None:
+    with pytest.raises(UnreadableError, match="too_complex"):
+        text_of(r"\newcommand{\a}{" + "x" * 20_000 + "}" + r"\a " * 1000)
+
+
 def test_endless_inputs_are_too_complex() -> None:
     parts = {f"p{n}_tex": rf"{n} \input{{p{n + 1}}}\input{{p{n + 1}}}" for n in range(60)}
     with pytest.raises(UnreadableError, match="too_complex"):
