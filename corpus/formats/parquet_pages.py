@@ -17,22 +17,37 @@ _VALUES, _ENCODING, _ENCODING_V2 = 1, 2, 4  # fields of the headers within it
 Fields = dict[int, "int | Fields"]
 
 
+class Dictionary(NamedTuple):
+    """Place of a dictionary's page behind its header, and its size when decompressed."""
+
+    offset: int
+    compressed: int
+    size: int
+
+
 class ColumnCost(NamedTuple):
-    """Upper bounds on a column of a row group: bytes of its pages, their values, and bytes of one value."""
+    """Upper bounds on a column of a row group: bytes of its pages, their values, and what one value may repeat."""
 
     page_bytes: int
     largest_page_bytes: int
     values: int
-    repeated_bytes: int  # of a value that may be repeated without taking more of the file
+    delta_bytes: int  # of the largest page in which a value may repeat the one before
+    dictionary: Dictionary | None = None
+
+    @property
+    def repeated_bytes(self) -> int:
+        """Bytes of a value that may be repeated without taking more of the file."""
+        return max(self.delta_bytes, self.dictionary.size if self.dictionary else 0)
 
 
 def column_cost(file: BinaryIO, start: int, size: int) -> ColumnCost:
     """Read the page headers of a column in bytes [start, start + size), up to the first that is damaged.
 
-    Raises UnreadableError: `bomb` if there are too many, `bad_parquet` for a page of no known kind.
+    Raises UnreadableError: `bomb` if there are too many, `bad_parquet` for an unknown page or a second dictionary.
     """
     at, end = start, start + size
-    pages = largest = values = repeated = count = 0
+    pages = largest = values = delta = count = 0
+    dictionary = None
     while at < end:
         count += 1
         if count > MAX_PAGES:
@@ -51,10 +66,33 @@ def column_cost(file: BinaryIO, start: int, size: int) -> ColumnCost:
         if inner is not None:
             number = inner.get(_VALUES)
             values += number if isinstance(number, int) else 0
-            encoding = inner.get(_ENCODING_V2 if _DATA_V2 in fields else _ENCODING)
-        if _DICTIONARY in fields or (inner is not None and encoding == _DELTA_BYTE_ARRAY):
-            repeated = max(repeated, page)
-    return ColumnCost(pages, largest, values, repeated)
+            if inner.get(_ENCODING_V2 if _DATA_V2 in fields else _ENCODING) == _DELTA_BYTE_ARRAY:
+                delta = max(delta, page)
+        if _DICTIONARY in fields:
+            if dictionary is not None:
+                raise UnreadableError("bad_parquet")
+            dictionary = Dictionary(at - compressed, compressed, page)
+    return ColumnCost(pages, largest, values, delta, dictionary)
+
+
+def longest_entry(file: BinaryIO, dictionary: Dictionary, compression: str) -> int:
+    """Return the bytes of the longest string in a dictionary; the dictionary's size if it cannot be read."""
+    import pyarrow
+
+    offset, compressed, size = dictionary
+    file.seek(offset)
+    data = file.read(compressed)
+    if compression != "UNCOMPRESSED":
+        try:
+            codec = pyarrow.Codec("lz4_raw" if compression == "LZ4" else compression.lower())
+            data = codec.decompress(data, size, asbytes=True)
+        except (pyarrow.ArrowException, OSError, ValueError):
+            return size
+    longest = at = 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "little")
+        longest, at = max(longest, length), at + 4 + length
+    return min(longest, size)
 
 
 def _header(file: BinaryIO, at: int, end: int) -> tuple[Fields, int]:

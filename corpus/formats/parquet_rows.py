@@ -7,15 +7,15 @@ can: beyond it, the group fails as a `bomb`.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from corpus.document import Failed, Skipped, UnreadableError
 from corpus.formats.budget import Budget, Limits
-from corpus.formats.parquet_pages import ColumnCost, column_cost
+from corpus.formats.parquet_pages import ColumnCost, column_cost, longest_entry
 
 if TYPE_CHECKING:
     from pyarrow import Scalar
-    from pyarrow.parquet import FileMetaData, ParquetFile
+    from pyarrow.parquet import ColumnChunkMetaData, ColumnSchema, FileMetaData, ParquetFile
 
 BATCH_BYTES = 16_000_000
 BATCH_ROWS = 1024
@@ -163,8 +163,21 @@ def _column_costs(path: Path, file: "ParquetFile", group: int, columns: Sequence
             column = metadata.column(index)
             if any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.") for name in columns):
                 starts = [at for at in (column.dictionary_page_offset, column.data_page_offset) if at]
-                costs.append(column_cost(raw, min(starts), column.total_compressed_size))
+                cost = column_cost(raw, min(starts), column.total_compressed_size)
+                if file.schema.column(index).max_repetition_level:  # one row may hold all values: no slice is small
+                    longest = max(cost.delta_bytes, _longest_entry(raw, cost, column, file.schema.column(index)))
+                    cost = cost._replace(page_bytes=cost.page_bytes + cost.values * longest)
+                costs.append(cost)
     return costs
+
+
+def _longest_entry(raw: BinaryIO, cost: ColumnCost, column: "ColumnChunkMetaData", schema: "ColumnSchema") -> int:
+    """Return the bytes of the longest value in a column's dictionary, at most; 0 without one."""
+    if cost.dictionary is None or cost.largest_page_bytes > MAX_PAGE_BYTES:
+        return 0
+    if column.physical_type != "BYTE_ARRAY":
+        return int(schema.length)
+    return longest_entry(raw, cost.dictionary, column.compression)
 
 
 def _size(value: object) -> int:

@@ -1,7 +1,8 @@
 """Inputs made to exhaust a parser, and a program that measures one parse of each: `python exhausting.py KIND FOLDER`.
 
-They were found by a search over tags and attributes, TeX primitives, wiki markup and Parquet encodings, which measured
-the real parsers at growing sizes. Each is forked from a process that has the parsers loaded.
+Pages, papers and articles were found by a search over tags and attributes, TeX primitives and wiki markup, which
+measured the real parsers at growing sizes; tables go through Parquet's encodings one by one. Each is forked from a
+process that has the parsers loaded.
 """
 
 import json
