@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -25,6 +26,11 @@ _LENGTH_BYTES = 4
 STDERR = 2  # file descriptor
 
 Limit = Literal["cpu", "memory", "crash"]
+LIMIT_TEXTS: Mapping[Limit, str] = {
+    "cpu": f"took more than {CPU_S} s of CPU time",
+    "memory": f"took more than {MEMORY_BYTES >> 20} MiB of memory",
+    "crash": "crashed the parser",
+}
 HAS_MEMORY_LIMIT = sys.platform == "linux"  # macOS accepts the limit and ignores it
 
 _armed: "ParseLimits | None" = None  # while this process parses foreign bytes under the limits

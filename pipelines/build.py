@@ -68,10 +68,10 @@ def run_plan(plan: Plan, folder: Path, profile: Profile, console: Console) -> No
     """Run the jobs that are not finished, and publish the manifest and the report at the top of the folder."""
     record = RunRecord(folder, profile)
     with record.outcome():
-        record.add(run_jobs(plan.waves[0], folder, profile, console))  # all fetch jobs
+        run_jobs(plan.waves[0], folder, profile, console, record)  # all fetch jobs
         plan = plan.settled(folder)  # later folders depend on the content of the files
         for wave in plan.waves[1:]:
-            record.add(run_jobs(wave, folder, profile, console))
+            run_jobs(wave, folder, profile, console, record)
         _publish(plan, folder)
     name = open_output(folder).name
     message = f"All {len(plan.jobs)} jobs are up to date in {name}"

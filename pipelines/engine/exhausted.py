@@ -26,10 +26,7 @@ Phase = Literal["read", "document"]
 
 
 class ExhaustedError(UnreadableError):
-    """Raised in place of a parse that meets a limit, or is known to."""
-
-    def __init__(self) -> None:
-        super().__init__("exhausted")
+    """Raised in place of a parse: `exhausted` if it meets a limit, `not_parsed` after MAX_VERDICTS."""
 
 
 class Place(NamedTuple):
@@ -58,6 +55,13 @@ def deaths(output: JobOutput, index: int) -> int:
     """Return how many parses of this task died or ran out of memory. The number never falls."""
     evidence = [read_evidence(path) for path in _evidence_files(output, index)]
     return len(verdicts(output, index)) + sum(found is not None for found in evidence)
+
+
+def all_verdicts(output: JobOutput) -> list[Verdict]:
+    """Return the verdicts on the input of all tasks."""
+    names = open_output(output.out).names(output.folder / FOLDER)
+    indexes = sorted(int(name.removesuffix(".json")) for name in names if name.endswith(".json"))
+    return [verdict for index in indexes for verdict in verdicts(output, index)]
 
 
 def verdicts(output: JobOutput, index: int) -> tuple[Verdict, ...]:
@@ -100,9 +104,11 @@ class ParseGuard:
     def at(self, phase: Phase, file: str, start: int, record: int) -> Iterator[None]:
         """Set the limits for one parse. Raises ExhaustedError if it meets one, or is known to."""
         place = Place(phase, start, record, file[:NAME_CHARACTERS])
-        if self._met >= MAX_VERDICTS or place in self._found:
+        if self._met >= MAX_VERDICTS:
+            raise ExhaustedError("not_parsed")
+        if place in self._found:
             self._met += 1
-            raise ExhaustedError
+            raise ExhaustedError("exhausted")
         self._limits.arm(json.dumps(place).encode())
         try:
             yield
@@ -110,7 +116,7 @@ class ParseGuard:
             self._limits.disarm()
             self._add(place, "memory")
             self._met += 1
-            raise ExhaustedError from None
+            raise ExhaustedError("exhausted") from None
         finally:
             self._limits.disarm()
 

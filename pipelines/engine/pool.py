@@ -164,7 +164,7 @@ class Pool:
         assert rank is not None
         worker.process.kill()  # its pipe is closed, so it can report nothing
         self._stop([worker])
-        lost[rank] = worker.ended() or "not yet"
+        lost[rank] = worker.ended() or "signal 9 (Killed)"  # above, but it waits for a dead disk
         if not worker.started and not lost[rank].startswith("signal"):
             raise CorpusError(f"a worker process could not start ({lost[rank]}); its message is above")
 

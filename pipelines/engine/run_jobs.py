@@ -20,15 +20,17 @@ from pipelines.engine.job import Job
 from pipelines.engine.job_output import JobOutput
 from pipelines.engine.profile import Profile
 from pipelines.engine.progress import Watch
-from pipelines.engine.run_record import StageCost, WaveEntry
+from pipelines.engine.run_record import RunRecord, StageCost, WaveEntry
 from pipelines.engine.task_counts import read_counts, sum_counts
 from pipelines.engine.wave import Failure, Wave
 
 SHOWN_FAILURES = 3
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Console) -> WaveEntry | None:
-    """Run the unfinished tasks of these jobs and close the jobs; None if all were finished. Raises CorpusError."""
+def run_jobs(
+    jobs: Sequence[Job], folder: Path, profile: Profile, console: Console, record: RunRecord | None = None
+) -> None:
+    """Run the unfinished tasks of these jobs, close the jobs, and record the wave. Raises CorpusError."""
     # find the tasks to run
     unfinished, work = [], []
     for job in jobs:
@@ -41,8 +43,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         unfinished.append(job)
         work += [(job, index) for index in output.missing()]
     if not unfinished:
-        return None
+        return
     # run them
+    if record:
+        record.start()
     began = time.perf_counter()
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     if work:
@@ -60,7 +64,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, profile: Profile, console: Conso
         shutil.rmtree(output.temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - began, 3)
     _print_summary(unfinished, folder, seconds, say)
-    return WaveEntry([job.name for job in unfinished], len(work), seconds, _stage_costs(folder, work))
+    if record:
+        record.add(WaveEntry([job.name for job in unfinished], len(work), seconds, _stage_costs(folder, work)))
 
 
 def _stage_costs(folder: Path, work: Sequence[tuple[Job, int]]) -> dict[str, StageCost]:

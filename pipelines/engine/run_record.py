@@ -39,7 +39,7 @@ class WaveEntry(NamedTuple):
 
 
 class RunRecord:
-    """The last entry of run.json. It is written after each wave, so the finished waves of a killed run are known."""
+    """The last entry of run.json. It is written when a wave starts or ends, so that it tells of a killed run too."""
 
     def __init__(self, folder: Path, profile: Profile) -> None:
         self._folder, self._profile = folder, profile
@@ -47,17 +47,23 @@ class RunRecord:
         self._began_s = time.perf_counter()
         self._earlier = _runs(folder / RUN_JSON)
         self.waves: list[WaveEntry] = []
+        self._started = False
 
     @property
     def seconds(self) -> float:
         """Time since the run began."""
         return round(time.perf_counter() - self._began_s, 3)
 
-    def add(self, wave: WaveEntry | None) -> None:
-        """Add a wave, unless all its jobs were finished before."""
-        if wave:
-            self.waves.append(wave)
+    def start(self) -> None:
+        """Record that there is something to run."""
+        if not self._started:
+            self._started = True
             self._write("running")
+
+    def add(self, wave: WaveEntry) -> None:
+        """Add a finished wave."""
+        self.waves.append(wave)
+        self._write("running")
 
     @contextmanager
     def outcome(self) -> Iterator[None]:
@@ -70,7 +76,7 @@ class RunRecord:
             ended = "stopped"
             raise
         finally:
-            if self.waves or ended != "finished":
+            if self._started or ended != "finished":
                 self._write(ended)
 
     def _write(self, outcome: str) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from corpus.settings import Json
 from corpus.sources.base import SourceSettings, catalog
 from corpus.store.ledger import FileLoss
 from corpus.store.text_shards import RECORD_SCHEMA, DocumentWriter, RecordRow, TableWriter
-from pipelines.engine.exhausted import ExhaustedError, ParseGuard
+from pipelines.engine.exhausted import MAX_VERDICTS, ExhaustedError, ParseGuard, all_verdicts
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput, Table
 from pipelines.input_account import (
@@ -169,11 +169,19 @@ class CleanStage(DocumentStage):
             warnings.append(f"no document of {self.source.name} is kept: {outcomes(ledger)}")
         if losses := self.losses(output):
             warnings.append(files_lost(self.source.name, losses, ledger))
-        exhausted = ExhaustedError().reason
-        if count := sum(entry.records for entry in ledger.entries() if entry.reason == exhausted):
+        if found := all_verdicts(output):
+            lines = [
+                f"{verdict.place.file}@{verdict.place.start}: {parse_limits.LIMIT_TEXTS[verdict.limit]}"
+                for verdict in found
+            ]
             warnings.append(
-                f"{self.source.name}: {count:,} records exhausted or crashed a parser, and failed. Another machine may "
-                f"decide otherwise; this build keeps its verdicts:\n{self._failures(output, exhausted)}"
+                f"{self.source.name}: {len(found):,} records exhausted or crashed a parser, and failed. Another "
+                f"machine may decide otherwise; this build keeps its verdicts:\n{_first_lines(lines)}"
+            )
+        if count := sum(entry.records for entry in ledger.entries() if entry.reason == "not_parsed"):
+            warnings.append(
+                f"{self.source.name}: {count:,} records were not parsed: {MAX_VERDICTS} before them in the same task "
+                "exhausted or crashed a parser"
             )
         return "\n    warning: ".join(warnings) or None
 
@@ -195,13 +203,16 @@ class CleanStage(DocumentStage):
         rows = output.records.rows(RecordRow)
         return max((row.end - row.start for row in rows if row.outcome != "failed"), default=0)
 
-    def _failures(self, output: JobOutput, reason: str | None = None) -> str:
-        """Return the first unreadable records, of one reason if given, a line each."""
-        rows = output.records.rows(RecordRow)
-        failed = [row for row in rows if row.outcome == "failed" and reason in (None, row.reason)]
-        lines = [f"  {row.file}@{row.start}..{row.end}: {row.reason}" for row in failed[:SHOWN_FAILURES]]
-        more = len(failed) - len(lines)
-        return "\n".join([*lines, f"  and {more} more"] if more else lines)
+    def _failures(self, output: JobOutput) -> str:
+        """Return the first unreadable records, a line each."""
+        failed = [row for row in output.records.rows(RecordRow) if row.outcome == "failed"]
+        return _first_lines([f"{row.file}@{row.start}..{row.end}: {row.reason}" for row in failed])
+
+
+def _first_lines(lines: Sequence[str]) -> str:
+    """Return the first of these lines, indented, and how many more there are."""
+    more = [f"and {len(lines) - SHOWN_FAILURES:,} more"] if len(lines) > SHOWN_FAILURES else []
+    return "\n".join(f"  {line}" for line in (*lines[:SHOWN_FAILURES], *more))
 
 
 @dataclass

@@ -89,6 +89,7 @@ def test_each_limit_costs_its_record_alone(tmp_path: Path) -> None:
     assert {number for number, outcome in enumerate(got) if outcome == ("failed", "exhausted")} == set(POISON)
     assert sum(outcome == "kept" for outcome, _ in got) == DOCUMENTS - len(POISON)
     assert f"a: {len(POISON)} records exhausted or crashed a parser" in " ".join(printed.split())
+    assert printed.count("took more than 768 MiB of memory") == 2 and printed.count("crashed the parser") == 1
     assert printed.count("1 of 1 tasks exhausted or crashed a parser; running them again") == 2  # by signals
     (file,) = out.glob("jobs/clean.a-*/exhausted/00000.json")
     found = [verdict["limit"] for verdict in json.loads(file.read_text())["verdicts"]]
@@ -206,5 +207,5 @@ def test_rest_of_a_task_fails_after_too_many_verdicts(tmp_path: Path) -> None:
                 except ExhaustedError as error:
                     outcomes.append(error.reason)
         runs.append(outcomes)
-    assert runs[0] == runs[1] == [*(["kept", "exhausted"] * MAX_VERDICTS), *["exhausted"] * MAX_VERDICTS]
+    assert runs[0] == runs[1] == [*(["kept", "exhausted"] * MAX_VERDICTS), *["not_parsed"] * MAX_VERDICTS]
     assert deaths(output, 0) == len(verdicts(output, 0)) == MAX_VERDICTS

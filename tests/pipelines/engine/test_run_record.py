@@ -25,6 +25,7 @@ def run(folder: Path, error: BaseException | None = None, waves: int = 1) -> Non
     record = RunRecord(folder, Local(workers=2))
     with record.outcome():
         for _ in range(waves):
+            record.start()
             record.add(WAVE)
         if error:
             raise error
@@ -37,7 +38,9 @@ def test_runs_are_kept_with_their_outcomes_and_costs(tmp_path: Path) -> None:
             run(tmp_path, error, waves=0)
     run(tmp_path, waves=0)  # up to date: no entry
     record = RunRecord(tmp_path, Local(workers=2))
-    record.add(None)  # a wave whose jobs were finished
+    record.start()
+    runs = read(tmp_path)  # as if the run was killed now
+    assert runs[-1]["outcome"] == "running" and runs[-1]["waves"] == []
     record.add(WAVE)
     runs = read(tmp_path)
     assert [each["outcome"] for each in runs] == ["finished", "failed", "stopped", "stopped", "running"]
