@@ -98,32 +98,35 @@ def _delta(length: int, count: int) -> pa.Table:
     return _table([f"{'x' * length}{number:07d}" for number in range(count)])
 
 
+def _write(table: pa.Table, path: Path, **options: object) -> None:
+    """Write a file as other programs do: with Arrow's own schema in it, it is read back as a dictionary."""
+    pq.write_table(table, path, store_schema=False, **options)
+
+
 TABLES: Mapping[str, Callable[[Path], None]] = {
-    "one value in a dictionary": lambda path: pq.write_table(_dictionary(20_000_000, 50), path, compression="zstd"),
-    "a small value in many rows": lambda path: pq.write_table(_dictionary(100_000, 10_000), path, compression="zstd"),
-    "a dictionary without compression": lambda path: pq.write_table(
-        _dictionary(2_000_000, 500), path, compression="none"
-    ),
-    "a common prefix": lambda path: pq.write_table(
+    "one value in a dictionary": lambda path: _write(_dictionary(20_000_000, 90), path, compression="zstd"),
+    "a small value in many rows": lambda path: _write(_dictionary(100_000, 10_000), path, compression="zstd"),
+    "a dictionary without compression": lambda path: _write(_dictionary(2_000_000, 500), path, compression="none"),
+    "a common prefix": lambda path: _write(
         _delta(500_000, 400), path, use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY", compression="zstd"
     ),
-    "equal values by delta": lambda path: pq.write_table(
+    "equal values by delta": lambda path: _write(
         _table(["x" * 500_000] * 400), path, use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY"
     ),
-    "a page of zeros": lambda path: pq.write_table(
+    "a page of zeros": lambda path: _write(
         _table(["\0" * 450_000_000]), path, use_dictionary=False, compression="zstd", write_statistics=False
     ),
-    "many pages of zeros": lambda path: pq.write_table(
+    "many pages of zeros": lambda path: _write(
         _table(["\0" * 500_000] * 500), path, use_dictionary=False, compression="zstd"
     ),
-    "rows of nothing": lambda path: pq.write_table(pa.table({"text": pa.nulls(20_000_000, pa.string())}), path),
-    "a long list": lambda path: pq.write_table(
+    "rows of nothing": lambda path: _write(pa.table({"text": pa.nulls(20_000_000, pa.string())}), path),
+    "a long list": lambda path: _write(
         pa.table({"text": pa.ListArray.from_arrays([0, 30_000_000], pa.nulls(30_000_000, pa.int8()))}), path
     ),
-    "a list of one value": lambda path: pq.write_table(
+    "a list of one value": lambda path: _write(
         pa.table({"text": pa.ListArray.from_arrays([0, 1_000], _dictionary(1_000_000, 1_000)["text"].chunk(0))}), path
     ),
-    "structs of one value": lambda path: pq.write_table(
+    "structs of one value": lambda path: _write(
         pa.table({"text": pa.StructArray.from_arrays([_dictionary(5_000_000, 100)["text"].chunk(0)], ["a"])}), path
     ),
 }

@@ -35,12 +35,12 @@ def kill_workers(build: Build, draw: random.Random, kills: int, pause_s: tuple[f
 
 
 def build_with_kills(recipe: Path, out: Path, draw: random.Random, on: str, kills: int) -> tuple[int, int]:
-    """Build under kills until it succeeds. Return the kills, and how often a task was killed three times."""
+    """Build under so many kills, at most, until it succeeds. Return them, and how often a task was killed 3 times."""
     pause_s = (0.0, 1.0) if on == "local" else (0.0, 8.0)
     landed = given_up = 0
     while True:
         build = Build(recipe, out, on)
-        landed += kill_workers(build, draw, kills, pause_s)
+        landed += kill_workers(build, draw, kills - landed, pause_s)
         ended = build.end()
         assert build.leaves_nothing()
         if ended.status == 0:
