@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ CPU_S = 15
 MEMORY_BYTES = 768 * 2**20
 MARK_BYTES = 4096  # of the evidence file: the mark, preceded by its length; the stack of the crash follows
 _LENGTH_BYTES = 4
+_USAGE_S = 0.1  # between two looks at the memory in use
 STDERR = 2  # file descriptor
 
 Limit = Literal["cpu", "memory", "crash"]
@@ -99,6 +101,7 @@ class ParseLimits:
             self._ceiling = min((limit for limit in (self._soft, self._hard) if limit >= 0), default=None)
             self._statm = os.open("/proc/self/statm", os.O_RDONLY)
             self._page_bytes = resource.getpagesize()
+            self._limit, self._looked_s = 0, -_USAGE_S
         return self
 
     def __exit__(
@@ -134,9 +137,11 @@ class ParseLimits:
         if HAS_MEMORY_LIMIT:
             # RLIMIT_DATA counts private memory alone. RLIMIT_AS also counts mapped files, and the 64 MB of address
             # space that the C library reserves for each thread.
-            limit = int(os.pread(self._statm, 128, 0).split()[5]) * self._page_bytes + MEMORY_BYTES
-            limit = limit if self._ceiling is None else min(limit, self._ceiling)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, self._hard))
+            if (now_s := time.monotonic()) >= self._looked_s + _USAGE_S:
+                limit = int(os.pread(self._statm, 128, 0).split()[5]) * self._page_bytes + MEMORY_BYTES
+                self._limit = limit if self._ceiling is None else min(limit, self._ceiling)
+                self._looked_s = now_s
+            resource.setrlimit(resource.RLIMIT_DATA, (self._limit, self._hard))
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
 
     def unset(self) -> None:

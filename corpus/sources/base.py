@@ -90,6 +90,7 @@ class Reader(Generic[SettingsT]):
     document: Callable[[Record, SettingsT], Document]
     revision: int  # raise whenever the output changes
     libraries: tuple[str, ...] = ()  # distributions whose version affects the output
+    extracts: bool = True  # False: a record's content is its text, so `document` parses nothing
     listing: Callable[[SettingsT, Access], Sequence[str]] | None = None
     select: Callable[[Path, SettingsT, Access, Path], None] | None = None
     missing_checksum: Callable[[Path], str | None] = missing_checksum

@@ -164,4 +164,4 @@ def _date(value: object) -> str | None:
     return _string(value)
 
 
-READER = Reader(RecordsSettings, read, cuts, document, revision=6, libraries=("pyarrow", "zstandard"))
+READER = Reader(RecordsSettings, read, cuts, document, revision=6, libraries=("pyarrow", "zstandard"), extracts=False)

@@ -6,8 +6,6 @@ bytes as failed without parsing them. A MemoryError becomes a verdict at once.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -84,12 +82,13 @@ class ParseGuard:
         self._limits = ParseLimits(output.folder / FOLDER / f"{index:05d}-{process}.evidence")
         self._found: dict[Place, Limit] = {}
         self._met = 0  # verdicts that this run has come to
+        self._file, self._name = "", '""'  # the last file, and its name as JSON
 
     def __enter__(self) -> Self:
         self._found = {verdict.place: verdict.limit for verdict in verdicts(self._output, self._index)}
         files = _evidence_files(self._output, self._index)
         for mark, limit in filter(None, map(read_evidence, files)):
-            self._add(Place(*json.loads(mark)), limit)
+            self._add(_place(mark), limit)
         for path in files:
             path.unlink(missing_ok=True)
         self._limits.__enter__()
@@ -100,25 +99,22 @@ class ParseGuard:
     ) -> None:
         self._limits.__exit__(kind, error, trace)
 
-    @contextmanager
-    def at(self, phase: Phase, file: str, start: int, record: int) -> Iterator[None]:
-        """Set the limits for one parse. Raises ExhaustedError if it meets one, or is known to."""
-        place = Place(phase, start, record, file[:NAME_CHARACTERS])
+    def at(self, phase: Phase, file: str, start: int, record: int) -> "_Parse":
+        """Return the context of one parse. Raises ExhaustedError, in the parse or before, if it meets a limit."""
         if self._met >= MAX_VERDICTS:
             raise ExhaustedError("not_parsed")
-        if place in self._found:
+        if file is not self._file:
+            self._file, self._name = file, json.dumps(file[:NAME_CHARACTERS])
+        if self._found and Place(phase, start, record, file[:NAME_CHARACTERS]) in self._found:
             self._met += 1
             raise ExhaustedError("exhausted")
-        self._limits.arm(json.dumps(place).encode())
-        try:
-            yield
-        except (MemoryError, RecursionError):
-            self._limits.disarm()
-            self._add(place, "memory")
-            self._met += 1
-            raise ExhaustedError("exhausted") from None
-        finally:
-            self._limits.disarm()
+        return _Parse(self, self._limits, f'["{phase}", {start}, {record}, {self._name}]'.encode())
+
+    def met_limit(self, mark: bytes) -> None:
+        """Add the verdict on a parse that ran out of memory, and raise ExhaustedError."""
+        self._add(_place(mark), "memory")
+        self._met += 1
+        raise ExhaustedError("exhausted") from None
 
     def _add(self, place: Place, limit: Limit) -> None:
         """Add a verdict, and write all of them before anything is decided by it."""
@@ -126,6 +122,29 @@ class ParseGuard:
         rows = tuple(Verdict(place=place, limit=limit) for place, limit in self._found.items())
         text, path = Verdicts(verdicts=rows).model_dump_json() + "\n", self._output.folder / _verdicts_file(self._index)
         open_output(self._output.out).write(path, text, self._output.temporary)
+
+
+class _Parse:
+    """Context of one parse. Plain code, since a line of JSON is parsed in some 20 us."""
+
+    __slots__ = ("_guard", "_limits", "_mark")
+
+    def __init__(self, guard: ParseGuard, limits: ParseLimits, mark: bytes) -> None:
+        self._guard, self._limits, self._mark = guard, limits, mark
+
+    def __enter__(self) -> None:
+        self._limits.arm(self._mark)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits.disarm()
+        if kind is not None and issubclass(kind, MemoryError | RecursionError):
+            self._guard.met_limit(self._mark)
+
+
+def _place(mark: bytes) -> Place:
+    return Place(*json.loads(mark))
 
 
 def _verdicts_file(index: int) -> str:

@@ -4,6 +4,7 @@ import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -282,9 +283,10 @@ class _Cleaner:
     def _extract(self, file: str, record: Record, identity: str, number: int) -> Document:
         """Return the record's document. Raises UnreadableError."""
         source = self.job.source
+        reader = catalog()[source.reader]
         try:
-            with self.guard.at("document", file, record.start, number):
-                document = catalog()[source.reader].document(record, source)
+            with self.guard.at("document", file, record.start, number) if reader.extracts else nullcontext():
+                document = reader.document(record, source)
         except UnreadableError:
             raise
         except Exception:  # hostile bytes in a parser: this record alone is lost, and max_failed bounds how many are

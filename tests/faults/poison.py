@@ -45,7 +45,7 @@ def _poisoned(reader: Reader[SourceSettings]) -> Reader[SourceSettings]:
         _swallow(b"document", record.content)
         return reader.document(record, settings)
 
-    return replace(reader, read=read, document=document)
+    return replace(reader, read=read, document=document, extracts=True)
 
 
 _catalog = corpus.sources.base.catalog
