@@ -73,8 +73,10 @@ class ParallelSettings(Strict):
 class CheckpointSettings(Strict):
     """Interval and number of checkpoints. The end of each phase is always saved and kept."""
 
+    every_minutes: Annotated[Real, Field(gt=0)] | None = 20.0  # null: by steps alone
     every_steps: Positive | None = None
-    keep: Positive = 2  # checkpoints within a phase
+    keep: Positive = 2  # the last ones within phases
+    keep_every_steps: Positive | None = None  # also saved and kept for good: the first at or after each multiple
     background: bool = True  # write while training continues
 
 

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -15,11 +14,11 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import CheckpointState
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
-from trainer.engine.resume import RunStart, batch_settings, build_model, corpora_states, find_start
+from trainer.engine.resume import RunStart, build_model, corpora_states, done_text, find_start, state_after
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
+from trainer.engine.save_schedule import SaveSchedule, is_due
 from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
@@ -60,7 +59,10 @@ class TrainingRun:
         torch.use_deterministic_algorithms(training.parallel.deterministic)
         self.precision = chosen_precision(training.parallel.precision, distributed.device)
         saving = training.checkpoint
-        self.checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, saving.keep, saving.background)
+        self.checkpoints = Checkpoints(
+            setup.folder / "checkpoints", distributed, saving.keep, saving.background, saving.keep_every_steps
+        )
+        self.saves = SaveSchedule(saving)
         self.recorder = _StepRecorder(setup, distributed)
         self.evaluator = RunEvaluator(setup, distributed, console)
         self.stop_signal: int | None = None
@@ -72,7 +74,7 @@ class TrainingRun:
         label = evaluation_label(self.setup, begin.state)
         between_phases = begin.state is None or begin.state.phase_done
         if not begin.phases and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
-            self.console.say(f"{only.name if only else 'the curriculum'}: done; the last step was {begin.step}")
+            self.console.say(done_text(self.setup.curriculum, only))
             return
         step, evaluation_was_due = self._make_step(begin), between_phases
         for skipped in begin.phases[0].skip if begin.phases else ():
@@ -86,7 +88,7 @@ class TrainingRun:
                 self.console.say(f"changed since the last start: {', '.join(changed)}")
             *learned, last = self.recorder.resume(begin.step) or [0]
             every = self.setup.training.evaluate.every_steps
-            evaluation_was_due |= last == begin.step and _is_due(every, learned[-1] if learned else 0, last)
+            evaluation_was_due |= last == begin.step and is_due(every, learned[-1] if learned else 0, last)
             self.evaluator.file.resume(begin.step)
         try:
             # A kill may have prevented the evaluation that was due at the step of the checkpoint.
@@ -95,7 +97,7 @@ class TrainingRun:
             with self._catch_signals():
                 done = begin.step
                 for phase in begin.phases:
-                    done = self._train_phase(step, phase, done)
+                    done = self._train_phase(step, phase, done, begin.phases[-1].last_step)
         finally:
             self.recorder.close()
         if self.distributed.rank == 0:
@@ -128,14 +130,15 @@ class TrainingRun:
         sequences, clip_norm = training.parallel.micro_batch_sequences, training.optimizer.clip_norm
         return TrainStep(model, optimizer, self.distributed, sequences, clip_norm)
 
-    def _train_phase(self, step: TrainStep, phase: PhasePlan, done: int) -> int:
-        """Take the remaining steps of a phase after step `done`; return its last step."""
+    def _train_phase(self, step: TrainStep, phase: PhasePlan, done: int, run_end: int) -> int:
+        """Take the remaining steps of a phase after step `done`; return its last step. The run ends at `run_end`."""
         training, curriculum = self.setup.training, self.setup.curriculum
-        tokens_after = curriculum.tokens(curriculum.steps) - curriculum.tokens(phase.last_step)
+        tokens_after = curriculum.tokens(run_end) - curriculum.tokens(phase.last_step)
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
         step_start_s, previous = time.perf_counter(), done
         for batch in self.batches[phase.index].iterate(done + 1):
-            agreed = step.agree(batch, self.stop_signal is not None or self.checkpoints.failed)
+            stop = self.stop_signal is not None or self.checkpoints.failed
+            agreed = step.agree(batch, stop, self.saves.time_is_up())
             if agreed.stop:
                 self._save(step, phase, done)  # raises if an earlier save failed
                 self.checkpoints.wait()
@@ -157,9 +160,9 @@ class TrainingRun:
                 self.console.step(self.recorder.record(phase, done, agreed, result, now_s - step_start_s))
             step_start_s = now_s
             # The end of the phase is saved and evaluated below.
-            if done < phase.last_step and _is_due(training.checkpoint.every_steps, previous, done):
+            if done < phase.last_step and (agreed.save or self.saves.due(previous, done)):
                 self._save(step, phase, done)
-            if done < phase.last_step and _is_due(training.evaluate.every_steps, previous, done):
+            if done < phase.last_step and is_due(training.evaluate.every_steps, previous, done):
                 self._evaluate(step, done, f"step {done}")
                 step_start_s = time.perf_counter()
             previous = done
@@ -174,27 +177,9 @@ class TrainingRun:
             self.recorder.board.evaluation(row)
 
     def _save(self, step: TrainStep, phase: PhasePlan, done: int) -> None:
-        setup = self.setup
-        state = CheckpointState(
-            step=done,
-            phase=phase.index,
-            phase_name=phase.name,
-            phase_done=done == phase.last_step,
-            step_in_phase=done - phase.first_step + 1,
-            phase_settings=batch_settings(phase),
-            start=dict(phase.start),
-            skip=tuple((steps.start, steps.stop - 1) for steps in phase.skip),
-            corpora=self.corpora,
-            tokenizer_sha256=setup.corpora.tokenizer.sha256,
-            model=asdict(setup.model_config),
-            seed=setup.training.seed,
-            settings_digest=setup.training.digest,
-            torch=str(torch.__version__),
-            precision=self.precision,
-            world=self.distributed.world,
-            tokens_seen=setup.curriculum.tokens(done),
-        )
+        state = state_after(done, phase, self.setup, self.corpora, self.precision, self.distributed.world)
         self.checkpoints.save(state, step.model, step.optimizer)
+        self.saves.restart()
 
     def _with_documents(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
         """Add the documents of the batch, and what to do, to the error of the first process."""
@@ -277,8 +262,3 @@ class _StepRecorder:
         if self.board is not None:
             self.board.step(row)
         return row
-
-
-def _is_due(every: int | None, previous: int, done: int) -> bool:
-    """True if a multiple of `every` lies after `previous`, up to `done`: skipped steps leave gaps."""
-    return every is not None and done // every > previous // every

@@ -25,6 +25,7 @@ from trainer.data.loader import Batch
 from trainer.engine.run_setup import read_setup
 from trainer.engine.step import NotFinite, StepAgreement, TrainStep
 from trainer.errors import Stopped
+from trainer.inspect.console import RunConsole
 from trainer.inspect.trace import trace
 from trainer.model.llama.settings import LlamaConfig
 
@@ -56,7 +57,21 @@ def test_phase_1_is_not_trained_again_during_phase_2(tmp_path: Path, capfd: pyte
     before = (run / "metrics.jsonl").read_bytes()
     fit_here(config, "1")
     assert (run / "metrics.jsonl").read_bytes() == before
-    assert "broad: done; the last step was 16" in capfd.readouterr().err
+    assert f"broad: done; its last step was {PHASE_1}" in capfd.readouterr().err
+
+
+def test_the_time_left_of_one_phase_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if phases that this run does not train count."""
+    seen: list[tuple[str, int]] = []
+
+    def phase(_: RunConsole, name: str, index: int, count: int, first: int, last: int, tokens_after: int) -> None:
+        seen.append((name, tokens_after))
+
+    monkeypatch.setattr(RunConsole, "phase", phase)
+    config = write_config(tmp_path, evaluate={"tokens_per_source": 1})
+    fit_here(config, "1")
+    fit_here(write_config(tmp_path / "all", evaluate={"tokens_per_source": 1}))
+    assert seen == [("broad", 0), ("broad", 256 * (STEPS - PHASE_1)), ("curated", 0)]
 
 
 def test_an_unknown_phase_names_the_existing_ones(tmp_path: Path) -> None:
@@ -247,8 +262,8 @@ def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None
 def test_a_batch_emptied_by_a_takedown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agree = TrainStep.agree
 
-    def emptied(self: TrainStep, batch: Batch, stop: bool = False) -> StepAgreement:
-        found = agree(self, batch, stop)
+    def emptied(self: TrainStep, batch: Batch, stop: bool, save: bool) -> StepAgreement:
+        found = agree(self, batch, stop, save)
         return found._replace(targets=0) if batch.step == 4 else found
 
     monkeypatch.setattr(TrainStep, "agree", emptied)

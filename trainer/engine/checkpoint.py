@@ -46,13 +46,20 @@ _NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
 class Checkpoints:
     """Checkpoints of one run, in `folder`. All processes create this object, save, load and wait together.
 
-    The ends of phases stay, and the last `keep` others. Saving in the background copies all tensors in memory, and
-    writes them while training continues.
+    The ends of phases stay, the last `keep` others, and the first at or after each multiple of `keep_every_steps`.
+    Saving in the background copies all tensors in memory, and writes them while training continues.
     """
 
-    def __init__(self, folder: Path, distributed: Distributed, keep: int, background: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        distributed: Distributed,
+        keep: int,
+        background: bool,
+        keep_every_steps: int | None = None,
+    ) -> None:
         self.folder, self._distributed = folder, distributed
-        self._keep, self._background = keep, background
+        self._keep, self._keep_every_steps, self._background = keep, keep_every_steps, background
         self._pending: tuple[int, Future[object]] | None = None  # step, and the save in the background
         self._saved_step: int | None = None  # of the last save or load
         # A group of its own, because a save in the background communicates at the same time as the training thread.
@@ -163,9 +170,12 @@ class Checkpoints:
         written = self.folder / _name(state.step)
         temporary.rename(written)
         fsync_folder(self.folder)
-        within_phases = [path for path in self._by_step().values() if _is_within_phase(path)]
+        by_step, every = self._by_step(), self._keep_every_steps
+        # The first checkpoint of each interval stays, so it is still the first when the later ones are gone.
+        firsts = {step // every: path for step, path in reversed(by_step.items()) if step >= every} if every else {}
+        within_phases = [path for path in by_step.values() if _is_within_phase(path)]
         for old in within_phases[: -self._keep]:
-            if old != written:
+            if old not in (written, *firsts.values()):
                 self._remove(old)
 
     def _remove(self, path: Path) -> None:

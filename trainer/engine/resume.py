@@ -8,7 +8,7 @@ import torch
 from pydantic import JsonValue
 
 from corpus.errors import InputError
-from trainer.data.curriculum import PhasePlan
+from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
@@ -55,6 +55,15 @@ def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None
             f"`{previous.name}`, in {checkpoints.folder}; {last}: run `trainer fit --phase {previous.index + 1}`"
         )
     return RunStart(latest, state, (only,) if only.index == next_phase else ())
+
+
+def done_text(curriculum: Curriculum, only: PhasePlan | None) -> str:
+    """Return a message for a run with nothing left to train, and what would go on."""
+    if only is not None and only.index + 1 < len(curriculum.phases):
+        return f"{only.name}: done; its last step was {only.last_step}"
+    last = curriculum.phases[-1]
+    name = only.name if only else "the curriculum"
+    return f"{name}: done; its last step was {last.last_step}; to go on, raise `tokens` of `{last.name}` or add a phase"
 
 
 def build_model(setup: RunSetup, distributed: Distributed, precision: Precision, initial: bool) -> Transformer:
@@ -125,6 +134,31 @@ def _differences(label: str, current: Mapping[str, object], saved: Mapping[str, 
         for name in {**current, **saved}
         if current.get(name) != saved.get(name)
     ]
+
+
+def state_after(
+    step: int, phase: PhasePlan, setup: RunSetup, corpora: dict[str, CorpusState], precision: Precision, world: int
+) -> CheckpointState:
+    """Return the state of a checkpoint after a step of this phase."""
+    return CheckpointState(
+        step=step,
+        phase=phase.index,
+        phase_name=phase.name,
+        phase_done=step == phase.last_step,
+        step_in_phase=step - phase.first_step + 1,
+        phase_settings=batch_settings(phase),
+        start=dict(phase.start),
+        skip=tuple((steps.start, steps.stop - 1) for steps in phase.skip),
+        corpora=corpora,
+        tokenizer_sha256=setup.corpora.tokenizer.sha256,
+        model=asdict(setup.model_config),
+        seed=setup.training.seed,
+        settings_digest=setup.training.digest,
+        torch=str(torch.__version__),
+        precision=precision,
+        world=world,
+        tokens_seen=setup.curriculum.tokens(step),
+    )
 
 
 def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:

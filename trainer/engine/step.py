@@ -27,6 +27,7 @@ class StepAgreement(NamedTuple):
 
     stop: bool  # True if any process was asked to stop
     targets: int  # in the whole batch
+    save: bool = False  # True if any process asks for a checkpoint after the step
 
 
 class StepResult(NamedTuple):
@@ -59,10 +60,11 @@ class TrainStep:
     micro_batch_sequences: int | None
     clip_norm: float | None
 
-    def agree(self, batch: Batch, stop: bool = False) -> StepAgreement:
-        """Combine stop requests and count targets over all processes, which call this together."""
-        stops, targets = sums(self.distributed, [int(stop), int((batch.targets_BT != IGNORED).sum())])
-        return StepAgreement(stops > 0, targets)
+    def agree(self, batch: Batch, stop: bool = False, save: bool = False) -> StepAgreement:
+        """Combine requests and count targets over all processes, which call this together."""
+        targets_here = int((batch.targets_BT != IGNORED).sum())
+        stops, targets, saves = sums(self.distributed, [int(stop), targets_here, int(save)])
+        return StepAgreement(stops > 0, targets, saves > 0)
 
     def learn(self, batch: Batch, targets: int, rate: float) -> StepResult:
         """Take one step; `targets` is the number in the whole batch. All processes call this together.

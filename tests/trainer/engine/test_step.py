@@ -147,6 +147,19 @@ def agree_with(found: Step, expected: Step, tolerance: float) -> None:
         torch.testing.assert_close(weight.double(), expected.weights[name], rtol=0, atol=tolerance, msg=name)
 
 
+def test_a_save_that_any_process_asks_for_is_one_of_all(batches: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if only this process's clock counts."""
+    there = [0, 100, 1]  # stop, targets, save
+    monkeypatch.setattr(
+        "trainer.engine.step.sums", lambda _, here: [one + other for one, other in zip(here, there, strict=True)]
+    )
+    targets = int((batches[0].targets_BT != IGNORED).sum())
+    assert train_step_of(made_model()).agree(batches[0]) == (False, targets + 100, True)
+    there[2] = 0
+    assert train_step_of(made_model()).agree(batches[0]) == (False, targets + 100, False)
+    assert train_step_of(made_model()).agree(batches[0], save=True).save
+
+
 @pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.0), (3, 2.0), (None, 2.0), (2, None)])
 def test_steps_match_a_calculation_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
     model, settings = made_model(), SETTINGS.model_copy(update={"clip_norm": clip_norm})
