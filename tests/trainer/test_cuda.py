@@ -16,7 +16,6 @@ import torch
 from tests.end_to_end.training import ROOT, STEPS, checkpoint_tensors, fit_here, metrics_fields, write_config
 from trainer.engine.distributed import compile_blocks
 from trainer.model.attention import block_mask, dense_mask
-from trainer.model.cross_entropy import token_losses
 from trainer.model.llama import model as llama
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
@@ -50,8 +49,8 @@ def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.
         patch.object(llama, "document_mask", block_mask if flex else dense_mask),
         torch.autocast("cuda", precision, enabled=precision != torch.float32),
     ):
-        logits_BTV = model(tokens_BT[:, :-1], segments_BT)
-    loss = token_losses(logits_BTV, tokens_BT[:, 1:]).mean()
+        losses = model(tokens_BT[:, :-1], segments_BT, tokens_BT[:, 1:])
+    loss = losses.total / losses.each_BT.numel()
     loss.backward()
     return loss.detach(), *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 

@@ -26,6 +26,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from corpus.errors import InputError
+from trainer.model.transformer import Transformer
 
 Precision = Literal["bf16", "fp32"]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
@@ -133,7 +134,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compile each block of the model at its first run. Parameter names do not change. Call this before `shard`.
+    """Compile each block, and the loss, at their first run. Parameter names do not change. Call this before `shard`.
 
     Each shape gets its own graph, which all blocks share. By default, the second shape would be compiled for all
     shapes, and results would then depend on the shapes seen before: a resumed run would not be bit for bit the same.
@@ -143,6 +144,8 @@ def compile_blocks(model: nn.Module) -> None:
     compiler.recompile_limit = RECOMPILE_LIMIT  # beyond it, blocks would run uncompiled without a message
     for block in model.get_submodule("blocks").children():
         block.compile(dynamic=False)
+    if isinstance(model, Transformer):
+        model.compile_loss = True
 
 
 def shard(model: nn.Module, distributed: Distributed, precision: Precision, reshard_after_forward: bool) -> None:

@@ -3,7 +3,7 @@
 The loss is the sum over targets divided by the number of targets in the whole batch. Neither accumulation nor the
 number of processes changes it.
 
-Legend: B sequences of this process, T positions, V vocabulary.
+Legend: B sequences of this process, T positions.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from trainer.data.loader import IGNORED, Batch
 from trainer.engine.distributed import Distributed, gathered, sums
 from trainer.engine.optimizer import clip, set_rate
 from trainer.errors import TrainerError
-from trainer.model.cross_entropy import token_losses
+from trainer.model.cross_entropy import Losses
 from trainer.model.transformer import Transformer
 
 
@@ -91,12 +91,10 @@ class TrainStep:
                 torch.from_numpy(array_BT[rows]).to(self.distributed.device, non_blocking=True)
                 for array_BT in (batch.inputs_BT, batch.targets_BT, batch.segments_BT)
             )
-            logits_BTV = self.model(inputs_BT, segments_BT)
-            losses_B = token_losses(logits_BTV, targets_BT).sum(dim=1)
-            del logits_BTV  # the largest tensor: free it before the backward pass
+            found: Losses = self.model(inputs_BT, segments_BT, targets_BT)
             # FSDP averages gradients over ranks; times dp_world, that is the sum.
-            torch.autograd.backward(losses_B.sum() * (self.distributed.dp_world / targets))
-            losses.append(losses_B.detach())
+            torch.autograd.backward(found.total * (self.distributed.dp_world / targets))
+            losses.append(found.each_BT.sum(dim=1))
         return torch.cat(losses).double().cpu().numpy()
 
     def _over_processes(self, batch: Batch, losses_B: np.ndarray) -> tuple[float, dict[str, float], int]:

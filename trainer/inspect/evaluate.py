@@ -4,7 +4,7 @@ The first token of a document is predicted from EOS, its own EOS counts, and it 
 cut into windows of `sequence_tokens` targets that do not overlap. A document that continues in the next window is
 predicted there from its last token before the cut. Every token is scored once.
 
-Legend: B windows of a batch, T targets of a window, V vocabulary.
+Legend: B windows of a batch, T targets of a window.
 """
 
 import math
@@ -18,7 +18,7 @@ from trainer.data.loader import IGNORED
 from trainer.engine.distributed import Distributed, sums
 from trainer.errors import TrainerError
 from trainer.inspect.metrics import SourceScore
-from trainer.model.cross_entropy import token_losses
+from trainer.model.cross_entropy import Losses
 
 Window = tuple[HoldoutStream, int]  # with its number in the stream
 
@@ -79,9 +79,8 @@ def _batches(selected: Sequence[Window], batch_sequences: int, distributed: Dist
 def _row_losses(model: torch.nn.Module, batch: HoldoutWindows, device: torch.device) -> tuple[list[float], list[int]]:
     """Return the summed loss of each row in nats, and its number of targets."""
     inputs_BT, targets_BT, segments_BT = (torch.from_numpy(rows).to(device) for rows in batch)
-    logits_BTV = model(inputs_BT, segments_BT)
-    losses_BT = token_losses(logits_BTV, targets_BT)
-    return losses_BT.double().sum(dim=1).tolist(), (batch.targets_BT != IGNORED).sum(axis=1).tolist()
+    losses: Losses = model(inputs_BT, segments_BT, targets_BT)
+    return losses.each_BT.double().sum(dim=1).tolist(), (batch.targets_BT != IGNORED).sum(axis=1).tolist()
 
 
 def _score(held: HoldoutStream, bits: float, counted: int) -> SourceScore:

@@ -6,8 +6,9 @@
     model.to_empty(device="cpu")
     initialize(model, training.seed, training.model.initializer_range)
     logits_BTV = model(inputs_BT, segments_BT)
+    losses = model(inputs_BT, segments_BT, targets_BT)
 
-Legend: B sequences, T positions, V vocab_size.
+Legend: B sequences, T positions, D hidden_size, V vocab_size.
 """
 
 import hashlib
@@ -18,7 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn import functional
 
+from trainer.model.cross_entropy import Cap, Losses, head_losses
 from trainer.model.family import ModelConfig
 
 
@@ -40,13 +43,30 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.cap: Cap | None = None  # of the logits; a family may set one
+        self.loss_chunk_tokens: int | None = None  # as in `head_losses`
+        self.compile_loss = False
 
-    def forward(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
-        """Return logits [B, T, V] of the token after each position.
+    def hidden(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
+        """Return the output of the last block [B, T, D].
 
         A token attends to earlier tokens of its own segment alone; without segments, to all earlier tokens.
         """
         raise NotImplementedError
+
+    def forward(
+        self, tokens_BT: Tensor, segments_BT: Tensor | None = None, targets_BT: Tensor | None = None
+    ) -> Tensor | Losses:
+        """Return logits [B, T, V] of the token after each position or, given targets, their losses."""
+        x_BTD = self.norm(self.hidden(tokens_BT, segments_BT))
+        # Called as a matrix, because the loss multiplies with it in chunks.
+        weight_VD = self.embedding.weight if self.head is None else self.head.weight
+        if targets_BT is None:
+            logits_BTV = functional.linear(x_BTD, weight_VD)
+            return logits_BTV if self.cap is None else self.cap(logits_BTV)
+        return head_losses(
+            x_BTD, weight_VD, targets_BT, cap=self.cap, tokens=self.loss_chunk_tokens, compiled=self.compile_loss
+        )
 
 
 def build_transformer(config: ModelConfig) -> Transformer:

@@ -1,5 +1,6 @@
 """Corpora with chosen holdouts, models to score on them, and scores."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from corpus.store.corpus_manifest import Totals
 from corpus.store.token_shards import ShardHeader, TokenShard, open_token_shard, write_token_shard
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource
+from trainer.data.loader import IGNORED
 from trainer.engine.distributed import Distributed
 from trainer.inspect.evaluate import evaluate
 from trainer.inspect.metrics import EvaluationRow, SourceScore
+from trainer.model.cross_entropy import Losses
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "corpus"
 EOS, VOCABULARY = 0, 11
@@ -63,8 +66,9 @@ def made(
 class Uniform(torch.nn.Module):
     """Gives each token the same probability."""
 
-    def forward(self, tokens_BT: torch.Tensor, mask: object) -> torch.Tensor:
-        return torch.zeros(*tokens_BT.shape, 384)
+    def forward(self, tokens_BT: torch.Tensor, segments_BT: object, targets_BT: torch.Tensor) -> Losses:
+        losses_BT = torch.full(tokens_BT.shape, math.log(384)).where(targets_BT != IGNORED, 0)
+        return Losses(losses_BT.sum(), losses_BT)
 
 
 def scored(

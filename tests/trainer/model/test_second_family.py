@@ -42,9 +42,10 @@ from trainer.model.llama.model import LlamaModel
 
 
 class CappedModel(LlamaModel):
-    def forward(self, tokens_BT, segments_BT=None):
-        cap = self.config.final_logit_softcapping
-        return cap * torch.tanh(super().forward(tokens_BT, segments_BT) / cap)
+    def __init__(self, config):
+        super().__init__(config)
+        cap = config.final_logit_softcapping
+        self.cap = lambda logits: cap * torch.tanh(logits / cap)
 
 
 MODEL = CappedModel

@@ -26,19 +26,14 @@ class LlamaModel(Transformer):
         self.norm = _norm(config)
         self.head = None if config.tie_word_embeddings else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def forward(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
-        """Return logits [B, T, V] of the token after each position."""
+    def hidden(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
         x_BTD: Tensor = self.embedding(tokens_BT)
         # All blocks share one mask and one table of angles.
         mask = None if segments_BT is None else document_mask(segments_BT)
         angles = rotary_angles(tokens_BT.shape[1], self.config.head_dim, self.config.rope_theta, like=x_BTD)
         for block in self.blocks:
             x_BTD = block(x_BTD, angles, mask)
-        x_BTD = self.norm(x_BTD)
-        if self.head is None:
-            return functional.linear(x_BTD, self.embedding.weight)
-        logits_BTV: Tensor = self.head(x_BTD)
-        return logits_BTV
+        return x_BTD
 
 
 class LlamaBlock(nn.Module):
