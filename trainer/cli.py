@@ -78,11 +78,20 @@ def fit(
     other_corpus: Annotated[
         bool, typer.Option(help="Resume even if a corpus differs from the one that the checkpoint was trained on.")
     ] = False,
+    branch_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Begin with a checkpoint of another run. (default: its last)", metavar="RUN[@STEP]"
+        ),
+    ] = None,
+    fresh_optimizer: Annotated[
+        bool, typer.Option("--fresh-optimizer", help="With --from: leave out the optimizer's moments.")
+    ] = False,
 ) -> None:
     """Train all remaining phases, or one; resume from the last checkpoint."""
     from trainer.fit import fit as train
 
-    train(config, phase, assignments or [], other_corpus)
+    train(config, phase, assignments or [], other_corpus, branch_from, fresh_optimizer)
 
 
 @app.command("eval")

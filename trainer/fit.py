@@ -13,7 +13,9 @@ import torch
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
-from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.branch import Branch, parse_branch
+from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints
+from trainer.engine.checkpoint_state import Origin
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, build_model, corpora_states, done_text, find_start, state_after
@@ -23,22 +25,29 @@ from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
-from trainer.inspect.metrics import StepRow, TensorBoard, metrics_file
+from trainer.inspect.metrics import StepRow, TensorBoard, copy_rows, metrics_file
 from trainer.inspect.run_page import FILE_NAME as PAGE
 from trainer.inspect.trace import documents_of
 from trainer.model.cost import flops_per_token, peak_flops
 
 
-def fit(config: Path | None, phase: str | None, assignments: Sequence[str] = (), other_corpus: bool = False) -> None:
+def fit(
+    config: Path | None,
+    phase: str | None,
+    assignments: Sequence[str] = (),
+    other_corpus: bool = False,
+    branch_from: str | None = None,
+    fresh_optimizer: bool = False,
+) -> None:
     """Train the named phase, or everything that is left. Raises InputError, TrainerError, Stopped."""
-    setup = read_setup(config, assignments)
+    setup, branch = read_setup(config, assignments), parse_branch(branch_from, fresh_optimizer)
     only = setup.curriculum.named(phase) if phase is not None else None
     with (
         lock_run_folder(setup.folder),
         start() as distributed,
         RunConsole(silent=distributed.rank > 0) as console,
     ):
-        TrainingRun(setup, distributed, console).train(only, other_corpus)
+        TrainingRun(setup, distributed, console).train(only, other_corpus, branch)
 
 
 class TrainingRun:
@@ -60,31 +69,34 @@ class TrainingRun:
         self.precision = chosen_precision(training.parallel.precision, distributed.device)
         saving = training.checkpoint
         self.checkpoints = Checkpoints(
-            setup.folder / "checkpoints", distributed, saving.keep, saving.background, saving.keep_every_steps
+            setup.folder / CHECKPOINTS, distributed, saving.keep, saving.background, saving.keep_every_steps
         )
         self.saves = SaveSchedule(saving)
         self.recorder = _StepRecorder(setup, distributed)
         self.evaluator = RunEvaluator(setup, distributed, console)
         self.stop_signal: int | None = None
+        self.origin: Origin | None = None  # of a branch
 
-    def train(self, only: PhasePlan | None, other_corpus: bool) -> None:
+    def train(self, only: PhasePlan | None, other_corpus: bool, branch: Branch | None = None) -> None:
         """Train what is left of the curriculum, or of the phase `only`."""
-        begin = find_start(self.setup, self.checkpoints, only, other_corpus)
+        begin = find_start(self.setup, self.checkpoints, only, other_corpus, branch)
+        self.origin = begin.state.origin if begin.state else None
         self._check_same_inputs(begin)
         label = evaluation_label(self.setup, begin.state)
         between_phases = begin.state is None or begin.state.phase_done
-        if not begin.phases and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
+        nothing_left = not begin.phases and begin.branch is None
+        if nothing_left and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
             self.console.say(done_text(self.setup.curriculum, only))
             return
         step, evaluation_was_due = self._make_step(begin), between_phases
-        for skipped in begin.phases[0].skip if begin.phases else ():
-            if skipped.start <= begin.step:
-                self.console.say(
-                    f"skip: step {skipped.start} is already part of the checkpoint of step {begin.step}; to skip it, "
-                    "remove the checkpoints after it"
-                )
+        for note in begin.notes:
+            self.console.say(note)
+        if begin.branch is not None:
+            self._save_branch(step, begin)
         if self.distributed.rank == 0:
-            if changed := record_start(self.setup, begin.step, self.distributed.world, self.precision):
+            if begin.checkpoint and begin.state and begin.state.phase_done and not begin.branch:
+                self.checkpoints.end_phase(begin.checkpoint, begin.state)
+            if changed := record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin):
                 self.console.say(f"changed since the last start: {', '.join(changed)}")
             *learned, last = self.recorder.resume(begin.step) or [0]
             every = self.setup.training.evaluate.every_steps
@@ -125,7 +137,8 @@ class TrainingRun:
         model = build_model(self.setup, self.distributed, self.precision, initial=begin.checkpoint is None)
         optimizer = make_optimizer(model, training.optimizer)
         if begin.checkpoint is not None:
-            self.checkpoints.load(begin.checkpoint, model, optimizer)
+            fresh_optimizer = begin.branch is not None and begin.branch.fresh_optimizer
+            self.checkpoints.load(begin.checkpoint, model, None if fresh_optimizer else optimizer)
             self.console.say(f"continuing from {begin.checkpoint.name}")
         sequences, clip_norm = training.parallel.micro_batch_sequences, training.optimizer.clip_norm
         return TrainStep(model, optimizer, self.distributed, sequences, clip_norm)
@@ -176,8 +189,17 @@ class TrainingRun:
         if row is not None and self.recorder.board is not None:
             self.recorder.board.evaluation(row)
 
+    def _save_branch(self, step: TrainStep, begin: RunStart) -> None:
+        """Save the checkpoint that a branch begins with, and the rows before it, in the branch's own folder."""
+        assert begin.branch is not None and begin.state is not None
+        if self.distributed.rank == 0:
+            copy_rows(begin.branch.run, self.setup.folder)
+        self._save(step, self.setup.curriculum.phases[begin.state.phase], begin.step)
+        self.checkpoints.wait()
+
     def _save(self, step: TrainStep, phase: PhasePlan, done: int) -> None:
-        state = state_after(done, phase, self.setup, self.corpora, self.precision, self.distributed.world)
+        world, origin = self.distributed.world, self.origin
+        state = state_after(done, phase, self.setup, self.corpora, self.precision, world, origin)
         self.checkpoints.save(state, step.model, step.optimizer)
         self.saves.restart()
 

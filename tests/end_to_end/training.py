@@ -1,7 +1,7 @@
 """Small curriculum over the golden corpus, and helpers that train, kill and resume it.
 
-`python -m tests.end_to_end.training CONFIG POINT` trains until POINT and then sends itself SIGKILL. The points are
-`step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet),
+`python -m tests.end_to_end.training CONFIG POINT [FROM]` trains until POINT and then sends itself SIGKILL. The points
+are `step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet),
 `renamed:N` (the checkpoint of step N is published) and `evaluating:N` (it is, and its evaluation has not begun).
 """
 
@@ -43,21 +43,21 @@ def write_config(folder: Path, **changes: object) -> Path:
     return path
 
 
-def fit_here(config: Path, phase: str | None = None) -> Path:
+def fit_here(config: Path, phase: str | None = None, branch_from: str | None = None) -> Path:
     """Train in this process on one thread, and return the run folder."""
     import torch
 
     from trainer.fit import fit
 
     torch.set_num_threads(1)
-    fit(config, phase)
+    fit(config, phase, branch_from=branch_from)
     return Path(json.loads(config.read_text())["out"])
 
 
-def fit_until_killed(config: Path, point: str) -> Path:
+def fit_until_killed(config: Path, point: str, branch_from: str | None = None) -> Path:
     """Train in another process until it is killed at `point`, and return the run folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.end_to_end.training", str(config), point],
+        [sys.executable, "-m", "tests.end_to_end.training", str(config), point, *filter(None, [branch_from])],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -67,11 +67,11 @@ def fit_until_killed(config: Path, point: str) -> Path:
     return Path(json.loads(config.read_text())["out"])
 
 
-def checkpoint_tensors(run: Path) -> dict[str, bytes]:
-    """Return the bytes of each weight and optimizer tensor in the last checkpoint."""
+def checkpoint_tensors(run: Path, step: int | None = None) -> dict[str, bytes]:
+    """Return the bytes of each weight and optimizer tensor in the last checkpoint, or that of a step."""
     from safetensors.torch import load_file
 
-    last = max((run / "checkpoints").glob("step-*"))
+    last = max((run / "checkpoints").glob("step-*" if step is None else f"step-{step:08d}"))
     loaded = {name: tensor for file in last.glob("*.safetensors") for name, tensor in load_file(file).items()}
     return {name: tensor.numpy().tobytes() for name, tensor in loaded.items()}
 
@@ -124,4 +124,4 @@ def _kill_at(point: str) -> None:
 
 if __name__ == "__main__":
     _kill_at(sys.argv[2])
-    fit_here(Path(sys.argv[1]))
+    fit_here(Path(sys.argv[1]), None, *sys.argv[3:])

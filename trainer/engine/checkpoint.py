@@ -1,6 +1,6 @@
 """Checkpoints: everything a run continues from, on any number of processes.
 
-    checkpoints = Checkpoints(training.folder / "checkpoints", distributed, keep=2, background=True)
+    checkpoints = Checkpoints(training.folder / CHECKPOINTS, distributed, keep=2, background=True)
     if path := checkpoints.latest():
         state = checkpoints.load(path, model, optimizer)
     checkpoints.save(state, model, optimizer)
@@ -36,7 +36,7 @@ from trainer.engine.checkpoint_store import TensorReader, TensorWriter
 from trainer.engine.distributed import CONTROL_TIMEOUT, Distributed, gathered
 from trainer.errors import TrainerError
 
-TEMPORARY = ".tmp-"
+CHECKPOINTS, TEMPORARY = "checkpoints", ".tmp-"
 MAX_DIFFERENCES = 5  # lines of an error message
 NOT_SAVED = "the checkpoint could not be saved; earlier ones are untouched"
 # Earlier releases saved some steps twice; the second checkpoint of a step ends in `-2`.
@@ -111,11 +111,7 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """Return the newest checkpoint, if there is one."""
-        return next(reversed(self._by_step().values()), None)
-
-    def of_step(self, step: int) -> Path | None:
-        """Return the newest checkpoint of this step, if there is one."""
-        return self._by_step().get(step)
+        return next(reversed(checkpoints_by_step(self.folder).values()), None)
 
     def load(self, path: Path, model: nn.Module, optimizer: Optimizer | None) -> CheckpointState:
         """Load the weights and, if an optimizer is given, its moments and step, into the current sharding.
@@ -143,8 +139,14 @@ class Checkpoints:
                 process_group=self._group,
                 no_dist=self._group is None,
             )
-        self._saved_step = state.step
+        if path.parent == self.folder:
+            self._saved_step = state.step
         return state
+
+    def end_phase(self, path: Path, state: CheckpointState) -> None:
+        """Record that this step is the last of its phase, if the phase was longer before. On the first process only."""
+        if not parse_state(path).phase_done:
+            self._write_state(path, state)
 
     def _check_hashes(self, path: Path, state: CheckpointState) -> None:
         """Hash each file on one of the processes, and raise the same InputError on all."""
@@ -164,19 +166,21 @@ class Checkpoints:
 
     def _publish(self, temporary: Path, state: CheckpointState, files: Mapping[str, FileState]) -> None:
         """Complete the checkpoint, on the first process after all have written, and remove old ones."""
-        state = state.model_copy(update={"files": dict(sorted(files.items()))})
-        text = json.dumps(state.model_dump(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(temporary / STATE_FILE, text + "\n", temporary)
+        self._write_state(temporary, state.model_copy(update={"files": dict(sorted(files.items()))}))
         written = self.folder / _name(state.step)
         temporary.rename(written)
         fsync_folder(self.folder)
-        by_step, every = self._by_step(), self._keep_every_steps
+        by_step, every = checkpoints_by_step(self.folder), self._keep_every_steps
         # The first checkpoint of each interval stays, so it is still the first when the later ones are gone.
         firsts = {step // every: path for step, path in reversed(by_step.items()) if step >= every} if every else {}
         within_phases = [path for path in by_step.values() if _is_within_phase(path)]
         for old in within_phases[: -self._keep]:
             if old not in (written, *firsts.values()):
                 self._remove(old)
+
+    def _write_state(self, path: Path, state: CheckpointState) -> None:
+        text = json.dumps(state.model_dump(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(path / STATE_FILE, text + "\n", path)
 
     def _remove(self, path: Path) -> None:
         """Remove a folder if possible; if not, the next save tries again. Over NFS, an open file keeps its folder.
@@ -189,13 +193,23 @@ class Checkpoints:
         ):
             path.rename(Path(leftover) / path.name)
 
-    def _by_step(self) -> dict[int, Path]:
-        """Return the newest checkpoint of each step, in the order of steps."""
-        matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*"))
-        numbered = sorted(
-            (int(match[1]), int(match[2] or 1), path) for match, path in matches if match and path.is_dir()
-        )
-        return {step: path for step, _, path in numbered}
+
+def checkpoints_by_step(folder: Path) -> dict[int, Path]:
+    """Return the newest checkpoint of each step in `folder`, in the order of steps."""
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    numbered = sorted((int(match[1]), int(match[2] or 1), path) for match, path in matches if match and path.is_dir())
+    return {step: path for step, _, path in numbered}
+
+
+def find_checkpoint(folder: Path, step: int | None, remedy: str) -> Path:
+    """Return the checkpoint of `step`, or the last. Raises InputError that lists the others, or states the remedy."""
+    by_step = checkpoints_by_step(folder)
+    path = next(reversed(by_step.values()), None) if step is None else by_step.get(step)
+    if path is None:
+        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+        found = ", ".join(path.name for path in by_step.values())
+        raise InputError(f"{missing} in {folder}; {f'found: {found}' if found else remedy}")
+    return path
 
 
 def _name(step: int) -> str:

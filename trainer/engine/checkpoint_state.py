@@ -33,6 +33,14 @@ class FileState(Strict):
     sha256: Sha256
 
 
+class Origin(Strict):
+    """Checkpoint of another run that a run began with."""
+
+    run: str  # its folder, as given
+    step: Count
+    fresh_optimizer: bool  # True if the moments were not taken over
+
+
 class CheckpointState(Strict):
     """Contents of state.json. `Checkpoints.save` fills in `files`."""
 
@@ -54,6 +62,7 @@ class CheckpointState(Strict):
     world: Annotated[int, Field(ge=1)]
     torch: str  # version
     tokens_seen: Count
+    origin: Origin | None = None  # of a branch
     files: dict[TensorFile, FileState] = Field(default={})
 
 

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from corpus.errors import InputError
 from trainer.data.curriculum import Curriculum, PhasePlan
-from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import CheckpointState, CorpusState, read_state
+from trainer.engine.branch import Branch
+from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
+from trainer.engine.checkpoint_state import CheckpointState, CorpusState, Origin, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.run_setup import RunSetup
 from trainer.model.transformer import Transformer, build_transformer, initialize
@@ -23,6 +24,8 @@ class RunStart:
     checkpoint: Path | None
     state: CheckpointState | None
     phases: tuple[PhasePlan, ...]  # the first one may be partly done; empty if nothing is left
+    branch: Branch | None = None  # the checkpoint is of another run
+    notes: tuple[str, ...] = ()  # for the user, about changes since the checkpoint
 
     @property
     def step(self) -> int:
@@ -30,20 +33,38 @@ class RunStart:
         return self.state.step if self.state else 0
 
 
-def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None, other_corpus: bool) -> RunStart:
-    """Continue from the last checkpoint; `only` limits the run to one phase.
+def find_start(
+    setup: RunSetup,
+    checkpoints: Checkpoints,
+    only: PhasePlan | None,
+    other_corpus: bool,
+    branch: Branch | None = None,
+) -> RunStart:
+    """Continue from the last checkpoint, or begin with that of another run; `only` limits the run to one phase.
 
     Raises InputError if the phase before `only` is not done, or if the checkpoint does not fit the settings. A
     different corpus is an error unless `other_corpus`.
     """
     latest = checkpoints.latest()
     state = read_state(latest) if latest else None
+    if branch is not None and state is not None:
+        branch.check_is_origin(state, setup.folder)
+        branch = None
+    elif branch is not None:
+        latest, state = branch.open()
     phases, next_phase = setup.curriculum.phases, 0
+    notes: tuple[str, ...] = ()
     if latest is not None and state is not None:
-        _check_state(setup, state, latest, other_corpus)
+        _check_state(setup, state, latest, other_corpus, branch)
+        phase = phases[state.phase]
+        notes = _notes(setup.curriculum, state, branch)
+        # The phase may be longer or shorter than it was.
+        state = state.model_copy(
+            update={"phase_done": state.step == phase.last_step, "phase_settings": batch_settings(phase)}
+        )
         next_phase = state.phase + 1 if state.phase_done else state.phase
     if only is None:
-        return RunStart(latest, state, phases[next_phase:])
+        return RunStart(latest, state, phases[next_phase:], branch, notes)
     # With a phase named: it can be the next one, one further on, or already done.
     if only.index > next_phase:
         previous = phases[only.index - 1]
@@ -54,7 +75,40 @@ def find_start(setup: RunSetup, checkpoints: Checkpoints, only: PhasePlan | None
             f"phase {only.index + 1}, `{only.name}`, needs the last checkpoint of phase {previous.index + 1}, "
             f"`{previous.name}`, in {checkpoints.folder}; {last}: run `trainer fit --phase {previous.index + 1}`"
         )
-    return RunStart(latest, state, (only,) if only.index == next_phase else ())
+    return RunStart(latest, state, (only,) if only.index == next_phase else (), branch, notes)
+
+
+def _notes(curriculum: Curriculum, state: CheckpointState, branch: Branch | None) -> tuple[str, ...]:
+    """Describe a branch, a phase with another length and its next learning rate, and skipped steps that are done."""
+    phase, done = curriculum.phases[state.phase], state.step_in_phase
+    notes: list[str] = []
+    if branch is not None:
+        notes.append(f"branching from {branch.run} at step {state.step}")
+        later = curriculum.phases[phase.index + 1 :]
+        if done < phase.steps and later:
+            notes.append(
+                f"phase `{phase.name}` has {phase.steps - done} steps left; to begin `{later[0].name}` at once, add "
+                f"--set curriculum.{phase.name}.tokens={done * phase.batch_tokens}"
+            )
+    saved_tokens = state.phase_settings.get("tokens")
+    if isinstance(saved_tokens, int) and saved_tokens != phase.steps * phase.batch_tokens:
+        notes.append(
+            f"phase `{phase.name}` has {phase.steps} steps; it had {saved_tokens // phase.batch_tokens} when the "
+            f"checkpoint was saved, and {done} are done"
+        )
+    if notes and state.step < curriculum.steps:
+        next_step = state.step + 1
+        going_on = curriculum.phase_of(next_step)
+        notes.append(
+            f"learning rate of step {next_step}: {going_on.schedule.rate(next_step - going_on.first_step):.3g}"
+        )
+    notes += [
+        f"skip: step {skipped.start} is already part of the checkpoint of step {state.step}; to skip it, remove the "
+        "checkpoints after it"
+        for skipped in phase.skip
+        if skipped.start <= state.step and (skipped.start, skipped.stop - 1) not in state.skip
+    ]
+    return tuple(notes)
 
 
 def done_text(curriculum: Curriculum, only: PhasePlan | None) -> str:
@@ -85,13 +139,8 @@ def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) ->
 
     Raises InputError if there is none, or if it is of another model.
     """
-    checkpoints = Checkpoints(setup.folder / "checkpoints", distributed, setup.training.checkpoint.keep, False)
-    path = checkpoints.latest() if step is None else checkpoints.of_step(step)
-    if path is None:
-        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        existing = ", ".join(sorted(folder.name for folder in checkpoints.folder.glob("step-*")))
-        remedy = f"found: {existing}" if existing else "run `trainer fit` first"
-        raise InputError(f"{missing} in {checkpoints.folder}; {remedy}")
+    checkpoints = Checkpoints(setup.folder / CHECKPOINTS, distributed, setup.training.checkpoint.keep, False)
+    path = find_checkpoint(checkpoints.folder, step, "run `trainer fit` first")
     state = read_state(path)
     if problems := _model_problems(setup, state):
         raise InputError(f"{path} is of another model than the training file's\n  " + "\n  ".join(problems))
@@ -101,7 +150,9 @@ def load_trained(setup: RunSetup, distributed: Distributed, step: int | None) ->
     return model, state
 
 
-def _check_state(setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool) -> None:
+def _check_state(
+    setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool, branch: Branch | None
+) -> None:
     """Raise InputError if the checkpoint has another model, tokenizer, seed, phase or corpus."""
     problems = _model_problems(setup, state)
     if state.seed != setup.training.seed:
@@ -112,9 +163,12 @@ def _check_state(setup: RunSetup, state: CheckpointState, checkpoint: Path, othe
         problems += _phase_problems(setup.curriculum.phases[state.phase], state, other_corpus)
     if problems:
         lines = "\n  ".join(problems)
-        raise InputError(
-            f"{checkpoint} does not fit the settings: change them back, or choose another `out`\n  {lines}"
+        remedy = (
+            "a branch keeps model, seed and all that was trained"
+            if branch
+            else "change them back, or choose another `out`"
         )
+        raise InputError(f"{checkpoint} does not fit the settings: {remedy}\n  {lines}")
     if not other_corpus:
         _check_corpora(setup, state, checkpoint)
 
@@ -137,7 +191,13 @@ def _differences(label: str, current: Mapping[str, object], saved: Mapping[str, 
 
 
 def state_after(
-    step: int, phase: PhasePlan, setup: RunSetup, corpora: dict[str, CorpusState], precision: Precision, world: int
+    step: int,
+    phase: PhasePlan,
+    setup: RunSetup,
+    corpora: dict[str, CorpusState],
+    precision: Precision,
+    world: int,
+    origin: Origin | None,
 ) -> CheckpointState:
     """Return the state of a checkpoint after a step of this phase."""
     return CheckpointState(
@@ -158,6 +218,7 @@ def state_after(
         precision=precision,
         world=world,
         tokens_seen=setup.curriculum.tokens(step),
+        origin=origin,
     )
 
 
@@ -172,20 +233,35 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
 
 
 def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool) -> list[str]:
+    """Return the reasons why a checkpoint's phase cannot go on. Its length may change, down to what is done."""
     current, saved = batch_settings(phase), dict(state.phase_settings)
+    current["tokens"] = saved["tokens"] = None  # no batch depends on it
     if other_corpus:
         current["shares"] = saved["shares"] = None  # by default they follow from the corpora
     problems = _differences(f"phase `{phase.name}`", current, saved)
     if phase.name != state.phase_name:
         problems.append(f"phase {phase.index + 1} is `{phase.name}`, in the checkpoint `{state.phase_name}`")
+    if problems:
+        return problems
     # The phases before must have ended at the same step, with the same tokens read of each source.
     first_step = state.step - state.step_in_phase + 1
     cursors, saved_cursors = (
         {name: read for name, read in start.items() if read} for start in (phase.start, state.start)
     )
-    if not problems and (first_step != phase.first_step or (cursors != saved_cursors and not other_corpus)):
-        problems.append(f"the phases before `{phase.name}` differ from those of the checkpoint")
-    return problems
+    if first_step != phase.first_step:
+        return [
+            f"phase `{phase.name}` begins at step {phase.first_step}, in the checkpoint at step {first_step}: the "
+            "phases before it are done and keep their `tokens`, except in a branch of one of their checkpoints (--from)"
+        ]
+    if cursors != saved_cursors and not other_corpus:
+        return [f"the phases before `{phase.name}` differ from those of the checkpoint"]
+    if phase.steps < state.step_in_phase:
+        return [
+            f"phase `{phase.name}`: {state.step_in_phase} steps are done, and its `tokens` are {phase.steps} steps; "
+            f"expected {state.step_in_phase * phase.batch_tokens} tokens or more, or a branch of an earlier checkpoint "
+            "(--from)"
+        ]
+    return []
 
 
 def _check_corpora(setup: RunSetup, state: CheckpointState, checkpoint: Path) -> None:

@@ -5,7 +5,9 @@ after its checkpoint, and a last line that a kill left incomplete, so each step 
 """
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
@@ -170,6 +172,13 @@ def metrics_file(folder: Path) -> RowFile[StepRow]:
 def evaluations_file(folder: Path) -> RowFile[EvaluationRow]:
     """Return `evaluations.jsonl` in a run folder."""
     return RowFile(folder / "evaluations.jsonl", EvaluationRow)
+
+
+def copy_rows(run: Path, branch: Path) -> None:
+    """Copy the rows of a run to a branch; `RowFile.resume` then drops those after the branch's first step."""
+    for file in (metrics_file(run), evaluations_file(run)):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(file.path, branch / file.path.name)
 
 
 class TensorBoard:

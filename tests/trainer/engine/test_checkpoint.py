@@ -20,6 +20,7 @@ from tests.trainer.small_run import (
     train,
     whole,
 )
+from trainer.engine.checkpoint import checkpoints_by_step
 from trainer.engine.checkpoint_state import read_state
 from trainer.errors import TrainerError
 
@@ -118,8 +119,8 @@ def test_the_second_checkpoint_of_a_step_by_an_earlier_release_is_the_newer_one(
     kept.save(state(4, phase=1), model, optimizer)
     for number in (2, 10):
         shutil.copytree(tmp_path / "step-00000004", tmp_path / f"step-00000004-{number}")
-    assert kept.of_step(4) == kept.latest() == tmp_path / "step-00000004-10"
-    assert kept.of_step(3) is None
+    assert checkpoints_by_step(tmp_path)[4] == kept.latest() == tmp_path / "step-00000004-10"
+    assert list(checkpoints_by_step(tmp_path)) == [4]
     checkpoints(tmp_path, keep=1).load(tmp_path / "step-00000004-10", model, optimizer)
     kept.save(state(5, phase=1), model, optimizer)
     assert kept.latest() == tmp_path / "step-00000005"
