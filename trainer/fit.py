@@ -15,7 +15,7 @@ from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.branch import Branch, parse_branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints
-from trainer.engine.checkpoint_state import Origin
+from trainer.engine.checkpoint_state import BranchOrigin
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, build_model, corpora_states, done_text, find_start, state_after
@@ -75,7 +75,7 @@ class TrainingRun:
         self.recorder = _StepRecorder(setup, distributed)
         self.evaluator = RunEvaluator(setup, distributed, console)
         self.stop_signal: int | None = None
-        self.origin: Origin | None = None  # of a branch
+        self.origin: BranchOrigin | None = None  # of a branch
 
     def train(self, only: PhasePlan | None, other_corpus: bool, branch: Branch | None = None) -> None:
         """Train what is left of the curriculum, or of the phase `only`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from trainer.engine.checkpoint import CHECKPOINTS, find_checkpoint
-from trainer.engine.checkpoint_state import CheckpointState, Origin, read_state
+from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, read_state
 
 RUNS = Path("runs")  # where run folders are by default
 
@@ -27,7 +27,7 @@ class Branch:
         """Return the checkpoint to begin with, and its state with its origin. Raises InputError if there is none."""
         path = find_checkpoint(self.run / CHECKPOINTS, self.step, "check the run folder given with --from")
         state = read_state(path)
-        origin = Origin(run=str(self.run), step=state.step, fresh_optimizer=self.fresh_optimizer)
+        origin = BranchOrigin(run=str(self.run), step=state.step, fresh_optimizer=self.fresh_optimizer)
         return path, state.model_copy(update={"origin": origin})
 
     def check_is_origin(self, state: CheckpointState, own_folder: Path) -> None:

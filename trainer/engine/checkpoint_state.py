@@ -33,7 +33,7 @@ class FileState(Strict):
     sha256: Sha256
 
 
-class Origin(Strict):
+class BranchOrigin(Strict):
     """Checkpoint of another run that a run began with."""
 
     run: str  # its folder, as given
@@ -62,7 +62,7 @@ class CheckpointState(Strict):
     world: Annotated[int, Field(ge=1)]
     torch: str  # version
     tokens_seen: Count
-    origin: Origin | None = None  # of a branch
+    origin: BranchOrigin | None = None  # of a branch
     files: dict[TensorFile, FileState] = Field(default={})
 
 

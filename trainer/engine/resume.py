@@ -11,7 +11,7 @@ from corpus.errors import InputError
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.engine.branch import Branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
-from trainer.engine.checkpoint_state import CheckpointState, CorpusState, Origin, read_state
+from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.run_setup import RunSetup
 from trainer.model.transformer import Transformer, build_transformer, initialize
@@ -197,7 +197,7 @@ def state_after(
     corpora: dict[str, CorpusState],
     precision: Precision,
     world: int,
-    origin: Origin | None,
+    origin: BranchOrigin | None,
 ) -> CheckpointState:
     """Return the state of a checkpoint after a step of this phase."""
     return CheckpointState(

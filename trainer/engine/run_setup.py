@@ -18,7 +18,7 @@ from corpus.store.products import write_text
 from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
-from trainer.engine.checkpoint_state import Origin
+from trainer.engine.checkpoint_state import BranchOrigin
 from trainer.model.family import ModelConfig
 
 SETTINGS, STARTS = "train.json", "starts.jsonl"
@@ -58,7 +58,7 @@ def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
     return locked(folder, "another `trainer fit`", "name another with `out`")
 
 
-def record_start(setup: RunSetup, step: int, world: int, precision: str, origin: Origin | None) -> list[str]:
+def record_start(setup: RunSetup, step: int, world: int, precision: str, origin: BranchOrigin | None) -> list[str]:
     """Write the settings, and append a line to `starts.jsonl`. Returns the settings that differ from the last start."""
     folder, settings = setup.folder, setup.training.model_dump(mode="json")
     try:
