@@ -5,13 +5,14 @@ Paths in it are relative to the current folder, where `corpus build` puts its bu
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from corpus import settings
+from corpus import settings, units
 from corpus.errors import InputError
 from corpus.settings import KeyPath, Quantity, Share, Strict
 from trainer.model.family import ModelSettings, Positive, Real, validate_model
@@ -19,6 +20,18 @@ from trainer.model.family import ModelSettings, Positive, Real, validate_model
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Rate = Annotated[Real, Field(ge=0, le=10)]
 Steps = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # 1200 or 1200-1209
+
+
+def _span(value: float | str) -> float:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as the settings of a run are written
+    for parse in (units.share, units.quantity):
+        with suppress(InputError):
+            return float(parse(value))  # type: ignore[arg-type]
+    raise ValueError(f"expected a share of the phase such as 2%, or tokens such as 100M; found {value!r}")
+
+
+Span = Annotated[float, BeforeValidator(_span)]  # a part of a phase: up to 1 a share of its steps, above 1 tokens
 CANDIDATES = (Path("train.yaml"), Path("recipes/train.yaml"))
 
 
@@ -40,8 +53,8 @@ class LearningRateSettings(Strict):
     """
 
     peak: Rate | None = None  # null: the rate at which the previous phase ended
-    warmup: Share = 0.0  # share of the phase's steps
-    decay: Share = 0.0  # share of the phase's steps
+    warmup: Span = 0.0
+    decay: Span = 0.0
     end: Rate | None = None  # required with `decay`
     shape: Literal["cosine", "linear"] = "cosine"  # of the decay
     jump: bool = False
@@ -191,9 +204,14 @@ def _phase_problems(phase: PhaseSettings) -> list[tuple[str, str]]:
             problems.append(("shares", f"the shares sum to {float(total):g}; they must sum to 1"))
     # Learning rate.
     rate = phase.learning_rate
-    if rate.warmup + rate.decay > 1:
-        message = f"warmup {rate.warmup:.0%} and decay {rate.decay:.0%} are longer than the phase"
-        problems.append(("learning_rate", message))
+    spans = {"warmup": rate.warmup, "decay": rate.decay}
+    for name, span in spans.items():
+        if 1 < span < phase.batch_tokens:
+            message = f"a {name} of {span:.0f} tokens is less than one batch of {phase.batch_tokens}"
+            problems.append(("learning_rate", f"{message}; write shares with a percent sign"))
+    warmup, decay = (span if span <= 1 else span / phase.tokens for span in spans.values())
+    if warmup + decay > 1:
+        problems.append(("learning_rate", f"warmup {warmup:.0%} and decay {decay:.0%} are longer than the phase"))
     if rate.end is not None and not rate.decay:
         problems.append(("learning_rate", "`end` without `decay`; add one, such as `decay: 20%`"))
     if rate.decay and rate.end is None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
-from trainer.config import Training, find_config, read_training, skipped_steps
+from trainer.config import LearningRateSettings, Training, find_config, read_training, skipped_steps
 
 GOOD = """\
 format_version: 1
@@ -126,6 +126,18 @@ MISTAKES = {
         "line 16: phase `broad`: warmup 50% and decay 60% are longer than the phase",
         {"l16": "learning_rate: {peak: 1, warmup: 50%, decay: 60%}"},
     ),
+    "rates in tokens": (
+        "line 16: phase `broad`: warmup 50% and decay 60% are longer than the phase",
+        {"l16": "learning_rate: {peak: 1, warmup: 500k, decay: 60%, end: 0}"},
+    ),
+    "span": (
+        "expected a share of the phase such as 2%, or tokens such as 100M; found '120%'",
+        {"l16": "learning_rate: {peak: 1, warmup: 120%}"},
+    ),
+    "percent": (
+        "a warmup of 2 tokens is less than one batch of 4096; write shares with a percent sign",
+        {"l16": "learning_rate: {peak: 1, warmup: 2}"},
+    ),
     "decay": (
         "line 16: phase `broad`: `decay` without `end`; add one",
         {"l16": "learning_rate: {peak: 1, decay: 20%}"},
@@ -208,6 +220,15 @@ def test_warmup_and_decay_can_fill_the_phase(folder: Path, warmup: float, decay:
     """Fails if a constant part is required between them."""
     training = read(other(l16=f"learning_rate: {{peak: 1, warmup: {warmup}, decay: {decay}, end: 0}}"))
     assert training.curriculum[0].learning_rate.decay == decay
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"), [("2%", 0.02), ("0.5", 0.5), ("1", 1.0), ("200k", 2e5), ("8Ki", 8192.0)]
+)
+def test_warmup_is_a_share_or_tokens(folder: Path, written: str, read_as: float) -> None:
+    training = read(other(l16=f"learning_rate: {{peak: 1, warmup: {written}}}"))
+    assert training.curriculum[0].learning_rate.warmup == read_as
+    assert LearningRateSettings.model_validate(training.curriculum[0].learning_rate.model_dump()).warmup == read_as
 
 
 @pytest.mark.parametrize("written", ["", "x", "-1", "1-", "-", "1-0", "1.5", "1 - 2", "1-2-3", "+1", "1e3"])

@@ -100,7 +100,7 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
         shares, mistakes = _shares(phase, corpora)
         # The phase starts at the rate at which the previous one ended.
         try:
-            schedule = rate_schedule(phase.learning_rate, steps, rate)
+            schedule = rate_schedule(phase.learning_rate, steps, rate, phase.batch_tokens)
             rate = schedule.rate(steps - 1)
         except ValueError as error:
             mistakes.append(f"learning_rate: {error}")

@@ -31,19 +31,24 @@ class RateSchedule:
         return self.end + (self.peak - self.end) * fraction
 
 
-def rate_schedule(settings: LearningRateSettings, steps: int, previous: float | None) -> RateSchedule:
+def rate_schedule(
+    settings: LearningRateSettings, steps: int, previous: float | None, batch_tokens: int = 1
+) -> RateSchedule:
     """Return the schedule of a phase after one that ended at the rate `previous` (None: the first phase).
 
-    Warm-up and decay are rounded to steps, and have at least one step each. Raises ValueError for settings that do not
-    fit the steps or the previous rate.
+    Warm-up and decay are rounded to steps of `batch_tokens`, and have at least one step each. Raises ValueError for
+    settings that do not fit the steps or the previous rate.
     """
     if settings.peak is None and not previous:
         raise ValueError("`peak` is required: no earlier phase ends at a rate above 0")
     peak = settings.peak if settings.peak is not None else previous or 0.0
     # Warm-up leaves one step to a decay.
     longest_warmup = steps - 1 if settings.decay else steps
-    warmup = max(1, min(round(settings.warmup * steps), longest_warmup)) if settings.warmup else 0
-    decay = max(1, min(round(settings.decay * steps), steps - warmup)) if settings.decay else 0
+    warmup_steps, decay_steps = (
+        round(span * steps if span <= 1 else span / batch_tokens) for span in (settings.warmup, settings.decay)
+    )
+    warmup = max(1, min(warmup_steps, longest_warmup)) if settings.warmup else 0
+    decay = max(1, min(decay_steps, steps - warmup)) if settings.decay else 0
     if warmup + decay > steps:
         raise ValueError(f"{steps} step{'s' if steps > 1 else ''} cannot hold both a warm-up and a decay")
     end = settings.end if settings.end is not None else peak

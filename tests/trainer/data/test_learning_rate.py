@@ -112,3 +112,21 @@ def test_warmup_and_decay_have_at_least_one_step_each(warmup: float, decay: floa
 def test_one_step_cannot_hold_warmup_and_decay() -> None:
     with pytest.raises(ValueError, match="1 step cannot hold both a warm-up and a decay"):
         rate_schedule(LearningRateSettings(peak=1.0, warmup=0.5, decay=0.5), 1, None)
+
+
+@given(st.integers(2, 500), st.integers(1, 10), st.integers(1, 500), st.integers(0, 500))
+def test_a_warmup_in_tokens_does_not_depend_on_the_length_of_the_phase(
+    steps: int, batch_tokens: int, warmup: int, more: int
+) -> None:
+    """So a phase whose length changes keeps the rates of its first steps. Fails if they are taken as a share."""
+    assume(warmup <= steps)
+    written = LearningRateSettings(peak=0.5, warmup=warmup * batch_tokens)
+    assume(written.warmup > 1)
+    short, long = (rate_schedule(written, length, None, batch_tokens) for length in (steps, steps + more))
+    assert short.warmup_steps == long.warmup_steps == warmup
+    assert [short.rate(step) for step in range(steps)] == [long.rate(step) for step in range(steps)]
+
+
+def test_a_decay_in_tokens_ends_with_the_phase() -> None:
+    plan = rate_schedule(LearningRateSettings(peak=1.0, decay=60.0, end=0.0, shape="linear"), 6, None, 20)
+    assert [round(plan.rate(step), 12) for step in range(6)] == [1, 1, 1, round(2 / 3, 12), round(1 / 3, 12), 0]
