@@ -13,6 +13,7 @@ from corpus.units import human_bytes, human_count, human_seconds
 from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource, open_corpora
 from trainer.data.curriculum import resolve
+from trainer.inspect.rate_chart import rate_lines, rate_table
 from trainer.inspect.training_plan import TrainingPlan, make_plan
 from trainer.model.cost import CHINCHILLA_TOKENS
 
@@ -100,9 +101,12 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
 def print_plan(plan: TrainingPlan) -> None:
     """Print all tables, then the totals."""
     console = plain_console()
-    for figures in (_parameters(plan), _phases(plan), _shares(plan), _sources(plan), _memory(plan)):
+    rates = rate_table(plan.phases)
+    for figures in (_parameters(plan), _phases(plan), rates, _shares(plan), _sources(plan), _memory(plan)):
         print_line(console, figures.title)  # a title of the table itself would wrap at the table's width
         print_table(console, figures._replace(title=""))
+        for line in rate_lines(plan.phases) if figures is rates else ():
+            print_line(console, line)
     for label, total in _totals(plan).items():
         print_line(console, f"{label:<14} {total}")
 

@@ -8,6 +8,7 @@ from corpus.settings import Json, nearest
 from trainer.config import Training
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import Curriculum, PhasePlan
+from trainer.data.learning_rate import RateSchedule
 from trainer.model import cost
 from trainer.model.family import ModelConfig, Parameters
 
@@ -37,6 +38,7 @@ class PhaseCost:
     rate_start: float
     rate_peak: float
     rate_end: float
+    schedule: RateSchedule
     max_epochs: float
     sources: tuple[SourcePlan, ...]
     flops_6nd: float
@@ -166,6 +168,7 @@ def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held:
         rate_start=phase.schedule.start,
         rate_peak=phase.schedule.peak,
         rate_end=phase.schedule.rate(phase.steps - 1),
+        schedule=phase.schedule,
         max_epochs=settings.max_epochs,
         sources=tuple(sources),
         flops_6nd=float(cost.flops_per_token(config) * tokens),
