@@ -84,13 +84,15 @@ class ParallelSettings(Strict):
 
 
 class CheckpointSettings(Strict):
-    """Interval and number of checkpoints. The end of each phase is always saved and kept."""
+    """Times and number of checkpoints. The end of each phase is always saved and kept."""
 
     every_minutes: Annotated[Real, Field(gt=0)] | None = 20.0  # null: by steps alone
     every_steps: Positive | None = None
     keep: Positive = 2  # the last ones within phases
     keep_every_steps: Positive | None = None  # also saved and kept for good: the first at or after each multiple
     background: bool = True  # write while training continues
+    sigusr1: Literal["save", "stop"] = "stop"  # on this signal: save and go on, or save and stop
+    sigusr2: Literal["save", "stop"] = "save"
 
 
 class EvaluateSettings(Strict):

@@ -3,10 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from typing import NoReturn
 
 import torch
 
@@ -20,11 +19,13 @@ from trainer.engine.distributed import Distributed, any_rank, chosen_precision, 
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, build_model, corpora_states, done_text, find_start, state_after
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
+from trainer.engine.run_signals import RunSignals
 from trainer.engine.save_schedule import SaveSchedule, is_due
 from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
+from trainer.inspect.evaluate import EvaluationStopped
 from trainer.inspect.metrics import StepRow, TensorBoard, copy_rows, metrics_file
 from trainer.inspect.run_page import FILE_NAME as PAGE
 from trainer.inspect.trace import documents_of
@@ -71,10 +72,12 @@ class TrainingRun:
         self.checkpoints = Checkpoints(
             setup.folder / CHECKPOINTS, distributed, saving.keep, saving.background, saving.keep_every_steps
         )
+        if distributed.watch is not None:
+            distributed.watch.resume_point = lambda: getattr(self.checkpoints.latest(), "name", None)
         self.saves = SaveSchedule(saving)
         self.recorder = _StepRecorder(setup, distributed)
-        self.evaluator = RunEvaluator(setup, distributed, console)
-        self.stop_signal: int | None = None
+        self.signals = RunSignals(saving, console.say)
+        self.evaluator = RunEvaluator(setup, distributed, console, stop=lambda: self.signals.stop is not None)
         self.origin: BranchOrigin | None = None  # of a branch
 
     def train(self, only: PhasePlan | None, other_corpus: bool, branch: Branch | None = None) -> None:
@@ -83,7 +86,7 @@ class TrainingRun:
         self.origin = begin.state.origin if begin.state else None
         self._check_same_inputs(begin)
         label = evaluation_label(self.setup, begin.state)
-        between_phases = begin.state is None or begin.state.phase_done
+        between_phases = begin.state is None or begin.state.phase_done or begin.state.step == 0
         nothing_left = not begin.phases and begin.branch is None
         if nothing_left and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
             self.console.say(done_text(self.setup.curriculum, only))
@@ -103,10 +106,10 @@ class TrainingRun:
             evaluation_was_due |= last == begin.step and is_due(every, learned[-1] if learned else 0, last)
             self.evaluator.file.resume(begin.step)
         try:
-            # A kill may have prevented the evaluation that was due at the step of the checkpoint.
-            if any_rank(self.distributed, evaluation_was_due):
-                self._evaluate(step, begin.step, label)
-            with self._catch_signals():
+            with self.signals:
+                # A kill may have prevented the evaluation that was due at the step of the checkpoint.
+                if any_rank(self.distributed, evaluation_was_due):
+                    self._evaluate(step, [*begin.phases, self.setup.curriculum.phases[-1]][0], begin.step, label)
                 done = begin.step
                 for phase in begin.phases:
                     done = self._train_phase(step, phase, done, begin.phases[-1].last_step)
@@ -150,16 +153,12 @@ class TrainingRun:
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
         step_start_s, previous = time.perf_counter(), done
         for batch in self.batches[phase.index].iterate(done + 1):
-            stop = self.stop_signal is not None or self.checkpoints.failed
-            agreed = step.agree(batch, stop, self.saves.time_is_up())
+            stop = self.signals.stop is not None or self.checkpoints.failed
+            agreed = step.agree(batch, stop, self.signals.save or self.saves.time_is_up())
             if agreed.stop:
-                self._save(step, phase, done)  # raises if an earlier save failed
-                self.checkpoints.wait()
-                raise Stopped(
-                    f"stopped after step {done}, which is saved; the same command continues from there",
-                    self.stop_signal or signal.SIGTERM,
-                )
+                self._stop(step, phase, done)
             done = batch.step
+            self.signals.doing = f"step {done}"
             if not agreed.targets:
                 self.console.say(f"step {done} has no targets: a takedown removed all its documents")
                 continue
@@ -171,21 +170,27 @@ class TrainingRun:
             now_s = time.perf_counter()
             if self.distributed.rank == 0:
                 self.console.step(self.recorder.record(phase, done, agreed, result, now_s - step_start_s))
+            self.distributed.expect_exchange(within_s=now_s - step_start_s)  # the first step may compile
             step_start_s = now_s
             # The end of the phase is saved and evaluated below.
             if done < phase.last_step and (agreed.save or self.saves.due(previous, done)):
                 self._save(step, phase, done)
+                step_start_s = time.perf_counter()
             if done < phase.last_step and is_due(training.evaluate.every_steps, previous, done):
-                self._evaluate(step, done, f"step {done}")
+                self._evaluate(step, phase, done, f"step {done}")
                 step_start_s = time.perf_counter()
             previous = done
         self._save(step, phase, phase.last_step)
         self.checkpoints.wait()
-        self._evaluate(step, phase.last_step, f"after {phase.name}")
+        self._evaluate(step, phase, phase.last_step, f"after {phase.name}")
         return phase.last_step
 
-    def _evaluate(self, step: TrainStep, done: int, label: str) -> None:
-        row = self.evaluator.evaluate(step.model, done, label)
+    def _evaluate(self, step: TrainStep, phase: PhasePlan, done: int, label: str) -> None:
+        self.signals.doing = f"the next batch of the evaluation of step {done}, which runs again when training resumes"
+        try:
+            row = self.evaluator.evaluate(step.model, done, label)
+        except EvaluationStopped:
+            self._stop(step, phase, done)
         if row is not None and self.recorder.board is not None:
             self.recorder.board.evaluation(row)
 
@@ -198,10 +203,21 @@ class TrainingRun:
         self.checkpoints.wait()
 
     def _save(self, step: TrainStep, phase: PhasePlan, done: int) -> None:
+        self.signals.doing, self.signals.save = f"the save of step {done}", False
+        self.distributed.expect_exchange(within_s=None)
         world, origin = self.distributed.world, self.origin
         state = state_after(done, phase, self.setup, self.corpora, self.precision, world, origin)
         self.checkpoints.save(state, step.model, step.optimizer)
         self.saves.restart()
+
+    def _stop(self, step: TrainStep, phase: PhasePlan, done: int) -> NoReturn:
+        """Save step `done` and raise Stopped, or the error of an earlier save."""
+        self._save(step, phase, done)
+        self.checkpoints.wait()
+        raise Stopped(
+            f"stopped after step {done}, which is saved; the same command continues from there",
+            self.signals.stop or signal.SIGTERM,
+        )
 
     def _with_documents(self, error: NotFinite, phase: PhasePlan, step: int) -> NotFinite:
         """Add the documents of the batch, and what to do, to the error of the first process."""
@@ -216,25 +232,6 @@ class TrainingRun:
             f"{latest.name if latest else 'the start'}",
             error.rows,
         )
-
-    @contextmanager
-    def _catch_signals(self) -> Iterator[None]:
-        """Let SIGTERM, a lost terminal and the first Ctrl-C save and stop the run; a second Ctrl-C stops it at once."""
-
-        def handle(number: int, _: FrameType | None) -> None:
-            if self.stop_signal and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stop_signal = number  # nothing else: the signal may interrupt a print
-
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup, which ignores it
-            numbers.append(signal.SIGHUP)
-        previous = {number: signal.signal(number, handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class _StepRecorder:

@@ -4,7 +4,8 @@ Verified to fail on each of these faults:
 - the optimizer state is not loaded: every kill except that at step 2, which precedes the first checkpoint;
 - a phase starts with its cursors at 0: the kills at and after the phase boundary;
 - a checkpoint is renamed before its tensors are written: the kill during a save;
-- gradients are averaged over processes, not summed: the runs that change the number of processes.
+- gradients are averaged over processes, not summed: the runs that change the number of processes;
+- the store of torchrun is used without a prefix for each attempt: the restarts.
 """
 
 import json
@@ -110,10 +111,28 @@ def assert_close(one: Path, other: Path) -> None:
         assert norm == pytest.approx(other_norm, rel=1e-4), step
 
 
-def test_two_processes_take_the_same_steps_as_one(uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of an uninterrupted training on two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    torchrun(2, "-m", "trainer", "fit", "--config", str(write_config(folder)))
+    return folder / "run"
+
+
+def test_two_processes_take_the_same_steps_as_one(uninterrupted: Path, of_two: Path) -> None:
+    assert_close(of_two, uninterrupted)
+
+
+def test_torchrun_restarts_a_run_whose_processes_are_killed(of_two: Path, tmp_path: Path) -> None:
+    """Fails if an attempt reads the addresses of the one before."""
     config = write_config(tmp_path)
-    torchrun(2, "-m", "trainer", "fit", "--config", str(config))
-    assert_close(tmp_path / "run", uninterrupted)
+    points = "step:7@0.1,saving:16@1.0"
+    done = torchrun(2, "-m", "tests.end_to_end.training", str(config), points, restarts=3)
+    starts = [json.loads(line)["step"] for line in (tmp_path / "run" / "starts.jsonl").read_text().splitlines()]
+    assert starts == [0, 4, 12], done.stderr
+    assert checkpoint_tensors(tmp_path / "run") == checkpoint_tensors(of_two)
+    assert metrics_fields(tmp_path / "run", *EXACT) == metrics_fields(of_two, *EXACT)
+    assert "rank 1 (" in done.stderr and "the same command will continue from step-00000004" in done.stderr
 
 
 def test_run_of_two_processes_resumes_on_one(uninterrupted: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Small curriculum over the golden corpus, and helpers that train, kill and resume it.
 
-`python -m tests.end_to_end.training CONFIG POINT [FROM]` trains until POINT and then sends itself SIGKILL. The points
-are `step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet),
+`python -m tests.end_to_end.training CONFIG POINTS [FROM]` trains until one of POINTS and then sends itself SIGKILL. The
+points are `step:N` (after step N), `saving:N` (the tensors of step N are written, the checkpoint is not published yet),
 `renamed:N` (the checkpoint of step N is published) and `evaluating:N` (it is, and its evaluation has not begun).
+Points are separated by commas; `POINT@A.R` is only for rank R in attempt A of torchrun.
 """
 
 import json
@@ -123,5 +124,8 @@ def _kill_at(point: str) -> None:
 
 
 if __name__ == "__main__":
-    _kill_at(sys.argv[2])
+    here = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT')}.{os.environ.get('RANK')}"
+    for point, _, place in (each.partition("@") for each in sys.argv[2].split(",")):
+        if place in ("", here):
+            _kill_at(point)
     fit_here(Path(sys.argv[1]), None, *sys.argv[3:])

@@ -11,13 +11,14 @@ TIMEOUT_S = 240
 
 
 def torchrun(
-    processes: int, *arguments: str, env: Mapping[str, str] | None = None, check: bool = True
+    processes: int, *arguments: str, env: Mapping[str, str] | None = None, check: bool = True, restarts: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Runs `arguments` in so many processes: a file, `-m module`, or `-c code`, each with its own arguments.
 
     They see no GPU, and one thread each; `env` is added. On a failure the output is part of the error, if `check`.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command += ["--max-restarts", str(restarts)]
     program = ["--no-python", sys.executable] if arguments[0] == "-c" else []  # torchrun itself knows no -c
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     settings = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}

@@ -38,7 +38,6 @@ from trainer.errors import TrainerError
 
 CHECKPOINTS, TEMPORARY = "checkpoints", ".tmp-"
 MAX_DIFFERENCES = 5  # lines of an error message
-NOT_SAVED = "the checkpoint could not be saved; earlier ones are untouched"
 # Earlier releases saved some steps twice; the second checkpoint of a step ends in `-2`.
 _NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
 
@@ -78,10 +77,10 @@ class Checkpoints:
         tensors = _model_tensors(model)
         if optimizer.state:  # `get_optimizer_state_dict` would take a first step to create it
             tensors |= _optimizer_tensors(model, optimizer)
-        temporary = self.folder / f"{TEMPORARY}{_name(state.step)}"
+        temporary = self._temporary(state.step)
         writer = TensorWriter(temporary, partial(self._prepare, temporary), partial(self._publish, temporary, state))
         write = dcp.async_save if self._background else dcp.save
-        with _one_error(self.folder / _name(state.step), NOT_SAVED):
+        with self._saving(state.step):
             pending = write(
                 dict(tensors),
                 storage_writer=writer,
@@ -99,7 +98,7 @@ class Checkpoints:
         """Wait for a save in the background. Raises TrainerError on all processes if it failed on any."""
         if self._pending is not None:
             (step, pending), self._pending = self._pending, None
-            with _one_error(self.folder / _name(step), NOT_SAVED):
+            with self._saving(step):
                 pending.result()
             self._saved_step = step
 
@@ -154,6 +153,23 @@ class Checkpoints:
         damaged_here = [name for name in files_here if sha256_file(path / name) != state.files[name].sha256]
         if damaged := [name for names in gathered(self._distributed, damaged_here) for name in names]:
             raise InputError(f"{path}: damaged checkpoint: {', '.join(damaged)} differs from what was saved; {REMEDY}")
+
+    def _temporary(self, step: int) -> Path:
+        return self.folder / f"{TEMPORARY}{_name(step)}"
+
+    @contextmanager
+    def _saving(self, step: int) -> Iterator[None]:
+        """Raise one error if the save fails, and make room on the disk at once."""
+        latest = self.latest()
+        after = f"continue from {latest.name}" if latest else "begin again"
+        problem = f"the checkpoint could not be saved; the same command will {after}"
+        try:
+            with _one_error(self.folder / _name(step), problem):
+                yield
+        except TrainerError:
+            if self._distributed.rank == 0:
+                shutil.rmtree(self._temporary(step), ignore_errors=True)
+            raise
 
     def _prepare(self, temporary: Path) -> None:
         """Make an empty temporary folder, on the first process before anyone writes, and remove leftovers."""
@@ -261,6 +277,8 @@ def _one_error(path: Path, problem: str) -> Iterator[None]:
         rank, (failure, _) = min(error.failures.items())
         if not isinstance(failure, Exception):
             raise failure from error
-        raise TrainerError(f"{path}: {problem}: process {rank}: {failure or type(failure).__name__}") from error
+        common = TrainerError(f"{path}: {problem}: rank {rank}: {failure or type(failure).__name__}")
+        common.by_all = True  # torch gives each process the failures of all
+        raise common from error
     except (CorpusError, OSError, RuntimeError) as error:
         raise TrainerError(f"{path}: {problem}: {error}") from error

@@ -14,7 +14,7 @@ dp_world / global targets.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeVar
@@ -26,12 +26,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from corpus.errors import InputError
+from trainer.engine.peer_watch import PeerWatch
+from trainer.engine.rendezvous import check_gpus, join_store
 from trainer.model.transformer import Transformer
 
 Precision = Literal["bf16", "fp32"]
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 RECOMPILE_LIMIT = 64  # graphs of a block: one for each micro-batch size and length, of phases and evaluations
-CONTROL_TIMEOUT = timedelta(hours=2)  # other processes wait while one works, for example on a slow disk
+# Other processes wait while one works, for example on a slow disk. PeerWatch ends a run long before, if it must.
+CONTROL_TIMEOUT = timedelta(hours=2)
 Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
@@ -44,7 +47,8 @@ class Distributed:
     a batch and shard the parameters. Today each process is a data-parallel rank.
 
     `control` is a gloo group of all processes for small numbers and text; None if there is one process. Only the
-    training thread may use it: messages of two threads on one group have no fixed order.
+    training thread may use it: messages of two threads on one group have no fixed order. `watch` ends the run if
+    another process is lost; None if there is no other.
     """
 
     rank: int
@@ -54,23 +58,46 @@ class Distributed:
     local_rank: int
     device: torch.device
     control: dist.ProcessGroup | None
+    watch: PeerWatch | None = None
+
+    def expect_exchange(self, within_s: float | None) -> None:
+        """Say that exchanges follow each other within about this time from now on; None: it may take hours."""
+        if self.watch is not None:
+            self.watch.expect_exchange(within_s)
+
+    def exchange(self) -> AbstractContextManager[None]:
+        """Mark an exchange in which all processes take part."""
+        return self.watch.exchange() if self.watch is not None else nullcontext()
 
 
 @contextmanager
 def start() -> Iterator[Distributed]:
     """Join the processes started by torchrun; without torchrun, run one process without a group.
 
-    Raises InputError if torchrun's variables are incomplete or inconsistent, or if there are too few GPUs.
+    Raises InputError if torchrun's variables are incomplete or inconsistent, or if there are too few GPUs. If another
+    process is lost, an error that follows from it becomes a TrainerError that names the process.
     """
     rank, world, local_rank = _read_ranks(os.environ)
     device = _device(local_rank)
     if world == 1:
         yield Distributed(rank, world, rank, world, local_rank, device, None)
         return
-    on_gpu = device.type == "cuda"
-    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    store, on_gpu = join_store(rank, world), device.type == "cuda"
+    if on_gpu:
+        check_gpus(store, rank, world, device)
+    # A connection of its own: each serves one call at a time.
+    watch = PeerWatch(store.clone(), rank, world)  # type: ignore[attr-defined]  # missing from torch's stub
+    backend, device_id = ("nccl", device) if on_gpu else ("gloo", None)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, device_id=device_id)
     control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
-    yield Distributed(rank, world, rank, world, local_rank, device, control)
+    watch.start()
+    try:
+        yield Distributed(rank, world, rank, world, local_rank, device, control, watch)
+    except BaseException as error:
+        if (explained := watch.explain(error)) is not None:
+            raise explained from error
+        raise
+    watch.close()
     # Not after an exception: other processes may never get here, and nccl would wait for them. The process ends anyway.
     dist.destroy_process_group()
 
@@ -102,12 +129,14 @@ def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = torch.cuda.device_count()
-    if local_rank >= gpus:
+    # Slurm's --gpus-per-task shows each process its own GPU alone. `check_gpus` refuses two processes on one GPU.
+    own_gpu = gpus == 1 and bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if local_rank >= gpus and not own_gpu:
         raise InputError(
             f"process {local_rank + 1} on this machine finds {gpus} GPUs; expected one per process: give torchrun a "
             "smaller --nproc-per-node"
         )
-    device = torch.device("cuda", local_rank)
+    device = torch.device("cuda", 0 if own_gpu else local_rank)
     torch.cuda.set_device(device)
     return device
 
@@ -177,7 +206,8 @@ def sums(distributed: Distributed, values: Sequence[Number]) -> list[Number]:
     integers = all(isinstance(value, int) for value in values)
     total_N = torch.tensor([*values, 1], dtype=torch.int64 if integers else torch.float64)
     if distributed.control is not None:
-        dist.all_reduce(total_N, group=distributed.control)
+        with distributed.exchange():
+            dist.all_reduce(total_N, group=distributed.control)
         # Mixing int64 with float64 would sum up nonsense without an error; the 1 appended above reveals it.
         assert total_N[-1] == distributed.world, "some processes gave whole numbers, others floats"
     totals: list[Number] = total_N[:-1].tolist()
@@ -198,5 +228,6 @@ def gathered(distributed: Distributed, value: Value) -> list[Value]:
     """Return the value of each process, in the order of ranks. All processes call this together."""
     values = [value] * distributed.world
     if distributed.control is not None:
-        dist.all_gather_object(values, value, group=distributed.control)
+        with distributed.exchange():
+            dist.all_gather_object(values, value, group=distributed.control)
     return values

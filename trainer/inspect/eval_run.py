@@ -2,21 +2,20 @@
 
 import json
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from corpus.store.products import write_text
 from trainer.engine.checkpoint_state import CheckpointState
-from trainer.engine.distributed import Distributed, any_rank, from_first, start
+from trainer.engine.distributed import Distributed, any_rank, start, sums
 from trainer.engine.resume import load_trained
 from trainer.engine.run_setup import RunSetup, read_setup
 from trainer.inspect.baselines import load_baselines, measure_baselines, save_baselines
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_table import rich_table
-from trainer.inspect.evaluate import evaluate
+from trainer.inspect.evaluate import EvaluationStopped, evaluate
 from trainer.inspect.generate import Sampling, generate
 from trainer.inspect.metrics import EvaluationRow, evaluations_file
 from trainer.inspect.run_page import SAMPLES, write_run_page
@@ -29,10 +28,19 @@ MAX_PAGE_STEPS = 20_000
 
 
 class RunEvaluator:
-    """Evaluates the model of a run. All processes evaluate; the first one records the result."""
+    """Evaluates the model of a run. All processes evaluate; the first one records the result.
 
-    def __init__(self, setup: RunSetup, distributed: Distributed, console: RunConsole) -> None:
-        self.setup, self.distributed, self.console = setup, distributed, console
+    `stop` says if this process was asked to stop.
+    """
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        distributed: Distributed,
+        console: RunConsole,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.setup, self.distributed, self.console, self._stop = setup, distributed, console, stop
         self.file = evaluations_file(setup.folder)
         settings = setup.training.evaluate
         self._sequence_tokens = settings.sequence_tokens or setup.training.curriculum[0].sequence_tokens
@@ -46,7 +54,8 @@ class RunEvaluator:
     def evaluate(self, model: Transformer, step: int, label: str) -> EvaluationRow | None:
         """Evaluate the model after `step`, and generate from the prompts of the settings.
 
-        Returns the recorded row; None on other processes than the first, and if it was recorded before.
+        Returns the recorded row; None on other processes than the first, and if it was recorded before. Raises
+        EvaluationStopped on all processes, and records nothing, if any is asked to stop.
         """
         if self.is_recorded(step, label):
             return None
@@ -60,6 +69,7 @@ class RunEvaluator:
             tokens_per_source=settings.tokens_per_source,
             distributed=self.distributed,
             progress=self.console.evaluating,
+            stop=self._stop,
         )
         samples = [(prompt, self._sample(model, prompt)) for prompt in settings.prompts]
         if self.distributed.rank:
@@ -88,13 +98,19 @@ class RunEvaluator:
 
     def _sample(self, model: Transformer, prompt: str) -> str:
         sampling = Sampling(SAMPLE_TOKENS, SAMPLE_TEMPERATURE, SAMPLE_TOP_K, self.setup.training.seed)
-        tokenizer, agree = self.setup.corpora.tokenizer, partial(from_first, self.distributed)
-        return "".join(generate(model, tokenizer, prompt, sampling, agree=agree))
+        return "".join(generate(model, self.setup.corpora.tokenizer, prompt, sampling, agree=self._first_token))
+
+    def _first_token(self, token: int) -> int:
+        """Return the token of the first process, unless any is asked to stop."""
+        first, stops = sums(self.distributed, [0 if self.distributed.rank else token, int(self._stop())])
+        if stops:
+            raise EvaluationStopped
+        return first
 
 
 def evaluation_label(setup: RunSetup, state: CheckpointState | None) -> str:
     """Return the name under which the evaluation of a checkpoint is recorded; None stands for the initial weights."""
-    if state is None:
+    if state is None or state.step == 0:
         return "before"
     if state.step_in_phase == 0 and 0 < state.phase <= len(setup.curriculum.phases):  # stopped before its first step
         return f"after {setup.curriculum.phases[state.phase - 1].name}"

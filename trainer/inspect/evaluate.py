@@ -8,6 +8,7 @@ Legend: B windows of a batch, T targets of a window.
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,12 +16,16 @@ import torch
 from trainer.data.corpora import Corpora
 from trainer.data.holdout import HoldoutStream, HoldoutWindows, open_holdouts, windows
 from trainer.data.loader import IGNORED
-from trainer.engine.distributed import Distributed, sums
+from trainer.engine.distributed import Distributed, any_rank, sums
 from trainer.errors import TrainerError
 from trainer.inspect.metrics import SourceScore
 from trainer.model.cross_entropy import Losses
 
 Window = tuple[HoldoutStream, int]  # with its number in the stream
+
+
+class EvaluationStopped(Exception):
+    """The run was asked to stop during an evaluation. Raised on all processes together."""
 
 
 def evaluate(
@@ -32,11 +37,13 @@ def evaluate(
     tokens_per_source: int | None,
     distributed: Distributed,
     progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, SourceScore]:
     """Score a model on the holdout of each source. All processes call this together and return the same.
 
     `batch_sequences` is the limit per process. `progress` gets the windows done so far and in total. Raises
-    TrainerError if a score is not finite.
+    EvaluationStopped after the batch in which `stop` became true on any process, and TrainerError if a score is not
+    finite.
     """
     # Sum nats and targets of each source on this rank, then over all processes.
     holdouts = open_holdouts(corpora, tokens_per_source)
@@ -48,6 +55,7 @@ def evaluate(
     try:
         with torch.no_grad():
             for done, rows in enumerate(_batches(selected, batch_sequences, distributed), 1):
+                start_s = time.perf_counter()
                 batch = windows(rows, sequence_tokens, corpora.tokenizer.eos_id)
                 losses = _row_losses(model, batch, distributed.device)
                 for row, row_nats, row_count in zip(rows, *losses, strict=True):
@@ -56,8 +64,12 @@ def evaluate(
                         counts[row[0].name] += row_count
                 if progress is not None:
                     progress(min(len(selected), done * len(rows) * distributed.dp_world), len(selected))
+                if any_rank(distributed, stop()):
+                    raise EvaluationStopped
+                distributed.expect_exchange(within_s=time.perf_counter() - start_s)  # the first batch may compile
     finally:
         model.train(was_training)
+        distributed.expect_exchange(within_s=None)
     totals = zip(holdouts, sums(distributed, [*nats.values()]), sums(distributed, [*counts.values()]), strict=True)
     return {held.name: _score(held, source_nats / math.log(2), count) for held, source_nats, count in totals}
 
