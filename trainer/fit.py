@@ -17,10 +17,11 @@ from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints
 from trainer.engine.checkpoint_state import BranchOrigin
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.optimizer import make_optimizer
-from trainer.engine.resume import RunStart, build_model, corpora_states, done_text, find_start, state_after
+from trainer.engine.resume import RunStart, build_model, corpora_states, find_start, state_after
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
 from trainer.engine.run_signals import RunSignals
 from trainer.engine.save_schedule import SaveSchedule, is_due
+from trainer.engine.start_notes import done_text
 from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole

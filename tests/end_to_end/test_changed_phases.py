@@ -70,10 +70,12 @@ def test_a_phase_cannot_be_shorter_than_what_is_done(trunk: Path, tmp_path: Path
 
 
 def test_a_phase_that_is_done_can_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its end becomes a checkpoint within it. So does the end of the whole curriculum."""
+    """The same holds for the last phase of a curriculum."""
     run = fit_here(write(tmp_path, 8), "trunk")
+    capfd.readouterr()
     fit_here(write(tmp_path, 11))
-    shown = capfd.readouterr().err
+    table, shown = capfd.readouterr()
+    assert table.count("after trunk") == 1, "the evaluation at its earlier end is left out"
     assert "phase `trunk` has 11 steps; it had 8 when the checkpoint was saved, and 8 are done" in shown
     assert "learning rate of step 9: 0.01" in shown
     assert_same(run, fit_here(write(tmp_path / "planned", 11)))
@@ -156,6 +158,8 @@ def test_a_branch_says_what_is_left_of_its_phase(
     assert f"branching from {trunk} at step 8" in shown
     remedy = "--set curriculum.trunk.tokens=2048"
     assert f"phase `trunk` has 2 steps left; to begin `anneal` at once, add {remedy}" in shown
+    with pytest.raises(InputError, match=f"phase 2, `anneal`, needs .*, or end that phase here with {remedy}"):
+        fit(write(tmp_path / "other", 10), "anneal", branch_from=str(trunk))
 
 
 def test_a_branch_that_cannot_begin_says_why(trunk: Path, tmp_path: Path) -> None:

@@ -208,6 +208,17 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_documen
     assert metrics_fields(fit_here(config), "step") == [(step,) for step in range(1, STEPS + 1) if step != 6]
 
 
+def test_a_step_to_skip_that_was_trained_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Fails if steps that were skipped are named too."""
+    config = write_config(tmp_path)
+    phases = json.loads(config.read_text())["curriculum"]
+    fit_here(changed(config, curriculum=[phases[0] | {"skip": ["4"]}, phases[1]]), "1")
+    fit_here(changed(config, curriculum=[phases[0] | {"skip": ["4", "6"]}, phases[1]]), "2")
+    shown = " ".join(capfd.readouterr().err.split())
+    assert f"skip: step 6 is already part of the checkpoint of step {PHASE_1}; to skip it, remove" in shown
+    assert "step 4 is already" not in shown
+
+
 def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.engine.step.clip", lambda *_: float("inf"))
     with pytest.raises(NotFinite, match="step 1: the norm of the gradient is inf"):

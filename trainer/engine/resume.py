@@ -8,12 +8,13 @@ import torch
 from pydantic import JsonValue
 
 from corpus.errors import InputError
-from trainer.data.curriculum import Curriculum, PhasePlan
+from trainer.data.curriculum import PhasePlan
 from trainer.engine.branch import Branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.run_setup import RunSetup
+from trainer.engine.start_notes import option_to_end, start_notes
 from trainer.model.transformer import Transformer, build_transformer, initialize
 
 
@@ -57,7 +58,7 @@ def find_start(
     if latest is not None and state is not None:
         _check_state(setup, state, latest, other_corpus, branch)
         phase = phases[state.phase]
-        notes = _notes(setup.curriculum, state, branch)
+        notes = start_notes(setup.curriculum, state, branch)
         # The phase may be longer or shorter than it was.
         state = state.model_copy(
             update={"phase_done": state.step == phase.last_step, "phase_settings": batch_settings(phase)}
@@ -74,50 +75,13 @@ def find_start(
         raise InputError(
             f"phase {only.index + 1}, `{only.name}`, needs the last checkpoint of phase {previous.index + 1}, "
             f"`{previous.name}`, in {checkpoints.folder}; {last}: run `trainer fit --phase {previous.index + 1}`"
+            + (
+                f", or end that phase here with {option_to_end(previous, state)}"
+                if state and next_phase == previous.index
+                else ""
+            )
         )
     return RunStart(latest, state, (only,) if only.index == next_phase else (), branch, notes)
-
-
-def _notes(curriculum: Curriculum, state: CheckpointState, branch: Branch | None) -> tuple[str, ...]:
-    """Describe a branch, a phase with another length and its next learning rate, and skipped steps that are done."""
-    phase, done = curriculum.phases[state.phase], state.step_in_phase
-    notes: list[str] = []
-    if branch is not None:
-        notes.append(f"branching from {branch.run} at step {state.step}")
-        later = curriculum.phases[phase.index + 1 :]
-        if done < phase.steps and later:
-            notes.append(
-                f"phase `{phase.name}` has {phase.steps - done} steps left; to begin `{later[0].name}` at once, add "
-                f"--set curriculum.{phase.name}.tokens={done * phase.batch_tokens}"
-            )
-    saved_tokens = state.phase_settings.get("tokens")
-    if isinstance(saved_tokens, int) and saved_tokens != phase.steps * phase.batch_tokens:
-        notes.append(
-            f"phase `{phase.name}` has {phase.steps} steps; it had {saved_tokens // phase.batch_tokens} when the "
-            f"checkpoint was saved, and {done} are done"
-        )
-    if notes and state.step < curriculum.steps:
-        next_step = state.step + 1
-        going_on = curriculum.phase_of(next_step)
-        notes.append(
-            f"learning rate of step {next_step}: {going_on.schedule.rate(next_step - going_on.first_step):.3g}"
-        )
-    notes += [
-        f"skip: step {skipped.start} is already part of the checkpoint of step {state.step}; to skip it, remove the "
-        "checkpoints after it"
-        for skipped in phase.skip
-        if skipped.start <= state.step and (skipped.start, skipped.stop - 1) not in state.skip
-    ]
-    return tuple(notes)
-
-
-def done_text(curriculum: Curriculum, only: PhasePlan | None) -> str:
-    """Return a message for a run with nothing left to train, and what would go on."""
-    if only is not None and only.index + 1 < len(curriculum.phases):
-        return f"{only.name}: done; its last step was {only.last_step}"
-    last = curriculum.phases[-1]
-    name = only.name if only else "the curriculum"
-    return f"{name}: done; its last step was {last.last_step}; to go on, raise `tokens` of `{last.name}` or add a phase"
 
 
 def build_model(setup: RunSetup, distributed: Distributed, precision: Precision, initial: bool) -> Transformer:

@@ -146,5 +146,7 @@ def print_evaluations(setup: RunSetup) -> None:
     """Print the evaluations before training, after each phase and of the last step, beside the known baselines."""
     limit = setup.training.evaluate.tokens_per_source
     rows = [row for row in evaluations_file(setup.folder).rows() if row.tokens_per_source == limit]
-    selected = [row for row in rows if not row.after.startswith("step ") or row is rows[-1]]
+    # A phase that became longer has an evaluation at its earlier end.
+    ends = {0, *(phase.last_step for phase in setup.curriculum.phases)}
+    selected = [row for row in rows if (row.step in ends and not row.after.startswith("step ")) or row is rows[-1]]
     Console().print(rich_table(selected, load_baselines(setup)), crop=False)
