@@ -27,6 +27,7 @@ from trainer.engine.step import NotFinite, StepAgreement, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
 from trainer.inspect.trace import trace
+from trainer.inspect.training_plan import make_plan
 from trainer.model.llama.settings import LlamaConfig
 
 
@@ -258,6 +259,14 @@ def test_files_of_a_run_folder(phase_1: Path) -> None:
     row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["tokens"] == 256 * PHASE_1 and row["learning_rate"] == 1e-2 and row["mfu"] is None
     assert set(row["epochs"]) == {"books", "code", "web"}
+
+
+def test_a_checkpoint_has_the_planned_size(phase_1: Path) -> None:
+    setup = read_setup(phase_1)
+    planned = make_plan(setup.training, setup.curriculum, setup.corpora).checkpoint_bytes
+    header = 20_000  # names and places of the tensors
+    saved = max((setup.folder / "checkpoints").glob("step-*"))
+    assert 0 < sum(file.stat().st_size for file in saved.glob("*.safetensors")) - planned < header
 
 
 def test_tensorboard_gets_steps_and_evaluations_if_asked(tmp_path: Path) -> None:

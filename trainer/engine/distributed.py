@@ -133,8 +133,8 @@ def _device(local_rank: int) -> torch.device:
     own_gpu = gpus == 1 and bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
     if local_rank >= gpus and not own_gpu:
         raise InputError(
-            f"process {local_rank + 1} on this machine finds {gpus} GPUs; expected one per process: give torchrun a "
-            "smaller --nproc-per-node"
+            f"process {local_rank + 1} on this machine finds {gpus} GPU{'s' if gpus > 1 else ''}; expected one per "
+            "process: give torchrun a smaller --nproc-per-node"
         )
     device = torch.device("cuda", 0 if own_gpu else local_rank)
     torch.cuda.set_device(device)

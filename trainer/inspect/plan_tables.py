@@ -179,6 +179,8 @@ def _totals(plan: TrainingPlan) -> dict[str, str]:
         "device-hours": f"{_short(plan.device_hours)} at {plan.mfu:.1%} of {peak}, with attention",
         "time": f"{human_seconds(plan.days * 86_400)} ({_short(plan.days)} days) on {devices}",
     }
+    disk, each = human_bytes(plan.checkpoints * plan.checkpoint_bytes), human_bytes(plan.checkpoint_bytes)
+    totals["checkpoints"] = f"{each} each, at most {plan.checkpoints} at a time: {disk} of disk"
     if plan.price is not None:
         totals["cost"] = f"{plan.price:,.2f} at {plan.price_per_hour:,.2f} a device-hour"
     return totals

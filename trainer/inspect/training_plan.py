@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from corpus.errors import InputError
 from corpus.settings import Json, nearest
-from trainer.config import Training
+from trainer.config import CheckpointSettings, Training
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import RateSchedule
@@ -76,6 +76,8 @@ class TrainingPlan:
     flops_6nd: float
     flops: float  # including attention
     device_memory_bytes: int  # of the largest phase
+    checkpoint_bytes: int  # of one
+    checkpoints: int  # most on disk at a time, with the one being written
     device_hours: float  # from `flops`, at `mfu` of the peak
     days: float  # on all devices
     price: float | None
@@ -122,10 +124,17 @@ def make_plan(training: Training, curriculum: Curriculum, corpora: Corpora, from
         flops_6nd=sum(phase.flops_6nd for phase in phases),
         flops=flops,
         device_memory_bytes=max(phase.memory.total_bytes for phase in phases),
+        checkpoint_bytes=cost.CHECKPOINT_BYTES * parameters.total,
+        checkpoints=_most_checkpoints(training.checkpoint, curriculum),
         device_hours=device_hours,
         days=device_hours / cluster.devices / 24,
         price=None if cluster.price_per_hour is None else device_hours * cluster.price_per_hour,
     )
+
+
+def _most_checkpoints(settings: CheckpointSettings, curriculum: Curriculum) -> int:
+    kept_by_steps = curriculum.steps // settings.keep_every_steps if settings.keep_every_steps else 0
+    return len(curriculum.phases) + settings.keep + kept_by_steps + 1
 
 
 def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held: Mapping[str, int]) -> PhaseCost:

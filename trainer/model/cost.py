@@ -8,6 +8,7 @@ from trainer.model.family import ModelConfig
 
 CHINCHILLA_TOKENS = 20  # per parameter. Source: Hoffmann et al. 2022 (arXiv 2203.15556), table 3
 SECONDS_PER_HOUR = 3600
+CHECKPOINT_BYTES = 12  # per parameter: weights and AdamW's two moments, all fp32
 
 # Dense bf16 multiply-adds with fp32 sums, in FLOP/s; half of the vendor's figure where that assumes sparsity.
 # Names are matched by their words, so `H100` stands for every H100 without a more specific entry: the SXM module.

@@ -125,6 +125,7 @@ def test_a_full_disk_on_one_process_is_the_same_error_on_both_and_the_next_save_
 ) -> None:
     told = [(two / f"told_{rank}_{background}").read_text() for rank in range(2)]
     assert told[0] == told[1] and "rank 1: [Errno 28] No space left" in told[0]
+    assert "the same command will continue from step-00000003" in told[0]
     assert names(two / "two") == ["step-00000003", "step-00000005"]
     assert read_state(two / "two" / "step-00000005").phase_done
 

@@ -73,6 +73,8 @@ def test_the_real_curriculum_without_a_corpus(capsys: pytest.CaptureFixture[str]
     assert plan["device_hours"] == pytest.approx(122.09, abs=0.01)
     assert plan["days"] == pytest.approx(122.09 / 8 / 24, abs=1e-4)
     assert plan["price"] == pytest.approx(305.23, abs=0.01)
+    assert plan["checkpoint_bytes"] == 12 * total
+    assert plan["checkpoints"] == 3 + 2 + 5 + 1  # ends of phases, last ones, every 4,000 steps, the one being written
     sources = plan["sources"]
     assert isinstance(sources, list)
     assert {each["name"]: each["held_tokens"] for each in sources} == dict.fromkeys(
@@ -142,6 +144,7 @@ def test_the_tables_show_the_figures(small: Path, capsys: pytest.CaptureFixture[
         "under Chinchilla's 20",
         "at 40.0% of H100: 989.4 TFLOP/s",
         "at 2.00 a device-hour",
+        " each, at most 5 at a time: ",
     ):
         assert expected in told
     assert max(map(len, told.splitlines())) <= 100
