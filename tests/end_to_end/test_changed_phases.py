@@ -1,10 +1,10 @@
 """A phase that runs can become shorter or longer, and runs branch: the result is that of a run planned this way.
 
 Verified to fail on each of these faults:
-- a phase's end is taken from the checkpoint and not from the settings: all lengths but the unchanged one;
-- the checkpoint of a phase that was shortened to it is not marked: its removal by later ones;
-- a branch does not take the moments, or starts its sources again: the branches;
-- the checkpoint is not saved in the branch: the branch that is resumed without its trunk.
+- a phase's end is taken from the checkpoint and not from the settings, or its length is compared: other lengths;
+- the checkpoint of a phase that was shortened to it is not marked as its end: length 8;
+- a branch does not take the moments, does not save its first checkpoint, or does not copy the rows: the branches;
+- a fresh optimizer takes the moments; the origin of a run is not compared.
 """
 
 import json
@@ -50,7 +50,7 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit_until_killed(write(tmp_path_factory.mktemp("trunk"), TRUNK), "renamed:8")
 
 
-@pytest.mark.parametrize("steps", [8, 10, TRUNK, 15])
+@pytest.mark.parametrize("steps", [8, 10, 15])
 def test_a_running_phase_can_change_its_length(trunk: Path, tmp_path: Path, steps: int) -> None:
     run = Path(shutil.copytree(trunk, tmp_path / "run"))
     fit_here(write(tmp_path, steps, checkpoint={"every_steps": 2, "keep": 1}))
@@ -131,6 +131,7 @@ def test_a_killed_branch_resumes_with_or_without_from_and_without_its_trunk(
     assert_same(run, fit_here(write(tmp_path / "planned", 10)))
 
 
+@pytest.mark.slow
 def test_two_processes_branch(trunk: Path, tmp_path: Path) -> None:
     config = write(tmp_path, 8)
     torchrun(2, "-m", "trainer", "fit", "--config", str(config), "--from", f"{trunk}@8")

@@ -79,6 +79,27 @@ def test_phases_out_of_order_give_one_message_and_exit_2(
     assert code == 2 and "needs the last checkpoint of phase 1" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--from", "nowhere@5"],
+            "--from nowhere@5: nowhere is not a run folder with checkpoints; expected RUN[@STEP]",
+        ),
+        (["--fresh-optimizer"], "--fresh-optimizer needs --from"),
+    ],
+)
+def test_a_branch_from_nothing_gives_one_message_and_exit_2(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, _, err = trainer(capfd, monkeypatch, "fit", *options, "--config", str(write_config(tmp_path)))
+    assert code == 2 and message in err and not (tmp_path / "run").exists()
+
+
 def test_another_tokenizer_gives_one_message_and_exit_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
