@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.training import checkpoint_tensors, metrics_fields, write_config
-from tests.trainer.torchrun import REPOSITORY, torchrun
+from tests.trainer.torchrun import REPOSITORY, free_port, torchrun
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -108,6 +108,21 @@ def test_a_stopped_process_is_named_and_torchrun_restarts(of_two: Path, tmp_path
     )
     assert_same(tmp_path / "run", of_two)
     print(f"rank {rank} stopped: {time.monotonic() - begin_s:.0f} s for the whole run", errors)
+
+
+def test_torchrun_restarts_on_two_machines(of_two: Path, tmp_path: Path) -> None:
+    """Two torchruns stand for the machines. The one whose worker is killed counts a restart, the other may not."""
+    config, run = long_config(tmp_path), tmp_path / "run"
+    meeting = [f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-backend=c10d", "--rdzv-id=two"]
+    command = ["torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", *meeting]
+    command += ["--monitor-interval=1", "-m", "trainer", "fit", "--config", str(config)]
+    with program(*command) as one, program(*command) as other:
+        for starts, (machine, step) in enumerate([(other, 20), (one, 60)]):
+            wait_for(run, step, starts, one)
+            os.kill(workers(machine)[0], signal.SIGKILL)
+        errors = [machine.communicate(timeout=HANG_S)[1] for machine in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), errors
+    assert_same(run, of_two)
 
 
 def test_sigterm_at_random_moments_ends_with_the_last_step_saved(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_an_evaluation_that_was_stopped_is_given_up_and_made_up_for(
     """Fails if an evaluation does not look for requests: then it is recorded before the run stops."""
     from trainer.inspect.eval_run import RunEvaluator
 
-    config, evaluate = config_of(tmp_path), RunEvaluator.evaluate
+    config, evaluate = config_of(tmp_path, evaluate=EVALUATION), RunEvaluator.evaluate
 
     def asked(self: RunEvaluator, model: object, step: int, label: str) -> object:
         if step == at:

@@ -1,6 +1,7 @@
 """Run a test's program under torchrun, with gloo, on this machine."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,6 +9,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_S = 240
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
 
 
 def torchrun(

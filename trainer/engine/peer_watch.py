@@ -137,8 +137,8 @@ class PeerWatch:
             try:
                 self._beat()
                 self._answered_s = self._clock()
-            except RuntimeError:  # the store is gone; `_guard` decides
-                continue
+            except RuntimeError:  # the store is gone: `_guard` ends this process, unless it ends before
+                return
         try:
             self._store.set(f"sign/{self._rank}", _DONE)
         except RuntimeError:

@@ -5,7 +5,6 @@ Runs as a program as one of two processes. The limits are short there, and no to
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,20 +12,13 @@ import time
 import pytest
 import torch.distributed as dist
 
-from tests.trainer.torchrun import REPOSITORY
+from tests.trainer.torchrun import REPOSITORY, free_port
 from trainer.engine import peer_watch
 from trainer.engine.distributed import start, sums
 from trainer.engine.peer_watch import PeerWatch
 from trainer.errors import TrainerError
 
 SILENT_S, LIMIT_S = 8.0, 200
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 def started(*arguments: str, world: int = 2) -> list[subprocess.Popen[str]]:
@@ -184,6 +176,7 @@ def test_a_process_that_was_stopped_for_long_does_not_blame_the_others() -> None
     clock = Clock()
     watched = watches(2, clock)
     beat(watched, clock, 5)
+    watched[0]._beat()  # it has seen the last sign of the other
     clock.now_s += 3600  # both: a suspended machine
     beat(watched, clock, 30)
     assert [watch._lost for watch in watched] == [None, None]
