@@ -76,7 +76,12 @@ class PhaseSettings(Strict):
 class ParallelSettings(Strict):
     """Distribution over devices. None of it affects which tokens are read."""
 
-    micro_batch_sequences: Positive | None = None  # per device; null: the device's whole part of the batch
+    # Per device at a time, in one of two units; both null: the largest that fits the device's memory.
+    micro_batch_tokens: Annotated[Quantity, Field(ge=1)] | None = None  # at least one sequence
+    micro_batch_sequences: Positive | None = None
+    # Activations computed again in the backward pass: of no block, of all, of every n-th; operations: all but products
+    recompute: Literal["none", "operations", "full"] | Positive = "none"
+    loss_chunk_tokens: Positive | None = None  # tokens with logits in memory at a time; null: as many as 2^26 logits
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the hardware multiplies it natively
     compile: Literal["auto"] | bool = "auto"  # auto: on a GPU
     reshard_after_forward: bool = True  # free a block's gathered weights until its backward pass
@@ -179,6 +184,10 @@ def _contradictions(training: Training) -> list[tuple[KeyPath, str]]:
     problems: list[tuple[KeyPath, str]] = [(("model", name), text) for name, text in training.model.problems()]
     if training.out is not None and not training.out.strip():
         problems.append((("out",), "`out` is empty; name a folder, or remove it"))
+    parallel = training.parallel
+    if parallel.micro_batch_tokens is not None and parallel.micro_batch_sequences is not None:
+        message = "`micro_batch_tokens` and `micro_batch_sequences` state the same; remove one"
+        problems.append((("parallel", "micro_batch_sequences"), message))
     names = [phase.name for phase in training.curriculum]
     for index, phase in enumerate(training.curriculum):
         path: KeyPath = ("curriculum", index)

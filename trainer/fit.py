@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,9 @@ from trainer.data.loader import Batches
 from trainer.engine.branch import Branch, parse_branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints
 from trainer.engine.checkpoint_state import BranchOrigin
+from trainer.engine.device_memory import explain_out_of_memory, fitting_micro_batches
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
+from trainer.engine.micro_batch import MicroBatches
 from trainer.engine.optimizer import make_optimizer
 from trainer.engine.resume import RunStart, build_model, corpora_states, find_start, state_after
 from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, record_start
@@ -80,6 +83,7 @@ class TrainingRun:
         self.signals = RunSignals(saving, console.say)
         self.evaluator = RunEvaluator(setup, distributed, console, stop=lambda: self.signals.stop is not None)
         self.origin: BranchOrigin | None = None  # of a branch
+        self.micro: MicroBatches | None = None
 
     def train(self, only: PhasePlan | None, other_corpus: bool, branch: Branch | None = None) -> None:
         """Train what is left of the curriculum, or of the phase `only`."""
@@ -92,7 +96,13 @@ class TrainingRun:
         if nothing_left and (not between_phases or self.evaluator.is_recorded(begin.step, label)):
             self.console.say(done_text(self.setup.curriculum, only))
             return
-        step, evaluation_was_due = self._make_step(begin), between_phases
+        self.micro = fitting_micro_batches(self.setup, self.distributed, self.precision, begin.state)
+        self.console.say(f"memory: {self.micro.describe()}")
+        with explain_out_of_memory(self.micro.remedy):
+            self._train(begin, label, between_phases)
+
+    def _train(self, begin: RunStart, label: str, evaluation_was_due: bool) -> None:
+        step = self._make_step(begin)
         for note in begin.notes:
             self.console.say(note)
         if begin.branch is not None:
@@ -144,12 +154,13 @@ class TrainingRun:
             fresh_optimizer = begin.branch is not None and begin.branch.fresh_optimizer
             self.checkpoints.load(begin.checkpoint, model, None if fresh_optimizer else optimizer)
             self.console.say(f"continuing from {begin.checkpoint.name}")
-        sequences, clip_norm = training.parallel.micro_batch_sequences, training.optimizer.clip_norm
-        return TrainStep(model, optimizer, self.distributed, sequences, clip_norm)
+        return TrainStep(model, optimizer, self.distributed, None, training.optimizer.clip_norm)
 
     def _train_phase(self, step: TrainStep, phase: PhasePlan, done: int, run_end: int) -> int:
         """Take the remaining steps of a phase after step `done`; return its last step. The run ends at `run_end`."""
         training, curriculum = self.setup.training, self.setup.curriculum
+        assert self.micro is not None
+        step = replace(step, micro_batch_sequences=self.micro.sequences[phase.index])
         tokens_after = curriculum.tokens(run_end) - curriculum.tokens(phase.last_step)
         self.console.phase(phase.name, phase.index, len(self.batches), phase.first_step, phase.last_step, tokens_after)
         step_start_s, previous = time.perf_counter(), done
@@ -206,8 +217,8 @@ class TrainingRun:
     def _save(self, step: TrainStep, phase: PhasePlan, done: int) -> None:
         self.signals.doing, self.signals.save = f"the save of step {done}", False
         self.distributed.expect_exchange(within_s=None)
-        world, origin = self.distributed.world, self.origin
-        state = state_after(done, phase, self.setup, self.corpora, self.precision, world, origin)
+        world, origin, micro = self.distributed.world, self.origin, self.micro.tokens if self.micro else None
+        state = state_after(done, phase, self.setup, self.corpora, self.precision, world, origin, micro)
         self.checkpoints.save(state, step.model, step.optimizer)
         self.saves.restart()
 

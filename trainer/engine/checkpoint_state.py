@@ -62,6 +62,7 @@ class CheckpointState(Strict):
     world: Annotated[int, Field(ge=1)]
     torch: str  # version
     tokens_seen: Count
+    micro_batch_tokens: Count | None = None  # chosen by memory; None if the settings stated the size
     origin: BranchOrigin | None = None  # of a branch
     files: dict[TensorFile, FileState] = Field(default={})
 

@@ -174,7 +174,7 @@ def compile_blocks(model: nn.Module) -> None:
     for block in model.get_submodule("blocks").children():
         block.compile(dynamic=False)
     if isinstance(model, Transformer):
-        model.compile_loss = True
+        model.compiled = True
 
 
 def shard(model: nn.Module, distributed: Distributed, precision: Precision, reshard_after_forward: bool) -> None:

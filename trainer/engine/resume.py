@@ -13,6 +13,7 @@ from trainer.engine.branch import Branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
+from trainer.engine.recompute import recompute_blocks
 from trainer.engine.run_setup import RunSetup
 from trainer.engine.start_notes import option_to_end, start_notes
 from trainer.model.transformer import Transformer, build_transformer, initialize
@@ -89,6 +90,8 @@ def build_model(setup: RunSetup, distributed: Distributed, precision: Precision,
     parallel = setup.training.parallel
     with torch.device("meta"):  # no memory until the parameters are sharded
         model = build_transformer(setup.model_config)
+    model.loss_chunk_tokens = parallel.loss_chunk_tokens
+    recompute_blocks(model, parallel.recompute)
     if parallel.compile is True or (parallel.compile == "auto" and distributed.device.type == "cuda"):
         compile_blocks(model)
     shard(model, distributed, precision, parallel.reshard_after_forward)
@@ -162,6 +165,7 @@ def state_after(
     precision: Precision,
     world: int,
     origin: BranchOrigin | None,
+    micro_batch_tokens: int | None,
 ) -> CheckpointState:
     """Return the state of a checkpoint after a step of this phase."""
     return CheckpointState(
@@ -182,6 +186,7 @@ def state_after(
         precision=precision,
         world=world,
         tokens_seen=setup.curriculum.tokens(step),
+        micro_batch_tokens=micro_batch_tokens,
         origin=origin,
     )
 

@@ -18,14 +18,15 @@ from trainer.inspect.training_plan import TrainingPlan, make_plan
 from trainer.model.cost import CHINCHILLA_TOKENS
 
 DEFAULT_VOCABULARY = 32_768  # of the tokenizers of `corpus build`
-MEMORY_PARTS = (  # the fields of `Memory`, and their sum
+MEMORY_PARTS = (  # the fields of `Memory`, with the sum of training before evaluation
     "parameters, fp32",
     "gradients, fp32",
     "AdamW's moments, fp32",
     "weights to compute with",
-    "activations",
-    "logits",
-    "all",
+    "activations that are kept",
+    "loss, or backward pass of a block",
+    "training, all",
+    "evaluation, all",
 )
 LARGER = 10**6  # times a corpus, to show what a curriculum would read of one that is large enough
 
@@ -158,13 +159,16 @@ def _sources(plan: TrainingPlan) -> DataTable:
 
 
 def _memory(plan: TrainingPlan) -> DataTable:
-    columns = [[*astuple(phase.memory), phase.memory.total_bytes] for phase in plan.phases]
+    columns = []
+    for phase in plan.phases:
+        *parts, evaluation = astuple(phase.memory)
+        columns.append([*parts, phase.memory.training_bytes, evaluation])
     rows: list[DataRow] = [
         [part, *map(human_bytes, sizes)] for part, *sizes in zip(MEMORY_PARTS, *columns, strict=True)
     ]
     rows.append(["micro-batch, sequences", *(phase.micro_batch_sequences for phase in plan.phases)])
     devices = f"each of {plan.devices} devices" if plan.devices > 1 else "the device"
-    title = f"Memory of {devices}: an estimate, without recomputation of activations"
+    title = f"Memory of {devices}, an estimate"
     return DataTable(title, ["part", *(phase.name for phase in plan.phases)], rows)
 
 
@@ -179,6 +183,7 @@ def _totals(plan: TrainingPlan) -> dict[str, str]:
         "device-hours": f"{_short(plan.device_hours)} at {plan.mfu:.1%} of {peak}, with attention",
         "time": f"{human_seconds(plan.days * 86_400)} ({_short(plan.days)} days) on {devices}",
     }
+    totals["memory"] = plan.memory_text
     disk, each = human_bytes(plan.checkpoints * plan.checkpoint_bytes), human_bytes(plan.checkpoint_bytes)
     totals["checkpoints"] = f"{each} each, at most {plan.checkpoints} at a time: {disk} of disk"
     if plan.price is not None:

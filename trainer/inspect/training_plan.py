@@ -9,8 +9,10 @@ from trainer.config import CheckpointSettings, Training
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import RateSchedule
+from trainer.engine.micro_batch import USABLE_SHARE, MicroBatches, choose_micro_batches, computation
 from trainer.model import cost
 from trainer.model.family import ModelConfig, Parameters
+from trainer.model.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class PhaseCost:
     sources: tuple[SourcePlan, ...]
     flops_6nd: float
     flops: float  # including attention
-    memory: cost.Memory
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ class TrainingPlan:
     tokens_per_parameter: float  # compare to Chinchilla's 20: all parameters count, as in Hoffmann et al. 2022
     flops_6nd: float
     flops: float  # including attention
-    device_memory_bytes: int  # of the largest phase
+    device_memory_bytes: int  # that the largest phase takes
+    usable_memory_bytes: int | None  # of a device; None if its memory is unknown
+    fits: bool
+    memory_text: str  # the same in words, with settings that would help
     checkpoint_bytes: int  # of one
     checkpoints: int  # most on disk at a time, with the one being written
     device_hours: float  # from `flops`, at `mfu` of the peak
@@ -106,8 +111,15 @@ def make_plan(training: Training, curriculum: Curriculum, corpora: Corpora, from
     config = training.model.resolve(vocabulary)
     parameters = config.count_parameters()
     held = {name: source.train_tokens for name, source in corpora.sources.items()} if from_corpora else {}
+    for phase in curriculum.phases:
+        if phase.batch_sequences % cluster.devices:
+            raise InputError(
+                f"phase `{phase.name}`: a batch of {phase.batch_sequences} sequences cannot be shared evenly by "
+                f"{cluster.devices} devices; change batch_tokens or cluster.devices"
+            )
+    micro = _micro_batches(training, curriculum, config)
     # First each phase, then the totals.
-    phases = tuple(_phase_cost(training, phase, config, held) for phase in curriculum.phases)
+    phases = tuple(_phase_cost(training, phase, config, held, micro) for phase in curriculum.phases)
     tokens, flops = sum(phase.tokens for phase in phases), sum(phase.flops for phase in phases)
     device_hours = cost.device_hours(flops, peak, cluster.mfu)
     return TrainingPlan(
@@ -123,7 +135,10 @@ def make_plan(training: Training, curriculum: Curriculum, corpora: Corpora, from
         tokens_per_parameter=tokens / parameters.total,
         flops_6nd=sum(phase.flops_6nd for phase in phases),
         flops=flops,
-        device_memory_bytes=max(phase.memory.total_bytes for phase in phases),
+        device_memory_bytes=micro.peak_bytes,
+        usable_memory_bytes=micro.usable_bytes,
+        fits=micro.fits,
+        memory_text=micro.describe(),
         checkpoint_bytes=cost.CHECKPOINT_BYTES * parameters.total,
         checkpoints=_most_checkpoints(training.checkpoint, curriculum),
         device_hours=device_hours,
@@ -137,14 +152,18 @@ def _most_checkpoints(settings: CheckpointSettings, curriculum: Curriculum) -> i
     return len(curriculum.phases) + settings.keep + kept_by_steps + 1
 
 
-def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held: Mapping[str, int]) -> PhaseCost:
-    settings, parallel, devices = training.curriculum[phase.index], training.parallel, training.cluster.devices
-    if phase.batch_sequences % devices:
-        raise InputError(
-            f"phase `{phase.name}`: a batch of {phase.batch_sequences} sequences cannot be shared evenly by {devices} "
-            "devices; change batch_tokens or cluster.devices"
-        )
-    micro_batch = min(parallel.micro_batch_sequences or phase.batch_sequences, phase.batch_sequences // devices)
+def _micro_batches(training: Training, curriculum: Curriculum, config: ModelConfig) -> MicroBatches:
+    cluster, bf16 = training.cluster, training.parallel.precision != "fp32"
+    memory = cost.memory_bytes(cluster.accelerator)
+    usable = None if memory is None else int(memory * USABLE_SHARE)
+    how = computation(training, cluster.devices, bf16=bf16, on_cpu=False)
+    return choose_micro_batches(training, curriculum, config, how, usable)
+
+
+def _phase_cost(
+    training: Training, phase: PhasePlan, config: ModelConfig, held: Mapping[str, int], micro: MicroBatches
+) -> PhaseCost:
+    settings = training.curriculum[phase.index]
     tokens, total_share = phase.steps * phase.batch_tokens, sum(phase.shares.values())
     cursors = phase.cursors(phase.last_step)
     sources = [
@@ -158,22 +177,13 @@ def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held:
         )
         for name, share in phase.shares.items()
     ]
-    # Memory follows from the largest micro-batch of one device.
-    memory = cost.device_memory(
-        config,
-        devices=devices,
-        sequence_tokens=phase.sequence_tokens,
-        micro_batch_sequences=micro_batch,
-        bf16=parallel.precision != "fp32",
-        reshard_after_forward=parallel.reshard_after_forward,
-    )
     return PhaseCost(
         name=phase.name,
         steps=phase.steps,
         tokens=tokens,
         sequence_tokens=phase.sequence_tokens,
         batch_sequences=phase.batch_sequences,
-        micro_batch_sequences=micro_batch,
+        micro_batch_sequences=micro.sequences[phase.index],
         rate_start=phase.schedule.start,
         rate_peak=phase.schedule.peak,
         rate_end=phase.schedule.rate(phase.steps - 1),
@@ -182,7 +192,7 @@ def _phase_cost(training: Training, phase: PhasePlan, config: ModelConfig, held:
         sources=tuple(sources),
         flops_6nd=float(cost.flops_per_token(config) * tokens),
         flops=float(cost.flops_per_token(config, phase.sequence_tokens) * tokens),
-        memory=memory,
+        memory=micro.memory[phase.index],
     )
 
 

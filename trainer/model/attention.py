@@ -1,7 +1,8 @@
 """Attention within documents: rotary embeddings, the mask of a packed sequence, and a kernel for each device.
 
-On a CPU the mask is dense and the kernel is PyTorch's own attention. On a GPU both are FlexAttention's, which skips
-masked blocks and has no backward pass on a CPU. Without a mask, attention is causal.
+On a CPU the kernel is PyTorch's own attention: with a dense mask, or for long sequences document by document, which
+skips what a mask would only hide. On a GPU kernel and mask are FlexAttention's, which skips masked blocks and has no
+backward pass on a CPU. Without a mask, attention is causal.
 
 Legend: B sequences, T positions (of queries), S positions (of keys), H query heads, K key and value heads, E head_dim,
 R = E/2 rotated pairs.
@@ -16,8 +17,22 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-Mask = Tensor | BlockMask | None  # dense: bool [B, 1, T, S], True where attended; None: causal
+from trainer.model.memory import masks_densely
+
+MIN_MEAN_TOKENS = 128  # of documents that are worth a call each
+
 _compiled = functools.cache(torch.compile)  # once per process and on first use: the compiler takes seconds to import
+
+
+class DocumentLengths:
+    """Tokens of each document, by sequence. Not a tuple, as FSDP would search it for tensors."""
+
+    def __init__(self, lengths: list[list[int]]) -> None:
+        self.lengths = lengths
+
+
+# Dense: bool [B, 1, T, S], True where attended; None: causal.
+Mask = Tensor | BlockMask | DocumentLengths | None
 
 
 class RotaryAngles:
@@ -58,9 +73,25 @@ def rotate(x_BHTE: Tensor, angles: RotaryAngles) -> Tensor:
     return torch.cat(rotated, dim=-1).to(x_BHTE.dtype)
 
 
-def document_mask(segments_BT: Tensor) -> Mask:
-    """Return the mask under which a token attends to itself and to earlier tokens of its segment."""
-    return block_mask(segments_BT) if segments_BT.is_cuda else dense_mask(segments_BT)
+def document_mask(segments_BT: Tensor, compiled: bool = False) -> Mask:
+    """Return the mask under which a token attends to itself and to earlier tokens of its segment.
+
+    `compiled` blocks take no `DocumentLengths`, because they would be compiled for each.
+    """
+    if segments_BT.is_cuda:
+        return block_mask(segments_BT)
+    if not masks_densely(segments_BT.shape[1], compiled):
+        lengths = document_lengths(segments_BT)
+        if segments_BT.numel() >= MIN_MEAN_TOKENS * sum(map(len, lengths.lengths)):
+            return lengths
+    return dense_mask(segments_BT)
+
+
+def document_lengths(segments_BT: Tensor) -> DocumentLengths:
+    """Return the tokens of each segment."""
+    return DocumentLengths(
+        [segments_T.unique_consecutive(return_counts=True)[1].tolist() for segments_T in segments_BT]
+    )
 
 
 def dense_mask(segments_BT: Tensor) -> Tensor:
@@ -93,5 +124,16 @@ def attend(q_BHTE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Mask) -> Tensor
             flex = _compiled(flex_attention)
         # It returns a tuple only with `return_lse` or `return_aux`.
         return cast(Tensor, flex(q_BHTE, k_BKSE, v_BKSE, block_mask=mask, enable_gqa=grouped))
+    if isinstance(mask, DocumentLengths):
+        return _attend_by_document(q_BHTE, k_BKSE, v_BKSE, mask)
     causal = mask is None
     return functional.scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, mask, is_causal=causal, enable_gqa=grouped)
+
+
+def _attend_by_document(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, documents: DocumentLengths) -> Tensor:
+    """Compute causal attention within each document. Documents are split, not sliced: gradients are then joined."""
+    rows = []
+    for lengths, *parts in zip(documents.lengths, q_BHTE.unbind(), k_BKTE.unbind(), v_BKTE.unbind(), strict=True):
+        split = [torch.split(part.unsqueeze(0), lengths, dim=2) for part in parts]
+        rows.append(torch.cat([attend(q, k, v, None) for q, k, v in zip(*split, strict=True)], dim=2))
+    return torch.cat(rows)

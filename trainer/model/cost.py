@@ -1,8 +1,7 @@
-"""FLOPs, memory and device-hours of training a model, computed before it is trained. Nothing here creates a tensor."""
+"""FLOPs and device-hours of training a model, computed before it is trained. Nothing here creates a tensor."""
 
 import re
-from dataclasses import astuple, dataclass
-from math import ceil
+from collections.abc import Collection
 
 from trainer.model.family import ModelConfig
 
@@ -35,6 +34,30 @@ PEAK_FLOPS: dict[str, float] = {
     "MI325X": 1307.4e12,  # Source: AMD MI325X data sheet
     "MI355X": 2.5e15,  # Source: AMD MI355X data sheet
 }
+# Memory of a device in GB, as sold. Source: as above. Of several sizes, the least; others are named with theirs.
+MEMORY_GB: dict[str, int] = {
+    "A30": 24,
+    "A100": 40,
+    "A100 80GB": 80,
+    "A800": 40,
+    "A800 80GB": 80,
+    "H100": 80,
+    "H100 NVL": 94,
+    "H800": 80,
+    "H200": 141,
+    "GH200": 96,
+    "B200": 180,
+    "GB200": 186,
+    "L4": 24,
+    "L40S": 48,
+    "RTX 3090": 24,
+    "RTX 4090": 24,
+    "RTX 5090": 32,
+    "MI250X": 64,
+    "MI300X": 192,
+    "MI325X": 256,
+    "MI355X": 288,
+}
 _OTHER_PRODUCTS = {"mig", "laptop", "max", "d", "grid"}  # words of slices of a device and of weaker products
 
 
@@ -43,11 +66,22 @@ def peak_flops(name: str) -> float | None:
 
     None if it is unknown.
     """
+    known = _named(name, PEAK_FLOPS)
+    return PEAK_FLOPS[known] if known else None
+
+
+def memory_bytes(name: str) -> int | None:
+    """Return the memory of a device, named as for `peak_flops`. None if it is unknown."""
+    known = _named(name, MEMORY_GB)
+    return MEMORY_GB[known] * 10**9 if known else None
+
+
+def _named(name: str, table: Collection[str]) -> str | None:
     words = _words(name)
     if words & _OTHER_PRODUCTS:
         return None
-    matches = [known for known in PEAK_FLOPS if _words(known) <= words]
-    return PEAK_FLOPS[max(matches, key=lambda known: len(_words(known)))] if matches else None
+    matches = [known for known in table if _words(known) <= words]
+    return max(matches, key=lambda known: len(_words(known)), default=None)
 
 
 def _words(name: str) -> set[str]:
@@ -75,56 +109,3 @@ def flops_per_token(config: ModelConfig, sequence_tokens: int | None = None) -> 
 def device_hours(flops: float, peak: float, mfu: float) -> float:
     """Return the hours of one device at the fraction `mfu` of its peak. N devices take 1/N of that each."""
     return flops / (peak * mfu) / SECONDS_PER_HOUR
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Estimated bytes on one device while training, without those of CUDA and its allocator."""
-
-    parameters_bytes: int
-    gradients_bytes: int
-    moments_bytes: int
-    gathered_bytes: int
-    activations_bytes: int
-    logits_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """Sum of all parts. The peak, at the start of the backward pass, is slightly lower."""
-        return sum(astuple(self))
-
-
-def device_memory(
-    config: ModelConfig,
-    *,
-    devices: int,
-    sequence_tokens: int,
-    micro_batch_sequences: int,
-    bf16: bool = True,
-    reshard_after_forward: bool = True,
-) -> Memory:
-    """Estimate the memory of each of `devices`: FSDP2, AdamW, fp32 weights, gradients reduced each micro-batch.
-
-    On one device nothing is gathered, but all weights have a bf16 copy. Its fp32 residual stream is not counted.
-    """
-    parameters = config.count_parameters()
-    shard = ceil(parameters.total / devices)
-    root = parameters.embedding + parameters.head + config.hidden_size  # outside the blocks, with the last norm
-    block = (parameters.total - root) // config.num_hidden_layers
-    compute_bytes = 2 if bf16 else 4
-    # Gathered weights: the root and two blocks, one computing and one prefetched (all blocks unless resharded). Also
-    # the largest gradient before it is reduced, with its fp32 copy.
-    gathered_blocks = min(2, config.num_hidden_layers) if reshard_after_forward else config.num_hidden_layers
-    gathered = compute_bytes * (root + block * gathered_blocks) + (compute_bytes + 4) * max(root, block)
-    if devices == 1:
-        gathered = 2 * parameters.total if bf16 else 0
-    tokens = micro_batch_sequences * sequence_tokens
-    return Memory(
-        parameters_bytes=4 * shard,
-        gradients_bytes=4 * shard,
-        moments_bytes=8 * shard,
-        gathered_bytes=gathered,
-        activations_bytes=tokens * config.activation_bytes_per_token(bf16=bf16),
-        # Two fp32 tensors at a time (logits and log-softmax, then log-softmax and its gradient), and one in bf16.
-        logits_bytes=tokens * config.vocab_size * (10 if bf16 else 8),
-    )

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from trainer.model.memory import chunk_tokens
+
 IGNORED_TARGET = -100  # without a loss; torch's default
-CHUNK_LOGITS = 2**26  # by default, logits in memory at a time: 256 MiB in fp32
 Cap = Callable[[Tensor], Tensor]  # of logits, element by element
 _Chunk = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, tuple[Tensor, Tensor] | None]]
 _compiled = cache(partial(torch.compile, dynamic=False))  # on first use: the compiler takes seconds to import
@@ -27,11 +28,6 @@ class Losses(NamedTuple):
 
     total: Tensor  # their sum, through which gradients flow
     each_BT: Tensor  # −ln p of each target, without a gradient; 0 where the target is ignored
-
-
-def chunk_tokens(vocab_size: int) -> int:
-    """Return the tokens whose logits are in memory at a time, by default."""
-    return max(1, CHUNK_LOGITS // vocab_size)
 
 
 def head_losses(
@@ -108,16 +104,17 @@ def _chunk(
     # Take the target's logit out before logits become exponentials.
     known_N1 = (targets_N != IGNORED_TARGET)[:, None]
     index_N1 = targets_N[:, None].where(known_N1, 0)
-    shifted_NV = logits_NV.sub_(logits_NV.amax(1, keepdim=True))
-    target_N1 = shifted_NV.gather(1, index_N1)
-    exponentials_NV = shifted_NV.exp_()
-    sum_N1 = exponentials_NV.sum(1, keepdim=True)
+    logits_NV.sub_(logits_NV.amax(1, keepdim=True))
+    target_N1 = logits_NV.gather(1, index_N1)
+    logits_NV.exp_()
+    sum_N1 = logits_NV.sum(1, keepdim=True)
     log_p_N1 = (target_N1 - sum_N1.log()).where(known_N1, 0)
     losses_N = -log_p_N1.squeeze(1)
     if not with_gradients:
         return losses_N, None
     # The gradient of a loss by its logits is p, and p − 1 at the target: expm1 is exact even if p is near 1.
-    gradient_NV = exponentials_NV.mul_(known_N1 / sum_N1).to(x_ND.dtype)
+    gradient_NV = logits_NV.mul_(known_N1 / sum_N1).to(x_ND.dtype)
+    del logits_NV  # before the products need memory
     gradient_NV.scatter_(1, index_N1, log_p_N1.expm1().to(x_ND.dtype))
     if cap_gradient is not None:
         (gradient_NV,) = cap_gradient(gradient_NV)

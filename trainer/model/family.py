@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -55,6 +55,25 @@ class Parameters:
         return self.total - (self.embedding if self.head else 0)
 
 
+class Activations(NamedTuple):
+    """Types and kernels that decide how many bytes a block keeps for the backward pass."""
+
+    bf16: bool = True
+    autocast: bool = False  # the residual stream stays fp32, and each product casts its input
+    compiled: bool = False
+    fused_norms: bool = True  # uncompiled on a CPU, norms are several operations, which keep more
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of a number that products are computed with."""
+        return 2 if self.bf16 else 4
+
+    @property
+    def stream_bytes(self) -> int:
+        """Bytes of a number of the residual stream."""
+        return 2 if self.bf16 and not self.autocast else 4
+
+
 @dataclass(frozen=True)
 class ModelConfig(ABC):
     """Settings that determine a model's parameters and what it computes.
@@ -85,8 +104,12 @@ class ModelConfig(ABC):
         """Return the FLOPs per token of attention scores and their product with the values, forward and backward."""
 
     @abstractmethod
-    def activation_bytes_per_token(self, *, bf16: bool = True) -> int:
-        """Return the bytes per token that the forward pass of all blocks keeps for the backward pass."""
+    def activation_bytes_per_token(self, types: Activations) -> int:
+        """Return the bytes per token that a block keeps for the backward pass, if it recomputes nothing."""
+
+    @abstractmethod
+    def product_bytes_per_token(self, types: Activations) -> int:
+        """Return the bytes per token of a block's input, and of the results of its products and attention."""
 
     @classmethod
     def from_checkpoint(cls, stored: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

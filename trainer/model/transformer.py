@@ -45,7 +45,7 @@ class Transformer(nn.Module):
         self.config = config
         self.cap: Cap | None = None  # of the logits; a family may set one
         self.loss_chunk_tokens: int | None = None  # as in `head_losses`
-        self.compile_loss = False
+        self.compiled = False  # blocks and loss
 
     def hidden(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
         """Return the output of the last block [B, T, D].
@@ -65,7 +65,7 @@ class Transformer(nn.Module):
             logits_BTV = functional.linear(x_BTD, weight_VD)
             return logits_BTV if self.cap is None else self.cap(logits_BTV)
         return head_losses(
-            x_BTD, weight_VD, targets_BT, cap=self.cap, tokens=self.loss_chunk_tokens, compiled=self.compile_loss
+            x_BTD, weight_VD, targets_BT, cap=self.cap, tokens=self.loss_chunk_tokens, compiled=self.compiled
         )
 
 

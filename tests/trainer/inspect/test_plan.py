@@ -104,6 +104,34 @@ def test_the_phases_of_the_real_curriculum(capsys: pytest.CaptureFixture[str]) -
         memory = phase["memory"]
         assert memory["moments_bytes"] == 1_040_254_976
         assert sum(memory.values()) < 80e9, "the recipe says that it fits the device"
+        assert phase["micro_batch_sequences"] * phase["sequence_tokens"] == 2**15, "level over phases"
+
+
+@pytest.mark.parametrize(
+    ("setting", "fits", "told"),
+    [
+        (
+            "micro_batch_tokens=1Mi",
+            False,
+            r"does not fit: 1\d\d GB of 72 GB .*; set parallel\.micro_batch_tokens: 32768",
+        ),
+        ("micro_batch_tokens=32Ki", True, r"fits: \d\d(\.\d)? GB of 72 GB"),
+        (
+            "micro_batch_tokens=null",
+            True,
+            r"the whole batch at once does not fit \(1\d\d GB\), micro-batches of 32,768",
+        ),
+    ],
+)
+def test_the_real_curriculum_fits_in_micro_batches(
+    setting: str, fits: bool, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_plan(RECIPE, [f"parallel.{setting}"], without_corpus=True, as_json=False)
+    assert re.search(told, capsys.readouterr().out)
+    show_plan(RECIPE, [f"parallel.{setting}"], without_corpus=True, as_json=True)
+    plan = _json(capsys)
+    assert plan["fits"] is fits and plan["usable_memory_bytes"] == 72e9
+    assert (plan["device_memory_bytes"] <= 72e9) is fits  # type: ignore[operator]
 
 
 def test_the_sources_of_the_real_curriculum_are_its_recipes() -> None:
@@ -249,6 +277,13 @@ def test_control_characters_in_names_are_escaped_in_tables(small: Path, capsys: 
     [
         ("parallel.precision=fp32", "activations_bytes", True),
         ("parallel.micro_batch_sequences=1", "activations_bytes", False),
+        ("parallel.micro_batch_tokens=16", "activations_bytes", False),
+        ("parallel.recompute=full", "activations_bytes", False),
+        ("parallel.recompute=operations", "activations_bytes", False),
+        ("parallel.recompute=2", "activations_bytes", False),
+        ("parallel.loss_chunk_tokens=4", "working_bytes", False),
+        ("parallel.compile=false", "activations_bytes", True),
+        ("evaluate.batch_sequences=17", "evaluation_bytes", True),
         ("parallel.reshard_after_forward=false", "gathered_bytes", True),
         ("cluster.devices=1", "moments_bytes", True),
     ],

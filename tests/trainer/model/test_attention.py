@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from trainer.model.attention import (
+    DocumentLengths,
     Mask,
     RotaryAngles,
     attend,
     block_mask,
     dense_mask,
+    document_lengths,
     document_mask,
     rotary_angles,
     rotate,
@@ -75,6 +77,29 @@ def test_both_kernels_give_the_same_result(heads: int, kv_heads: int, lengths: t
     assert isinstance(blocks, BlockMask)
     flexed = attend(q_BHTE, k_BKTE, v_BKTE, blocks)
     torch.testing.assert_close(flexed, attend(q_BHTE, k_BKTE, v_BKTE, dense_mask(segments_BT)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
+def test_document_by_document_gives_the_same_result_and_gradients(heads: int, kv_heads: int) -> None:
+    segments_BT = segments_of([30, 1, 169], [200])
+    weights = made(2, heads, 200, 8, seed=99)
+    results = []
+    for mask in (dense_mask(segments_BT), document_lengths(segments_BT)):
+        leaves = [
+            made(2, count, 200, 8, seed=n).requires_grad_() for n, count in enumerate((heads, kv_heads, kv_heads))
+        ]
+        out = attend(*leaves, mask)
+        (out * weights).sum().backward()  # type: ignore[no-untyped-call]
+        results.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_long_sequences_of_long_documents_are_attended_to_by_document() -> None:
+    mask = document_mask(segments_of([2000, 48], [2048]))
+    assert isinstance(mask, DocumentLengths) and mask.lengths == [[2000, 48], [2048]]
+    for lengths, compiled in (([100, 1947], False), ([16] * 128, False), ([2048], True)):
+        assert isinstance(document_mask(segments_of(lengths), compiled), Tensor)
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7).map(sorted), min_size=1, max_size=3))

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from trainer.model.family import ModelConfig, ModelSettings, Parameters, Real
+from trainer.model.family import Activations, ModelConfig, ModelSettings, Parameters, Real
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,32 @@ class LlamaConfig(ModelConfig):
         """
         return 12 * self.num_hidden_layers * self.query_size * sequence_tokens
 
-    def activation_bytes_per_token(self, *, bf16: bool = True) -> int:
-        """Return the bytes per token that the forward pass of all blocks keeps for the backward pass.
+    def activation_bytes_per_token(self, types: Activations) -> int:
+        """Return the bytes per token that a block keeps for the backward pass, if it recomputes nothing.
 
-        Nothing is recomputed. Norms keep more where they are not fused into one kernel (on a CPU), and compiled blocks
-        keep less.
         Source: the counting of Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1, redone for RMSNorm, SwiGLU and
         grouped keys; without dropout, and without scores: fused attention (Dao et al. 2022, arXiv 2205.14135) keeps
         none.
         """
-        element_bytes = 2 if bf16 else 4
-        norms = 4 * self.hidden_size  # input and output of both
+        norm_bytes = 2 * (types.stream_bytes * self.hidden_size + 4)  # input and scale of both
+        if not types.fused_norms:
+            norm_bytes += 2 * 4 * self.hidden_size  # the normed input before its gain
+        inputs = 5 if types.autocast else 2  # of query, key, value, gate and up: each casts its own
         queries = 3 * self.query_size  # queries, attention's output, and its copy in the layout of the projection
         keys_values = 2 * self.key_value_size
         mlp = 4 * self.intermediate_size  # gate, SiLU of the gate, up, their product
-        log_sums_bytes = 4 * self.num_attention_heads  # log-sum-exp of the scores, in fp32
-        block_bytes = element_bytes * (norms + queries + keys_values + mlp) + log_sums_bytes
-        last_norm_bytes = element_bytes * 2 * self.hidden_size
-        return self.num_hidden_layers * block_bytes + last_norm_bytes
+        if types.compiled:  # the compiler recomputes what is cheap; found by measurement
+            inputs, mlp = 1 if types.bf16 else 2, 3 * self.intermediate_size
+        elements = inputs * self.hidden_size + queries + keys_values + mlp
+        log_sum_bytes = 4 * self.num_attention_heads  # log-sum-exp of the scores, in fp32
+        return norm_bytes + types.element_bytes * elements + log_sum_bytes
+
+    def product_bytes_per_token(self, types: Activations) -> int:
+        """Return the bytes per token of a block's input, and of the results of its products and attention."""
+        attention = 2 * self.query_size + 2 * self.key_value_size  # queries, keys, values, attention's output
+        elements = attention + 2 * self.intermediate_size + 2 * self.hidden_size  # gate, up; both projections
+        stream = types.stream_bytes * self.hidden_size
+        return stream + types.element_bytes * elements + 4 * self.num_attention_heads
 
 
 class LlamaSettings(ModelSettings):
