@@ -216,7 +216,7 @@ class PeerWatch:
                 self._answered_s = now_s
             checked_s = now_s
             if now_s - self._answered_s > (SUSPECT_S if self._suspicious else SILENT_S):
-                reason = "or the store that it or torchrun keeps does not answer: killed, stopped or cut off"
+                reason = "(or torchrun, which keeps the store) does not answer: killed, stopped or cut off"
                 self._lost = Lost(0, reason)
                 self._found.set()
         if self._closed.wait(GRACE_S):
