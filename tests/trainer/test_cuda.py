@@ -45,8 +45,9 @@ def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.
     tokens_BT = torch.randint(0, config.vocab_size, (4, 257), generator=draw)
     segments_BT = (torch.rand(4, 256, generator=draw) < 0.02).cumsum(1)
     tokens_BT, segments_BT = tokens_BT.cuda(), segments_BT.cuda()
+    mask = block_mask if flex else dense_mask
     with (
-        patch.object(llama, "document_mask", block_mask if flex else dense_mask),
+        patch.object(llama, "document_mask", lambda segments_BT, _: mask(segments_BT)),
         torch.autocast("cuda", precision, enabled=precision != torch.float32),
     ):
         losses = model(tokens_BT[:, :-1], segments_BT, tokens_BT[:, 1:])
