@@ -74,6 +74,7 @@ class _HeadLosses(torch.autograd.Function):
                     weight_gradient_VD = gradients[1]
                 else:  # in bf16, a sum of many chunks would lose digits
                     weight_gradient_VD = gradients[1].to(torch.promote_types(dtype, torch.float32))
+                del gradients  # as large as the weight: before the next chunk has its own
         if weight_gradient_VD is not None:
             ctx.save_for_backward(torch.cat(x_gradients), weight_gradient_VD.to(weight_VD.dtype))
         each_N = torch.cat(losses)

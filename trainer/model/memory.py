@@ -91,7 +91,7 @@ def device_memory(
     whole = config.activation_bytes_per_token(types) + mask_bytes
     recomputing = types.stream_bytes * config.hidden_size
     if how.recompute == "operations":
-        recomputing = config.product_bytes_per_token(types) + mask_bytes
+        recomputing = config.product_bytes_per_token(types)
     kept = [recomputing if recomputes(how.recompute, number) else whole for number in range(config.num_hidden_layers)]
     stream = types.stream_bytes * config.hidden_size
     norm = stream * 2 + (0 if types.fused_norms else 4 * config.hidden_size)  # the last one
