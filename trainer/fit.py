@@ -251,7 +251,6 @@ class _StepRecorder:
 
     def __init__(self, setup: RunSetup, distributed: Distributed) -> None:
         self.setup, self.world = setup, distributed.world
-        self.epoch_tokens = {name: source.train_tokens for name, source in setup.corpora.sources.items()}
         self.metrics = metrics_file(setup.folder)
         device = distributed.device
         self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
@@ -275,6 +274,7 @@ class _StepRecorder:
         def mfu(flops: int) -> float | None:
             return None if self.peak is None else tokens_per_s * flops / (self.peak * self.world)
 
+        cursors = phase.cursors(step)
         # Throughput counts all tokens of the batch, including those that are no targets.
         row = StepRow(
             step=step,
@@ -286,7 +286,7 @@ class _StepRecorder:
             tokens_per_s=tokens_per_s,
             mfu=mfu(flops_per_token(self.setup.model_config)),
             mfu_attention=mfu(flops_per_token(self.setup.model_config, phase.sequence_tokens)),
-            epochs={name: read / self.epoch_tokens[name] for name, read in phase.cursors(step).items() if read},
+            epochs={name: each.tokens_read / each.epoch_tokens for name, each in cursors.items() if each.tokens_read},
             **result._asdict(),
         )
         self.metrics.write(row)

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -79,7 +80,6 @@ def write(
     folder: Path,
     sources: Mapping[str, Made],
     *,
-    chunk_tokens: int,
     vocabulary: int = VOCABULARY,
     tokenizer: str = TOKENIZER,
 ) -> Path:
@@ -100,7 +100,7 @@ def write(
         name="made",
         recipe=RECIPE,
         seed=1,
-        chunk_tokens=chunk_tokens,
+        chunk_tokens=16,
         tokens_asked=None,
         tokens_got=got,
         shortfall="accept",
@@ -158,8 +158,14 @@ def _shard(
 def corpora_of(sources: Mapping[str, Made], *, chunk_tokens: int, vocabulary: int = VOCABULARY) -> Iterator[Corpora]:
     """Write a build for the duration of the block, and open it: for tests that need one per example."""
     with TemporaryDirectory() as temporary:
-        folder = write(Path(temporary) / "build", sources, chunk_tokens=chunk_tokens, vocabulary=vocabulary)
-        yield open_corpora({"main": str(folder)})
+        folder = write(Path(temporary) / "build", sources, vocabulary=vocabulary)
+        yield with_chunks(open_corpora({"main": str(folder)}), chunk_tokens)
+
+
+def with_chunks(corpora: Corpora, chunk_tokens: int) -> Corpora:
+    """Return the corpora with chunks of another size than the trainer would choose."""
+    sources = {name: replace(source, chunk_tokens=chunk_tokens) for name, source in corpora.sources.items()}
+    return replace(corpora, sources=sources)
 
 
 def phase(name: str = "all", **written: object) -> dict[str, object]:

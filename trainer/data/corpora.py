@@ -11,6 +11,7 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from corpus.store.corpus_manifest import Manifest, SourceEntry, Split, locate, open_manifest
+from trainer.data.reading_order import SourceLayout, chunk_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class TokenSource:
     """A source with its shards in the manifest's order. With several corpora it is named `corpus/source`."""
 
     name: str
+    identity: str  # of its corpus' layout, and its name in there: a corpus added later changes neither
     chunk_tokens: int
     train: tuple[TokenShardFile, ...]
     holdout: tuple[TokenShardFile, ...]
@@ -37,6 +39,11 @@ class TokenSource:
     def train_tokens(self) -> int:
         """Tokens of one epoch."""
         return sum(shard.tokens for shard in self.train)
+
+    @property
+    def layout(self) -> SourceLayout:
+        """The facts that determine its reading order."""
+        return SourceLayout(self.identity, self.train_tokens, self.chunk_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +131,15 @@ def open_corpora(folders: Mapping[str, str]) -> Corpora:
     # Source names are unique within a corpus; with several, the corpus' name makes them unique.
     sources = {}
     for corpus_name, opened in corpora.items():
+        layout = opened.layout_sha256
         for source in opened.manifest.sources:
             name = f"{corpus_name}/{source.name}" if len(corpora) > 1 else source.name
+            train = opened.shards(source, "train")
             sources[name] = TokenSource(
                 name=name,
-                chunk_tokens=opened.manifest.chunk_tokens,
-                train=opened.shards(source, "train"),
+                identity=f"{layout}/{source.name}",
+                chunk_tokens=chunk_tokens(sum(shard.tokens for shard in train)),
+                train=train,
                 holdout=opened.shards(source, "holdout"),
                 holdout_thin=source.holdout_thin,
             )

@@ -1,10 +1,9 @@
 """The curriculum: phases checked against the corpora and resolved to steps, integer shares and cursors.
 
-`batch(step) = f(manifests, phase, start cursors, seed, step)`: a PhasePlan holds all of these but the manifests. A
-cursor is the number of tokens of a source's stream that have been read since the curriculum began.
+`batch(step) = f(manifests, phase, start cursors, seed, step)`: a PhasePlan holds all of these but the manifests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from corpus.errors import InputError
@@ -14,6 +13,7 @@ from trainer.config import LearningRateSettings, PhaseSettings, Training, skippe
 from trainer.data.corpora import Corpora
 from trainer.data.learning_rate import RateSchedule, rate_schedule
 from trainer.data.mixture import MAX_PERIOD, integer_shares, source_order
+from trainer.data.reading_order import Cursor, ReadingOrder, first_cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class PhasePlan:
     sequence_tokens: int
     batch_sequences: int
     shares: Mapping[str, int]  # of the sources that it reads, sorted by name
-    start: Mapping[str, int]  # cursors of all sources at the start of the phase
+    start: Mapping[str, Cursor]  # of all sources
+    orders: Mapping[str, ReadingOrder] = field(compare=False)  # of the sources that it reads
     seed: int
     skip: tuple[range, ...]
     schedule: RateSchedule = field(compare=False)
@@ -42,13 +43,17 @@ class PhasePlan:
         """Tokens of a whole batch."""
         return self.batch_sequences * self.sequence_tokens
 
-    def cursors(self, step: int) -> dict[str, int]:
+    def cursors(self, step: int) -> dict[str, Cursor]:
         """Return the cursors after `step`; first_step − 1 gives those at the start. Skipped steps count as read."""
         steps_done = step - self.first_step + 1
         assert 0 <= steps_done <= self.steps
-        sequences = source_order(tuple(self.shares.values())).taken(steps_done * self.batch_sequences)
-        tokens = dict(zip(self.shares, (sequences * self.sequence_tokens).tolist(), strict=True))
-        return {name: cursor + tokens.get(name, 0) for name, cursor in self.start.items()}
+        sequences = source_order(tuple(self.shares.values())).taken(steps_done * self.batch_sequences).tolist()
+        taken = dict(zip(self.shares, sequences, strict=True))
+        return {**self.start, **{name: order.cursor(taken[name]) for name, order in self.orders.items()}}
+
+    def tokens_read(self, step: int) -> dict[str, int]:
+        """Return the tokens read of each source up to `step`, earlier phases included."""
+        return {name: cursor.tokens_read for name, cursor in self.cursors(step).items()}
 
     def skips(self, step: int) -> bool:
         """True if the step is skipped: nothing is read or trained."""
@@ -90,7 +95,7 @@ class Curriculum:
 
 def resolve(training: Training, corpora: Corpora) -> Curriculum:
     """Resolve the phases. Raises InputError that lists everything that does not fit the corpora."""
-    cursors = dict.fromkeys(sorted(corpora.sources), 0)
+    cursors = {name: first_cursor(source.train_tokens) for name, source in sorted(corpora.sources.items())}
     phases: list[PhasePlan] = []
     problems: list[str] = []
     rate: float | None = None
@@ -106,6 +111,11 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
             mistakes.append(f"learning_rate: {error}")
             schedule = _fallback(phase.learning_rate, steps, rate)
             rate = schedule.end or None
+        orders = {
+            name: ReadingOrder(corpora.sources[name].layout, training.seed, cursors[name], phase.sequence_tokens)
+            for name in shares
+            if name in corpora.sources and corpora.sources[name].train
+        }
         plan = PhasePlan(
             index=index,
             name=phase.name,
@@ -114,7 +124,8 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
             sequence_tokens=phase.sequence_tokens,
             batch_sequences=phase.batch_tokens // phase.sequence_tokens,
             shares=shares,
-            start=cursors,
+            start={**cursors, **{name: order.start for name, order in orders.items()}},
+            orders=orders,
             seed=training.seed,
             skip=skipped_steps(phase.skip),
             schedule=schedule,
@@ -125,7 +136,7 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
         # The next phase starts at the cursors at which this one ends.
         if shares:
             cursors = plan.cursors(plan.last_step)
-            mistakes += _epoch_problems(phase, plan, corpora, cursors)
+            mistakes += _epoch_problems(phase, plan)
         problems += [f"phase `{phase.name}`: {text}" for text in mistakes]
     if problems:
         raise InputError(f"the curriculum of `{training.name}` does not fit its corpora\n  " + "\n  ".join(problems))
@@ -144,10 +155,13 @@ def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], lis
     tokens = {name: source.train_tokens for name, source in corpora.sources.items()}
     if not any(tokens.values()):
         return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
-    shares = phase.shares
-    if shares is None:
+    if phase.shares is None:
         shares = {name: count / sum(tokens.values()) for name, count in tokens.items()}
+    else:
+        shares = {_full_name(name, tokens): share for name, share in phase.shares.items()}
     problems = []
+    if phase.shares and len(shares) < len(phase.shares):
+        problems.append("shares: a source is named twice, with its corpus and without")
     for name, share in shares.items():
         if name not in tokens:
             problems.append(f"shares: no source `{name}`{nearest(name, sorted(tokens))}")
@@ -161,6 +175,12 @@ def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], lis
     return integer_shares(shares), problems
 
 
+def _full_name(name: str, names: Iterable[str]) -> str:
+    """Return the name with its corpus, if one of several corpora alone has such a source."""
+    full = [each for each in names if each.endswith(f"/{name}")]
+    return full[0] if len(full) == 1 and name not in names else name
+
+
 def _skip_problems(plan: PhasePlan) -> list[str]:
     inside, problems = range(plan.first_step, plan.last_step + 1), []
     for steps in plan.skip:
@@ -170,18 +190,18 @@ def _skip_problems(plan: PhasePlan) -> list[str]:
     return problems
 
 
-def _epoch_problems(phase: PhaseSettings, plan: PhasePlan, corpora: Corpora, cursors: Mapping[str, int]) -> list[str]:
+def _epoch_problems(phase: PhaseSettings, plan: PhasePlan) -> list[str]:
     """Return the sources that would exceed max_epochs by the end of this phase."""
     problems = []
-    for name in plan.shares:
-        held = corpora.sources[name].train_tokens if name in corpora.sources else 0
+    before, after = plan.tokens_read(plan.first_step - 1), plan.tokens_read(plan.last_step)
+    for name, order in plan.orders.items():
+        held = order.layout.tokens
         allowed = int(held * phase.max_epochs)
-        if held and cursors[name] > allowed:  # a source that holds nothing is reported with the shares
-            start = plan.start[name]
-            fitting = max(0, allowed - start) / max(1, cursors[name] - start)
+        if after[name] > allowed:
+            fitting = max(0, allowed - before[name]) / max(1, after[name] - before[name])
             problems.append(
                 f"source `{name}` holds {human_count(held)} training tokens; by the end of this phase "
-                f"{human_count(cursors[name])} would be read, {cursors[name] / held:.4g} epochs, and max_epochs is "
+                f"{human_count(after[name])} would be read, {after[name] / held:.4g} epochs, and max_epochs is "
                 f"{phase.max_epochs:g}; build a larger corpus, raise max_epochs, or reduce this phase's tokens or the "
                 f"source's share to {fitting:.1%}"
             )

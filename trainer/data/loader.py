@@ -1,11 +1,11 @@
 """Batches as arithmetic: `Batches(corpora, phase)[step]` is the same for any process, restart and prefetch setting.
 
 The sequences of a phase are numbered from 0, and each step takes the next `batch_sequences`. The mixture gives the
-source of a sequence and the number n of earlier sequences of that source. Its T + 1 tokens begin n·T tokens after the
-source's start cursor. The start cursors are all the state there is.
+source of a sequence and the number n of earlier sequences of that source. It is the sequence n of the source's reading
+order from its start cursor on. The start cursors are all the state there is.
 
-Legend: B sequences of this process, T sequence_tokens, W = T + 1, R rows of a block of steps, N tokens read at once,
-S seams, I ignored targets, E tokens that are EOS, F first tokens of segments.
+Legend: B sequences of this process, T sequence_tokens, W = T + 1, R rows of a block of steps, S seams, I ignored
+targets, E tokens that are EOS, F first tokens of segments.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from corpus.errors import InputError
@@ -89,7 +88,8 @@ class Batches:
         self._dtype = token_dtype(self._vocabulary)
         maps = maps or ShardMaps()
         self.streams = {
-            name: SourceStream(corpora.sources[name], phase.seed, self._vocabulary, maps) for name in self._names
+            name: SourceStream(corpora.sources[name], phase.orders[name], self._eos, self._vocabulary, maps)
+            for name in self._names
         }
 
     def __getitem__(self, step: int) -> Batch:
@@ -108,11 +108,10 @@ class Batches:
             yield from self._batches(block)
 
     def rows(self, step: int) -> Iterator[tuple[int, str, int]]:
-        """Yield (row in the whole batch, source, position in the source's stream) of this process's rows."""
+        """Yield (row in the whole batch, source, number in its order) of this process's rows."""
         source_R, turn_R = self._turns([step])
         for row, (source, turn) in enumerate(zip(source_R.tolist(), turn_R.tolist(), strict=True)):
-            name = self._names[source]
-            yield self._first_row + row, name, self.phase.start[name] + turn * self.phase.sequence_tokens
+            yield self._first_row + row, self._names[source], turn
 
     def _turns(self, steps: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the source of each of this process's sequences in the steps, and its turn [R], as in `SourceOrder`."""
@@ -126,15 +125,8 @@ class Batches:
         before_seams = [np.empty(0, np.int64)]  # flat indices of the inputs before a seam
         for number, name in enumerate(self._names):
             rows = np.flatnonzero(source_R == number)
-            # Rows whose turns are consecutive are adjacent in the stream: read each such run at once.
-            run_ends = np.flatnonzero(np.diff(turn_R[rows]) != 1) + 1
-            for run in np.split(rows, run_ends) if len(rows) else []:
-                start = self.phase.start[name] + int(turn_R[run[0]]) * width
-                read_N, seams_S = self.streams[name].read(start, len(run) * width + 1)
-                # Adjacent rows share a token: the last target of one is the first input of the next.
-                tokens_RW[run] = as_strided(read_N, (len(run), width + 1), (width * read_N.itemsize, read_N.itemsize))
-                before_S = seams_S - 1
-                before_seams.append(run[before_S // width] * width + before_S % width)
+            tokens_RW[rows], row_S, column_S = self.streams[name].read(turn_R[rows])
+            before_seams.append(rows[row_S] * width + column_S - 1)
         if (highest := int(tokens_RW.max())) >= self._vocabulary:
             raise TrainerError(
                 f"steps {steps[0]} to {steps[-1]}: found token {highest}, expected less than the vocabulary of "

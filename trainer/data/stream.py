@@ -1,10 +1,6 @@
-"""The endless stream of a source's training tokens: epoch after epoch, each with its chunks in another order.
+"""The training tokens of a source, read from its mapped shards in the order of `reading_order.py`.
 
-An epoch holds each token of the source once: its full chunks in the order of a keyed permutation, then the remainder
-after the last full chunk. A position is the number of tokens since the start of the first epoch. Any position is found
-by arithmetic, so that a phase can continue where the previous one ended, with any sequence length.
-
-Legend: N tokens, S seams.
+Legend: N sequences, W = T + 1 tokens of one, S seams.
 """
 
 from bisect import bisect_right
@@ -18,12 +14,10 @@ from numpy.typing import NDArray
 
 from corpus.store.token_shards import Tokens, TokenShard, open_token_shard, token_dtype
 from trainer.data.corpora import TokenShardFile, TokenSource
-from trainer.data.permutation import key_of, permute
+from trainer.data.reading_order import ReadingOrder
 from trainer.errors import TrainerError
 
 MAX_MAPS = 512
-WINDOW = 256  # chunks that are permuted together, because many cost no more than one
-
 
 Shard = TypeVar("Shard", TokenShardFile, TokenShard)
 
@@ -57,39 +51,60 @@ class ShardMaps:
 
 
 class SourceStream:
-    """The training tokens of one source in the order of a seed."""
+    """The sequences of one source in the order of a phase."""
 
-    def __init__(self, source: TokenSource, seed: int, vocabulary: int, maps: ShardMaps) -> None:
+    def __init__(self, source: TokenSource, order: ReadingOrder, eos: int, vocabulary: int, maps: ShardMaps) -> None:
         assert source.train, f"{source.name} holds no training tokens"
-        self.source, self.epoch_tokens = source, source.train_tokens
-        self._seed, self._maps, self._dtype = seed, maps, token_dtype(vocabulary)
+        self.source, self.order = source, order
+        self._eos, self._maps, self._dtype = eos, maps, token_dtype(vocabulary)
         self._shard_ends = list(accumulate(shard.tokens for shard in source.train))
-        self._permuted_window = lru_cache(maxsize=4)(self._permute_window)
 
-    def read(self, start: int, count: int) -> tuple[Tokens, NDArray[np.int64]]:
-        """Copy `count` tokens from position `start`. Returns them and the seams: indices of tokens that do not
-        follow their predecessor in the source, because another chunk begins.
+    def read(self, sequences_N: NDArray[np.int64]) -> tuple[Tokens, NDArray[np.int64], NDArray[np.int64]]:
+        """Copy the tokens [N, W] of sequences, each with the token after it.
+
+        Returns them with the row and the column of each seam [S]: a token that does not follow its predecessor in the
+        source, because another chunk begins there. At the end of an epoch a sequence is filled up with EOS, behind a
+        seam.
         """
-        tokens_N = np.empty(count, self._dtype)
-        seams, at, expected = [], 0, -1  # expected: the offset that would continue the previous run
-        shard, shard_tokens_N = None, tokens_N
-        for offset, length in self._runs(start, count):
-            if offset != expected and at:
-                seams.append(at)
-            for file, first, last in shard_slices(self.source.train, self._shard_ends, offset, offset + length):
-                # Chunks are much shorter than shards: look the map up only when the shard changes.
-                if file is not shard:
-                    shard, shard_tokens_N = file, self._tokens(file)
-                tokens_N[at : at + last - first] = shard_tokens_N[first:last]
-                at += last - first
-            expected = offset + length
-        assert at == count
-        return tokens_N, np.array(seams, np.int64)
+        width = self.order.sequence_tokens + 1
+        tokens_NW = np.empty((len(sequences_N), width), self._dtype)
+        epoch_N, position_N = self.order.locate(sequences_N)
+        offset_N = self.order.offsets(epoch_N, position_N, width)
+        shard_N = np.searchsorted(self._shard_ends, offset_N, "right")
+        ends, opened = self._shard_ends, dict[int, Tokens]()
+        seams = list[tuple[int, int]]()
+        for row, (offset, shard) in enumerate(zip(offset_N.tolist(), shard_N.tolist(), strict=True)):
+            if offset < 0 or offset + width > ends[shard]:
+                columns = self._read_runs(int(epoch_N[row]), int(position_N[row]), tokens_NW[row])
+                seams += [(row, column) for column in columns]
+                continue
+            if shard not in opened:
+                opened[shard] = self._tokens(self.source.train[shard])
+            first = offset - (ends[shard - 1] if shard else 0)
+            tokens_NW[row] = opened[shard][first : first + width]
+        row_S, column_S = np.array(seams, np.int64).reshape(-1, 2).T
+        return tokens_NW, row_S, column_S
 
-    def slices(self, start: int, count: int) -> Iterator[ShardSlice[TokenShardFile]]:
-        """Locate the same tokens in the shards, in the same order."""
-        for offset, length in self._runs(start, count):
-            yield from shard_slices(self.source.train, self._shard_ends, offset, offset + length)
+    def slices(self, sequence: int) -> Iterator[ShardSlice[TokenShardFile]]:
+        """Locate the tokens of one sequence in the shards, in order; fewer than W at the end of an epoch."""
+        (epoch,), (position,) = self.order.locate(np.array([sequence]))
+        for start, stop in self.order.runs(int(epoch), int(position), self.order.sequence_tokens + 1):
+            yield from shard_slices(self.source.train, self._shard_ends, start, stop)
+
+    def _read_runs(self, epoch: int, position: int, tokens_W: Tokens) -> list[int]:
+        """Read one sequence, run by run; return the columns of its seams."""
+        seams, at, expected = [], 0, -1  # expected: the offset that would continue the previous run
+        for start, stop in self.order.runs(epoch, position, len(tokens_W)):
+            if start != expected and at:
+                seams.append(at)
+            for file, first, last in shard_slices(self.source.train, self._shard_ends, start, stop):
+                tokens_W[at : at + last - first] = self._tokens(file)[first:last]
+                at += last - first
+            expected = stop
+        if at < len(tokens_W):
+            seams.append(at)
+            tokens_W[at:] = self._eos
+        return seams
 
     def _tokens(self, file: TokenShardFile) -> Tokens:
         tokens_N = self._maps.open(file).tokens_N
@@ -99,28 +114,6 @@ class SourceStream:
                 "run `corpus verify` on the build"
             )
         return tokens_N
-
-    def _runs(self, start: int, count: int) -> Iterator[tuple[int, int]]:
-        """Yield (offset in the source, length) of each chunk, or part of a chunk, in the range."""
-        chunk_tokens = self.source.chunk_tokens
-        full_chunks = self.epoch_tokens // chunk_tokens
-        while count:
-            epoch, epoch_offset = divmod(start, self.epoch_tokens)
-            number, chunk_offset = divmod(epoch_offset, chunk_tokens)
-            if number < full_chunks:
-                chunk = self._permuted_window(epoch, number // WINDOW)[number % WINDOW]
-                offset, length = chunk * chunk_tokens + chunk_offset, min(count, chunk_tokens - chunk_offset)
-            else:  # the remainder, which is not permuted
-                offset, length = epoch_offset, min(count, self.epoch_tokens - epoch_offset)
-            yield offset, length
-            start, count = start + length, count - length
-
-    def _permute_window(self, epoch: int, window: int) -> list[int]:
-        """Return the chunks at WINDOW consecutive places of an epoch."""
-        full_chunks = self.epoch_tokens // self.source.chunk_tokens
-        places_N = np.arange(window * WINDOW, min(full_chunks, (window + 1) * WINDOW))
-        chunks: list[int] = permute(places_N, full_chunks, key_of(self._seed, self.source.name, epoch)).tolist()
-        return chunks
 
 
 def _open_checked(file: TokenShardFile) -> TokenShard:

@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 
 from corpus.errors import InputError
 from corpus.settings import Strict, read_versioned
+from trainer.data.reading_order import Cursor
 
 FORMAT_VERSION = 1
 STATE_FILE = "state.json"
@@ -50,7 +51,8 @@ class CheckpointState(Strict):
     phase_name: str
     phase_done: bool = False
     step_in_phase: Count
-    start: dict[str, Count]  # cursor of each source at the phase's start, in tokens
+    start: dict[str, Count] = Field(default={})  # in place of cursors, by a release that read in another order
+    cursors: dict[str, Cursor] | None = None  # of the sources that were read, at the phase's start
     skip: tuple[tuple[Count, Count], ...] = ()  # first and last of each range of skipped steps
     corpora: dict[str, CorpusState]
     tokenizer_sha256: Sha256

@@ -1,6 +1,6 @@
 """Resuming: the checkpoint to continue from, checks that it fits the settings and corpora, and its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
+from trainer.data.reading_order import Cursor
 from trainer.engine.branch import Branch
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
@@ -121,13 +122,18 @@ def _check_state(
     setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool, branch: Branch | None
 ) -> None:
     """Raise InputError if the checkpoint has another model, tokenizer, seed, phase or corpus."""
+    if state.cursors is None:
+        raise InputError(
+            f"{checkpoint} is of a release that read the documents in another order, so that batches would repeat some "
+            "and miss others: finish the run with that release, or start a new one (`out`)"
+        )
     problems = _model_problems(setup, state)
     if state.seed != setup.training.seed:
         problems.append(f"seed is {setup.training.seed}, in the checkpoint {state.seed}")
     if state.phase >= len(setup.curriculum.phases):
         problems.append(f"the checkpoint is of phase {state.phase + 1}, `{state.phase_name}`; the curriculum has fewer")
     else:
-        problems += _phase_problems(setup.curriculum.phases[state.phase], state, other_corpus)
+        problems += _phase_problems(setup, state, other_corpus)
     if problems:
         lines = "\n  ".join(problems)
         remedy = (
@@ -175,7 +181,7 @@ def state_after(
         phase_done=step == phase.last_step,
         step_in_phase=step - phase.first_step + 1,
         phase_settings=batch_settings(phase),
-        start=dict(phase.start),
+        cursors=_cursors_read(phase),
         skip=tuple((steps.start, steps.stop - 1) for steps in phase.skip),
         corpora=corpora,
         tokenizer_sha256=setup.corpora.tokenizer.sha256,
@@ -201,9 +207,13 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
     }
 
 
-def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool) -> list[str]:
+def _phase_problems(setup: RunSetup, state: CheckpointState, other_corpus: bool) -> list[str]:
     """Return the reasons why a checkpoint's phase cannot go on. Its length may change, down to what is done."""
+    phase = setup.curriculum.phases[state.phase]
     current, saved = batch_settings(phase), dict(state.phase_settings)
+    rename = _renaming(setup, state)
+    if isinstance(saved["shares"], dict):
+        saved["shares"] = {rename(name): share for name, share in saved["shares"].items()}
     current["tokens"] = saved["tokens"] = None  # no batch depends on it
     if other_corpus:
         current["shares"] = saved["shares"] = None  # by default they follow from the corpora
@@ -214,15 +224,13 @@ def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool
         return problems
     # The phases before must have ended at the same step, with the same tokens read of each source.
     first_step = state.step - state.step_in_phase + 1
-    cursors, saved_cursors = (
-        {name: read for name, read in start.items() if read} for start in (phase.start, state.start)
-    )
+    saved_cursors = {rename(name): cursor for name, cursor in (state.cursors or {}).items()}
     if first_step != phase.first_step:
         return [
             f"phase `{phase.name}` begins at step {phase.first_step}, in the checkpoint at step {first_step}: the "
             "phases before it are done and keep their `tokens`, except in a branch of one of their checkpoints (--from)"
         ]
-    if cursors != saved_cursors and not other_corpus:
+    if _cursors_read(phase) != saved_cursors and not other_corpus:
         return [f"the phases before `{phase.name}` differ from those of the checkpoint"]
     if phase.steps < state.step_in_phase:
         return [
@@ -233,16 +241,31 @@ def _phase_problems(phase: PhasePlan, state: CheckpointState, other_corpus: bool
     return []
 
 
+def _cursors_read(phase: PhasePlan) -> dict[str, Cursor]:
+    return {name: cursor for name, cursor in phase.start.items() if cursor.tokens_read}
+
+
+def _renaming(setup: RunSetup, state: CheckpointState) -> Callable[[str], str]:
+    """Return the present name of a source of the checkpoint: with a second corpus, names begin with their corpus'."""
+    if len(state.corpora) == 1 < len(setup.corpora.manifests):
+        (corpus,) = state.corpora
+        return lambda name: f"{corpus}/{name}"
+    return lambda name: name
+
+
 def _check_corpora(setup: RunSetup, state: CheckpointState, checkpoint: Path) -> None:
-    """Raise InputError if a corpus differs. A corpus after a takedown passes: same layout, later revision."""
-    current, saved = corpora_states(setup), state.corpora
-    for name in sorted({*current, *saved}):
-        new, old = current.get(name), saved.get(name)
-        if new and old:
+    """Raise InputError if a corpus differs.
+
+    A corpus passes after a takedown (same layout, later revision), and if it was added: nothing of it was read.
+    """
+    current = corpora_states(setup)
+    for name, old in sorted(state.corpora.items()):
+        new = current.get(name)
+        if new:
             after_takedown = new.layout_sha256 == old.layout_sha256 and new.revision > old.revision
             if new.content_sha256 == old.content_sha256 or after_takedown:
                 continue
-        problem = "is another one" if new and old else "was not read" if new else "is missing"
+        problem = "is another one" if new else "is missing"
         raise InputError(
             f"{checkpoint}: corpus `{name}` {problem}: the checkpoint was trained on other documents, and batches "
             "would repeat or miss some; build that corpus again, start a new run (`out`), or add --other-corpus"

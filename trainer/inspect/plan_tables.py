@@ -94,7 +94,8 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
     shards = (TokenShardFile(Path(), tokens=10**12 * LARGER, documents=0, tokenizer=""),)
     names = sorted({name for phase in training.curriculum for name in phase.shares or {}})
     sources = {
-        name: TokenSource(name=name, chunk_tokens=1, train=shards, holdout=(), holdout_thin=False) for name in names
+        name: TokenSource(name, identity="", chunk_tokens=1 << 18, train=shards, holdout=(), holdout_thin=False)
+        for name in names
     }
     return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {})
 

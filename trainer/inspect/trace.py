@@ -33,12 +33,12 @@ class DocumentSpan(NamedTuple):
 
 
 def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[DocumentSpan]:
-    """Yield the spans of a step's whole batch in reading order. The spans of a sequence cover it."""
+    """Yield the spans of a step's whole batch in reading order. They cover a sequence, up to an epoch's end."""
     maps = ShardMaps()
     batches = Batches(corpora, phase, maps=maps)
-    for row, source, start in batches.rows(step):
+    for row, source, sequence in batches.rows(step):
         position = 0
-        for shard, first, last in batches.streams[source].slices(start, phase.sequence_tokens + 1):
+        for shard, first, last in batches.streams[source].slices(sequence):
             opened = maps.open(shard)
             offsets = opened.offsets_D1
             # The first document of the piece, then the following ones up to its end.

@@ -165,15 +165,16 @@ def _phase_cost(
 ) -> PhaseCost:
     settings = training.curriculum[phase.index]
     tokens, total_share = phase.steps * phase.batch_tokens, sum(phase.shares.values())
-    cursors = phase.cursors(phase.last_step)
+    asked = settings.shares
+    before, after = phase.tokens_read(phase.first_step - 1), phase.tokens_read(phase.last_step)
     sources = [
         SourcePlan(
             name=name,
-            share_asked=None if settings.shares is None else settings.shares[name],
+            share_asked=None if asked is None else asked.get(name, asked.get(name.rpartition("/")[2])),
             share=share / total_share,
-            tokens=cursors[name] - phase.start[name],
-            cursor_tokens=cursors[name],
-            epochs=cursors[name] / held[name] if held.get(name) else None,
+            tokens=after[name] - before[name],
+            cursor_tokens=after[name],
+            epochs=after[name] / held[name] if held.get(name) else None,
         )
         for name, share in phase.shares.items()
     ]

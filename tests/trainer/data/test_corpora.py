@@ -17,12 +17,12 @@ WEB = Made(documents([[5, 3], [4]]).train, documents([[6, 2]]).train)
 
 @pytest.fixture
 def web(tmp_path: Path) -> Path:
-    return write(tmp_path / "web", {"pages": WEB, "books": counted([7])}, chunk_tokens=4)
+    return write(tmp_path / "web", {"pages": WEB, "books": counted([7])})
 
 
 @pytest.fixture
 def curated(tmp_path: Path) -> Path:
-    return write(tmp_path / "curated", {"books": counted([9, 2])}, chunk_tokens=3)
+    return write(tmp_path / "curated", {"books": counted([9, 2])})
 
 
 def test_the_golden_corpus() -> None:
@@ -50,15 +50,21 @@ def test_a_manifest_file_and_its_folder_open_the_same_corpus(web: Path) -> None:
 
 
 def test_with_several_corpora_source_names_start_with_the_corpus(web: Path, curated: Path) -> None:
-    """Fails if `books` of one corpus replaces that of the other, or if all corpora get the first one's chunk size."""
+    """Fails if `books` of one corpus replaces that of the other, or if a source's identity depends on other corpora."""
     corpora = open_corpora({"web": str(web), "best": str(curated)})
     assert set(corpora.sources) == {"best/books", "web/books", "web/pages"}
     assert all(source.name == name for name, source in corpora.sources.items())
-    assert {name: (source.train_tokens, source.chunk_tokens) for name, source in corpora.sources.items()} == {
-        "best/books": (11, 3),
-        "web/books": (7, 4),
-        "web/pages": (12, 4),
+    assert {name: source.train_tokens for name, source in corpora.sources.items()} == {
+        "best/books": 11,
+        "web/books": 7,
+        "web/pages": 12,
     }
+    alone = open_corpora({"any": str(web)}).sources
+    assert {name: source.layout for name, source in alone.items()} == {
+        "books": corpora.sources["web/books"].layout,
+        "pages": corpora.sources["web/pages"].layout,
+    }
+    assert alone["books"].identity != corpora.sources["best/books"].identity
     assert [shard.tokens for shard in corpora.sources["web/pages"].holdout] == [8]
     assert (corpora.tokenizer.sha256, corpora.tokenizer.vocabulary, corpora.tokenizer.eos_id) == (
         TOKENIZER,
@@ -69,7 +75,7 @@ def test_with_several_corpora_source_names_start_with_the_corpus(web: Path, cura
 
 def test_corpora_with_different_tokenizers_are_rejected(web: Path, tmp_path: Path) -> None:
     """Fails if only the first corpus' tokenizer is read."""
-    other = write(tmp_path / "other", {"books": counted([9])}, chunk_tokens=3, tokenizer="ab" * 32)
+    other = write(tmp_path / "other", {"books": counted([9])}, tokenizer="ab" * 32)
     with pytest.raises(InputError) as caught:
         open_corpora({"web": str(web), "best": str(other)})
     assert "corpora `best` and `web` were made with different tokenizers" in str(caught.value)
@@ -140,7 +146,7 @@ def test_chunk_size_shard_order_and_tokenizer_change_both_hashes(web: Path, tmp_
 
 def test_an_empty_split_has_no_shards(tmp_path: Path) -> None:
     """Fails if a source without training tokens is dropped, or its holdout is counted as training tokens."""
-    folder = write(tmp_path / "web", {"pages": WEB, "off": Made([], WEB.holdout)}, chunk_tokens=4)
+    folder = write(tmp_path / "web", {"pages": WEB, "off": Made([], WEB.holdout)})
     corpora: Corpora = open_corpora({"main": str(folder)})
     assert (corpora.sources["off"].train, corpora.sources["off"].train_tokens) == ((), 0)
     assert [shard.documents for shard in corpora.sources["off"].holdout] == [2]

@@ -1,6 +1,7 @@
 """The curriculum over real shards: no repetition within an epoch, and one message for everything that does not fit."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,12 @@ def read(corpora: Corpora, plans: tuple[PhasePlan, ...]) -> dict[str, list[int]]
     """Return the position in its source of each input token, in reading order."""
     found: dict[str, list[int]] = {name: [] for name in corpora.sources}
     for plan in plans:
-        for batch in Batches(corpora, plan).iterate(plan.first_step, prefetch=False):
-            for name, inputs_T in zip(batch.sources, batch.inputs_BT.tolist(), strict=True):
-                found[name] += [token - SPACING * int(name[1:]) for token in inputs_T]
+        batches = Batches(corpora, plan)
+        for batch in batches.iterate(plan.first_step, prefetch=False):
+            rows = zip(batches.rows(batch.step), batch.inputs_BT.tolist(), strict=True)
+            for (_, name, sequence), inputs_T in rows:
+                held = sum(piece.last - piece.first for piece in batches.streams[name].slices(sequence))
+                found[name] += [token - SPACING * int(name[1:]) for token in inputs_T[:held]]
     return found
 
 
@@ -70,7 +74,7 @@ def test_no_token_repeats_within_an_epoch_across_phases(
     with corpora_of(made(sizes), chunk_tokens=chunk) as corpora:
         resolved = drawn(corpora, shapes)
         found = read(corpora, resolved.phases)
-        assert {name: len(places) for name, places in found.items()} == resolved.phases[-1].cursors(resolved.steps)
+        assert {name: len(places) for name, places in found.items()} == resolved.phases[-1].tokens_read(resolved.steps)
         for name, places in found.items():
             tokens = corpora.sources[name].train_tokens
             for first in range(0, len(places), tokens):
@@ -91,7 +95,7 @@ def test_max_epochs_limits_the_epochs_of_each_source(
             (plan.name, name)
             for plan in free
             for name in plan.shares
-            if plan.cursors(plan.last_step)[name] > most * corpora.sources[name].train_tokens
+            if plan.tokens_read(plan.last_step)[name] > most * corpora.sources[name].train_tokens
         }
         try:
             resolved = drawn(corpora, shapes, max_epochs=most)
@@ -116,19 +120,17 @@ def test_cursors_equal_the_tokens_read_so_far(
         resolved = drawn(corpora, shapes)
         step = data.draw(st.integers(1, resolved.steps), label="step")
         plan = resolved.phase_of(step)
-        counts = Counter(dict(plan.start))
-        for earlier in range(plan.first_step, step + 1):
-            counts.update(dict.fromkeys(plan.start, 0))
-            for name in Batches(corpora, plan)[earlier].sources:
-                counts[name] += plan.sequence_tokens
-        assert plan.cursors(step) == dict(counts)
+        before = plan.tokens_read(plan.first_step - 1)
+        until = replace(plan, steps=step - plan.first_step + 1)
+        counts = {name: before[name] + len(places) for name, places in read(corpora, (until,)).items()}
+        assert plan.tokens_read(step) == counts
         assert plan.cursors(plan.first_step - 1) == dict(plan.start)
 
 
 @pytest.fixture
 def corpora(tmp_path: Path) -> Corpora:
     sources = {"books": counted([600, 400]), "empty": Made([], documents([[5]]).train), "web": counted([3_000], 2_000)}
-    return open_corpora({"main": str(write(tmp_path / "build", sources, chunk_tokens=16))})
+    return open_corpora({"main": str(write(tmp_path / "build", sources))})
 
 
 def told(corpora: Corpora, *phases: dict[str, object]) -> list[str]:
@@ -155,10 +157,11 @@ def test_steps_and_cursors_continue_across_phases(corpora: Corpora) -> None:
     ]
     assert (broad.batch_sequences, broad.batch_tokens, fine.batch_sequences, resolved.steps) == (5, 50, 2, 31)
     assert (broad.shares, fine.shares) == ({"books": 1, "web": 3}, {"books": 1})
-    assert broad.start == {"books": 0, "empty": 0, "web": 0}
-    assert fine.start == broad.cursors(21)
-    assert sum(fine.start.values()) == 1_050 and abs(fine.start["books"] - 262) <= 10
-    assert fine.cursors(31) == {**fine.start, "books": fine.start["books"] + 400}
+    assert broad.tokens_read(0) == {"books": 0, "empty": 0, "web": 0}
+    start = fine.tokens_read(21)
+    assert start == broad.tokens_read(21)
+    assert sum(start.values()) == 1_050 and abs(start["books"] - 262) <= 10
+    assert fine.tokens_read(31) == {**start, "books": start["books"] + 400}
     assert (broad.seed, fine.seed) == (3, 3)
     assert [resolved.phase_of(step).name for step in (1, 21, 22, 31)] == ["broad", "broad", "fine", "fine"]
     for step in (0, 32):
@@ -215,7 +218,7 @@ def test_later_phases_are_checked_after_an_invalid_learning_rate(corpora: Corpor
 
 def test_corpora_without_training_tokens_are_rejected(tmp_path: Path) -> None:
     """Fails if they resolve to phases that read nothing."""
-    folder = write(tmp_path / "build", {"empty": Made([], documents([[5]]).train)}, chunk_tokens=16)
+    folder = write(tmp_path / "build", {"empty": Made([], documents([[5]]).train)})
     lines = told(open_corpora({"main": str(folder)}), phase_of_steps(2, 8, 4))
     assert lines == ["phase `all`: the corpora hold no training tokens; build them with a larger `mix.tokens`"]
 
@@ -223,7 +226,7 @@ def test_corpora_without_training_tokens_are_rejected(tmp_path: Path) -> None:
 def test_max_epochs_can_be_a_fraction_and_reached_exactly(corpora: Corpora) -> None:
     """Fails if the last allowed token is rejected."""
     fits = phase(tokens=1_500, sequence_tokens=10, batch_tokens=30, shares={"books": 1.0}, max_epochs=1.5)
-    assert curriculum(corpora, fits).phases[0].cursors(50)["books"] == 1_500
+    assert curriculum(corpora, fits).phases[0].tokens_read(50)["books"] == 1_500
     assert "1,530 would be read, 1.53 epochs" in told(corpora, {**fits, "tokens": 1_530})[0]
 
 

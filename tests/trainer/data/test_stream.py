@@ -1,6 +1,6 @@
-"""The stream of a source: each epoch reads each chunk once, and each token is a target once, for any sizes.
+"""A source's sequences as they are read from its shards, for shards of any sizes.
 
-Token ids of a `counted` source are their positions in it, so that a stream shows what it has read.
+Token ids of a `counted` source are their positions in it, so that a sequence shows what was read.
 """
 
 from collections.abc import Iterator
@@ -13,129 +13,95 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from corpus.errors import CorpusError
 from tests.trainer.made_corpus import ON_DISK, VOCABULARY, Made, corpora_of, counted, documents, write
 from trainer.data.corpora import Corpora, open_corpora
+from trainer.data.reading_order import ReadingOrder, first_cursor
 from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)  # tokens of each shard
 CHUNKS = st.integers(1, 50)
+PAD = 65_535  # in place of EOS
 LARGE = 70_000  # a vocabulary of uint32
 
 
-def stream_of(corpora: Corpora, seed: int = 1, maps: ShardMaps | None = None) -> SourceStream:
-    return SourceStream(corpora.sources["books"], seed, corpora.tokenizer.vocabulary, maps or ShardMaps())
+def stream_of(corpora: Corpora, width: int = 8, maps: ShardMaps | None = None) -> SourceStream:
+    source = corpora.sources["books"]
+    order = ReadingOrder(source.layout, 1, first_cursor(source.train_tokens), width)
+    return SourceStream(source, order, PAD, corpora.tokenizer.vocabulary, maps or ShardMaps())
 
 
 @contextmanager
-def opened(cuts: list[int], chunk_tokens: int, seed: int = 1, first: int = 0) -> Iterator[SourceStream]:
+def opened(cuts: list[int], chunk_tokens: int, width: int = 8, first: int = 0) -> Iterator[SourceStream]:
     """The stream of a counted source."""
     vocabulary = VOCABULARY if first + sum(cuts) <= VOCABULARY else LARGE
     with corpora_of({"books": counted(cuts, first)}, chunk_tokens=chunk_tokens, vocabulary=vocabulary) as corpora:
-        yield stream_of(corpora, seed)
+        yield stream_of(corpora, width)
 
 
 @ON_DISK
-@given(CUTS, CHUNKS, st.integers(0, 3), st.integers(0, 2**32 - 1))
-@example([5], 8, 0, 1)  # less than a chunk
-@example([1], 1, 2, 1)  # one token
-@example([6, 6], 4, 1, 1)  # whole chunks alone
-@example([12], 12, 1, 1)  # one whole chunk
-@example([3, 4, 6], 4, 1, 1)  # a tail of one token
-@example([1, 1, 1, 1, 1], 2, 0, 1)  # shards smaller than a chunk
-def test_each_epoch_visits_each_chunk_once(cuts: list[int], chunk: int, epoch: int, seed: int) -> None:
-    """Fails if the remainder after the last full chunk is permuted like a full one."""
-    tokens = sum(cuts)
-    with opened(cuts, chunk, seed) as stream:
-        read_N, _ = stream.read(epoch * tokens, tokens)
-    whole = tokens // chunk
-    chunks_CN = read_N[: whole * chunk].reshape(whole, chunk).astype(np.int64)
-    assert np.array_equal(
-        chunks_CN - chunks_CN[:, :1], np.tile(np.arange(chunk), (whole, 1))
-    )  # each chunk is contiguous
-    assert sorted(chunks_CN[:, 0].tolist()) == [number * chunk for number in range(whole)]
-    assert read_N[whole * chunk :].tolist() == list(range(whole * chunk, tokens))
+@given(CUTS, CHUNKS, st.integers(1, 30), st.lists(st.integers(0, 300), min_size=1, max_size=12))
+@example([1, 1, 1, 1, 1], 2, 2, [0, 1, 2, 3])  # shards smaller than a chunk
+@example([40, 40], 80, 10, [0, 1, 2, 3, 4, 5, 6, 7])  # sequences that end at a shard's end, or lie across it
+def test_sequences_are_read_in_order(cuts: list[int], chunk: int, width: int, sequences: list[int]) -> None:
+    """Fails if a range continues in the next shard at the offset where it left the previous one, if the first token is
+    a seam, or if what a short sequence lacks is not filled up behind a seam."""
+    starts = {f"books-train-{number:03d}.arrow": sum(cuts[:number]) for number in range(len(cuts))}
+    with opened(cuts, chunk, width) as stream:
+        tokens_NW, row_S, column_S = stream.read(np.array(sequences))
+        for row, sequence in enumerate(sequences):
+            (epoch,), (position,) = stream.order.locate(np.array([sequence]))
+            runs = list(stream.order.runs(int(epoch), int(position), width + 1))
+            expected = [offset for first, last in runs for offset in range(first, last)]
+            seams = [at for at, (a, b) in enumerate(pairwise(expected), 1) if b != a + 1]
+            if len(expected) <= width:
+                seams.append(len(expected))
+            assert tokens_NW[row].tolist() == expected + [PAD] * (width + 1 - len(expected))
+            assert column_S[row_S == row].tolist() == seams
+            located = [
+                starts[piece.shard.path.name] + place
+                for piece in stream.slices(sequence)
+                for place in range(piece.first, piece.last)
+            ]
+            assert located == expected
 
 
 @ON_DISK
-@given(CUTS, CHUNKS, st.integers(1, 30), st.integers(1, 3))
-@example([5], 8, 3, 2)
-@example([16], 4, 4, 1)
-@example([17], 4, 16, 2)
-@example([2], 1, 30, 3)
-def test_each_token_is_a_target_once_an_epoch(cuts: list[int], chunk: int, width: int, epochs: int) -> None:
+@given(CUTS, CHUNKS, st.integers(1, 30))
+def test_each_token_is_a_target_once_an_epoch_unless_a_seam_is_before_it(
+    cuts: list[int], chunk: int, width: int
+) -> None:
     """Fails if sequences of T + 1 tokens have a stride of T + 1: their first tokens would never be targets."""
     tokens = sum(cuts)
-    targets: list[int] = []
-    with opened(cuts, chunk) as stream:
-        first = int(stream.read(0, 1)[0][0])
-        for start in range(0, epochs * tokens, width):
-            window_N, _ = stream.read(start, width + 1)
-            targets += window_N[1:].tolist()
-    for epoch in range(epochs):
-        seen = targets[max(0, epoch * tokens - 1) : (epoch + 1) * tokens - 1]
-        assert sorted(seen) == sorted(set(range(tokens)) - ({first} if epoch == 0 else set()))
-
-
-@ON_DISK
-@given(CUTS, CHUNKS, st.integers(0, 300), st.integers(1, 200))
-def test_any_range_equals_that_part_of_the_stream(cuts: list[int], chunk: int, start: int, count: int) -> None:
-    """Fails if a read in the middle of a chunk starts at its beginning, or if the first token is a seam."""
-    with opened(cuts, chunk) as stream:
-        whole_N, seams = stream.read(0, start + count)
-        part_N, part_seams = stream.read(start, count)
-        pieces = list(stream.slices(start, count))
-    assert np.array_equal(part_N, whole_N[start:])
-    assert part_seams.tolist() == [seam - start for seam in seams.tolist() if seam > start]
-    breaks = [at for at, (a, b) in enumerate(pairwise(whole_N.tolist()), 1) if b != a + 1]
-    assert seams.tolist() == breaks
-    assert sum(piece.last - piece.first for piece in pieces) == count
-
-
-@ON_DISK
-@given(CUTS, CHUNKS, st.integers(0, 300), st.integers(1, 100))
-def test_slices_locate_the_tokens(cuts: list[int], chunk: int, start: int, count: int) -> None:
-    """Fails if a range continues in the next shard at the offset where it left the previous one."""
-    starts = {f"books-train-{number:03d}.arrow": sum(cuts[:number]) for number in range(len(cuts))}
-    with opened(cuts, chunk) as stream:
-        told = [
-            starts[piece.shard.path.name] + place
-            for piece in stream.slices(start, count)
-            for place in range(piece.first, piece.last)
-        ]
-        assert told == stream.read(start, count)[0].tolist()
-
-
-def test_epochs_seeds_and_sources_have_different_orders() -> None:
-    """Fails if the key omits the epoch, the seed, or the source's name."""
-    made = {"books": counted([120]), "poems": counted([120])}
-    with corpora_of(made, chunk_tokens=2) as corpora:
-        poems = SourceStream(corpora.sources["poems"], 1, VOCABULARY, ShardMaps())
-        orders = [
-            stream_of(corpora).read(0, 120)[0],
-            stream_of(corpora).read(120, 120)[0],
-            stream_of(corpora, seed=2).read(0, 120)[0],
-            poems.read(0, 120)[0],
-        ]
-    assert len({tuple(order_N.tolist()) for order_N in orders}) == len(orders)
+    with opened(cuts, chunk, width) as stream:
+        tokens_NW, row_S, column_S = stream.read(np.arange(-(-tokens // width)))
+    seams = set(zip(row_S.tolist(), column_S.tolist(), strict=True))
+    targets = [
+        token
+        for row, tokens_W in enumerate(tokens_NW.tolist())
+        for column, token in enumerate(tokens_W)
+        if column and (row, column) not in seams and token != PAD
+    ]
+    assert len(set(targets)) == len(targets)
+    chunks = -(-tokens // chunk)
+    assert tokens - chunks <= len(targets) < tokens
 
 
 def test_tokens_over_65535_are_read() -> None:
     """Fails if the buffer is always uint16."""
     with opened([40, 40], 7, first=69_000) as stream:
-        read_N, _ = stream.read(0, 80)
-    assert read_N.dtype == np.uint32
-    assert sorted(read_N.tolist()) == list(range(69_000, 69_080))
+        tokens_NW, _, _ = stream.read(np.arange(10))
+    assert tokens_NW.dtype == np.uint32
+    assert sorted(tokens_NW[:, :-1].ravel().tolist()) == list(range(69_000, 69_080))
 
 
 def test_read_returns_a_writable_copy() -> None:
     with opened([20], 4) as stream:
-        read_N: NDArray[np.unsignedinteger] = stream.read(0, 20)[0]
-        read_N[:] = 7
-        assert stream.read(0, 20)[0].tolist() != read_N.tolist()
+        tokens_NW = stream.read(np.arange(2))[0]
+        tokens_NW[:] = 7
+        assert stream.read(np.arange(2))[0].tolist() != tokens_NW.tolist()
 
 
 def test_the_least_recently_used_map_is_closed() -> None:
@@ -143,7 +109,7 @@ def test_the_least_recently_used_map_is_closed() -> None:
     with corpora_of({"books": counted([10] * 6)}, chunk_tokens=3) as corpora:
         source = corpora.sources["books"]
         maps = ShardMaps(limit=2)
-        narrow, wide = stream_of(corpora, maps=maps).read(0, 130), stream_of(corpora).read(0, 130)
+        narrow, wide = (stream_of(corpora, 8, each).read(np.arange(16)) for each in (maps, ShardMaps()))
         kept, newer = maps.open(source.train[0]), maps.open(source.train[1])
         assert maps.open(source.train[0]) is kept
         assert maps.open(source.train[2]) is not newer  # closes number 1
@@ -156,8 +122,8 @@ def test_the_least_recently_used_map_is_closed() -> None:
 def two_builds(other: Made, **settings: object) -> Iterator[tuple[SourceStream, Path]]:
     """Yield a fresh stream whose shard was replaced with that of another build, and the path of the shard."""
     with TemporaryDirectory() as temporary:
-        folder = write(Path(temporary) / "ours", {"books": counted([64])}, chunk_tokens=8)
-        theirs = write(Path(temporary) / "theirs", {"books": other}, chunk_tokens=8, **settings)  # type: ignore[arg-type]
+        folder = write(Path(temporary) / "ours", {"books": counted([64])})
+        theirs = write(Path(temporary) / "theirs", {"books": other}, **settings)  # type: ignore[arg-type]
         shard = "shards/books-train-000.arrow"
         (theirs / shard).replace(folder / shard)
         yield stream_of(open_corpora({"main": str(folder)})), folder / shard
@@ -169,7 +135,7 @@ def test_a_shard_of_another_tokenizer_is_rejected() -> None:
         two_builds(counted([64]), tokenizer="ab" * 32) as (stream, path),
         pytest.raises(TrainerError, match=r"tokenizer abababababab; the manifest says 64 of .*corpus verify") as caught,
     ):
-        stream.read(0, 5)
+        stream.read(np.arange(8))
     assert str(caught.value).startswith(f"{path}: ")
 
 
@@ -179,7 +145,7 @@ def test_a_shard_of_another_length_is_rejected() -> None:
         two_builds(counted([63])) as (stream, _),
         pytest.raises(TrainerError, match=r"holds 63 tokens .* the manifest says 64 "),
     ):
-        stream.read(0, 5)
+        stream.read(np.arange(8))
 
 
 def test_a_shard_of_wider_tokens_is_rejected() -> None:
@@ -190,7 +156,7 @@ def test_a_shard_of_wider_tokens_is_rejected() -> None:
             TrainerError, match=r"found uint32 tokens, expected uint16 for the manifest's vocabulary: .*corpus verify"
         ),
     ):
-        stream.read(0, 5)
+        stream.read(np.arange(8))
 
 
 @pytest.mark.parametrize("keep", [None, 0, 10, 700])
@@ -202,5 +168,5 @@ def test_a_missing_or_truncated_shard_is_named(keep: int | None) -> None:
         if keep is not None:
             path.write_bytes(content[:keep])
         with pytest.raises(CorpusError, match="token shard") as caught:
-            stream.read(0, 5)
+            stream.read(np.arange(8))
     assert str(path) in str(caught.value)

@@ -28,7 +28,7 @@ def curriculum(**steps: int) -> Curriculum:
     for index, (name, count) in enumerate(steps.items()):
         first = phases[-1].last_step + 1 if phases else 1
         rate = RateSchedule(0.1, 0.1, 0.1, count, 0, 1, "linear")
-        phases.append(PhasePlan(index, name, first, count, STEP_TOKENS, 1, {}, {}, 0, (), rate))
+        phases.append(PhasePlan(index, name, first, count, STEP_TOKENS, 1, {}, {}, {}, 0, (), rate))
     return Curriculum(tuple(phases))
 
 

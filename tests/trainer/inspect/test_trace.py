@@ -130,8 +130,8 @@ def test_spans_are_correct_for_any_corpus(lengths: list[list[int]], chunk: int, 
         plan = curriculum(corpora, phase_of_steps(12, width, 3)).phases[0]
         batches, spans = Batches(corpora, plan), by_row(trace(corpora, plan, step), 3)
         shards = {shard.path.name: shard for shard in corpora.sources["books"].train}
-        for (row, source, start), mine in zip(batches.rows(step), spans, strict=True):
-            pieces = batches.streams[source].slices(start, width + 1)
+        for (row, source, sequence), mine in zip(batches.rows(step), spans, strict=True):
+            pieces = batches.streams[source].slices(sequence)
             expected = [
                 (name_at(piece.shard, place), piece.shard.path.name)
                 for piece in pieces
@@ -147,8 +147,9 @@ def test_spans_are_correct_for_any_corpus(lengths: list[list[int]], chunk: int, 
                 ids = [each.tobytes().hex() for each in shard.ids_D16]
                 begin = int(shard.offsets_D1[ids.index(span.id)]) + span.document_first
                 read += shard.tokens_N[begin : begin + span.last - span.first].tolist()
-            assert read == batches.streams[source].read(start, width + 1)[0].tolist()
-            assert read[:-1] == batches[step].inputs_BT[row].tolist()
+            (tokens_W,) = batches.streams[source].read(np.array([sequence]))[0].tolist()
+            assert read == tokens_W[: len(read)]
+            assert tokens_W[:-1] == batches[step].inputs_BT[row].tolist()
 
 
 def test_documents_of_a_step_are_named(corpora: Corpora, curriculum_over_it: Curriculum) -> None:
