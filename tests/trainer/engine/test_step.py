@@ -39,7 +39,7 @@ SHAPE = LlamaConfig(
     tie_word_embeddings=False,
 )
 # An epsilon as large as a gradient: with a small one, AdamW takes the same step whatever the gradient's scale.
-SETTINGS = OptimizerSettings(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.0)
+SETTINGS = OptimizerSettings(beta1=0.7, beta2=0.8, epsilon=0.05, weight_decay=0.4, clip_norm=2.5)
 RATES = (0.03, 0.1, 0.01)
 
 
@@ -160,13 +160,13 @@ def test_a_save_that_any_process_asks_for_is_one_of_all(batches: list[Batch], mo
     assert train_step_of(made_model()).agree(batches[0], save=True).save
 
 
-@pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.0), (3, 2.0), (None, 2.0), (2, None)])
+@pytest.mark.parametrize(("micro", "clip_norm"), [(1, 2.5), (3, 2.5), (None, 2.5), (2, None)])
 def test_steps_match_a_calculation_by_hand(batches: list[Batch], micro: int | None, clip_norm: float | None) -> None:
     model, settings = made_model(), SETTINGS.model_copy(update={"clip_norm": clip_norm})
     train_step = train_step_of(model, micro, clip_norm)
     expected = list(by_hand(made_model(), batches, list(RATES), settings))
     norms = [step.grad_norm for step in expected]
-    assert min(norms) < 2 < max(norms), norms  # some are clipped, some are not
+    assert min(norms) < 2.5 < max(norms), norms  # some are clipped, some are not
     for batch, rate, step in zip(batches, RATES, expected, strict=True):
         agreed = train_step.agree(batch)
         assert not agreed.stop and agreed.targets == (batch.targets_BT != IGNORED).sum()
@@ -188,9 +188,12 @@ def state(train_step: TrainStep) -> list[bytes]:
 def test_a_loss_that_is_not_finite_prevents_the_update_and_names_its_rows(batches: list[Batch]) -> None:
     train_step, (first, batch, _) = train_step_of(made_model(), micro=2), batches
     train_step.learn(first, train_step.agree(first).targets, 0.1)
-    token = int(batch.inputs_BT[4, 5])
-    held = tuple((batch.inputs_BT == token).any(axis=1).nonzero()[0].tolist())
-    assert 4 in held and len(held) < 7
+    held_of = {
+        token: tuple((batch.inputs_BT == token).any(axis=1).nonzero()[0].tolist())
+        for token in np.unique(batch.inputs_BT)
+    }
+    token, held = max(held_of.items(), key=lambda item: (len(item[1]) < 7, len(item[1])))
+    assert 1 <= len(held) < 7
     with torch.no_grad():
         train_step.model.embedding.weight[token] = torch.nan
     before = state(train_step)
@@ -259,7 +262,7 @@ def test_fit_takes_the_steps_of_its_settings_and_records_them(tmp_path: Path, mo
     initialize(model, setup.training.seed, 0.4)
     expected = list(by_hand(model, batches, rates, setup.training.optimizer))
     norms = [step.grad_norm for step in expected]
-    assert min(norms) < 2 < max(norms), norms
+    assert min(norms) < 2.5 < max(norms), norms
     for mine, step in zip(found, expected, strict=True):
         agree_with(mine, step, 1e-4)
     rows = metrics_fields(run, "step", "learning_rate", "loss", "grad_norm", "losses", "targets", "batch")
