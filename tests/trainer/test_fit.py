@@ -22,7 +22,7 @@ from tests.end_to_end.training import (
     write_config,
 )
 from trainer.data.loader import Batch
-from trainer.engine.run_setup import read_setup
+from trainer.engine.run_setup import RunSetup, read_setup
 from trainer.engine.step import NotFinite, StepAgreement, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
@@ -141,6 +141,43 @@ def test_another_corpus_needs_other_corpus(phase_1: Path, tmp_path: Path) -> Non
     changed(config, out=str(tmp_path / "run"))
     fit(config, "2", other_corpus=True)
     assert metrics_fields(tmp_path / "run", "step")[-1] == (PHASE_1 + 1,)
+
+
+def read_tokens(setup: RunSetup, steps: range, source: str) -> list[tuple[str, int]]:
+    """Return (document, token in it) of each input token that these steps read of a source."""
+    spans = [span for step in steps for span in trace(setup.corpora, setup.curriculum.phase_of(step), step)]
+    return [
+        (span.id, span.document_first + at)
+        for span in spans
+        if span.source.endswith(source)
+        for at in range(span.last - span.first)
+        if span.first + at < setup.curriculum.phases[0].sequence_tokens
+    ]
+
+
+def test_a_corpus_added_for_the_second_phase_leaves_the_first_in_its_order(tmp_path: Path) -> None:
+    """Fails if a source's order depends on its name with the corpus, or if what was read is forgotten with it."""
+    from tests.end_to_end.training import GOLDEN
+    from tests.small_build import copy_build
+
+    config = write_config(tmp_path, evaluate={"tokens_per_source": 1})
+    written = json.loads(config.read_text())
+    written["curriculum"][0]["shares"] = {"books": 0.5, "code": 0.2, "web": 0.3}
+    written["curriculum"][1] |= {"shares": {"books": 1.0}, "sequence_tokens": 32, "tokens": 768}
+    fit_here(changed(config, curriculum=written["curriculum"]), "1")
+    written["curriculum"][0]["shares"] = {"golden/books": 0.5, "code": 0.2, "golden/web": 0.3}
+    written["curriculum"][1]["shares"] = {"golden/books": 0.5, "poems": 0.5}
+    added = copy_build(GOLDEN, tmp_path / "added")
+    manifest = json.loads((added / "manifest.json").read_text())
+    for source in manifest["sources"]:
+        source["name"] = {"books": "books", "code": "poems"}.get(source["name"], source["name"])
+    (added / "manifest.json").write_text(json.dumps(manifest))
+    changed(config, curriculum=written["curriculum"], corpora={"golden": str(GOLDEN), "added": str(added)})
+    run = fit_here(config, "2")
+    assert metrics_fields(run, "step")[-1] == (PHASE_1 + 3,)
+    setup = read_setup(config)
+    tokens = read_tokens(setup, range(1, PHASE_1 + 4), "golden/books")
+    assert len(set(tokens)) == len(tokens) > 0
 
 
 def test_a_checkpoint_with_the_earlier_names_of_settings_is_resumed(phase_1: Path, tmp_path: Path) -> None:
