@@ -59,7 +59,7 @@ def made(
     for name, shards in holdouts.items():
         held = tuple(written(folder / f"{name}-{at}.arrow", each) for at, each in enumerate(shards))
         trained = (written(folder / f"{name}-train.arrow", train, "train"),)
-        sources[name] = TokenSource(name, 64, trained, held, holdout_thin=False)
+        sources[name] = TokenSource(name, name, 64, trained, held, holdout_thin=False)
     return Corpora(sources, TokenizerFile(tokenizer, "t" * 64, vocabulary, EOS, "<|endoftext|>"), {})
 
 

@@ -248,6 +248,6 @@ def test_a_damaged_shard_is_an_error(tmp_path: Path) -> None:
     corpora = made(tmp_path, {"made": [[[1, 2]]]})
     source = corpora.sources["made"]
     files = tuple(replace(file, tokenizer="u" * 64) for file in source.holdout)
-    other = TokenSource("made", 64, source.train, files, holdout_thin=False)
+    other = TokenSource("made", "made", 64, source.train, files, holdout_thin=False)
     with pytest.raises(TrainerError, match="corpus verify"):
         scored(Uniform(), Corpora({"made": other}, corpora.tokenizer, {}))
