@@ -52,7 +52,7 @@ BAD = {
     ),
     "corpus too small": (
         {"curriculum": phases(second={"tokens": "1M"})},
-        "source `books` holds 2,163 training tokens; by the end of this phase 1 M would be read",
+        "source `books` holds 2,163 training tokens; by the end of this phase 995 k would be read",
     ),
     "missing manifest": ({"corpora": {"golden": "nowhere"}}, "corpus `golden`: nowhere: cannot read a manifest"),
     "rates that do not join": ({"curriculum": phases(second={"learning_rate": {"peak": 1e-3}})}, "set `jump: true`"),

@@ -124,7 +124,7 @@ def resolve(training: Training, corpora: Corpora) -> Curriculum:
             sequence_tokens=phase.sequence_tokens,
             batch_sequences=phase.batch_tokens // phase.sequence_tokens,
             shares=shares,
-            start={**cursors, **{name: order.start for name, order in orders.items()}},
+            start=cursors,
             orders=orders,
             seed=training.seed,
             skip=skipped_steps(phase.skip),

@@ -32,7 +32,7 @@ Longs = NDArray[np.int64]
 Whole = TypeVar("Whole", int, Longs)
 
 
-class Interval(NamedTuple):
+class PlaceRange(NamedTuple):
     """The numbers start … stop − 1."""
 
     start: int
@@ -49,11 +49,11 @@ class SourceLayout(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a source was read: `done` sequences of what was unread of the epoch when their length began."""
+    """Progress in a source: `done` sequences of what was unread of the epoch when their length began."""
 
     epoch_tokens: int
     epoch: int
-    unread: tuple[Interval, ...]  # places; ascending, neither empty nor adjacent
+    unread: tuple[PlaceRange, ...]  # places; ascending, neither empty nor adjacent
     sequence_tokens: int  # 0 if the source was never read
     done: int
 
@@ -66,7 +66,7 @@ class Cursor:
 
 def first_cursor(tokens: int) -> Cursor:
     """Return the cursor of a source that was never read."""
-    return Cursor(tokens, 0, (Interval(0, tokens),), 0, 0)
+    return Cursor(tokens, 0, (PlaceRange(0, tokens),), 0, 0)
 
 
 def chunk_tokens(tokens: int) -> int:
@@ -76,28 +76,28 @@ def chunk_tokens(tokens: int) -> int:
 
 
 class _Rest(NamedTuple):
-    """What is left of an epoch, as intervals of places in reading order, with the position at which each ends."""
+    """The rest of an epoch: ranges of places in reading order, with the position at which each ends."""
 
-    intervals: tuple[Interval, ...]
+    intervals: tuple[PlaceRange, ...]
     ends: tuple[int, ...]
     whole_sequences: int
     sequences: int  # with the short one, if there is one
     windows: int  # of whole sequences
 
-    def parts(self, start: int, stop: int) -> Iterator[Interval]:
+    def parts(self, start: int, stop: int) -> Iterator[PlaceRange]:
         """Yield the places of the positions start … stop − 1, in order; none beyond the end."""
         stop = min(stop, self.ends[-1])
         number = bisect_right(self.ends, start)
         while start < stop:
             end = min(stop, self.ends[number])
             last = self.intervals[number].stop - (self.ends[number] - end)
-            yield Interval(last - (end - start), last)
+            yield PlaceRange(last - (end - start), last)
             start, number = end, number + 1
 
-    def window(self, number: int) -> Interval:
+    def window(self, number: int) -> PlaceRange:
         """Return the sequences of a window; windows are as equal as can be."""
         start, stop = (self.whole_sequences * each // self.windows for each in (number, number + 1))
-        return Interval(start, stop)
+        return PlaceRange(start, stop)
 
     def window_of(self, number: Whole) -> Whole:
         """Return the window of each sequence, as `window` divides them; of a short one, a window of none."""
@@ -111,19 +111,22 @@ class ReadingOrder:
         self.layout, self.sequence_tokens, self._seed = layout, sequence_tokens, seed
         self._whole_tokens = layout.tokens // layout.chunk_tokens * layout.chunk_tokens
         self._cached_chunks = lru_cache(maxsize=4)(self._permuted_chunks)
+        self._given = cursor
         if cursor.sequence_tokens != sequence_tokens:
             cursor = _of_length(layout, seed, cursor, sequence_tokens)
         self.start = cursor
         self._first = self._rest(cursor.unread)
-        self._full = self._rest((Interval(0, layout.tokens),))
+        self._full = self._rest((PlaceRange(0, layout.tokens),))
 
     def cursor(self, sequences: int) -> Cursor:
-        """Return the cursor after so many sequences."""
+        """Return the cursor after so many sequences; after none, the one that was given, whatever its length."""
+        if not sequences:
+            return self._given
         count = self.start.done + sequences
         if count < self._first.sequences:
             return replace(self.start, done=count)
         epochs, done = divmod(count - self._first.sequences, self._full.sequences)
-        unread = (Interval(0, self.layout.tokens),)
+        unread = (PlaceRange(0, self.layout.tokens),)
         return Cursor(self.layout.tokens, self.start.epoch + 1 + epochs, unread, self.sequence_tokens, done)
 
     def locate(self, sequences_N: Longs) -> tuple[Longs, Longs]:
@@ -155,7 +158,7 @@ class ReadingOrder:
                 offset_N[at_N] = chunks * chunk + place_N % chunk
         return offset_N
 
-    def runs(self, epoch: int, position: int, count: int) -> Iterator[Interval]:
+    def runs(self, epoch: int, position: int, count: int) -> Iterator[PlaceRange]:
         """Yield the offsets in the source of `count` tokens from a position, run by run; fewer at the epoch's end."""
         chunk = self.layout.chunk_tokens
         for place, stop in self._rest_of(epoch).parts(position, position + count):
@@ -167,10 +170,10 @@ class ReadingOrder:
                     end = min(stop, place - inside + chunk)
                     block = self._cached_chunks(epoch, number // _CACHED_CHUNKS)
                     offset = block[number % _CACHED_CHUNKS] * chunk + inside
-                yield Interval(offset, offset + end - place)
+                yield PlaceRange(offset, offset + end - place)
                 place = end
 
-    def unread(self) -> tuple[Interval, ...]:
+    def unread(self) -> tuple[PlaceRange, ...]:
         """Return the places of the cursor's epoch that are still to be read."""
         rest, width = self._first, self.sequence_tokens
         # The sequences left in the window that is being read, then all behind it.
@@ -193,14 +196,14 @@ class ReadingOrder:
     def _rest_of(self, epoch: int) -> _Rest:
         return self._first if epoch == self.start.epoch else self._full
 
-    def _rest(self, unread: Iterable[Interval]) -> _Rest:
+    def _rest(self, unread: Iterable[PlaceRange]) -> _Rest:
         """Order what is unread: whole chunks first, then the parts of chunks."""
-        chunk, whole, parts = self.layout.chunk_tokens, list[Interval](), list[Interval]()
+        chunk, whole, parts = self.layout.chunk_tokens, list[PlaceRange](), list[PlaceRange]()
         for start, stop in unread:
             first = min(stop, -(-start // chunk) * chunk)
             last = max(first, min(stop, self._whole_tokens) // chunk * chunk)
-            whole.append(Interval(first, last))
-            parts += [Interval(start, first), Interval(last, stop)]
+            whole.append(PlaceRange(first, last))
+            parts += [PlaceRange(start, first), PlaceRange(last, stop)]
         intervals = tuple(interval for interval in (*whole, *parts) if interval.start < interval.stop)
         ends = tuple(accumulate(stop - start for start, stop in intervals))
         sequences, short = divmod(ends[-1], self.sequence_tokens)
@@ -224,16 +227,16 @@ def _of_length(layout: SourceLayout, seed: int, cursor: Cursor, sequence_tokens:
     return Cursor(layout.tokens, cursor.epoch, unread, sequence_tokens, 0)
 
 
-def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+def _joined(intervals: Iterable[PlaceRange]) -> tuple[PlaceRange, ...]:
     """Return disjoint intervals in ascending order, adjacent ones joined."""
-    joined = list[Interval]()
+    joined = list[PlaceRange]()
     for start, stop in sorted(intervals):
         if joined and joined[-1].stop == start:
-            joined[-1] = Interval(joined[-1].start, stop)
+            joined[-1] = PlaceRange(joined[-1].start, stop)
         else:
-            joined.append(Interval(start, stop))
+            joined.append(PlaceRange(start, stop))
     return tuple(joined)
 
 
-def _length(intervals: Iterable[Interval]) -> int:
+def _length(intervals: Iterable[PlaceRange]) -> int:
     return sum(stop - start for start, stop in intervals)

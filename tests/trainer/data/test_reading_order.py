@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.data.slow_order import SlowOrder
 from trainer.data import reading_order
-from trainer.data.reading_order import Cursor, Interval, ReadingOrder, SourceLayout, chunk_tokens, first_cursor
+from trainer.data.reading_order import Cursor, PlaceRange, ReadingOrder, SourceLayout, chunk_tokens, first_cursor
 
 PHASES = st.lists(st.tuples(st.integers(1, 70), st.integers(0, 60)), min_size=1, max_size=5)  # length, sequences
 
@@ -107,4 +107,4 @@ def test_chunks_are_powers_of_two(tokens: int, expected: int) -> None:
 
 
 def test_cursor_of_a_source_that_was_never_read() -> None:
-    assert first_cursor(7) == Cursor(7, 0, (Interval(0, 7),), 0, 0) and first_cursor(7).tokens_read == 0
+    assert first_cursor(7) == Cursor(7, 0, (PlaceRange(0, 7),), 0, 0) and first_cursor(7).tokens_read == 0
