@@ -188,7 +188,7 @@ class ReadingOrder:
         image_N, window_N = number_N.copy(), rest.window_of(number_N)
         for number in sorted(set(window_N[number_N < rest.whole_sequences].tolist())):
             start, stop = rest.window(number)
-            inside = (window_N == number) & (number_N < rest.whole_sequences)
+            inside = window_N == number
             key = key_of(self._seed, self.layout.identity, epoch, "window", number)
             image_N[inside] = start + permute(number_N[inside] - start, stop - start, key)
         return image_N

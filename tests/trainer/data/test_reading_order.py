@@ -24,6 +24,7 @@ def offsets(order: ReadingOrder, sequence: int) -> list[int]:
 @given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 5), PHASES, st.integers(0, 9))
 @example(64, 16, 2, [(16, 3), (8, 2), (32, 3)], 1)
 @example(5, 8, 1, [(70, 3), (2, 4)], 1)  # sequences longer than an epoch
+@example(6, 3, 1, [(2, 1), (1, 0), (2, 1)], 0)  # a phase that reads nothing of the source
 def test_sequences_equal_a_slow_reference(
     tokens: int, chunk: int, window_chunks: int, phases: list[tuple[int, int]], seed: int
 ) -> None:
