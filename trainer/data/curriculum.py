@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from corpus.errors import InputError
 from corpus.settings import nearest
@@ -156,9 +157,9 @@ def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], lis
     if not any(tokens.values()):
         return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
     if phase.shares is None:
-        shares = {name: count / sum(tokens.values()) for name, count in tokens.items()}
+        shares = {name: Fraction(count, sum(tokens.values())) for name, count in tokens.items()}
     else:
-        shares = {_full_name(name, tokens): share for name, share in phase.shares.items()}
+        shares = {_full_name(name, tokens): Fraction(str(share)) for name, share in phase.shares.items()}
     problems = []
     if phase.shares and len(shares) < len(phase.shares):
         problems.append("shares: a source is named twice, with its corpus and without")
@@ -167,10 +168,10 @@ def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], lis
             problems.append(f"shares: no source `{name}`{nearest(name, sorted(tokens))}")
         elif share and not tokens[name]:
             problems.append(f"shares: source `{name}` holds no training tokens")
-        if 0 < share < 1 / MAX_PERIOD:
+        if 0 < share < Fraction(1, MAX_PERIOD):
             problems.append(
-                f"shares: source `{name}` has {share:.3g} of all tokens, and shares below 1/{MAX_PERIOD:,} are not "
-                "supported; state `shares`, and omit the source or increase its share"
+                f"shares: source `{name}` has {float(share):.3g} of all tokens, and shares below 1/{MAX_PERIOD:,} are "
+                "not supported; state `shares`, and omit the source or increase its share"
             )
     return integer_shares(shares), problems
 

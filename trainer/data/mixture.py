@@ -1,30 +1,39 @@
 """The order in which sources take turns, so that their shares hold at every step and not only in the long run.
 
 Tijdeman's chairman assignment over integer shares: with k sources, after any number t of sequences each source has had
-its share of t to within 1 − 1/(2k − 2) sequences. The order repeats with a period of the sum of the shares, and one
-period is tabulated.
+its share of t to within 1 − 1/(2k − 2) sequences. The order repeats with a period of the sum of the shares.
 Source: Tijdeman 1980, "The chairman assignment problem", Discrete Mathematics 32.
 
-Legend: K sources, P sequences of a period, N sequences.
+The state of the assignment is the number of turns taken of each source. It is kept at the start of each block of the
+period up to the furthest block asked for, so that a block costs milliseconds at any position.
+
+Legend: K sources, B sequences of a block, N sequences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
-from typing import NamedTuple
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PERIOD = 10_000
+from corpus.compiled import cached_jit, jit_no_alloc
+
+MAX_PERIOD = 10_000_000
+MAX_SOURCES = 40_000  # products of the kernel stay below 2^63 up to 2 · MAX_SOURCES · (MAX_PERIOD + MAX_SOURCES)²
+BLOCK_SEQUENCES = 1 << 16
+
+Longs = NDArray[np.int64]
 
 
-def integer_shares(shares: Mapping[str, float]) -> dict[str, int]:
+def integer_shares(shares: Mapping[str, float | Fraction]) -> dict[str, int]:
     """Return shares as integers without a common divisor, sorted by name, without shares of 0.
 
-    They are exact if their sum is at most MAX_PERIOD (as with shares in hundredths of a percent). Otherwise they are
-    rounded to that sum by largest remainder, with at least 1 each.
+    They are exact if their sum is at most MAX_PERIOD (as with shares in millionths of a percent). Otherwise they are
+    rounded to that sum by largest remainder, with at least 1 each: if all were above that, each is off by less than
+    1/MAX_PERIOD of all tokens.
     """
     exact = {name: Fraction(str(share)) for name, share in sorted(shares.items()) if share > 0}
     total = sum(exact.values())
@@ -42,58 +51,122 @@ def integer_shares(shares: Mapping[str, float]) -> dict[str, int]:
     return {name: share // divisor for name, share in rounded.items()}
 
 
-class SourceOrder(NamedTuple):
-    """One period of the order. Sequence t of a phase is from source `source_P[t % P]`."""
+class SourceOrder:
+    """The order of sources with integer shares, each at least 1. Threads may share it."""
 
-    shares_K: NDArray[np.int64]
-    source_P: NDArray[np.int64]
-    turn_P: NDArray[np.int64]  # number of earlier turns of the same source in the period
+    def __init__(self, shares: tuple[int, ...]) -> None:
+        assert len(shares) <= MAX_SOURCES and sum(shares) <= MAX_PERIOD + MAX_SOURCES
+        self.shares_K, self.period = np.array(shares, np.int64), sum(shares)
+        self._taken_K = [np.zeros(len(shares), np.int64)]  # before each block of the period that was reached
+        self._growing = Lock()
+        self._cached_block = lru_cache(maxsize=2)(self._block)
 
-    def turns(self, sequences_N: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def turns(self, sequences_N: Longs) -> tuple[Longs, Longs]:
         """Return the source of each sequence, and its number among the sequences of that source in the phase."""
-        periods_N, within_N = np.divmod(sequences_N, len(self.source_P))
-        source_N = self.source_P[within_N]
-        return source_N, periods_N * self.shares_K[source_N] + self.turn_P[within_N]
+        periods_N, within_N = np.divmod(sequences_N, self.period)
+        block_N, inside_N = np.divmod(within_N, BLOCK_SEQUENCES)
+        source_N, turn_N = np.empty_like(within_N), np.empty_like(within_N)
+        for block in sorted(set(block_N.tolist())):
+            of_block = block_N == block
+            source_B, turn_B = self._cached_block(block)
+            source_N[of_block], turn_N[of_block] = source_B[inside_N[of_block]], turn_B[inside_N[of_block]]
+        return source_N, periods_N * self.shares_K[source_N] + turn_N
 
-    def taken(self, sequences: int) -> NDArray[np.int64]:
+    def taken(self, sequences: int) -> Longs:
         """Return how many of the first `sequences` are from each source [K]."""
-        periods, rest = divmod(sequences, len(self.source_P))
-        return periods * self.shares_K + np.bincount(self.source_P[:rest], minlength=len(self.shares_K))
+        periods, rest = divmod(sequences, self.period)
+        block, inside = divmod(rest, BLOCK_SEQUENCES)
+        taken_K = periods * self.shares_K + self._taken_before(block)
+        if inside:
+            taken_K += np.bincount(self._cached_block(block)[0][:inside], minlength=len(taken_K))
+        return taken_K
+
+    def _block(self, block: int) -> tuple[Longs, Longs]:
+        return self._next_block(block, self._taken_before(block).copy())
+
+    def _taken_before(self, block: int) -> Longs:
+        """Return the turns that each source has taken before a block of the period [K]."""
+        with self._growing:
+            while len(self._taken_K) <= block:
+                taken_K = self._taken_K[-1].copy()
+                self._next_block(len(self._taken_K) - 1, taken_K)
+                self._taken_K.append(taken_K)
+            return self._taken_K[block]
+
+    def _next_block(self, block: int, taken_K: Longs) -> tuple[Longs, Longs]:
+        """Return source and turn of each sequence of a block [B], and add its turns to `taken_K`."""
+        start = block * BLOCK_SEQUENCES
+        source_B, turn_B = np.empty((2, min(BLOCK_SEQUENCES, self.period - start)), np.int64)
+        _assign_turns(self.shares_K, taken_K, start, source_B, turn_B)
+        return source_B, turn_B
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def source_order(shares: tuple[int, ...]) -> SourceOrder:
-    """Return the order of sources with these integer shares, each at least 1."""
-    source_P = np.array(_chairmen(shares), np.int64)
-    turn_P = np.empty_like(source_P)
-    for source in range(len(shares)):
-        is_turn_P = source_P == source
-        turn_P[is_turn_P] = np.arange(is_turn_P.sum())
-    return SourceOrder(np.array(shares, np.int64), source_P, turn_P)
+    """Return the order of sources with these integer shares."""
+    return SourceOrder(shares)
 
 
-def _chairmen(shares: Sequence[int]) -> list[int]:
-    """Assign each turn of a period.
+@cached_jit
+def _assign_turns(shares_K: Longs, taken_K: Longs, start: int, source_B: Longs, turn_B: Longs) -> None:
+    """Assign the sequences of a period from `start` on, after the turns taken before; count the new turns.
 
-    Among the sources that are at least 1/(2k − 2) behind their share, the one with the earliest deadline is next.
+    Turn n of a source of share s of P, counted from 0, may begin once the source is 1/c behind, c = 2k − 2: at time
+    P (c·n + 1) / (c·s). Its deadline is P (c·n + c − 1) / (c·s). Of the turns that may begin, that with the earliest
+    deadline is next; of equal ones, that of the first source. Times are compared as fractions of integers over s.
     """
-    period, sources = sum(shares), len(shares)
-    if sources == 1:
-        return [0] * period
-    slack = 2 * sources - 2
-    taken = [0] * sources
-    chosen = []
-    for t in range(1, period + 1):
-        best, best_deadline = -1, (0, 1)
-        for source, share in enumerate(shares):
-            behind = share * t - period * taken[source]  # in sequences, times the period
-            if behind * slack < period:
-                continue
-            # Time until the deadline, times slack, as a fraction (numerator, denominator): integers stay exact.
-            deadline = (period * (slack - 1) - behind * slack, share)
-            if best < 0 or deadline[0] * best_deadline[1] < best_deadline[0] * deadline[1]:
-                best, best_deadline = source, deadline
-        assert best >= 0
-        taken[best] += 1
-        chosen.append(best)
-    return chosen
+    sources, period = len(shares_K), shares_K.sum()
+    slack = max(1, 2 * sources - 2)
+    beginning_K, deadline_K = slack * taken_K + 1, slack * taken_K + slack - 1
+    # Two heaps of sources: those whose turn is yet to begin, and those whose turn has begun.
+    waiting_K, begun_K = np.empty(sources, np.int64), np.empty(sources, np.int64)
+    waiting, begun = 0, 0
+    for source in range(sources):
+        waiting = _push(waiting_K, waiting, source, beginning_K, shares_K)
+    for at in range(len(source_B)):
+        time = start + at + 1
+        while waiting and time * slack * shares_K[waiting_K[0]] >= period * beginning_K[waiting_K[0]]:
+            source = waiting_K[0]
+            waiting = _pop(waiting_K, waiting, beginning_K, shares_K)
+            begun = _push(begun_K, begun, source, deadline_K, shares_K)
+        source = begun_K[0]
+        begun = _pop(begun_K, begun, deadline_K, shares_K)
+        source_B[at], turn_B[at] = source, taken_K[source]
+        taken_K[source] += 1
+        beginning_K[source] += slack
+        deadline_K[source] += slack
+        waiting = _push(waiting_K, waiting, source, beginning_K, shares_K)
+
+
+@jit_no_alloc
+def _push(heap_K: Longs, size: int, source: int, times_K: Longs, shares_K: Longs) -> int:
+    """Add a source to a heap of `size` sources, ordered by time/share; return the new size."""
+    at = size
+    while at and _is_before(source, heap_K[(at - 1) // 2], times_K, shares_K):
+        heap_K[at] = heap_K[(at - 1) // 2]
+        at = (at - 1) // 2
+    heap_K[at] = source
+    return size + 1
+
+
+@jit_no_alloc
+def _pop(heap_K: Longs, size: int, times_K: Longs, shares_K: Longs) -> int:
+    """Remove the first source of a heap; return the new size."""
+    size -= 1
+    at, moved = 0, heap_K[size]
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and _is_before(heap_K[child + 1], heap_K[child], times_K, shares_K):
+            child += 1
+        if not _is_before(heap_K[child], moved, times_K, shares_K):
+            break
+        heap_K[at] = heap_K[child]
+        at = child
+    heap_K[at] = moved
+    return size
+
+
+@jit_no_alloc
+def _is_before(source: int, other: int, times_K: Longs, shares_K: Longs) -> bool:
+    difference = times_K[source] * shares_K[other] - times_K[other] * shares_K[source]
+    return difference < 0 or (difference == 0 and source < other)

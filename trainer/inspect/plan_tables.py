@@ -140,8 +140,8 @@ def _shares(plan: TrainingPlan) -> DataTable:
     rows: list[DataRow] = []
     for phase in plan.phases:
         for index, source in enumerate(phase.sources):
-            asked = "by size" if source.share_asked is None else f"{source.share_asked:.2%}"
-            row: list[str | int] = ["" if index else phase.name, source.name, asked, f"{source.share:.2%}"]
+            asked = "by size" if source.share_asked is None else _percent(source.share_asked)
+            row: list[str | int] = ["" if index else phase.name, source.name, asked, _percent(source.share)]
             row += [human_count(source.tokens), human_count(source.cursor_tokens)]
             if source.epochs is not None:
                 epochs = f"{source.epochs:.2f}" if source.epochs < 1000 else f"{source.epochs:,.0f}"
@@ -193,6 +193,10 @@ def _totals(plan: TrainingPlan) -> dict[str, str]:
     if plan.price is not None:
         totals["cost"] = f"{plan.price:,.2f} at {plan.price_per_hour:,.2f} a device-hour"
     return totals
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share >= 0.001 or not share else f"{share * 100:.2g}%"
 
 
 def _short(number: float) -> str:

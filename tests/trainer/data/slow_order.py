@@ -1,4 +1,7 @@
-"""The reading order of a source, step by step as docs/formats.md describes it: slow, and without intervals."""
+"""Turns of the sources, and the reading order of one, step by step as docs/formats.md describes them; slow."""
+
+from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -49,3 +52,19 @@ class SlowOrder:
             return place
         key = key_of(self.seed, self.layout.identity, self.epoch)
         return int(permute(np.array([number]), chunks, key)[0]) * chunk + inside
+
+
+def slow_turns(shares: Sequence[int]) -> list[int]:
+    """Return the source of each sequence of a period, as docs/formats.md states it, in exact fractions."""
+    period, slack = sum(shares), max(1, 2 * len(shares) - 2)
+    taken, turns = [0] * len(shares), list[int]()
+    for time in range(1, period + 1):
+        may_begin = [
+            (Fraction(slack * turn + slack - 1, share), source)
+            for source, (turn, share) in enumerate(zip(taken, shares, strict=True))
+            if time * slack * share >= period * (slack * turn + 1)
+        ]
+        _, source = min(may_begin)
+        taken[source] += 1
+        turns.append(source)
+    return turns

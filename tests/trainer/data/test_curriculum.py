@@ -179,6 +179,16 @@ def test_default_shares_are_proportional_to_training_tokens(corpora: Corpora) ->
     assert plan.shares == {"books": 1, "web": 3}
 
 
+def test_shares_of_a_ten_millionth_are_exact_and_smaller_ones_refused(corpora: Corpora) -> None:
+    """Fails if shares are compared or rounded as floats."""
+    plan = curriculum(corpora, phase_of_steps(2, 8, 4, shares={"books": 1e-7, "web": 0.9999999})).phases[0]
+    assert plan.shares == {"books": 1, "web": 9_999_999}
+    assert told(corpora, phase_of_steps(2, 8, 4, "rare", shares={"books": 9e-8, "web": 0.99999991})) == [
+        "phase `rare`: shares: source `books` has 9e-08 of all tokens, and shares below 1/10,000,000 are not "
+        "supported; state `shares`, and omit the source or increase its share"
+    ]
+
+
 def test_every_problem_is_reported_with_its_numbers(corpora: Corpora) -> None:
     """Fails if the check stops at the first problem, or at the first phase with one."""
     lines = told(

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, InputError
-from tests.trainer.data.slow_order import SlowOrder
+from tests.trainer.data.slow_order import SlowOrder, slow_turns
 from tests.trainer.made_corpus import (
     EOS,
     ON_DISK,
@@ -68,7 +68,7 @@ def slow_batches(corpora: Corpora, sources: Mapping[str, Made], plans: tuple[Pha
     orders = {name: SlowOrder(corpora.sources[name].layout, plans[0].seed, WINDOW_CHUNKS) for name in sources}
     tokens = {name: made.tokens().tolist() for name, made in sources.items()}
     for plan in plans:
-        names, turns = list(plan.shares), source_order(tuple(plan.shares.values())).source_P.tolist()
+        names, turns = list(plan.shares), slow_turns(tuple(plan.shares.values()))
         for step in range(plan.steps):
             rows = []
             for sequence in range(step * plan.batch_sequences, (step + 1) * plan.batch_sequences):
