@@ -56,11 +56,10 @@ def load_ours() -> None:
 
 
 def write_ours(tokens: Path, folder: Path) -> None:
-    """Write manifest and token shards as `corpus build` does, with chunks of the default size."""
+    """Write manifest and token shards as `corpus build` does."""
     sys.path.insert(0, str(ROOT))
     from corpus.store import corpus_manifest as store
     from corpus.store.token_shards import ShardHeader, TokenShard, shard_entry, write_token_shard
-    from corpus.tokens.token_quotas import Mix
 
     zero, none = hashlib.sha256(b"benchmark").hexdigest(), store.Totals(documents=0, tokens=0, bytes=0)
     sources = []
@@ -87,7 +86,6 @@ def write_ours(tokens: Path, folder: Path) -> None:
         name="benchmark",
         recipe=zero,
         seed=0,
-        chunk_tokens=Mix().chunk_tokens,
         tokens_asked=None,
         tokens_got=sum(source.train.tokens for source in sources),
         shortfall="accept",

@@ -19,6 +19,7 @@ from corpus.settings import KeyPath, Quantity, Share, Strict
 from corpus.sources.base import Name, SourceSettings, catalog
 from corpus.tokens.settings import Tokenizer
 from corpus.tokens.token_quotas import Mix
+from corpus.validation import validate
 
 
 class Holdout(Strict):
@@ -81,7 +82,7 @@ def recipe_model() -> type[Recipe]:
 def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
     """Read a recipe, apply assignments, and check it. Raises InputError that lists every mistake with its line."""
     document = settings.override(settings.read_yaml(path, what="recipe"), assignments)
-    recipe = settings.validate(recipe_model(), document, lambda checked: _problems(checked, path))
+    recipe = validate(recipe_model(), document, lambda checked: _problems(checked, path))
     fields = {name: getattr(recipe, name) for name in Recipe.model_fields}
     fields["sources"] = tuple(sorted(recipe.sources, key=lambda source: source.name))
     return Recipe.model_construct(**fields)  # the plain class, because the generated one cannot be pickled

@@ -1,11 +1,14 @@
-"""Reads YAML into strict, frozen pydantic models; one message lists all mistakes of a file, each with its line."""
+"""Settings files: plain YAML with the line of each value, assignments on the command line, and our own JSON files.
+
+`corpus/validation.py` checks them against strict, frozen pydantic models.
+"""
 
 import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -15,6 +18,7 @@ from corpus.errors import InputError
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 KeyPath = tuple[str | int, ...]
+Mistake = tuple[int | None, str]  # its line, if it has one, and its text
 MAX_FILE_BYTES = 1_000_000
 MAX_FAULTS = 20  # lines of a message about a file that we wrote
 
@@ -23,6 +27,8 @@ class Strict(BaseModel):
     """Base of all settings and of all files that we write: strict and frozen."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    RETIRED: ClassVar[Mapping[str, str]] = {}  # settings of earlier releases: the reason, and what to do
 
 
 def _with_reason(parse: Callable[..., float]) -> Callable[[object], float]:
@@ -41,16 +47,38 @@ Model = TypeVar("Model", bound=Strict)
 
 
 class SettingsFile:
-    """A YAML file as JSON values, with the line number of each."""
+    """A YAML file as JSON values, with the line number of each, and the assignments that were applied to it."""
 
-    def __init__(self, name: str, data: Json, lines: dict[KeyPath, int]) -> None:
-        self.name, self.data, self.lines = name, data, lines
+    def __init__(
+        self, name: str, data: Json, lines: dict[KeyPath, int], assignments: tuple[tuple[KeyPath, str], ...] = ()
+    ) -> None:
+        self.name, self.data, self.lines, self.assignments = name, data, lines, assignments
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of the value at `path`, or of the closest value around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
+
+    def locate(self, path: KeyPath, text: str) -> Mistake:
+        """Return a mistake in the value at `path` with its line, or with the assignment that set the value."""
+        is_written = not path or path in self.lines  # else an assignment below may have created the group
+        for assigned, assignment in reversed(self.assignments):
+            if path[: len(assigned)] == assigned or (not is_written and assigned[: len(path)] == path):
+                return None, f"{assignment}: {text}"
+        return self.line(path), text
+
+    def locate_joint(self, path: KeyPath, text: str) -> Mistake:
+        """Return a mistake that involves several values, with the assignments that set any of them."""
+        line, located = self.locate(path, text)
+        if line is None:
+            return line, located
+        beside = [
+            assignment
+            for assigned, assignment in self.assignments
+            if assigned[: len(path)] == path or (assigned[:-1] == path[:-1] and str(assigned[-1]) in text)
+        ]
+        return line, f"{text} ({', '.join(beside)})" if beside else text
 
 
 def read_yaml(path: Path, *, what: str) -> SettingsFile:
@@ -82,9 +110,9 @@ def parse_yaml(text: str, *, name: str, what: str) -> SettingsFile:
     except RecursionError:
         raise InputError(f"{name}: nested too deeply for a {what}") from None
     if reader.problems:
-        raise InputError(_message(name, reader.problems))
+        raise InputError(all_mistakes(name, reader.problems))
     if not isinstance(data, dict):
-        raise InputError(f"{name}: line 1: a {what} is a mapping of names to values; found {_as_json(data)}")
+        raise InputError(f"{name}: line 1: a {what} is a mapping of names to values; found {as_json(data)}")
     return SettingsFile(name, data, reader.lines)
 
 
@@ -93,7 +121,7 @@ class _NodeReader:
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
-        self.problems: list[tuple[int | None, str]] = []
+        self.problems: list[Mistake] = []
         self._seen: set[int] = set()
 
     def value(self, node: yaml.Node, path: KeyPath) -> Json:
@@ -155,14 +183,16 @@ def override(file: SettingsFile, assignments: Sequence[str]) -> SettingsFile:
     Raises InputError for an assignment that does not fit the file's structure.
     """
     data: Json = json.loads(json.dumps(file.data))
+    applied = list(file.assignments)
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
         if not equals or not path:
             raise InputError(f"--set {assignment}: expected key.path=value")
         *parents, last = (quoted or plain for quoted, plain in _KEY.findall(path))
-        target = data
+        target, at = data, list[str | int]()
         for depth, key in enumerate(parents):
-            target = _descend(target, key, f"--set {assignment}", ".".join(parents[:depth]))
+            found, target = _descend(target, key, f"--set {assignment}", ".".join(parents[:depth]))
+            at.append(found)
         parsed = parse_yaml(f"value: {value}", name=f"--set {assignment}", what="value").data
         assert isinstance(parsed, dict)
         if isinstance(target, dict):
@@ -171,109 +201,23 @@ def override(file: SettingsFile, assignments: Sequence[str]) -> SettingsFile:
             target[int(last)] = parsed["value"]
         else:
             raise InputError(f"--set {assignment}: `{'.'.join(parents)}` has no `{last}`")
-    return SettingsFile(file.name, data, file.lines)
+        applied.append(((*at, int(last) if isinstance(target, list) else last), f"--set {assignment}"))
+    return SettingsFile(file.name, data, file.lines, tuple(applied))
 
 
-def _descend(target: Json, key: str, what: str, where: str) -> Json:
+def _descend(target: Json, key: str, what: str, where: str) -> tuple[str | int, Json]:
+    """Return the key or index that `key` means in `target`, and the value there."""
     if isinstance(target, dict):
-        return target.setdefault(key, {})
+        return key, target.setdefault(key, {})
     if isinstance(target, list):
         names = [element.get("name") if isinstance(element, dict) else None for element in target]
-        if key in names:
-            return target[names.index(key)]
-        if key.isdigit() and int(key) < len(target):
-            return target[int(key)]
+        index = names.index(key) if key in names else int(key) if key.isdigit() else len(target)
+        if index < len(target):
+            return index, target[index]
         raise InputError(
             f"{what}: `{where}` has no element `{key}`{nearest(key, [n for n in names if isinstance(n, str)])}"
         )
     raise InputError(f"{what}: `{where}` is a value, not a group of settings")
-
-
-def validate(
-    model: type[Model], file: SettingsFile, further: Callable[[Model], list[tuple[KeyPath, str]]] | None = None
-) -> Model:
-    """Validate a file against a model and `further` checks. Raises InputError that lists every mistake."""
-    try:
-        checked = model.model_validate_json(json.dumps(file.data))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        # "too short" of a list that has elements only repeats their own mistakes
-        own = [entry for entry in errors if entry["type"] != "too_short" or not entry["input"]]
-        problems = [_problem(model, file, entry) for entry in own]  # type: ignore[arg-type]
-        raise InputError(_message(file.name, problems)) from None
-    if further and (found := further(checked)):
-        raise InputError(_message(file.name, [(file.line(path), text) for path, text in found]))
-    return checked
-
-
-def _problem(model: type[BaseModel], file: SettingsFile, error: dict[str, object]) -> tuple[int | None, str]:
-    loc = error["loc"]
-    assert isinstance(loc, tuple)
-    path = _written_path(file.data, loc)
-    name = ".".join(str(part) for part in path) or "the file"
-    kind, found = error["type"], _as_json(error.get("input"))
-    if kind == "extra_forbidden":
-        return file.line(path), f"`{name}` is not a setting{nearest(str(loc[-1]), allowed_names(model, loc[:-1]))}"
-    if kind == "missing":
-        missing = ".".join(str(part) for part in (*path, loc[-1]))
-        return file.line(path), f"`{missing}` is required"
-    context = error.get("ctx")
-    if kind == "union_tag_not_found" and isinstance(context, dict):
-        return file.line(path), f"`{name}.{str(context['discriminator']).strip(chr(39))}` is required"
-    if kind == "union_tag_invalid" and isinstance(context, dict):
-        tag, expected = str(context["tag"]), [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
-        field = str(context["discriminator"]).strip("'")
-        near = nearest(tag, expected).partition("; allowed:")[0]
-        message = f"`{name}.{field}`: found {tag!r}; allowed: {', '.join(expected)}{near}"
-        return file.line((*path, field)), message
-    if kind == "bool_type":
-        return file.line(path), f"`{name}`: expected true or false; found {found}"
-    if kind in ("model_type", "model_attributes_type"):
-        return file.line(path), f"`{name}`: expected settings of its own, such as `{{...: ...}}`; found {found}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    suffix = "" if kind == "value_error" else f"; found {found}"
-    if kind == "literal_error" and isinstance(error.get("input"), str):
-        suffix += nearest(str(error["input"]), re.findall(r"'([^']+)'", message))
-    return file.line(path), f"`{name}`: {message[:1].lower() + message[1:]}{suffix}"
-
-
-def _written_path(data: Json, loc: tuple[str | int, ...]) -> KeyPath:
-    """Return pydantic's location without the tags of unions, which the file does not contain."""
-    path: list[str | int] = []
-    value: Json = data
-    for key in loc:
-        is_key = isinstance(value, dict) and key in value
-        if is_key or (isinstance(value, list) and isinstance(key, int) and key < len(value)):
-            value = value[key]  # type: ignore[index]
-            path.append(key)
-    return tuple(path)
-
-
-def allowed_names(model: type[BaseModel], loc: KeyPath) -> list[str]:
-    """Return the names of the settings allowed at `loc`, through nested models and tagged unions."""
-    here: list[object] = [model]
-    for key in loc:
-        following: list[object] = []
-        for kind in here:
-            if get_origin(kind) in (dict, Mapping):  # its keys are names of the user's choice
-                following += _models(get_args(kind)[1])
-            elif isinstance(kind, type) and issubclass(kind, BaseModel):
-                field = kind.model_fields.get(str(key))
-                following += _models(field.annotation) if field else ([kind] if key in _tags(kind) else [])
-        here = following if isinstance(key, str) else here
-    models = [kind for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return [field.alias or name for model in models for name, field in model.model_fields.items()]
-
-
-def _tags(kind: type[BaseModel]) -> list[object]:
-    return [value for field in kind.model_fields.values() for value in getattr(field.annotation, "__args__", ())]
-
-
-def _models(annotation: object) -> list[object]:
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    if is_model or get_origin(annotation) in (dict, Mapping):
-        return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
 
 
 class _Version(BaseModel):
@@ -317,7 +261,8 @@ def nearest(name: str, allowed: Sequence[str]) -> str:
     return f"; allowed: {', '.join(names)}{more}" if allowed else ""
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Return a value as it is shown in a message, cut if it is long."""
     text = json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -328,7 +273,8 @@ def _on_one_line(error: yaml.YAMLError) -> str:
     return where + str(getattr(error, "problem", None) or str(error).splitlines()[0])
 
 
-def _message(name: str, problems: Sequence[tuple[int | None, str]]) -> str:
+def all_mistakes(name: str, problems: Sequence[Mistake]) -> str:
+    """Return the message about all mistakes of a file, in the order of their lines."""
     lines = [
         f"  line {line}: {text}" if line else f"  {text}" for line, text in sorted(problems, key=lambda p: p[0] or 0)
     ]

@@ -49,7 +49,6 @@ def make_evidence(folder: Path, names: tuple[str, ...] = ("books", "web"), docum
         name="made",
         recipe="ab" * 32,
         seed=SEED,
-        chunk_tokens=4096,
         tokens_asked=2 * tokens,
         tokens_got=tokens,
         shortfall="accept",

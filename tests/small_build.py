@@ -75,7 +75,7 @@ def write_recipe(folder: Path) -> Path:
         "sources": sources,
         "holdout": {"share": "10%"},
         "tokenizer": {"train": {"vocabulary": 400, "sample_bytes": "60kB"}},
-        "mix": {"partitions": 2, "tokens": "30k", "chunk_tokens": 256},
+        "mix": {"partitions": 2, "tokens": "30k"},
         "task_bytes": 50_000,
     }
     path = folder / "tiny.yaml"

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from corpus import settings, units
 from corpus.errors import InputError
 from corpus.settings import KeyPath, Quantity, Share, Strict
+from corpus.validation import validate
 from trainer.model.family import ModelSettings, Positive, Real, validate_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -165,7 +166,7 @@ def read_training(path: Path, assignments: Sequence[str] = ()) -> Training:
     Raises InputError that lists every mistake with its line.
     """
     document = settings.override(settings.read_yaml(path, what="training file"), assignments)
-    return settings.validate(Training, document, _contradictions)
+    return validate(Training, document, _contradictions)
 
 
 def skipped_steps(skip: Sequence[str]) -> tuple[range, ...]:

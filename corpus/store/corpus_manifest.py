@@ -109,7 +109,7 @@ class Manifest(Strict):
     recipe: Hex  # fingerprint
     revision: Count = 0  # raised by each takedown
     seed: int
-    chunk_tokens: Annotated[int, Field(ge=1)]
+    chunk_tokens: Annotated[int, Field(ge=1)] | None = None  # written by earlier releases; hashed by the trainer
     tokens_asked: Count | None  # for training; None: all there are
     tokens_got: Count
     shortfall: Literal["accept", "scale", "stop"]
@@ -165,7 +165,8 @@ def open_manifest(path: Path) -> Manifest:
 
 def canonical(manifest: Manifest) -> bytes:
     """Return the bytes of the file: sorted keys, indented by two spaces, newline at the end."""
-    return (json.dumps(manifest.model_dump(), sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
+    fields = manifest.model_dump(exclude={"chunk_tokens"} if manifest.chunk_tokens is None else None)
+    return (json.dumps(fields, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -1,7 +1,7 @@
 """Tokens to take of each source: the settings of the mix, and integer arithmetic on them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,10 @@ class Mix(Strict):
     shortfall: Shortfall = "accept"  # if a source has too few tokens: give all, shrink the corpus, or stop
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = None  # per source; None: one per eight tasks of clean
     shard_bytes: Annotated[Quantity, Field(ge=1, le=512_000_000)] = 512_000_000
-    chunk_tokens: Annotated[int, Field(ge=2)] = 8192  # unit that the trainer shuffles
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "chunk_tokens": "the trainer chooses the size of the chunks that it shuffles; remove this line"
+    }
 
 
 def quotas(

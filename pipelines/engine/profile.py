@@ -18,6 +18,7 @@ from corpus import settings
 from corpus.errors import InputError
 from corpus.fetch.access import S3, Access, default_cache
 from corpus.settings import Strict
+from corpus.validation import validate
 from pipelines.engine.wave import Wave
 
 T = TypeVar("T")
@@ -146,8 +147,8 @@ def read_profile(name: str | None) -> Profile:
     for path in (Path(name), Path("recipes/on") / f"{name}.yaml"):
         if path.is_file():
             document = settings.read_yaml(path, what="profile")
-            executor = settings.validate(_executor_choice(), document).model_dump()["executor"]
-            return settings.validate(catalog()[executor], document, _unknown_stages)
+            executor = validate(_executor_choice(), document).model_dump()["executor"]
+            return validate(catalog()[executor], document, _unknown_stages)
     known = sorted(path.stem for path in Path("recipes/on").glob("*.yaml"))
     raise InputError(f"--on {name}: no such file, nor recipes/on/{name}.yaml{settings.nearest(name, known)}")
 

@@ -43,7 +43,6 @@ class ManifestStage(Stage):
             name=self.recipe.name,
             recipe=self.fingerprint,
             seed=self.recipe.seed,
-            chunk_tokens=self.recipe.mix.chunk_tokens,
             tokens_asked=self.recipe.mix.tokens,
             tokens_got=tokens,
             shortfall=self.recipe.mix.shortfall,

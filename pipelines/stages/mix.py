@@ -31,7 +31,7 @@ class MixStage(Stage):
     step = "Quota"
 
     def settings(self) -> Json:
-        mix = self.recipe.mix.model_dump(mode="json", exclude={"chunk_tokens"})
+        mix = self.recipe.mix.model_dump(mode="json")
         return {"source": self.source_name, "mix": mix, "shares": [list(share) for share in self.shares.items()]}
 
     def version_keys(self) -> dict[str, Json]:

@@ -106,6 +106,10 @@ def test_mistakes_across_fields_are_all_reported(tmp_path: Path) -> None:
         (("paths: [a.jsonl]", "paths: a.jsonl"), ["line 6", "array"]),
         (("paths: [a.jsonl]", "paths: ['pypi:numpy/**']"), ["line 6", "pypi"]),
         (("name: a\n", "name: !!python/object/apply:os.system ['touch pwned']\n"), ["line 4"]),
+        (
+            ("name: good", "name: good\nmix: {tokens: 6M, chunk_tokens: 2048}"),
+            ["line 3: `mix.chunk_tokens` is no longer a setting: the trainer chooses the size of the chunks"],
+        ),
     ],
 )  # fmt: skip
 def test_single_mistakes_are_reported(tmp_path: Path, change: tuple[str, str], expected: list[str]) -> None:

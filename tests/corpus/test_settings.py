@@ -1,14 +1,16 @@
 """Settings files: all mistakes are reported at once with their lines, and YAML gives plain values only."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import InputError
-from corpus.settings import Quantity, Share, Strict, nearest, override, parse_yaml, read_yaml, validate
+from corpus.settings import Quantity, Share, Strict, nearest, override, parse_yaml, read_yaml
+from corpus.validation import validate
 
 
 class Inner(Strict):
@@ -16,6 +18,8 @@ class Inner(Strict):
 
     depth: int = 1
     kind: Literal["thin", "thick"] = "thin"
+
+    RETIRED: ClassVar[Mapping[str, str]] = {"width": "depth says it all; remove it"}
 
 
 class Outer(Strict):
@@ -119,6 +123,41 @@ def test_override_sets_nested_values_and_refuses_bad_ones() -> None:
     for wrong in ("inner", "name.deep=1", "many.7.kind=thin", "=1"):
         with pytest.raises(InputError, match="--set"):
             override(document, [wrong])
+
+
+def test_mistakes_of_assignments_name_them() -> None:
+    """Fails if the line of a value that an assignment replaced, or of a group that it added, is given."""
+    document = parse_yaml("name: a\nsize: 1\ninner:\n  depth: 1\nmany:\n  - depth: 3\n", name="f", what="w")
+    wrong = ["inner.kind=7", "size=lots", "other.deep=1", "many.0.depth=x", "part=2"]
+    with pytest.raises(InputError) as error:
+        validate(Outer, override(override(document, ["size=2", *wrong]), ["name=b"]))
+    assert str(error.value).splitlines() == [
+        "f: 5 mistakes",
+        "  --set size=lots: `size`: expected a number with an optional k, M, G or T, such as 64MB; found 'lots'",
+        "  --set part=2: `part`: expected a share between 0 and 1, or a percentage such as 1%; found 2",
+        "  --set inner.kind=7: `inner.kind`: input should be 'thin' or 'thick'; found 7",
+        '  --set many.0.depth=x: `many.0.depth`: input should be a valid integer; found "x"',
+        "  --set other.deep=1: `other` is not a setting; allowed: inner, many, name, part, size",
+    ]
+
+
+def test_mistakes_between_values_name_the_assignments_of_any() -> None:
+    """Fails if only the line of one value is given, or if assignments of others are named."""
+    document = parse_yaml("name: a\nsize: 1\ninner:\n  depth: 1\n", name="f", what="w")
+    found = [(("size",), "size 1 and part 2 differ"), (("inner",), "inner is odd"), (("name",), "name a is taken")]
+    changed = override(document, ["part=0.5", "inner.depth=9"])
+    with pytest.raises(InputError) as error:
+        validate(Outer, changed, lambda outer: found)  # type: ignore[arg-type,return-value]
+    assert str(error.value).splitlines()[1:] == [
+        "  line 1: name a is taken",
+        "  line 2: size 1 and part 2 differ (--set part=0.5)",
+        "  line 3: inner is odd (--set inner.depth=9)",
+    ]
+
+
+def test_a_retired_setting_says_what_to_do() -> None:
+    assert "line 3: `inner.width` is no longer a setting: depth says it all" in message("name: a\ninner:\n  width: 2\n")
+    assert "line 3: `many.0.width` is no longer" in message("name: a\nmany:\n - width: 2\n")
 
 
 @given(st.text(max_size=200))

@@ -22,7 +22,7 @@ from corpus.tokens.train_bpe import Train, sample, train
 FOLDER = Path(__file__).parent / "corpus"
 SEED = 7
 SHARES = {"books": 0.3, "code": 0.3, "web": 0.4}
-MIX = Mix(tokens=7_000, shard_bytes=4_000, chunk_tokens=64, partitions=2)  # code has too few tokens, which is accepted
+MIX = Mix(tokens=7_000, shard_bytes=4_000, partitions=2)  # code has too few tokens, which is accepted
 RECIPE = hashlib.sha256(b"golden").hexdigest()
 DOCUMENTS = {"books": 22, "code": 36, "web": 50}
 
@@ -131,7 +131,6 @@ def main(folder: Path) -> None:
         name="golden",
         recipe=RECIPE,
         seed=SEED,
-        chunk_tokens=MIX.chunk_tokens,
         tokens_asked=MIX.tokens,
         tokens_got=got,
         shortfall=MIX.shortfall,

@@ -100,7 +100,6 @@ def write(
         name="made",
         recipe=RECIPE,
         seed=1,
-        chunk_tokens=16,
         tokens_asked=None,
         tokens_got=got,
         shortfall="accept",

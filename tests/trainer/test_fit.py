@@ -129,7 +129,7 @@ def test_another_corpus_needs_other_corpus(phase_1: Path, tmp_path: Path) -> Non
 
     corpus = copy_build(GOLDEN, tmp_path / "corpus")
     manifest = json.loads((corpus / "manifest.json").read_text())
-    manifest["chunk_tokens"] //= 2
+    manifest["chunk_tokens"] = 64
     (corpus / "manifest.json").write_text(json.dumps(manifest))
     written = json.loads(phase_1.read_text()) | {"corpora": {"golden": str(corpus)}}
     written["curriculum"][1]["tokens"] = 256

@@ -13,6 +13,8 @@ from corpus.errors import InputError
 from corpus.store.corpus_manifest import Manifest, SourceEntry, Split, locate, open_manifest
 from trainer.data.reading_order import SourceLayout, chunk_tokens
 
+FORMER_CHUNK_TOKENS = 8192  # default of a setting of recipes that is gone; in the hashes of a manifest without it
+
 
 @dataclass(frozen=True, slots=True)
 class TokenShardFile:
@@ -66,7 +68,7 @@ class OpenCorpus:
 
     @property
     def content_sha256(self) -> str:
-        """Hash of everything that batches consist of: chunk size, tokenizer, and the training shards' hashes."""
+        """Hash of everything that batches consist of: the tokenizer, and the training shards' hashes."""
         return self._digest(contents=True)
 
     @property
@@ -75,13 +77,15 @@ class OpenCorpus:
         return self._digest(contents=False)
 
     def _digest(self, contents: bool) -> str:
+        # Earlier releases wrote the size of chunks, so a corpus that had their default keeps its hashes.
+        chunk_tokens = self.manifest.chunk_tokens or FORMER_CHUNK_TOKENS
         shards = [
             [source.name, shard.tokens, shard.sha256 if contents else shard.file]
             for source in self.manifest.sources
             for shard in source.shards
             if shard.split == "train"
         ]
-        hashed = json.dumps([self.manifest.chunk_tokens, self.manifest.tokenizer.sha256, shards])
+        hashed = json.dumps([chunk_tokens, self.manifest.tokenizer.sha256, shards])
         return hashlib.sha256(hashed.encode()).hexdigest()
 
     def shards(self, source: SourceEntry, split: Split) -> tuple[TokenShardFile, ...]:

@@ -2,7 +2,8 @@ import pytest
 
 from corpus.dedup.settings import Dedup, Near
 from corpus.errors import InputError
-from corpus.settings import parse_yaml, validate
+from corpus.settings import parse_yaml
+from corpus.validation import validate
 
 
 def read(text: str) -> Dedup:

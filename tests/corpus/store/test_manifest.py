@@ -34,6 +34,13 @@ def test_manifest_is_read_from_folder_or_file_and_written_identically(tmp_path: 
     assert (tmp_path / "manifest.json").read_bytes() == (GOLDEN / "manifest.json").read_bytes()
 
 
+def test_a_field_of_earlier_releases_stays_and_is_not_added() -> None:
+    """Fails if a takedown in an older build removed the size of chunks, which is part of the layout's hash."""
+    manifest = open_manifest(GOLDEN)
+    assert b"chunk_tokens" not in canonical(manifest)
+    assert b'"chunk_tokens": 64,' in canonical(manifest.model_copy(update={"chunk_tokens": 64, "revision": 1}))
+
+
 def test_manifest_json_is_canonical() -> None:
     raw = canonical(open_manifest(GOLDEN))
     assert raw.decode() == json.dumps(json.loads(raw), sort_keys=True, indent=2, ensure_ascii=False) + "\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import InputError
+from corpus.store.corpus_manifest import open_manifest
 from tests.trainer.made_corpus import EOS, TOKENIZER, VOCABULARY, Made, counted, documents, write
 from trainer.data.corpora import Corpora, OpenCorpus, open_corpora
 
@@ -142,6 +143,15 @@ def test_chunk_size_shard_order_and_tokenizer_change_both_hashes(web: Path, tmp_
     ]
     found = [opened(web), *(changed(web, tmp_path / str(n), change) for n, change in enumerate(changes))]
     assert len({each.content_sha256 for each in found}) == len({each.layout_sha256 for each in found}) == len(found)
+
+
+def test_manifests_of_earlier_releases_keep_their_hashes(web: Path, tmp_path: Path) -> None:
+    """Fails if the size of chunks, which earlier releases wrote, is no longer hashed, or if its default is another."""
+    earlier = OpenCorpus(GOLDEN / "manifest.json", open_manifest(GOLDEN).model_copy(update={"chunk_tokens": 64}))
+    assert earlier.layout_sha256 == "31e44195a4b47d099384e0081e7ac71518f585253d69833f7ecab559028e6168"
+    assert earlier.content_sha256 == "1c608ec810bb84d61ba2f3df820ec231c614e18512f07c511d92780e6f95ed0d"
+    default = changed(web, tmp_path / "a", lambda manifest: manifest.update(chunk_tokens=8192))
+    assert (default.layout_sha256, default.content_sha256) == (opened(web).layout_sha256, opened(web).content_sha256)
 
 
 def test_an_empty_split_has_no_shards(tmp_path: Path) -> None:
