@@ -102,6 +102,11 @@ class TrainingRun:
             self._train(begin, label, between_phases)
 
     def _train(self, begin: RunStart, label: str, evaluation_was_due: bool) -> None:
+        # Before the first save of a branch, so that the run is known as one if it is ended in between.
+        if self.distributed.rank == 0 and (
+            changed := record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin)
+        ):
+            self.console.say(f"changed since the last start: {', '.join(changed)}")
         step = self._make_step(begin)
         for note in begin.notes:
             self.console.say(note)
@@ -110,8 +115,6 @@ class TrainingRun:
         if self.distributed.rank == 0:
             if begin.checkpoint and begin.state and begin.state.phase_done and not begin.branch:
                 self.checkpoints.end_phase(begin.checkpoint, begin.state)
-            if changed := record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin):
-                self.console.say(f"changed since the last start: {', '.join(changed)}")
             *learned, last = self.recorder.resume(begin.step) or [0]
             every = self.setup.training.evaluate.every_steps
             evaluation_was_due |= last == begin.step and is_due(every, learned[-1] if learned else 0, last)

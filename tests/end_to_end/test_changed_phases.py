@@ -131,6 +131,30 @@ def test_a_killed_branch_resumes_with_or_without_from_and_without_its_trunk(
     assert_same(run, fit_here(write(tmp_path / "planned", 10)))
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_branch_killed_in_its_first_save_begins_again_without_from(
+    trunk: Path, tmp_path: Path, fresh: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(trunk, tmp_path / "trunk"))
+    config = write(tmp_path, 10)
+    run = fit_until_killed(config, "saving:8", branch_from=str(copy))
+    assert not list(run.glob("checkpoints/step-*"))
+    if fresh:  # as if it had been started with --fresh-optimizer
+        starts = (run / "starts.jsonl").read_text()
+        (run / "starts.jsonl").write_text(starts.replace('"fresh_optimizer": false', '"fresh_optimizer": true'))
+    fit_here(config)
+    assert f"branching from {copy} at step 8" in " ".join(capfd.readouterr().err.split())
+    state = json.loads((run / "checkpoints/step-00000010/state.json").read_text())
+    assert state["origin"] == {"run": str(copy), "step": 8, "fresh_optimizer": fresh}
+    assert any(name.startswith("optimizer.") for name in checkpoint_tensors(run, 8)) != fresh
+    if not fresh:
+        assert_same(run, fit_here(write(tmp_path / "planned", 10)))
+    shutil.rmtree(copy)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(InputError, match=r"last start was a branch from .*trunk; bring that run back, or choose an"):
+        fit_here(config)
+
+
 @pytest.mark.slow
 def test_two_processes_branch(trunk: Path, tmp_path: Path) -> None:
     config = write(tmp_path, 8)

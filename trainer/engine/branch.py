@@ -2,15 +2,17 @@
 
 The settings of the branch hold the phases of the other run up to that checkpoint, so its steps, cursors and batches are
 those of a run that was planned this way from the start. The branch saves the checkpoint in its own folder before its
-first step, and resumes from there without the other run.
+first step, and resumes from there without the other run. Ended before, it begins again as its last start says.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import InputError
 from trainer.engine.checkpoint import CHECKPOINTS, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, read_state
+from trainer.engine.run_setup import STARTS
 
 RUNS = Path("runs")  # where run folders are by default
 
@@ -22,10 +24,14 @@ class Branch:
     run: Path  # its folder
     step: int | None  # of the checkpoint; None: the last
     fresh_optimizer: bool  # take weights and cursors, and no moments
+    of_last_start: bool = False  # requested by an earlier start, which was ended before its first checkpoint
 
     def open(self) -> tuple[Path, CheckpointState]:
         """Return the checkpoint to begin with, and its state with its origin. Raises InputError if there is none."""
-        path = find_checkpoint(self.run / CHECKPOINTS, self.step, "check the run folder given with --from")
+        remedy = "check the run folder given with --from"
+        if self.of_last_start:
+            remedy = f"the last start was a branch from {self.run}; bring that run back, or choose another `out`"
+        path = find_checkpoint(self.run / CHECKPOINTS, self.step, remedy)
         state = read_state(path)
         origin = BranchOrigin(run=str(self.run), step=state.step, fresh_optimizer=self.fresh_optimizer)
         return path, state.model_copy(update={"origin": origin})
@@ -44,6 +50,16 @@ class Branch:
         raise InputError(
             f"{own_folder} holds a run that {began}; to resume it, omit --from; to branch again, choose another `out`"
         )
+
+
+def branch_of_last_start(folder: Path) -> Branch | None:
+    """Return the branch as which the run in `folder`, which has no checkpoint, was last started; None if as none."""
+    try:
+        last = json.loads((folder / STARTS).read_text().splitlines()[-1])
+        run, _, step = last["from"].rpartition("@")
+        return Branch(Path(run), int(step), bool(last.get("fresh_optimizer")), of_last_start=True)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def parse_branch(text: str | None, fresh_optimizer: bool) -> Branch | None:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.reading_order import Cursor
-from trainer.engine.branch import Branch
+from trainer.engine.branch import Branch, branch_of_last_start
 from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
@@ -53,7 +53,7 @@ def find_start(
     if branch is not None and state is not None:
         branch.check_is_origin(state, setup.folder)
         branch = None
-    elif branch is not None:
+    elif state is None and (branch := branch or branch_of_last_start(setup.folder)):
         latest, state = branch.open()
     phases, next_phase = setup.curriculum.phases, 0
     notes: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def record_start(setup: RunSetup, step: int, world: int, precision: str, origin:
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
-        **({"from": f"{origin.run}@{origin.step}"} if origin else {}),
+        **({"from": f"{origin.run}@{origin.step}", "fresh_optimizer": origin.fresh_optimizer} if origin else {}),
         "processes": world,
         "precision": precision,
         "host": platform.node(),
