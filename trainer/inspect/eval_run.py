@@ -71,7 +71,7 @@ class RunEvaluator:
             progress=self.console.evaluating,
             stop=self._stop,
         )
-        samples = [(prompt, self._sample(model, prompt)) for prompt in settings.prompts]
+        samples = [(prompt, self._sample(model, prompt, step)) for prompt in settings.prompts]
         if self.distributed.rank:
             return None
         row = EvaluationRow(
@@ -96,9 +96,13 @@ class RunEvaluator:
                 self.console.say(f"the page could not be written: {type(error).__name__}: {error}")
         return row
 
-    def _sample(self, model: Transformer, prompt: str) -> str:
+    def _sample(self, model: Transformer, prompt: str, step: int) -> str:
         sampling = Sampling(SAMPLE_TOKENS, SAMPLE_TEMPERATURE, SAMPLE_TOP_K, self.setup.training.seed)
-        return "".join(generate(model, self.setup.corpora.tokenizer, prompt, sampling, agree=self._first_token))
+        # As many tokens of context as the model was trained with last, as in `trainer generate`.
+        phases = self.setup.curriculum.phases
+        phase = next((phase for phase in reversed(phases) if phase.first_step <= step), phases[0])
+        file, context_tokens = self.setup.corpora.tokenizer, phase.sequence_tokens
+        return "".join(generate(model, file, prompt, sampling, context_tokens, self._first_token))
 
     def _first_token(self, token: int) -> int:
         """Return the token of the first process, unless any is asked to stop."""

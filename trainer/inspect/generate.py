@@ -25,7 +25,6 @@ from trainer.engine.run_setup import read_setup
 from trainer.errors import TrainerError
 
 MAX_PROMPT_CHARACTERS = 250_000  # the tokenizer's regex engine fails on much longer texts
-CONTEXT_TOKENS = 2048
 _LEAD_TOKENS = 4  # tokens of the prompt decoded with the first new one: some decoders join words by their context
 # Control characters and marks of direction. Joiners stay, which are part of words and emoji.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -63,7 +62,7 @@ def generate(
     file: TokenizerFile,
     prompt: str,
     sampling: Sampling,
-    context_tokens: int = CONTEXT_TOKENS,
+    context_tokens: int,
     agree: Callable[[int], int] = lambda token: token,
 ) -> Iterator[str]:
     """Yield the text after the prompt as it is generated, up to EOS or the limit.

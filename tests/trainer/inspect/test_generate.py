@@ -10,8 +10,10 @@ import torch
 from tokenizers import Tokenizer
 
 from corpus.errors import InputError
+from tests.end_to_end.training import fit_here, write_config
 from trainer.data.corpora import TokenizerFile
 from trainer.errors import TrainerError
+from trainer.inspect import eval_run
 from trainer.inspect.generate import Sampling, generate, open_tokenizer, safe_text
 from trainer.model.llama.model import LlamaModel
 from trainer.model.llama.settings import LlamaConfig
@@ -178,7 +180,7 @@ def test_compiled_blocks_are_not_compiled_for_each_length() -> None:
     initialize(model, seed=1, initializer_range=0.3)
     for block in model.blocks:
         block.compile(backend=backend, dynamic=False)
-    text = generate(model, FILE, "The", Sampling(9, 1.0, None, 1))
+    text = generate(model, FILE, "The", Sampling(9, 1.0, None, 1), 2048)
     assert next(text) and not graphs
     model(torch.zeros(1, 5, dtype=torch.int64), None)
     assert len(graphs) == 1, "between two tokens, as before"
@@ -213,3 +215,16 @@ def test_a_broken_tokenizer_gives_one_message(tmp_path: Path) -> None:
             open_tokenizer(TokenizerFile(tmp_path / "tokenizer.json", "", 1, 0, "x"))
     with pytest.raises(InputError, match="cannot load this tokenizer"):
         open_tokenizer(TokenizerFile(tmp_path / "missing.json", "", 1, 0, "x"))
+
+
+def test_prompts_are_continued_with_the_context_of_the_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a constant, or the first phase's sequence length, limits the context during training."""
+    contexts: list[int] = []
+
+    def generated(model: object, file: object, prompt: str, sampling: object, context: int, agree: object) -> list[str]:
+        contexts.append(context)
+        return [prompt]
+
+    monkeypatch.setattr(eval_run, "generate", generated)
+    fit_here(write_config(tmp_path, evaluate={"tokens_per_source": 1, "prompts": ["The"]}))
+    assert contexts == [32, 32, 64], "before training, and after each of two phases"
