@@ -16,6 +16,7 @@ import pytest
 from corpus.errors import InputError
 from tests.end_to_end.training import checkpoint_tensors, fit_here, fit_until_killed, metrics_fields, write_config
 from tests.trainer.torchrun import torchrun
+from trainer.engine import run_setup
 from trainer.fit import fit
 
 EXACT = ("step", "phase", "batch", "loss", "grad_norm", "learning_rate", "epochs", "losses", "tokens", "targets")
@@ -25,7 +26,7 @@ TRUNK, ANNEAL = 12, 6  # steps
 
 def write(folder: Path, trunk: int, books: float = 0.7, **changes: object) -> Path:
     """Write a training file: a phase at a constant rate, and one in which it decays."""
-    shares = {"books": books, "code": round(1 - books, 1)}
+    shares = {"books": books, "code": round(1 - books, 5)}
     settings = {
         "curriculum": [
             {"name": "trunk", "tokens": BATCH * trunk, "sequence_tokens": 32, "batch_tokens": BATCH, "max_epochs": 3,
@@ -153,6 +154,35 @@ def test_a_branch_killed_in_its_first_save_begins_again_without_from(
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(InputError, match=r"last start was a branch from .*trunk; bring that run back, or choose an"):
         fit_here(config)
+
+
+def test_a_run_of_an_earlier_release_and_its_branches_keep_their_rounded_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if the phases that such a run has begun get the shares of this release, or later ones those of that."""
+
+    def write_here(name: str, trunk: int) -> Path:
+        return write(tmp_path / name, trunk, books=0.70001)
+
+    def state(run: Path, step: int) -> Path:
+        return run / f"checkpoints/step-{step:08d}/state.json"
+
+    def shares(run: Path, step: int) -> dict[str, int]:
+        found: dict[str, int] = json.loads(state(run, step).read_text())["phase_settings"]["shares"]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_setup, "_coarse_phases", lambda folder, branch: 1)
+        earlier = fit_here(write_here("earlier", 3), "1")
+    written = json.loads(state(earlier, 3).read_text())
+    assert written.pop("coarse_phases") == 1
+    state(earlier, 3).write_text(json.dumps(written))
+    fit(write_here("branch", 6), None, branch_from=f"{earlier}@3")
+    fit_here(write_here("earlier", 6), "1")
+    fit_here(write_here("earlier", 6))
+    for run in (tmp_path / "branch/run", earlier):
+        assert shares(run, 6) == shares(earlier, 3) != shares(fit_here(write_here("fine", 1), "1"), 1)
+        assert shares(run, 12) == {"books": 70_001, "code": 29_999}
 
 
 @pytest.mark.slow

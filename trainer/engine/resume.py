@@ -11,8 +11,15 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.reading_order import Cursor
 from trainer.engine.branch import Branch, branch_of_last_start
-from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
-from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
+from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.checkpoint_state import (
+    CHECKPOINTS,
+    BranchOrigin,
+    CheckpointState,
+    CorpusState,
+    find_checkpoint,
+    read_state,
+)
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.recompute import recompute_blocks
 from trainer.engine.run_setup import RunSetup
@@ -194,6 +201,7 @@ def state_after(
         tokens_seen=setup.curriculum.tokens(step),
         micro_batch_tokens=micro_batch_tokens,
         origin=origin,
+        coarse_phases=setup.coarse_phases,
     )
 
 

@@ -174,7 +174,7 @@ def test_the_order_never_changes() -> None:
     st.lists(st.integers(0, 2_000), min_size=1, max_size=12).filter(any),
     st.sampled_from([100, 10_000, 1_000_000, MAX_PERIOD]),
 )
-def test_shares_in_millionths_of_a_percent_are_exact(parts: list[int], whole: int) -> None:
+def test_multiples_of_a_ten_millionth_are_exact(parts: list[int], whole: int) -> None:
     """Fails if shares are truncated: 0.57 · 100 is 56.99… in floats."""
     parts = [min(part, whole // len(parts)) for part in parts]
     parts[0] += whole - sum(parts)
