@@ -188,8 +188,9 @@ def state(train_step: TrainStep) -> list[bytes]:
 def test_a_loss_that_is_not_finite_prevents_the_update_and_names_its_rows(batches: list[Batch]) -> None:
     train_step, (first, batch, _) = train_step_of(made_model(), micro=2), batches
     train_step.learn(first, train_step.agree(first).targets, 0.1)
+    has_target_BT = batch.targets_BT != IGNORED
     held_of = {
-        token: tuple((batch.inputs_BT == token).any(axis=1).nonzero()[0].tolist())
+        token: tuple(((batch.inputs_BT == token) & has_target_BT).any(axis=1).nonzero()[0].tolist())
         for token in np.unique(batch.inputs_BT)
     }
     token, held = max(held_of.items(), key=lambda item: (len(item[1]) < 7, len(item[1])))
