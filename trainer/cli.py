@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corpus.display.standard_streams import survive_closed_streams
-from corpus.errors import CorpusError, os_error_text
+from corpus.errors import CorpusError, InputError, os_error_text
 
 FIRST_STEPS = """\
 trainer trains a language model on the token shards of `corpus build`, in the phases of a training file.
@@ -33,6 +33,7 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="Training file. (default: ./train.yaml, else recipes/train.yaml)", metavar="FILE"),
 ]
+File = Annotated[Path | None, typer.Argument(help="Training file, in place of --config.", metavar="[FILE]")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: key.path=value. Can be repeated.", metavar="KEY=VALUE"),
@@ -58,6 +59,7 @@ def start(
 
 @app.command()
 def plan(
+    file: File = None,
     config: Config = None,
     assignments: Set = None,
     without_corpus: Annotated[bool, typer.Option(help="Plan before the corpus is built.")] = False,
@@ -67,11 +69,14 @@ def plan(
     """Check the training file against its corpora, and show time, memory and cost."""
     from trainer.inspect.plan_tables import show_plan
 
-    show_plan(config, assignments or [], without_corpus=without_corpus, as_json=as_json, vocabulary=vocabulary)
+    show_plan(
+        _one(file, config), assignments or [], without_corpus=without_corpus, as_json=as_json, vocabulary=vocabulary
+    )
 
 
 @app.command()
 def fit(
+    file: File = None,
     phase: Annotated[str | None, typer.Option("--phase", help="Train only this phase.", metavar="NUMBER|NAME")] = None,
     config: Config = None,
     assignments: Set = None,
@@ -91,15 +96,15 @@ def fit(
     """Train all remaining phases, or one; resume from the last checkpoint."""
     from trainer.fit import fit as train
 
-    train(config, phase, assignments or [], other_corpus, branch_from, fresh_optimizer)
+    train(_one(file, config), phase, assignments or [], other_corpus, branch_from, fresh_optimizer)
 
 
 @app.command("eval")
-def eval_(config: Config = None, assignments: Set = None, as_json: AsJson = False) -> None:
+def eval_(file: File = None, config: Config = None, assignments: Set = None, as_json: AsJson = False) -> None:
     """Show bits per byte on each source's holdout, next to the baselines."""
     from trainer.inspect.eval_run import show_evaluations
 
-    show_evaluations(config, assignments or [], as_json)
+    show_evaluations(_one(file, config), assignments or [], as_json)
 
 
 @app.command()
@@ -122,6 +127,7 @@ def generate(
 @app.command()
 def trace(
     step: Annotated[int, typer.Option("--step", min=1, help="Step of the curriculum, from 1.", metavar="N")],
+    file: File = None,
     config: Config = None,
     assignments: Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line and span.")] = False,
@@ -129,7 +135,14 @@ def trace(
     """List the documents in the batch of a step."""
     from trainer.inspect.trace import show_trace
 
-    show_trace(config, assignments or [], step, as_json)
+    show_trace(_one(file, config), assignments or [], step, as_json)
+
+
+def _one(file: Path | None, config: Path | None) -> Path | None:
+    """Return the training file, given in one of two ways. Raises InputError if it is given in both."""
+    if file is not None and config is not None:
+        raise InputError(f"two training files: {file} and --config {config}; name one")
+    return file or config
 
 
 def main() -> None:

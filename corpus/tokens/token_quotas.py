@@ -23,7 +23,7 @@ class Mix(Strict):
     shard_bytes: Annotated[Quantity, Field(ge=1, le=512_000_000)] = 512_000_000
 
     RETIRED: ClassVar[Mapping[str, str]] = {
-        "chunk_tokens": "the trainer chooses the size of the chunks that it shuffles; remove this line"
+        "chunk_tokens": "the trainer chooses the size of the chunks that it shuffles; remove it"
     }
 
 

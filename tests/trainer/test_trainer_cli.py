@@ -155,6 +155,19 @@ def test_eval_shows_every_source_before_and_after_each_phase_beside_the_baseline
     assert set(found["baselines"]["sources"]) == {"books", "code", "web"}
 
 
+def test_the_training_file_may_be_an_argument(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = str(write_config(tmp_path))
+    planned = trainer(capfd, monkeypatch, "plan", "--config", config)
+    assert planned[0] == 0 and trainer(capfd, monkeypatch, "plan", config) == planned
+    for command in (["fit"], ["eval"], ["trace", "--step", "1"]):
+        code, _, err = trainer(capfd, monkeypatch, *command, "none.yaml")
+        assert code == 2 and "none.yaml: cannot read this training file" in err
+    code, _, err = trainer(capfd, monkeypatch, "plan", config, "--config", "other.yaml")
+    assert code == 2 and f"two training files: {config} and --config other.yaml; name one" in err
+
+
 def test_generate_continues_a_prompt_and_repeats_with_the_same_seed(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
