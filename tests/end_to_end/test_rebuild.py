@@ -74,9 +74,9 @@ def test_second_build_in_the_same_folder_is_refused(built: tuple[Path, Path]) ->
         assert "another build is at work here" in corpus("build", str(recipe), "--out", str(out), code=1)
 
 
-def test_changed_input_file_is_built_again(data: Path, tmp_path: Path) -> None:
-    lines = [json.dumps({"text": f"document number {n} of a small file"}) for n in range(50)]
-    (tmp_path / "own.jsonl").write_text("\n".join(lines) + "\n")
+def recipe_of_lines(folder: Path, data: Path, lines: list[str]) -> Path:
+    """Write a file of records, and a recipe over it alone."""
+    (folder / "own.jsonl").write_text("\n".join(lines) + "\n")
     source = {
         "name": "own",
         "reader": "records",
@@ -85,7 +85,12 @@ def test_changed_input_file_is_built_again(data: Path, tmp_path: Path) -> None:
         "license": "cc0-1.0",
         "identify_language": False,
     }
-    recipe = write_recipe(tmp_path, data, sources=[source], mix={})
+    return write_recipe(folder, data, sources=[source], mix={})
+
+
+def test_changed_input_file_is_built_again(data: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"document number {n} of a small file"}) for n in range(50)]
+    recipe = recipe_of_lines(tmp_path, data, lines)
     corpus("build", str(recipe), "--out", str(tmp_path / "out"))
     (tmp_path / "own.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     corpus("build", str(recipe), "--out", str(tmp_path / "out"))
@@ -96,16 +101,7 @@ def test_changed_input_file_is_built_again(data: Path, tmp_path: Path) -> None:
 def test_too_many_unreadable_records_stop_the_build_and_are_listed(data: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"document number {n} of a small file"}) for n in range(50)]
     lines[10], lines[20] = "{broken", "{broken too"
-    (tmp_path / "own.jsonl").write_text("\n".join(lines) + "\n")
-    source = {
-        "name": "own",
-        "reader": "records",
-        "paths": ["own.jsonl"],
-        "share": 1,
-        "license": "cc0-1.0",
-        "identify_language": False,
-    }
-    recipe = write_recipe(tmp_path, data, sources=[source], mix={})
+    recipe = recipe_of_lines(tmp_path, data, lines)
     output = corpus("build", str(recipe), "--out", str(tmp_path / "out"), code=1)
     offset = sum(len(line) + 1 for line in lines[:10])
     assert "2 of 50 records could not be read" in output
