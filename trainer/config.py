@@ -68,6 +68,7 @@ class PhaseSettings(Strict):
     tokens: Annotated[Quantity, Field(ge=1)]
     sequence_tokens: Annotated[Quantity, Field(ge=2)]
     batch_tokens: Annotated[Quantity, Field(ge=2)]  # of the whole batch, over all devices
+    whole_documents: bool = False  # pack sequences from whole documents: none is cut unless it is longer
     shares: dict[str, Share] | None = None  # null: in proportion to the training tokens in the manifests
     max_epochs: Annotated[Real, Field(gt=0)] = 1.0  # limit on the epochs of each source at the end of this phase
     learning_rate: LearningRateSettings

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -51,6 +52,10 @@ class Made(NamedTuple):
     def tokens(self) -> NDArray[np.int64]:
         """Return the training tokens in the order of the shards."""
         return np.concatenate([document for shard in self.train for document in shard])
+
+    def starts(self) -> list[int]:
+        """Return the position of each training document's first token."""
+        return list(accumulate((len(document) for shard in self.train for document in shard), initial=0))[:-1]
 
 
 def counted(shard_tokens: Sequence[int], first: int = 0) -> Made:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corpus.errors import InputError
 from corpus.store.corpus_manifest import Manifest, SourceEntry, Split, locate, open_manifest
-from trainer.data.reading_order import SourceLayout, chunk_tokens
+from trainer.data.cursor import SourceLayout, chunk_tokens
 
 FORMER_CHUNK_TOKENS = 8192  # default of a setting of recipes that is gone; in the hashes of a manifest without it
 
@@ -104,6 +104,7 @@ class Corpora:
     sources: Mapping[str, TokenSource]
     tokenizer: TokenizerFile
     manifests: Mapping[str, OpenCorpus]
+    are_imagined: bool = False  # for a plan: there are no shards, so documents count as cut
 
 
 def open_corpora(folders: Mapping[str, str]) -> Corpora:

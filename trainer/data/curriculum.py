@@ -3,18 +3,24 @@
 `batch(step) = f(manifests, phase, start cursors, seed, step)`: a PhasePlan holds all of these but the manifests.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from corpus.display.terminal import plain_console, print_line
 from corpus.errors import InputError
 from corpus.settings import nearest
 from corpus.units import human_count
 from trainer.config import LearningRateSettings, PhaseSettings, Training, skipped_steps
 from trainer.data.corpora import Corpora
+from trainer.data.cursor import Cursor, first_cursor
 from trainer.data.learning_rate import RateSchedule, rate_schedule
 from trainer.data.mixture import COARSE_PARTS, MAX_PERIOD, integer_shares, source_order
-from trainer.data.reading_order import Cursor, ReadingOrder, first_cursor
+from trainer.data.reading_order import ReadingOrder, reading_order
+from trainer.data.stream import ShardMaps, document_starts
+
+LONG_PACKING = 1_000_000  # documents that take over two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class PhasePlan:
     seed: int
     skip: tuple[range, ...]
     schedule: RateSchedule = field(compare=False)
+    whole_documents: bool = False
 
     @property
     def last_step(self) -> int:
@@ -46,11 +53,16 @@ class PhasePlan:
 
     def cursors(self, step: int) -> dict[str, Cursor]:
         """Return the cursors after `step`; first_step − 1 gives those at the start. Skipped steps count as read."""
+        taken = self.sequences(step)
+        read = {name: order.cursor(taken[name]) for name, order in self.orders.items() if taken[name]}
+        return {**self.start, **read}
+
+    def sequences(self, step: int) -> dict[str, int]:
+        """Return the number of sequences of each source from the phase's start up to `step`."""
         steps_done = step - self.first_step + 1
         assert 0 <= steps_done <= self.steps
-        sequences = source_order(tuple(self.shares.values())).taken(steps_done * self.batch_sequences).tolist()
-        taken = dict(zip(self.shares, sequences, strict=True))
-        return {**self.start, **{name: order.cursor(taken[name]) for name, order in self.orders.items()}}
+        taken_K = source_order(tuple(self.shares.values())).taken(steps_done * self.batch_sequences)
+        return dict(zip(self.shares, taken_K.tolist(), strict=True))
 
     def tokens_read(self, step: int) -> dict[str, int]:
         """Return the tokens read of each source up to `step`, earlier phases included."""
@@ -116,11 +128,7 @@ def resolve(training: Training, corpora: Corpora, coarse_phases: int = 0) -> Cur
             mistakes.append(f"learning_rate: {error}")
             schedule = _fallback(phase.learning_rate, steps, rate)
             rate = schedule.end or None
-        orders = {
-            name: ReadingOrder(corpora.sources[name].layout, training.seed, cursors[name], phase.sequence_tokens)
-            for name in shares
-            if name in corpora.sources and corpora.sources[name].train
-        }
+        orders = _orders(phase, shares, cursors, training.seed, corpora)
         plan = PhasePlan(
             index=index,
             name=phase.name,
@@ -134,6 +142,7 @@ def resolve(training: Training, corpora: Corpora, coarse_phases: int = 0) -> Cur
             seed=training.seed,
             skip=skipped_steps(phase.skip),
             schedule=schedule,
+            whole_documents=phase.whole_documents,
         )
         phases.append(plan)
         first_step += steps
@@ -146,6 +155,30 @@ def resolve(training: Training, corpora: Corpora, coarse_phases: int = 0) -> Cur
     if problems:
         raise InputError(f"the curriculum of `{training.name}` does not fit its corpora\n  " + "\n  ".join(problems))
     return Curriculum(tuple(phases))
+
+
+def _orders(
+    phase: PhaseSettings, shares: Mapping[str, int], cursors: Mapping[str, Cursor], seed: int, corpora: Corpora
+) -> dict[str, ReadingOrder]:
+    """Return the order of each source that a phase reads."""
+    orders, maps, documents_packed, total = dict[str, ReadingOrder](), ShardMaps(), 0, sum(shares.values())
+    for name, share in shares.items():
+        source = corpora.sources.get(name)
+        if source and source.train:
+            epochs = phase.tokens * share / total / source.train_tokens
+            # Packing too many epochs would take long before they are refused.
+            whole = phase.whole_documents and not corpora.are_imagined and epochs < 2 * phase.max_epochs + 1
+            starts = document_starts(source, maps)
+            orders[name] = reading_order(
+                source.layout, seed, cursors[name], phase.sequence_tokens, starts, whole_documents=whole
+            )
+            documents_packed += int(epochs * sum(shard.documents for shard in source.train)) if whole else 0
+    if documents_packed > LONG_PACKING and os.environ.get("RANK", "0") == "0":
+        print_line(
+            plain_console(stderr=True),
+            f"phase `{phase.name}`: packing some {human_count(documents_packed)} documents, 2 to 4 min for 100 M",
+        )
+    return orders
 
 
 def _fallback(settings: LearningRateSettings, steps: int, previous: float | None) -> RateSchedule:

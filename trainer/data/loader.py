@@ -37,8 +37,8 @@ class Batch:
     """The rows of a step's batch that one process trains on.
 
     A token attends only to its own segment. A segment starts at an EOS, which predicts the first token of the document
-    after it, and at a seam, where one chunk ends and another begins. Targets are IGNORED across a seam, and in a
-    document that a takedown replaced by EOS.
+    after it, and at a seam, behind which a token does not follow its predecessor in the source. Targets are IGNORED
+    across a seam, in padding, and in a document that a takedown replaced by EOS.
     """
 
     step: int

@@ -8,6 +8,7 @@ Legend: N elements, O elements still out of range.
 """
 
 import hashlib
+from collections.abc import Callable
 from math import isqrt
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 ROUNDS = 4  # of each half
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
+
+_Step = Callable[[NDArray[np.uint64], int, int, int], NDArray[np.uint64]]
 
 
 def key_of(*parts: object) -> int:
@@ -26,13 +29,23 @@ def key_of(*parts: object) -> int:
 
 def permute(elements_N: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
     """Return the image of each element under the permutation of `key`. Elements are in 0 … size − 1."""
+    return _walk(elements_N, size, key, _permute_pairs)
+
+
+def invert(images_N: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
+    """Return the element of which each is the image: the inverse of `permute`."""
+    return _walk(images_N, size, key, _invert_pairs)
+
+
+def _walk(elements_N: NDArray[np.int64], size: int, key: int, step: _Step) -> NDArray[np.int64]:
+    """Take steps from each element until it is in range."""
     a = isqrt(size - 1) + 1
     b = -(-size // a)
     images_N = elements_N.astype(np.uint64)
     outside_O = np.arange(len(images_N))
     # At most a of the a·b pairs are out of range, so one pass is nearly always enough.
     while len(outside_O):
-        images_N[outside_O] = _permute_pairs(images_N[outside_O], a, b, key)
+        images_N[outside_O] = step(images_N[outside_O], a, b, key)
         outside_O = outside_O[images_N[outside_O] >= size]
     return images_N.astype(np.int64)
 
@@ -42,6 +55,15 @@ def _permute_pairs(x_N: NDArray[np.uint64], a: int, b: int, key: int) -> NDArray
     for number in range(ROUNDS):
         left_N = (left_N + _mix(right_N, key, 2 * number) % np.uint64(a)) % np.uint64(a)
         right_N = (right_N + _mix(left_N, key, 2 * number + 1) % np.uint64(b)) % np.uint64(b)
+    return left_N + np.uint64(a) * right_N
+
+
+def _invert_pairs(x_N: NDArray[np.uint64], a: int, b: int, key: int) -> NDArray[np.uint64]:
+    left_N, right_N = x_N % np.uint64(a), x_N // np.uint64(a)
+    for number in reversed(range(ROUNDS)):
+        # Adding b − r in place of subtracting r keeps unsigned numbers from wrapping around.
+        right_N = (right_N + np.uint64(b) - _mix(left_N, key, 2 * number + 1) % np.uint64(b)) % np.uint64(b)
+        left_N = (left_N + np.uint64(a) - _mix(right_N, key, 2 * number) % np.uint64(a)) % np.uint64(a)
     return left_N + np.uint64(a) * right_N
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from corpus.store.token_shards import Tokens, TokenShard, open_token_shard, token_dtype
 from trainer.data.corpora import TokenShardFile, TokenSource
+from trainer.data.cursor import Run
+from trainer.data.documents import DocumentStarts
 from trainer.data.reading_order import ReadingOrder
 from trainer.errors import TrainerError
 
@@ -50,6 +52,12 @@ class ShardMaps:
         self.open = lru_cache(limit)(_open_checked)
 
 
+def document_starts(source: TokenSource, maps: ShardMaps) -> DocumentStarts:
+    """Return the starts of a source's training documents; a shard is opened when they are looked up in it."""
+    ends = list(accumulate(shard.tokens for shard in source.train))
+    return DocumentStarts(ends, lambda number: maps.open(source.train[number]).offsets_D1)
+
+
 class SourceStream:
     """The sequences of one source in the order of a phase."""
 
@@ -63,19 +71,18 @@ class SourceStream:
         """Copy the tokens [N, W] of sequences, each with the token after it.
 
         Returns them with the row and the column of each seam [S]: a token that does not follow its predecessor in the
-        source, because another chunk begins there. At the end of an epoch a sequence is filled up with EOS, behind a
-        seam.
+        source. Where a sequence holds fewer tokens, it is filled up with EOS, behind a seam.
         """
         width = self.order.sequence_tokens + 1
         tokens_NW = np.empty((len(sequences_N), width), self._dtype)
-        epoch_N, position_N = self.order.locate(sequences_N)
-        offset_N = self.order.offsets(epoch_N, position_N, width)
+        first_N, second_N = self.order.locate(sequences_N)
+        offset_N = self.order.offsets(first_N, second_N)
         shard_N = np.searchsorted(self._shard_ends, offset_N, "right")
         ends, opened = self._shard_ends, dict[int, Tokens]()
         seams = list[tuple[int, int]]()
         for row, (offset, shard) in enumerate(zip(offset_N.tolist(), shard_N.tolist(), strict=True)):
             if offset < 0 or offset + width > ends[shard]:
-                columns = self._read_runs(int(epoch_N[row]), int(position_N[row]), tokens_NW[row])
+                columns = self._read_runs(self.order.runs(int(first_N[row]), int(second_N[row])), tokens_NW[row])
                 seams += [(row, column) for column in columns]
                 continue
             if shard not in opened:
@@ -85,26 +92,23 @@ class SourceStream:
         row_S, column_S = np.array(seams, np.int64).reshape(-1, 2).T
         return tokens_NW, row_S, column_S
 
-    def slices(self, sequence: int) -> Iterator[ShardSlice[TokenShardFile]]:
-        """Locate the tokens of one sequence in the shards, in order; fewer than W at the end of an epoch."""
-        (epoch,), (position,) = self.order.locate(np.array([sequence]))
-        for start, stop in self.order.runs(int(epoch), int(position), self.order.sequence_tokens + 1):
-            yield from shard_slices(self.source.train, self._shard_ends, start, stop)
+    def slices(self, sequence: int) -> Iterator[tuple[int, ShardSlice[TokenShardFile]]]:
+        """Locate the tokens of one sequence in the shards: yield the first column of each slice, and the slice."""
+        (first,), (second,) = self.order.locate(np.array([sequence]))
+        for column, start, stop, _ in self.order.runs(int(first), int(second)):
+            for each in shard_slices(self.source.train, self._shard_ends, start, stop):
+                yield column, each
+                column += each.last - each.first
 
-    def _read_runs(self, epoch: int, position: int, tokens_W: Tokens) -> list[int]:
+    def _read_runs(self, runs: Sequence[Run], tokens_W: Tokens) -> list[int]:
         """Read one sequence, run by run; return the columns of its seams."""
-        seams, at, expected = [], 0, -1  # expected: the offset that would continue the previous run
-        for start, stop in self.order.runs(epoch, position, len(tokens_W)):
-            if start != expected and at:
-                seams.append(at)
+        tokens_W[:] = self._eos
+        for column, start, stop, _ in runs:
             for file, first, last in shard_slices(self.source.train, self._shard_ends, start, stop):
-                tokens_W[at : at + last - first] = self._tokens(file)[first:last]
-                at += last - first
-            expected = stop
-        if at < len(tokens_W):
-            seams.append(at)
-            tokens_W[at:] = self._eos
-        return seams
+                tokens_W[column : column + last - first] = self._tokens(file)[first:last]
+                column += last - first
+        seams, end = [run.column for run in runs if run.is_seam], runs[-1].column + runs[-1].stop - runs[-1].start
+        return seams if end == len(tokens_W) else [*seams, end]
 
     def _tokens(self, file: TokenShardFile) -> Tokens:
         tokens_N = self._maps.open(file).tokens_N

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from corpus.errors import InputError
 from corpus.settings import Strict, read_versioned
-from trainer.data.reading_order import Cursor
+from trainer.data.cursor import Cursor
 
 FORMAT_VERSION = 1
 CHECKPOINTS, STATE_FILE = "checkpoints", "state.json"

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
-from trainer.data.reading_order import Cursor
+from trainer.data.cursor import Cursor
 from trainer.engine.branch import Branch, branch_of_last_start
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.checkpoint_state import (
@@ -210,6 +210,7 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
     return {
         "tokens": phase.steps * phase.batch_tokens,
         "sequence_tokens": phase.sequence_tokens,
+        "whole_documents": phase.whole_documents,
         "batch_tokens": phase.batch_tokens,
         "shares": dict(phase.shares),
     }
@@ -218,7 +219,7 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
 def _phase_problems(setup: RunSetup, state: CheckpointState, other_corpus: bool) -> list[str]:
     """Return the reasons why a checkpoint's phase cannot go on. Its length may change, down to what is done."""
     phase = setup.curriculum.phases[state.phase]
-    current, saved = batch_settings(phase), dict(state.phase_settings)
+    current, saved = batch_settings(phase), {"whole_documents": False, **state.phase_settings}
     rename = _renaming(setup, state)
     if isinstance(saved["shares"], dict):
         saved["shares"] = {rename(name): share for name, share in saved["shares"].items()}

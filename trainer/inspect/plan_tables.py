@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, replace
 from itertools import groupby
 from pathlib import Path
+from textwrap import wrap
 
 from corpus.display.data_table import DataRow, DataTable
 from corpus.display.terminal import plain_console, print_line, print_table
@@ -13,6 +14,7 @@ from corpus.units import human_bytes, human_count, human_seconds
 from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, TokenizerFile, TokenShardFile, TokenSource, open_corpora
 from trainer.data.curriculum import resolve
+from trainer.inspect.contexts import mean_contexts
 from trainer.inspect.rate_chart import rate_lines, rate_table
 from trainer.inspect.training_plan import TrainingPlan, make_plan
 from trainer.model.cost import CHINCHILLA_TOKENS
@@ -28,6 +30,7 @@ MEMORY_PARTS = (  # the fields of `Memory`, with the sum of training before eval
     "training, all",
     "evaluation, all",
 )
+WARNING_WIDTH = 100  # columns
 MOST = 10**15  # tokens of a shard that is imagined; sums are integers of 64 bits
 LARGER = 10**6  # times a corpus, to show what a curriculum would read of one that is large enough
 
@@ -79,7 +82,7 @@ def _larger(corpora: Corpora) -> Corpora:
         )
         for name, source in corpora.sources.items()
     }
-    return replace(corpora, sources=sources)
+    return replace(corpora, sources=sources, are_imagined=True)
 
 
 def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
@@ -100,17 +103,21 @@ def _imagined_corpora(training: Training, vocabulary: int) -> Corpora:
         name: TokenSource(name, identity="", chunk_tokens=1 << 18, train=shards, holdout=(), holdout_thin=False)
         for name in names
     }
-    return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {})
+    return Corpora(sources, TokenizerFile(Path(), "", vocabulary, 0, ""), {}, are_imagined=True)
 
 
 def print_plan(plan: TrainingPlan) -> None:
     """Print all tables, then the totals."""
     console = plain_console()
     rates = rate_table(plan.phases)
-    for figures in (_parameters(plan), _phases(plan), rates, _shares(plan), _sources(plan), _memory(plan)):
+    tables = [_parameters(plan), _phases(plan), rates, _shares(plan), *_contexts(plan), _sources(plan), _memory(plan)]
+    for figures in tables:
         print_line(console, figures.title)  # a title of the table itself would wrap at the table's width
         print_table(console, figures._replace(title=""))
         for line in rate_lines(plan.phases) if figures is rates else ():
+            print_line(console, line)
+    for problem in (text for phase in plan.phases for text in phase.context_problems):
+        for line in wrap(f"warning: {problem}", WARNING_WIDTH, subsequent_indent="  "):
             print_line(console, line)
     for label, total in _totals(plan).items():
         print_line(console, f"{label:<14} {total}")
@@ -151,6 +158,19 @@ def _shares(plan: TrainingPlan) -> DataTable:
     columns += ["epochs", "max", ""] if plan.from_corpora else []
     title = "Tokens of each source, and the total read at the end of the phase"
     return DataTable(title, columns, rows, text=(0, 1, 8))
+
+
+def _contexts(plan: TrainingPlan) -> list[DataTable]:
+    rows: list[DataRow] = []
+    for phase in plan.phases:
+        if phase.contexts:
+            shares = {source.name: source.share for source in phase.sources}
+            mean = mean_contexts(list(phase.contexts.values()), [shares[name] for name in phase.contexts])
+            row = [f"{mean.cut:.1%}", f"{mean.context:,.0f}", f"{mean.uncut:,.0f}", f"{mean.padding:.2%}"]
+            rows.append([phase.name, phase.sequence_tokens, *row])
+    columns = ["phase", "sequence, tokens", "cut by a seam", "mean context", "without seams", "padding"]
+    title = "Contexts: earlier tokens of its document that a token attends to, from a sample of sequences"
+    return [DataTable(title, columns, rows)] if rows else []
 
 
 def _sources(plan: TrainingPlan) -> DataTable:

@@ -33,12 +33,11 @@ class DocumentSpan(NamedTuple):
 
 
 def trace(corpora: Corpora, phase: PhasePlan, step: int) -> Iterator[DocumentSpan]:
-    """Yield the spans of a step's whole batch in reading order. They cover a sequence, up to an epoch's end."""
+    """Yield the spans of a step's whole batch in reading order. They cover a sequence, except for its padding."""
     maps = ShardMaps()
     batches = Batches(corpora, phase, maps=maps)
     for row, source, sequence in batches.rows(step):
-        position = 0
-        for shard, first, last in batches.streams[source].slices(sequence):
+        for position, (shard, first, last) in batches.streams[source].slices(sequence):
             opened = maps.open(shard)
             offsets = opened.offsets_D1
             # The first document of the piece, then the following ones up to its end.

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from corpus.errors import InputError
+from corpus.errors import CorpusError, InputError
 from corpus.settings import Json, nearest
 from trainer.config import CheckpointSettings, Training
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import RateSchedule
+from trainer.data.stream import ShardMaps, document_starts
 from trainer.engine.micro_batch import USABLE_SHARE, MicroBatches, choose_micro_batches, computation
+from trainer.inspect.contexts import Contexts, contexts, problems
 from trainer.model import cost
 from trainer.model.family import ModelConfig, Parameters
 from trainer.model.memory import Memory
@@ -46,6 +48,8 @@ class PhaseCost:
     flops_6nd: float
     flops: float  # including attention
     memory: Memory
+    contexts: Mapping[str, Contexts] | None  # of each source; None without a corpus
+    context_problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def make_plan(training: Training, curriculum: Curriculum, corpora: Corpora, from
             )
     micro = _micro_batches(training, curriculum, config)
     # First each phase, then the totals.
-    phases = tuple(_phase_cost(training, phase, config, held, micro) for phase in curriculum.phases)
+    phases = tuple(_phase_cost(training, phase, config, held, micro, corpora) for phase in curriculum.phases)
     tokens, flops = sum(phase.tokens for phase in phases), sum(phase.flops for phase in phases)
     device_hours = cost.device_hours(flops, peak, cluster.mfu)
     return TrainingPlan(
@@ -161,9 +165,15 @@ def _micro_batches(training: Training, curriculum: Curriculum, config: ModelConf
 
 
 def _phase_cost(
-    training: Training, phase: PhasePlan, config: ModelConfig, held: Mapping[str, int], micro: MicroBatches
+    training: Training,
+    phase: PhasePlan,
+    config: ModelConfig,
+    held: Mapping[str, int],
+    micro: MicroBatches,
+    corpora: Corpora,
 ) -> PhaseCost:
     settings = training.curriculum[phase.index]
+    measured, context_problems = _contexts(phase, corpora)
     tokens, total_share = phase.steps * phase.batch_tokens, sum(phase.shares.values())
     asked = settings.shares
     before, after = phase.tokens_read(phase.first_step - 1), phase.tokens_read(phase.last_step)
@@ -194,7 +204,22 @@ def _phase_cost(
         flops_6nd=float(cost.flops_per_token(config) * tokens),
         flops=float(cost.flops_per_token(config, phase.sequence_tokens) * tokens),
         memory=micro.memory[phase.index],
+        contexts=measured,
+        context_problems=tuple(context_problems),
     )
+
+
+def _contexts(phase: PhasePlan, corpora: Corpora) -> tuple[dict[str, Contexts] | None, list[str]]:
+    """Return the contexts of a phase and their problems; without shards, only that they are unknown."""
+    is_larger = any(order.layout != corpora.sources[name].layout for name, order in phase.orders.items())
+    if corpora.are_imagined or is_larger:  # than the corpora: planned for one that would be large enough
+        return None, []
+    maps = ShardMaps()
+    try:
+        found = contexts(phase, {name: document_starts(corpora.sources[name], maps) for name in phase.orders})
+    except CorpusError as error:
+        return None, [f"phase `{phase.name}`: its contexts are unknown: {error}"]
+    return found, problems(phase, found)
 
 
 def _source_totals(phases: Sequence[PhaseCost], held: Mapping[str, int]) -> tuple[SourceTotal, ...]:

@@ -60,7 +60,7 @@ def read(corpora: Corpora, plans: tuple[PhasePlan, ...]) -> dict[str, list[int]]
         for batch in batches.iterate(plan.first_step, prefetch=False):
             rows = zip(batches.rows(batch.step), batch.inputs_BT.tolist(), strict=True)
             for (_, name, sequence), inputs_T in rows:
-                held = sum(piece.last - piece.first for piece in batches.streams[name].slices(sequence))
+                held = sum(piece.last - piece.first for _, piece in batches.streams[name].slices(sequence))
                 found[name] += [token - SPACING * int(name[1:]) for token in inputs_T[:held]]
     return found
 
@@ -250,3 +250,10 @@ def test_max_epochs_can_be_a_fraction_and_reached_exactly(corpora: Corpora) -> N
 def test_skipped_steps(corpora: Corpora) -> None:
     plan = curriculum(corpora, phase_of_steps(9, 8, 4, skip=[3, "5-6"])).phases[0]
     assert [step for step in range(1, 10) if plan.skips(step)] == [3, 5, 6]
+
+
+def test_epochs_beyond_the_limit_are_refused_without_packing(corpora: Corpora) -> None:
+    """Fails by taking hours: a million epochs would be packed before they are refused."""
+    asked = phase("all", tokens=10**12, sequence_tokens=8, batch_tokens=8, shares={"books": 1}, whole_documents=True)
+    with pytest.raises(InputError, match="max_epochs is 1"):
+        curriculum(corpora, asked)

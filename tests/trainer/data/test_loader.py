@@ -35,9 +35,9 @@ from tests.trainer.made_corpus import (
 from trainer.data import loader
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
+from trainer.data.cursor import WINDOW_CHUNKS
 from trainer.data.loader import IGNORED, Batch, Batches
 from trainer.data.mixture import source_order
-from trainer.data.reading_order import WINDOW_CHUNKS
 
 LARGE = 70_000  # a vocabulary of uint32
 LENGTHS = st.lists(st.lists(st.integers(-6, 12).filter(bool), min_size=1, max_size=8), min_size=1, max_size=3)
@@ -52,11 +52,11 @@ class Row(NamedTuple):
     segments: list[int]
 
 
-def slow_row(name: str, window: list[tuple[int, int]]) -> Row:
+def slow_row(name: str, tokens: list[int], seams: set[int]) -> Row:
     """Apply the rules of `Batch` token by token."""
     inputs, targets, segments = [], [], [0]
-    for (place, token), (next_place, following) in pairwise(window):
-        seam = next_place != place + 1
+    for column, (token, following) in enumerate(pairwise(tokens), 1):
+        seam = column in seams
         inputs.append(token)
         targets.append(IGNORED if seam or token == following == EOS else following)
         segments.append(segments[-1] + (seam or following == EOS))
@@ -65,7 +65,10 @@ def slow_row(name: str, window: list[tuple[int, int]]) -> Row:
 
 def slow_batches(corpora: Corpora, sources: Mapping[str, Made], plans: tuple[PhasePlan, ...]) -> Iterator[list[Row]]:
     """Yield every batch of a curriculum, reading each source from its first token."""
-    orders = {name: SlowOrder(corpora.sources[name].layout, plans[0].seed, WINDOW_CHUNKS) for name in sources}
+    orders = {
+        name: SlowOrder(corpora.sources[name].layout, plans[0].seed, WINDOW_CHUNKS, made.starts())
+        for name, made in sources.items()
+    }
     tokens = {name: made.tokens().tolist() for name, made in sources.items()}
     for plan in plans:
         names, turns = list(plan.shares), slow_turns(tuple(plan.shares.values()))
@@ -73,10 +76,9 @@ def slow_batches(corpora: Corpora, sources: Mapping[str, Made], plans: tuple[Pha
             rows = []
             for sequence in range(step * plan.batch_sequences, (step + 1) * plan.batch_sequences):
                 name = names[turns[sequence % len(turns)]]
-                offsets = orders[name].read(plan.sequence_tokens)
-                window = [(offset, tokens[name][offset]) for offset in offsets]
-                missing = plan.sequence_tokens + 1 - len(window)
-                rows.append(slow_row(name, [*window, *((-2 * number - 3, EOS) for number in range(missing))]))
+                offsets, seams = orders[name].read(plan.sequence_tokens, plan.whole_documents)
+                window = [EOS if offset is None else tokens[name][offset] for offset in offsets]
+                rows.append(slow_row(name, window, seams))
             yield rows
 
 
@@ -105,7 +107,8 @@ def test_batches_equal_a_slow_reference(
     made = {"books": documents(books, first=vocabulary - 400), "web": documents(web)}
     phases = (
         phase_of_steps(4, width, 3, "one", shares={"books": 0.4, "web": 0.6}),
-        phase_of_steps(3, other_width, 2, "two", shares={"books": 0.9, "web": 0.1}),
+        phase_of_steps(3, other_width, 2, "two", shares={"books": 0.9, "web": 0.1}, whole_documents=True),
+        phase_of_steps(3, width, 2, "three", shares={"books": 0.5, "web": 0.5}),
     )
     with corpora_of(made, chunk_tokens=chunk, vocabulary=vocabulary) as corpora:
         plans = curriculum(corpora, *phases, seed=5).phases
@@ -130,7 +133,7 @@ def test_targets_and_segments_of_one_sequence() -> None:
     assert batch.inputs_BT.tolist() == [[1, 2, 3, 0, 5, 6, 0, 0, 0, 0, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0]]
     # after the EOS of document 2 come three EOS of a takedown, which are ignored as targets
     targets = [2, 3, 0, 5, 6, 0, IGNORED, IGNORED, IGNORED, 11, 12, 13, 0, 15, 16, 17, 18, 19, 0, IGNORED]
-    assert batch.targets_BT.tolist() == [targets]  # the last is a seam: chunk 0 of the second epoch follows
+    assert batch.targets_BT.tolist() == [targets]  # the last token of the source has no successor
     assert batch.segments_BT.tolist() == [[0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7]]
 
 
@@ -281,7 +284,7 @@ def test_an_error_in_the_prefetch_thread_is_raised_at_its_step() -> None:
         stream = Batches(corpora, plan).streams["books"]
         steps_of = dict[Path, set[int]]()
         for sequence in range(40):
-            for piece in stream.slices(sequence):
+            for _, piece in stream.slices(sequence):
                 steps_of.setdefault(piece.shard.path, set()).add(1 + sequence // 2)
         gone = max(steps_of, key=lambda path: min(steps_of[path]))
         gone.unlink()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from corpus.errors import CorpusError
 from tests.trainer.made_corpus import ON_DISK, VOCABULARY, Made, corpora_of, counted, documents, write
 from trainer.data.corpora import Corpora, open_corpora
-from trainer.data.reading_order import ReadingOrder, first_cursor
+from trainer.data.cursor import first_cursor
+from trainer.data.reading_order import reading_order
 from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
@@ -29,7 +30,7 @@ LARGE = 70_000  # a vocabulary of uint32
 
 def stream_of(corpora: Corpora, width: int = 8, maps: ShardMaps | None = None) -> SourceStream:
     source = corpora.sources["books"]
-    order = ReadingOrder(source.layout, 1, first_cursor(source.train_tokens), width)
+    order = reading_order(source.layout, 1, first_cursor(source.train_tokens), width)
     return SourceStream(source, order, PAD, corpora.tokenizer.vocabulary, maps or ShardMaps())
 
 
@@ -53,19 +54,19 @@ def test_sequences_are_read_in_order(cuts: list[int], chunk: int, width: int, se
         tokens_NW, row_S, column_S = stream.read(np.array(sequences))
         for row, sequence in enumerate(sequences):
             (epoch,), (position,) = stream.order.locate(np.array([sequence]))
-            runs = list(stream.order.runs(int(epoch), int(position), width + 1))
-            expected = [offset for first, last in runs for offset in range(first, last)]
+            runs = stream.order.runs(int(epoch), int(position))
+            expected = [offset for run in runs for offset in range(run.start, run.stop)]
             seams = [at for at, (a, b) in enumerate(pairwise(expected), 1) if b != a + 1]
             if len(expected) <= width:
                 seams.append(len(expected))
             assert tokens_NW[row].tolist() == expected + [PAD] * (width + 1 - len(expected))
             assert column_S[row_S == row].tolist() == seams
             located = [
-                starts[piece.shard.path.name] + place
-                for piece in stream.slices(sequence)
+                (column + place - piece.first, starts[piece.shard.path.name] + place)
+                for column, piece in stream.slices(sequence)
                 for place in range(piece.first, piece.last)
             ]
-            assert located == expected
+            assert located == list(enumerate(expected))
 
 
 @ON_DISK
