@@ -14,8 +14,8 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.loader import Batches
 from trainer.engine.branch import Branch, parse_branch
-from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import CHECKPOINTS, BranchOrigin
+from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints
+from trainer.engine.checkpoint_state import BranchOrigin
 from trainer.engine.device_memory import explain_out_of_memory, fitting_micro_batches
 from trainer.engine.distributed import Distributed, any_rank, chosen_precision, gathered, start
 from trainer.engine.micro_batch import MicroBatches
@@ -45,8 +45,7 @@ def fit(
     fresh_optimizer: bool = False,
 ) -> None:
     """Train the named phase, or everything that is left. Raises InputError, TrainerError, Stopped."""
-    branch = parse_branch(branch_from, fresh_optimizer)
-    setup = read_setup(config, assignments, branch)
+    setup, branch = read_setup(config, assignments), parse_branch(branch_from, fresh_optimizer)
     only = setup.curriculum.named(phase) if phase is not None else None
     with (
         lock_run_folder(setup.folder),

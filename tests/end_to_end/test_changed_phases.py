@@ -16,7 +16,6 @@ import pytest
 from corpus.errors import InputError
 from tests.end_to_end.training import checkpoint_tensors, fit_here, fit_until_killed, metrics_fields, write_config
 from tests.trainer.torchrun import torchrun
-from trainer.engine import run_setup
 from trainer.fit import fit
 
 EXACT = ("step", "phase", "batch", "loss", "grad_norm", "learning_rate", "epochs", "losses", "tokens", "targets")
@@ -26,7 +25,7 @@ TRUNK, ANNEAL = 12, 6  # steps
 
 def write(folder: Path, trunk: int, books: float = 0.7, **changes: object) -> Path:
     """Write a training file: a phase at a constant rate, and one in which it decays."""
-    shares = {"books": books, "code": round(1 - books, 5)}
+    shares = {"books": books, "code": round(1 - books, 1)}
     settings = {
         "curriculum": [
             {"name": "trunk", "tokens": BATCH * trunk, "sequence_tokens": 32, "batch_tokens": BATCH, "max_epochs": 3,
@@ -68,6 +67,21 @@ def test_a_phase_cannot_be_shorter_than_what_is_done(trunk: Path, tmp_path: Path
     with pytest.raises(InputError, match=r"`trunk`: 8 steps are done, and its `tokens` are 7 steps; expected 2048 tok"):
         fit_here(write(tmp_path, 7))
     assert (run / "metrics.jsonl").read_bytes() == before
+
+
+EARLIER_CURSOR = {"epoch_tokens": 9, "epoch": 0, "unread": [[0, 9]], "sequence_tokens": 32, "done": 0}
+
+
+@pytest.mark.parametrize("cursors", [{}, {"books": EARLIER_CURSOR}, None])
+def test_a_run_that_read_in_another_order_is_refused(trunk: Path, tmp_path: Path, cursors: object) -> None:
+    """Fails if a checkpoint of a release that cut sequences in another way resumes with other batches."""
+    run = Path(shutil.copytree(trunk, tmp_path / "run"))
+    path = run / "checkpoints/step-00000008/state.json"
+    state = json.loads(path.read_text()) | {"cursors": cursors}
+    del state["phase_settings"]["whole_documents"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(InputError, match="is of a release that read the documents in another order, so that batches"):
+        fit_here(write(tmp_path, TRUNK))
 
 
 def test_a_phase_that_is_done_can_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -154,35 +168,6 @@ def test_a_branch_killed_in_its_first_save_begins_again_without_from(
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(InputError, match=r"last start was a branch from .*trunk; bring that run back, or choose an"):
         fit_here(config)
-
-
-def test_a_run_of_an_earlier_release_and_its_branches_keep_their_rounded_shares(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fails if the phases that such a run has begun get the shares of this release, or later ones those of that."""
-
-    def write_here(name: str, trunk: int) -> Path:
-        return write(tmp_path / name, trunk, books=0.70001)
-
-    def state(run: Path, step: int) -> Path:
-        return run / f"checkpoints/step-{step:08d}/state.json"
-
-    def shares(run: Path, step: int) -> dict[str, int]:
-        found: dict[str, int] = json.loads(state(run, step).read_text())["phase_settings"]["shares"]
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_setup, "_coarse_phases", lambda folder, branch: 1)
-        earlier = fit_here(write_here("earlier", 3), "1")
-    written = json.loads(state(earlier, 3).read_text())
-    assert written.pop("coarse_phases") == 1
-    state(earlier, 3).write_text(json.dumps(written))
-    fit(write_here("branch", 6), None, branch_from=f"{earlier}@3")
-    fit_here(write_here("earlier", 6), "1")
-    fit_here(write_here("earlier", 6))
-    for run in (tmp_path / "branch/run", earlier):
-        assert shares(run, 6) == shares(earlier, 3) != shares(fit_here(write_here("fine", 1), "1"), 1)
-        assert shares(run, 12) == {"books": 70_001, "code": 29_999}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from trainer.config import LearningRateSettings, PhaseSettings, Training, skippe
 from trainer.data.corpora import Corpora
 from trainer.data.cursor import Cursor, first_cursor
 from trainer.data.learning_rate import RateSchedule, rate_schedule
-from trainer.data.mixture import COARSE_PARTS, MAX_PERIOD, integer_shares, source_order
+from trainer.data.mixture import MAX_PERIOD, integer_shares, source_order
 from trainer.data.reading_order import ReadingOrder, reading_order
 from trainer.data.stream import ShardMaps, document_starts
 
@@ -106,11 +106,8 @@ class Curriculum:
         raise InputError(f"--phase {text}: no such phase; the curriculum has {numbered}")
 
 
-def resolve(training: Training, corpora: Corpora, coarse_phases: int = 0) -> Curriculum:
-    """Resolve the phases. Raises InputError that lists everything that does not fit the corpora.
-
-    The first `coarse_phases` have shares rounded as by earlier releases.
-    """
+def resolve(training: Training, corpora: Corpora) -> Curriculum:
+    """Resolve the phases. Raises InputError that lists everything that does not fit the corpora."""
     cursors = {name: first_cursor(source.train_tokens) for name, source in sorted(corpora.sources.items())}
     phases: list[PhasePlan] = []
     problems: list[str] = []
@@ -118,8 +115,7 @@ def resolve(training: Training, corpora: Corpora, coarse_phases: int = 0) -> Cur
     first_step = 1
     for index, phase in enumerate(training.curriculum):
         steps = phase.tokens // phase.batch_tokens  # an incomplete batch is dropped
-        parts = COARSE_PARTS if index < coarse_phases else MAX_PERIOD
-        shares, mistakes = _shares(phase, corpora, parts)
+        shares, mistakes = _shares(phase, corpora)
         # The phase starts at the rate at which the previous one ended.
         try:
             schedule = rate_schedule(phase.learning_rate, steps, rate, phase.batch_tokens)
@@ -188,15 +184,13 @@ def _fallback(settings: LearningRateSettings, steps: int, previous: float | None
     return RateSchedule(rate, rate, end, steps, 0, 1, settings.shape)
 
 
-def _shares(phase: PhaseSettings, corpora: Corpora, parts: int) -> tuple[dict[str, int], list[str]]:
+def _shares(phase: PhaseSettings, corpora: Corpora) -> tuple[dict[str, int], list[str]]:
     """Return the integer shares of a phase, and the problems of its shares."""
     tokens = {name: source.train_tokens for name, source in corpora.sources.items()}
     if not any(tokens.values()):
         return {}, ["the corpora hold no training tokens; build them with a larger `mix.tokens`"]
     if phase.shares is None:
         shares = {name: Fraction(count, sum(tokens.values())) for name, count in tokens.items()}
-        if parts == COARSE_PARTS:
-            shares = {name: Fraction(str(float(share))) for name, share in shares.items()}
     else:
         shares = {_full_name(name, tokens): Fraction(str(share)) for name, share in phase.shares.items()}
     problems = []
@@ -207,12 +201,12 @@ def _shares(phase: PhaseSettings, corpora: Corpora, parts: int) -> tuple[dict[st
             problems.append(f"shares: no source `{name}`{nearest(name, sorted(tokens))}")
         elif share and not tokens[name]:
             problems.append(f"shares: source `{name}` holds no training tokens")
-        if 0 < share < Fraction(1, parts):
+        if 0 < share < Fraction(1, MAX_PERIOD):
             problems.append(
-                f"shares: source `{name}` has {float(share):.3g} of all tokens, and shares below 1/{parts:,} are "
+                f"shares: source `{name}` has {float(share):.3g} of all tokens, and shares below 1/{MAX_PERIOD:,} are "
                 "not supported; state `shares`, and omit the source or increase its share"
             )
-    return integer_shares(shares, parts), problems
+    return integer_shares(shares), problems
 
 
 def _full_name(name: str, names: Iterable[str]) -> str:

@@ -54,9 +54,10 @@ class Cursor:
     epoch: int
     unread: tuple[PlaceRange, ...]  # ascending, neither empty nor adjacent
     sequence_tokens: int  # 0 if the source was never read
-    whole_documents: bool
-    done: int
-    read: int  # tokens in these sequences
+    # Defaults only for checkpoints of earlier releases, which lack two of these and are refused for their order.
+    whole_documents: bool = False
+    done: int = 0
+    read: int = 0  # tokens in these sequences
 
     @property
     def tokens_read(self) -> int:

@@ -22,31 +22,30 @@ from numpy.typing import NDArray
 from corpus.compiled import cached_jit, jit_no_alloc
 
 MAX_PERIOD = 10_000_000
-COARSE_PARTS = 10_000  # to which earlier releases rounded shares
 MAX_SOURCES = 40_000  # products of the kernel stay below 2^63 up to 2 · MAX_SOURCES · (MAX_PERIOD + MAX_SOURCES)²
 BLOCK_SEQUENCES = 1 << 16
 
 Longs = NDArray[np.int64]
 
 
-def integer_shares(shares: Mapping[str, float | Fraction], parts: int = MAX_PERIOD) -> dict[str, int]:
+def integer_shares(shares: Mapping[str, float | Fraction]) -> dict[str, int]:
     """Return shares as integers without a common divisor, sorted by name, without shares of 0.
 
-    They are exact if their sum is at most `parts`, as that of multiples of 1/parts. Otherwise they are rounded to that
-    sum by largest remainder, with at least 1 each: if all were above that, each is off by less than 1/parts of all
+    They are exact if their sum is at most MAX_PERIOD (as with multiples of 10⁻⁷). Otherwise they are rounded to that
+    sum by largest remainder, with at least 1 each: if all were above that, each is off by less than 1/MAX_PERIOD of all
     tokens.
     """
     exact = {name: Fraction(str(share)) for name, share in sorted(shares.items()) if share > 0}
     total = sum(exact.values())
     exact = {name: share / total for name, share in exact.items()}
     common = lcm(*(share.denominator for share in exact.values()))
-    if common <= parts:
+    if common <= MAX_PERIOD:
         return {name: int(share * common) for name, share in exact.items()}
     # Largest remainder: round down, then give what is left to the shares that lost most.
-    scaled = {name: share * parts for name, share in exact.items()}
+    scaled = {name: share * MAX_PERIOD for name, share in exact.items()}
     rounded = {name: max(1, int(share)) for name, share in scaled.items()}
     by_remainder = sorted(scaled, key=lambda name: rounded[name] - scaled[name])
-    for name in by_remainder[: max(0, parts - sum(rounded.values()))]:
+    for name in by_remainder[: max(0, MAX_PERIOD - sum(rounded.values()))]:
         rounded[name] += 1
     divisor = gcd(*rounded.values())
     return {name: share // divisor for name, share in rounded.items()}

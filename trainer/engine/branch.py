@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import InputError
-from trainer.engine.checkpoint_state import CHECKPOINTS, BranchOrigin, CheckpointState, find_checkpoint, read_state
+from trainer.engine.checkpoint import CHECKPOINTS, find_checkpoint
+from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, read_state
+from trainer.engine.run_setup import STARTS
 
 RUNS = Path("runs")  # where run folders are by default
-STARTS = "starts.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ such as the learning rate are not saved: they come from train.yaml. Nothing is u
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -30,21 +31,15 @@ from torch.optim import Optimizer
 
 from corpus.errors import CorpusError, InputError
 from corpus.store.products import fsync_folder, sha256_file, write_text
-from trainer.engine.checkpoint_state import (
-    REMEDY,
-    STATE_FILE,
-    CheckpointState,
-    FileState,
-    checkpoints_by_step,
-    parse_state,
-    read_state,
-)
+from trainer.engine.checkpoint_state import REMEDY, STATE_FILE, CheckpointState, FileState, parse_state, read_state
 from trainer.engine.checkpoint_store import TensorReader, TensorWriter
 from trainer.engine.distributed import CONTROL_TIMEOUT, Distributed, gathered
 from trainer.errors import TrainerError
 
-TEMPORARY = ".tmp-"
+CHECKPOINTS, TEMPORARY = "checkpoints", ".tmp-"
 MAX_DIFFERENCES = 5  # lines of an error message
+# Earlier releases saved some steps twice; the second checkpoint of a step ends in `-2`.
+_NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
 
 
 class Checkpoints:
@@ -213,6 +208,24 @@ class Checkpoints:
             TemporaryDirectory(prefix=TEMPORARY, dir=self.folder, ignore_cleanup_errors=True) as leftover,
         ):
             path.rename(Path(leftover) / path.name)
+
+
+def checkpoints_by_step(folder: Path) -> dict[int, Path]:
+    """Return the newest checkpoint of each step in `folder`, in the order of steps."""
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    numbered = sorted((int(match[1]), int(match[2] or 1), path) for match, path in matches if match and path.is_dir())
+    return {step: path for step, _, path in numbered}
+
+
+def find_checkpoint(folder: Path, step: int | None, remedy: str) -> Path:
+    """Return the checkpoint of `step`, or the last. Raises InputError that lists the others, or states the remedy."""
+    by_step = checkpoints_by_step(folder)
+    path = next(reversed(by_step.values()), None) if step is None else by_step.get(step)
+    if path is None:
+        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+        found = ", ".join(path.name for path in by_step.values())
+        raise InputError(f"{missing} in {folder}; {f'found: {found}' if found else remedy}")
+    return path
 
 
 def _name(step: int) -> str:

@@ -1,6 +1,5 @@
-"""The checkpoints of a run and their state.json, the position of the run: found and read without torch."""
+"""state.json of a checkpoint: the position of the run. Strictly validated, and read without torch."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,11 +10,9 @@ from corpus.settings import Strict, read_versioned
 from trainer.data.cursor import Cursor
 
 FORMAT_VERSION = 1
-CHECKPOINTS, STATE_FILE = "checkpoints", "state.json"
+STATE_FILE = "state.json"
 MAX_STATE_BYTES = 64_000_000
 REMEDY = "remove it to continue from the one before it"
-# Earlier releases saved some steps twice; the second checkpoint of a step ends in `-2`.
-_NAME = re.compile(r"step-([0-9]{8,15})(?:-([0-9]{1,9}))?", re.ASCII)
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,9 +66,12 @@ class CheckpointState(Strict):
     tokens_seen: Count
     micro_batch_tokens: Count | None = None  # chosen by memory; None if the settings stated the size
     origin: BranchOrigin | None = None  # of a branch
-    # Phases, from the first, with shares rounded as by earlier releases; None if one of them saved this.
-    coarse_phases: Count | None = None
     files: dict[TensorFile, FileState] = Field(default={})
+
+    @property
+    def is_of_this_order(self) -> bool:
+        """True if batches go on as they were; earlier releases cut the same tokens into other sequences."""
+        return self.cursors is not None and "whole_documents" in self.phase_settings
 
 
 def read_state(path: Path) -> CheckpointState:
@@ -93,21 +93,3 @@ def parse_state(path: Path) -> CheckpointState:
     """Read the state of the checkpoint at `path` without checking its files. Raises InputError as `read_state` does."""
     file, what = path / STATE_FILE, "a checkpoint's state"
     return read_versioned(CheckpointState, file, what, REMEDY, version=FORMAT_VERSION, max_bytes=MAX_STATE_BYTES)
-
-
-def checkpoints_by_step(folder: Path) -> dict[int, Path]:
-    """Return the newest checkpoint of each step in `folder`, in the order of steps."""
-    matches = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    numbered = sorted((int(match[1]), int(match[2] or 1), path) for match, path in matches if match and path.is_dir())
-    return {step: path for step, _, path in numbered}
-
-
-def find_checkpoint(folder: Path, step: int | None, remedy: str) -> Path:
-    """Return the checkpoint of `step`, or the last. Raises InputError that lists the others, or states the remedy."""
-    by_step = checkpoints_by_step(folder)
-    path = next(reversed(by_step.values()), None) if step is None else by_step.get(step)
-    if path is None:
-        missing = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        found = ", ".join(path.name for path in by_step.values())
-        raise InputError(f"{missing} in {folder}; {f'found: {found}' if found else remedy}")
-    return path

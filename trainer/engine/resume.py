@@ -11,15 +11,8 @@ from corpus.errors import InputError
 from trainer.data.curriculum import PhasePlan
 from trainer.data.cursor import Cursor
 from trainer.engine.branch import Branch, branch_of_last_start
-from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import (
-    CHECKPOINTS,
-    BranchOrigin,
-    CheckpointState,
-    CorpusState,
-    find_checkpoint,
-    read_state,
-)
+from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
+from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.recompute import recompute_blocks
 from trainer.engine.run_setup import RunSetup
@@ -129,7 +122,7 @@ def _check_state(
     setup: RunSetup, state: CheckpointState, checkpoint: Path, other_corpus: bool, branch: Branch | None
 ) -> None:
     """Raise InputError if the checkpoint has another model, tokenizer, seed, phase or corpus."""
-    if state.cursors is None:
+    if not state.is_of_this_order:
         raise InputError(
             f"{checkpoint} is of a release that read the documents in another order, so that batches would repeat some "
             "and miss others: finish the run with that release, or start a new one (`out`)"
@@ -201,7 +194,6 @@ def state_after(
         tokens_seen=setup.curriculum.tokens(step),
         micro_batch_tokens=micro_batch_tokens,
         origin=origin,
-        coarse_phases=setup.coarse_phases,
     )
 
 
@@ -219,7 +211,7 @@ def batch_settings(phase: PhasePlan) -> dict[str, JsonValue]:
 def _phase_problems(setup: RunSetup, state: CheckpointState, other_corpus: bool) -> list[str]:
     """Return the reasons why a checkpoint's phase cannot go on. Its length may change, down to what is done."""
     phase = setup.curriculum.phases[state.phase]
-    current, saved = batch_settings(phase), {"whole_documents": False, **state.phase_settings}
+    current, saved = batch_settings(phase), dict(state.phase_settings)
     rename = _renaming(setup, state)
     if isinstance(saved["shares"], dict):
         saved["shares"] = {rename(name): share for name, share in saved["shares"].items()}

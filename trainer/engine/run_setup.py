@@ -13,17 +13,15 @@ from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 
-from corpus.errors import InputError
 from corpus.store.lock import locked
 from corpus.store.products import write_text
 from trainer.config import Training, find_config, read_training
 from trainer.data.corpora import Corpora, open_corpora
 from trainer.data.curriculum import Curriculum, resolve
-from trainer.engine.branch import STARTS, Branch, branch_of_last_start
-from trainer.engine.checkpoint_state import CHECKPOINTS, BranchOrigin, checkpoints_by_step, parse_state
+from trainer.engine.checkpoint_state import BranchOrigin
 from trainer.model.family import ModelConfig
 
-SETTINGS = "train.json"
+SETTINGS, STARTS = "train.json", "starts.jsonl"
 PACKAGES = ("gristmill", "torch", "numpy", "pyarrow")
 
 
@@ -34,7 +32,6 @@ class RunSetup:
     training: Training
     corpora: Corpora
     curriculum: Curriculum
-    coarse_phases: int = 0  # phases, from the first, with shares rounded as by earlier releases
 
     @property
     def folder(self) -> Path:
@@ -47,28 +44,11 @@ class RunSetup:
         return self.training.model.resolve(self.corpora.tokenizer.vocabulary)
 
 
-def read_setup(config: Path | None, assignments: Sequence[str] = (), branch: Branch | None = None) -> RunSetup:
-    """Read and check the settings, the corpora and the curriculum of a run, or of a branch. Raises InputError."""
+def read_setup(config: Path | None, assignments: Sequence[str] = ()) -> RunSetup:
+    """Read and check the settings, the corpora and the curriculum. Raises InputError."""
     training = read_training(find_config(config), assignments)
     corpora = open_corpora(training.corpora)
-    coarse_phases = _coarse_phases(training.folder, branch)
-    return RunSetup(training, corpora, resolve(training, corpora, coarse_phases), coarse_phases)
-
-
-def _coarse_phases(folder: Path, branch: Branch | None) -> int:
-    """Return the number of phases that an earlier release has begun, which keep its shares and so its batches."""
-    by_step = checkpoints_by_step(folder / CHECKPOINTS)
-    branch = branch or branch_of_last_start(folder)
-    try:
-        if by_step:
-            state = parse_state(next(reversed(by_step.values())))
-        elif branch is not None:
-            _, state = branch.open()
-        else:
-            return 0
-    except InputError:
-        return 0  # `find_start` reports it
-    return state.phase + 1 if state.coarse_phases is None else state.coarse_phases
+    return RunSetup(training, corpora, resolve(training, corpora))
 
 
 def lock_run_folder(folder: Path) -> AbstractContextManager[None]:

@@ -18,11 +18,10 @@ from tests.trainer.made_corpus import (
     documents,
     phase,
     phase_of_steps,
-    training,
     write,
 )
 from trainer.data.corpora import Corpora, open_corpora
-from trainer.data.curriculum import Curriculum, PhasePlan, resolve
+from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.loader import Batches
 
 SPACING = 5_000  # between the first token ids of two sources: an id gives the token's source and position
@@ -188,12 +187,6 @@ def test_shares_of_a_ten_millionth_are_exact_and_smaller_ones_refused(corpora: C
         "phase `rare`: shares: source `books` has 9e-08 of all tokens, and shares below 1/10,000,000 are not "
         "supported; state `shares`, and omit the source or increase its share"
     ]
-
-
-def test_phases_of_earlier_releases_keep_shares_rounded_to_ten_thousand(corpora: Corpora) -> None:
-    phases = [phase_of_steps(2, 8, 4, f"p{number}", shares={"books": 0.33333, "web": 0.66667}) for number in range(2)]
-    plans = resolve(training(*phases), corpora, coarse_phases=1).phases
-    assert [plan.shares["books"] for plan in plans] == [3_333, 33_333]
 
 
 def test_every_problem_is_reported_with_its_numbers(corpora: Corpora) -> None:

@@ -20,7 +20,8 @@ from tests.trainer.small_run import (
     train,
     whole,
 )
-from trainer.engine.checkpoint_state import checkpoints_by_step, read_state
+from trainer.engine.checkpoint import checkpoints_by_step
+from trainer.engine.checkpoint_state import read_state
 from trainer.errors import TrainerError
 
 

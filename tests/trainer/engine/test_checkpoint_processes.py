@@ -23,8 +23,8 @@ from tests.trainer.small_run import (
     whole,
 )
 from tests.trainer.torchrun import torchrun
-from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.checkpoint_state import checkpoints_by_step, read_state
+from trainer.engine.checkpoint import Checkpoints, checkpoints_by_step
+from trainer.engine.checkpoint_state import read_state
 from trainer.engine.distributed import Distributed, start, sums
 from trainer.errors import TrainerError
 
