@@ -66,6 +66,7 @@ class SourceStream:
         self.source, self.order = source, order
         self._eos, self._maps, self._dtype = eos, maps, token_dtype(vocabulary)
         self._shard_ends = list(accumulate(shard.tokens for shard in source.train))
+        self._ends_S = np.array(self._shard_ends)
 
     def read(self, sequences_N: NDArray[np.int64]) -> tuple[Tokens, NDArray[np.int64], NDArray[np.int64]]:
         """Copy the tokens [N, W] of sequences, each with the token after it.
@@ -77,18 +78,19 @@ class SourceStream:
         tokens_NW = np.empty((len(sequences_N), width), self._dtype)
         first_N, second_N = self.order.locate(sequences_N)
         offset_N = self.order.offsets(first_N, second_N)
-        shard_N = np.searchsorted(self._shard_ends, offset_N, "right")
-        ends, opened = self._shard_ends, dict[int, Tokens]()
+        shard_N = np.searchsorted(self._ends_S, offset_N, "right")
+        # Copy the sequences that lie within a shard, all of one shard at once, then the others run by run.
+        shard_N[(offset_N < 0) | (offset_N + width > self._ends_S[shard_N])] = -1
+        for shard in sorted(set(shard_N.tolist()) - {-1}):
+            tokens, rows = self._tokens(self.source.train[shard]), np.flatnonzero(shard_N == shard)
+            first_M = offset_N[rows] - (self._shard_ends[shard - 1] if shard else 0)
+            # All rows that begin anywhere, without a copy; the buffer's size is checked.
+            any_row = np.ndarray((len(tokens) - width + 1, width), tokens.dtype, tokens, 0, 2 * tokens.strides)
+            tokens_NW[rows] = any_row[first_M]
         seams = list[tuple[int, int]]()
-        for row, (offset, shard) in enumerate(zip(offset_N.tolist(), shard_N.tolist(), strict=True)):
-            if offset < 0 or offset + width > ends[shard]:
-                columns = self._read_runs(self.order.runs(int(first_N[row]), int(second_N[row])), tokens_NW[row])
-                seams += [(row, column) for column in columns]
-                continue
-            if shard not in opened:
-                opened[shard] = self._tokens(self.source.train[shard])
-            first = offset - (ends[shard - 1] if shard else 0)
-            tokens_NW[row] = opened[shard][first : first + width]
+        for row in np.flatnonzero(shard_N == -1).tolist():
+            columns = self._read_runs(self.order.runs(int(first_N[row]), int(second_N[row])), tokens_NW[row])
+            seams += [(row, column) for column in columns]
         row_S, column_S = np.array(seams, np.int64).reshape(-1, 2).T
         return tokens_NW, row_S, column_S
 
