@@ -103,7 +103,7 @@ def write_ours(tokens: Path, folder: Path) -> None:
 
 
 def open_ours(folder: Path, state: State | None, *, how: str) -> OpenLoader:
-    """Open three sources mixed by shares with permuted chunks; batches have segments and ignored targets."""
+    """Open three sources mixed by shares in permuted order; batches have segments and ignored targets."""
     import torch
 
     from trainer.config import Training
@@ -197,14 +197,14 @@ def open_nanogpt(folder: Path, state: State | None) -> OpenLoader:
 
 
 _MODES = {
-    "prefetch off": ("plain", "32 steps read at a time"),
-    "prefetch on": ("prefetch", "32 steps read at a time, by a thread"),
+    "prefetch off": ("plain", "64 steps read at a time"),
+    "prefetch on": ("prefetch", "64 steps read at a time, by a thread"),
     "prefetch on, with digests": ("digests", "as before, and each batch's digest, which `trainer fit` takes"),
     "batch by batch": ("random", "batches[step], one at a time"),
 }
 OURS = {
     f"Gristmill, {name}": MeasuredLoader(
-        f"mixed by shares, chunks of 8,192 tokens permuted, segments of documents, ignored targets; {mode}",
+        f"mixed by shares, sequences permuted in windows of 128 chunks, segments of documents, ignored targets; {mode}",
         None,
         "Gristmill",
         load_ours,

@@ -28,7 +28,7 @@ from trainer.data.stream import ShardMaps, SourceStream
 from trainer.errors import TrainerError
 
 IGNORED = -100  # target without loss; the default of torch's cross-entropy
-BLOCK_SEQUENCES = 256  # read together
+BLOCK_SEQUENCES, BLOCK_TOKENS = 512, 1 << 20  # at most so many are read together
 PREFETCHED_BLOCKS = 3
 
 
@@ -102,7 +102,8 @@ class Batches:
         """Yield the batches of steps first … last without skipped ones. With `prefetch` a thread reads ahead."""
         stop = (self.phase.last_step if last is None else last) + 1
         steps = (step for step in range(first, stop) if not self.phase.skips(step))  # lazy: there may be billions
-        block_steps = max(1, BLOCK_SEQUENCES // self._rows)
+        block_rows = min(BLOCK_SEQUENCES, BLOCK_TOKENS // self.phase.sequence_tokens)
+        block_steps = max(1, block_rows // self._rows)
         blocks = (self._read(group) for group in iter(lambda: list(islice(steps, block_steps)), []))
         for block in _prefetched(blocks) if prefetch else blocks:
             yield from self._batches(block)
