@@ -1,4 +1,4 @@
-"""The command `trainer`: plan, fit, eval, generate, trace."""
+"""The command `trainer`: plan, fit, status, report, eval, generate, trace."""
 
 import os
 import sys
@@ -18,6 +18,7 @@ Start with the small model that comes with the source; it trains in minutes on a
   corpus build recipes/quickstart.yaml                     build its corpus
   trainer plan --config recipes/train_quickstart.yaml      check the training file; show time, memory and cost
   trainer fit --config recipes/train_quickstart.yaml       train, or resume training
+  trainer status runs/quickstart                           show how far it is; `trainer report` writes its page
   trainer eval --config recipes/train_quickstart.yaml      show bits per byte on each source's holdout
 
 `trainer --help` lists all commands. docs/training.md describes the training file."""
@@ -97,6 +98,34 @@ def fit(
     from trainer.fit import fit as train
 
     train(_one(file, config), phase, assignments or [], other_corpus, branch_from, fresh_optimizer)
+
+
+@app.command()
+def status(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder or training file. (default: as in fit)", metavar="[RUN]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is; also while it trains."""
+    from trainer.inspect.run_status import show_status
+
+    show_status(run, as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders or training files. (default: as in fit)", metavar="[RUN]…")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of a page of several runs. (default: comparison.html)", metavar="FILE")
+    ] = None,
+) -> None:
+    """Write the page of a run, also while it trains, or one page of several runs."""
+    from trainer.inspect.comparison import show_report
+
+    show_report(runs or [], out)
 
 
 @app.command("eval")

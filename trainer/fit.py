@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -25,15 +26,16 @@ from trainer.engine.run_setup import RunSetup, lock_run_folder, read_setup, reco
 from trainer.engine.run_signals import RunSignals
 from trainer.engine.save_schedule import SaveSchedule, is_due
 from trainer.engine.start_notes import done_text
-from trainer.engine.step import NotFinite, StepAgreement, StepResult, TrainStep
+from trainer.engine.step import NotFinite, TrainStep
 from trainer.errors import Stopped
 from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
 from trainer.inspect.evaluate import EvaluationStopped
-from trainer.inspect.metrics import StepRow, TensorBoard, copy_rows, metrics_file
+from trainer.inspect.metrics import copy_rows
 from trainer.inspect.run_page import FILE_NAME as PAGE
+from trainer.inspect.run_record import record_end
+from trainer.inspect.step_recorder import StepRecorder
 from trainer.inspect.trace import documents_of
-from trainer.model.cost import flops_per_token, peak_flops
 
 
 def fit(
@@ -79,7 +81,7 @@ class TrainingRun:
         if distributed.watch is not None:
             distributed.watch.resume_point = lambda: getattr(self.checkpoints.latest(), "name", None)
         self.saves = SaveSchedule(saving)
-        self.recorder = _StepRecorder(setup, distributed)
+        self.recorder = StepRecorder(setup, distributed, console.say)
         self.signals = RunSignals(saving, console.say)
         self.evaluator = RunEvaluator(setup, distributed, console, stop=lambda: self.signals.stop is not None)
         self.origin: BranchOrigin | None = None  # of a branch
@@ -98,15 +100,27 @@ class TrainingRun:
             return
         self.micro = fitting_micro_batches(self.setup, self.distributed, self.precision, begin.state)
         self.console.say(f"memory: {self.micro.describe()}")
-        with explain_out_of_memory(self.micro.remedy):
+        with explain_out_of_memory(self.micro.remedy), self._recorded(begin):
             self._train(begin, label, between_phases)
 
-    def _train(self, begin: RunStart, label: str, evaluation_was_due: bool) -> None:
+    @contextmanager
+    def _recorded(self, begin: RunStart) -> Iterator[None]:
+        """Record the start, and how it ends. Of one that is killed, no end is recorded."""
+        if self.distributed.rank:
+            yield
+            return
         # Before the first save of a branch, so that the run is known as one if it is ended in between.
-        if self.distributed.rank == 0 and (
-            changed := record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin)
-        ):
+        changed = record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin)
+        if changed:
             self.console.say(f"changed since the last start: {', '.join(changed)}")
+        try:
+            yield
+        except BaseException as error:
+            record_end(self.setup.folder, "stopped" if isinstance(error, Stopped) else "failed")
+            raise
+        record_end(self.setup.folder, "done")
+
+    def _train(self, begin: RunStart, label: str, evaluation_was_due: bool) -> None:
         step = self._make_step(begin)
         for note in begin.notes:
             self.console.say(note)
@@ -247,52 +261,3 @@ class TrainingRun:
             f"{latest.name if latest else 'the start'}",
             error.rows,
         )
-
-
-class _StepRecorder:
-    """Records each step on the first process."""
-
-    def __init__(self, setup: RunSetup, distributed: Distributed) -> None:
-        self.setup, self.world = setup, distributed.world
-        self.metrics = metrics_file(setup.folder)
-        device = distributed.device
-        self.peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
-        self.board: TensorBoard | None = None
-
-    def resume(self, step: int) -> list[int]:
-        """Drop the rows after `step`: those steps will be taken again. Return the steps of the others."""
-        if self.setup.training.tensorboard:
-            self.board = TensorBoard(self.setup.folder, step)
-        return self.metrics.resume(step)
-
-    def close(self) -> None:
-        """Close the TensorBoard file."""
-        if self.board is not None:
-            self.board.close()
-
-    def record(self, phase: PhasePlan, step: int, agreed: StepAgreement, result: StepResult, seconds: float) -> StepRow:
-        """Write and return the row of a step."""
-        tokens_per_s = phase.batch_tokens / seconds
-
-        def mfu(flops: int) -> float | None:
-            return None if self.peak is None else tokens_per_s * flops / (self.peak * self.world)
-
-        cursors = phase.cursors(step)
-        # Throughput counts all tokens of the batch, including those that are no targets.
-        row = StepRow(
-            step=step,
-            phase=phase.name,
-            step_in_phase=step - phase.first_step + 1,
-            tokens=self.setup.curriculum.tokens(step),
-            targets=agreed.targets,
-            step_s=seconds,
-            tokens_per_s=tokens_per_s,
-            mfu=mfu(flops_per_token(self.setup.model_config)),
-            mfu_attention=mfu(flops_per_token(self.setup.model_config, phase.sequence_tokens)),
-            epochs={name: each.tokens_read / each.epoch_tokens for name, each in cursors.items() if each.tokens_read},
-            **result._asdict(),
-        )
-        self.metrics.write(row)
-        if self.board is not None:
-            self.board.step(row)
-        return row

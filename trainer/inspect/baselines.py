@@ -11,7 +11,8 @@ Legend: D documents of a shard, N tokens of a block, V vocabulary.
 
 import lzma
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -77,12 +78,16 @@ class _SavedBaselines(Strict):
 
 def load_baselines(setup: RunSetup) -> Baselines:
     """Read the baselines saved in the run folder; none unless they are of its corpora and limit."""
+    return saved_baselines(setup.folder, setup.training.evaluate.tokens_per_source, _contents(setup))
+
+
+def saved_baselines(folder: Path, tokens_per_source: int | None, corpora: Mapping[str, str] | None) -> Baselines:
+    """Read the baselines saved in a run folder; none unless they have this limit, and are of the corpora if given."""
     try:
-        saved = _SavedBaselines.model_validate_json((setup.folder / FILE_NAME).read_bytes())
+        saved = _SavedBaselines.model_validate_json((folder / FILE_NAME).read_bytes())
     except (FileNotFoundError, ValidationError):
         return Baselines()
-    limit = setup.training.evaluate.tokens_per_source
-    fits = saved.corpora == _contents(setup) and saved.baselines.tokens_per_source == limit
+    fits = corpora in (None, saved.corpora) and saved.baselines.tokens_per_source == tokens_per_source
     return saved.baselines if fits else Baselines()
 
 

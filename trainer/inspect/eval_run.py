@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from corpus.store.products import write_text
 from trainer.engine.checkpoint_state import CheckpointState
 from trainer.engine.distributed import Distributed, any_rank, start, sums
 from trainer.engine.resume import load_trained
@@ -18,7 +17,7 @@ from trainer.inspect.eval_table import rich_table
 from trainer.inspect.evaluate import EvaluationStopped, evaluate
 from trainer.inspect.generate import Sampling, generate
 from trainer.inspect.metrics import EvaluationRow, evaluations_file
-from trainer.inspect.run_page import SAMPLES, write_run_page
+from trainer.inspect.run_page import try_write_run_page, write_run_page
 from trainer.model.transformer import Transformer
 
 SAMPLE_TOKENS = 80
@@ -89,11 +88,7 @@ class RunEvaluator:
         if row.bits_per_byte is not None:
             self.console.say(f"{label}: {row.bits_per_byte:.4f} bits per byte over all holdouts")
         if step <= MAX_PAGE_STEPS or not label.startswith("step "):
-            try:
-                write_text(self.setup.folder / SAMPLES, json.dumps(samples, indent=1) + "\n", self.setup.folder)
-                write_run_page(self.setup)
-            except Exception as error:  # a page that cannot be written must not end a run
-                self.console.say(f"the page could not be written: {type(error).__name__}: {error}")
+            try_write_run_page(self.setup, self.console.say, samples)
         return row
 
     def _sample(self, model: Transformer, prompt: str, step: int) -> str:
@@ -137,7 +132,7 @@ def show_evaluations(config: Path | None, assignments: Sequence[str], as_json: b
             limit = setup.training.evaluate.tokens_per_source
             baselines = measure_baselines(setup.corpora, limit, console.evaluating)
         save_baselines(setup, baselines)
-    page = write_run_page(setup)
+    page = write_run_page(setup.folder, baselines)
     if as_json:
         rows = [row.model_dump() for row in evaluations_file(setup.folder).rows()]
         print(json.dumps({"evaluations": rows, "baselines": baselines.model_dump()}, indent=2))

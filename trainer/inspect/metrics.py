@@ -57,6 +57,7 @@ class StepRow(RunRow):
     tokens_per_s: Real
     mfu: Real | None = None  # from 6N FLOPs per token; null if the device's peak is unknown
     mfu_attention: Real | None = None  # including attention's FLOPs
+    device_memory_bytes: Count | None = None  # most that was allocated on the device since the last step; null on a CPU
     losses: dict[str, float]  # by source, for the sources in the batch
     epochs: dict[str, Real]  # read so far of each source
     batch: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # digest of inputs, targets and segments
@@ -208,6 +209,7 @@ class TensorBoard:
             "tokens": float(row.tokens),
             "mfu": row.mfu,
             "mfu with attention": row.mfu_attention,
+            "device memory": row.device_memory_bytes,
         }
         self._add(row.step, numbers)
         self._add(row.step, row.losses, "loss by source/")

@@ -139,7 +139,17 @@ def rate_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> list[ChartRow]:
     highest = max(point.mean for point in points) or 1
     plot = Plot(axis, [point.tokens for point in points], 0, 1.05 * highest)
     curve = Curve(plot.places(point.mean for point in points), RATE_COLOR, 1.5, dotted=plot.few)
-    return plot.draw([curve], [f"learning rate {point.mean:.3g} · step {point.step:,}" for point in points])
+    titles = [f"learning rate {point.mean:.3g} · step {point.step:,}" for point in points]
+    return plot.draw([curve], titles, small=True)
+
+
+def measurement_chart(axis: TokenAxis, points: Sequence[CurvePoint]) -> list[ChartRow]:
+    """Draw one measurement from 0, with its range only in the titles: a single slow step would flatten the rest."""
+    highest = max(point.mean for point in points) or 1
+    plot = Plot(axis, [point.tokens for point in points], 0, 1.05 * highest)
+    titles = [f"{point.mean:.4g}, {point.low:.4g} to {point.high:.4g} · step {point.step:,}" for point in points]
+    curve = Curve(plot.places(point.mean for point in points), SERIES[0], 1.5, dotted=plot.few)
+    return plot.draw([curve], titles, small=True)
 
 
 class Plot(NamedTuple):

@@ -9,23 +9,24 @@ Legend: N steps.
 import json
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
-from corpus.display.data_table import DataTable
+from corpus.display.data_table import DataRow, DataTable
 from corpus.display.page import render
 from corpus.store.products import write_text
 from corpus.units import human_count, human_seconds
 from trainer.data.curriculum import Curriculum
 from trainer.engine.run_setup import RunSetup
 from trainer.inspect import run_charts as charts
-from trainer.inspect.baselines import Baselines, load_baselines
+from trainer.inspect.baselines import Baselines, load_baselines, saved_baselines
 from trainer.inspect.eval_table import evaluation_table, score_lines
 from trainer.inspect.metrics import EvaluationRow, StepRow, evaluations_file, metrics_file
+from trainer.inspect.run_record import RunRecord, read_record, setting_lines
 
 FILE_NAME, SAMPLES = "report.html", "samples.json"
 MAX_POINTS, MAX_SMALL_POINTS = 1500, 200  # per curve, and per curve of a small chart
@@ -33,7 +34,13 @@ MAX_EVALUATIONS = 6  # columns of the table
 MAX_SAMPLE_CHARACTERS = 4000
 
 SOURCE_LOSS = "loss/"
-MEASUREMENTS = ("step", "tokens", "loss", "learning_rate", "step_s", "tokens_per_s", "mfu")  # fields of a StepRow
+MEASURED = {  # fields of a StepRow that have a small chart, with its caption and the unit of its values
+    "grad_norm": ("gradient norm before clipping", 1.0),
+    "tokens_per_s": ("tokens per second", 1.0),
+    "mfu": ("MFU, 6N FLOPs per token, in percent", 0.01),
+    "device_memory_bytes": ("most memory allocated on the device, GB", 1e9),
+}
+MEASUREMENTS = ("step", "tokens", "loss", "learning_rate", "step_s", *MEASURED)
 
 
 class StepColumns:
@@ -75,6 +82,7 @@ class RunReport:
     evaluations: Sequence[EvaluationRow]
     baselines: Baselines
     samples: Sequence[tuple[str, str]]  # prompt, and text generated after it
+    record: RunRecord | None = None  # None: starts and settings are not shown
 
     @property
     def axis(self) -> charts.TokenAxis:
@@ -85,6 +93,42 @@ class RunReport:
     def points(self, measurement: str, small: bool = False) -> list[charts.CurvePoint]:
         """Return the curve of a measurement."""
         return charts.curve(self.steps.series(measurement), MAX_SMALL_POINTS if small else MAX_POINTS)
+
+    @property
+    def measured(self) -> list[tuple[str, list[charts.CurvePoint]]]:
+        """Captions and curves of the small charts, for what was measured."""
+        found = []
+        for name, (caption, unit) in MEASURED.items():
+            if name in self.steps.columns:
+                series = self.steps.series(name)
+                points = charts.curve(series._replace(values_N=series.values_N / unit), MAX_SMALL_POINTS)
+                found.append((caption, points))
+        return found
+
+    @property
+    def start_table(self) -> DataTable:
+        """Starts of the run, and how each ended."""
+        starts = self.record.starts if self.record else ()
+        columns = ["started", "after step", "ended", "at", "processes", "precision", "host"]
+        rows: list[DataRow] = [
+            [
+                start.time,
+                f"{start.step:,}" + (f" of {start.origin}" if start.origin else ""),
+                start.end,
+                start.end_time or "–",
+                start.processes,
+                start.precision,
+                start.host,
+            ]
+            for start in starts
+        ]
+        return DataTable("Starts", columns, rows, text=(0, 1, 2, 3, 5, 6))
+
+    @property
+    def setting_table(self) -> DataTable:
+        """Settings of the last start."""
+        rows = list(setting_lines(self.record.training).items()) if self.record else []
+        return DataTable("Settings", ["setting", "value"], rows, text=(0, 1))
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
@@ -142,33 +186,50 @@ class RunReport:
         return scores._replace(columns=scores.columns[:-3], rows=[row[:-3] for row in scores.rows])
 
 
-def write_run_page(setup: RunSetup) -> Path:
-    """Write the page of a run from the files in its folder; return its path."""
+def read_report(folder: Path, baselines: Baselines | None = None) -> RunReport:
+    """Read what a run folder holds; by default its saved baselines, of whichever corpora. Raises InputError."""
+    record = read_record(folder)
     try:
-        samples = [(str(prompt), str(text)) for prompt, text in json.loads((setup.folder / SAMPLES).read_text())]
+        samples = [(str(prompt), str(text)) for prompt, text in json.loads((folder / SAMPLES).read_text())]
     except (FileNotFoundError, ValueError, TypeError):
         samples = []
-    report = RunReport(
-        setup.training.name,
-        setup.curriculum,
-        StepColumns(metrics_file(setup.folder).rows()),
-        list(evaluations_file(setup.folder).rows()),
-        load_baselines(setup),
-        samples,
-    )
-    return write_page(setup.folder, report)
+    if baselines is None:
+        baselines = saved_baselines(folder, record.training.evaluate.tokens_per_source, corpora=None)
+    steps, evaluations = StepColumns(metrics_file(folder).rows()), list(evaluations_file(folder).rows())
+    return RunReport(record.training.name, record.curriculum, steps, evaluations, baselines, samples, record)
+
+
+def write_run_page(folder: Path, baselines: Baselines | None = None) -> Path:
+    """Write the page of a run from the files in its folder; return its path. Raises InputError."""
+    return write_page(folder, read_report(folder, baselines))
+
+
+def try_write_run_page(
+    setup: RunSetup, say: Callable[[str], None], samples: Sequence[tuple[str, str]] | None = None
+) -> None:
+    """Write the page of a run at work, with new samples if given. A failure is told, and must not end the run."""
+    try:
+        if samples is not None:
+            write_text(setup.folder / SAMPLES, json.dumps(samples, indent=1) + "\n", setup.folder)
+        write_run_page(setup.folder, load_baselines(setup))
+    except Exception as error:
+        say(f"the page could not be written: {type(error).__name__}: {error}")
 
 
 def write_page(folder: Path, report: RunReport) -> Path:
     """Write `report.html` atomically; return its path."""
-    latest = {(row.step, row.after): row for row in report.evaluations}  # a resumed run may repeat an evaluation
-    report = replace(report, evaluations=list(latest.values()))
+    # A resumed run may repeat an evaluation; a phase that became longer has an end that is none any more.
+    latest = {(row.step, row.after): row for row in report.evaluations}
+    ends = {f"after {phase.name}": phase.last_step for phase in report.curriculum.phases}
+    kept = [row for row in latest.values() if ends.get(row.after, row.step) == row.step]
+    report = replace(report, evaluations=kept)
     markup = render(
         "run.html",
         f"{report.title}: training",
         report=report,
         charts=charts,
         lines=score_lines(report.evaluations, report.baselines),
+        measured=report.measured,
         sample_characters=MAX_SAMPLE_CHARACTERS,
     )
     write_text(folder / FILE_NAME, markup, folder)

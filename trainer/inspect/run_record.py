@@ -1,0 +1,173 @@
+"""A run as its folder records it: settings, phases, starts and ends. It is read without its corpora."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from corpus.errors import CorpusError, InputError
+from corpus.settings import Json
+from corpus.store.lock import FileLock
+from trainer.config import Training, find_config, read_training
+from trainer.data.curriculum import Curriculum, PhasePlan
+from trainer.data.learning_rate import rate_schedule
+from trainer.engine.branch import STARTS
+from trainer.engine.run_setup import SETTINGS
+
+ENDS = "ends.jsonl"
+
+End = Literal["done", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """A start of `trainer fit`, and how it ended."""
+
+    time: str  # ISO 8601, UTC
+    step: int  # resumed from
+    origin: str | None  # checkpoint of another run, of a branch
+    host: str
+    processes: int
+    precision: str
+    end: str  # "done", "stopped", "failed", "running", or "killed"
+    end_time: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Contents of a run folder."""
+
+    folder: Path
+    training: Training
+    starts: tuple[RunStart, ...]
+
+    @property
+    def curriculum(self) -> Curriculum:
+        """The phases, without sources and orders."""
+        return curriculum_of(self.training)
+
+    @property
+    def is_running(self) -> bool:
+        """True while `trainer fit` is at work in the folder."""
+        return bool(self.starts) and self.starts[-1].end == "running"
+
+    @property
+    def kills(self) -> int:
+        """Starts that ended without a word: killed, or with their machine."""
+        return sum(start.end == "killed" for start in self.starts)
+
+
+def find_run(run: Path | None) -> Path:
+    """Return the run folder of an argument: a folder, a training file, or None for the usual training file.
+
+    Raises InputError if nothing was trained there.
+    """
+    folder = run if run is not None and run.is_dir() else read_training(find_config(run)).folder
+    if not (folder / SETTINGS).is_file() or not (folder / STARTS).is_file():
+        raise InputError(f"{folder}: no run was started here; name a run folder, or a training file with its `out`")
+    return folder
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read a run folder. Raises InputError if its settings are missing or not valid."""
+    try:
+        training = Training.model_validate_json((folder / SETTINGS).read_bytes())
+    except (OSError, ValidationError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{folder / SETTINGS}: cannot be read: {problem}; name a folder of `trainer fit`") from None
+    return RunRecord(folder, training, _starts(folder))
+
+
+def curriculum_of(training: Training) -> Curriculum:
+    """Return the phases of settings, without sources and orders."""
+    phases, rate, first_step = list[PhasePlan](), None, 1
+    for index, phase in enumerate(training.curriculum):
+        steps = phase.tokens // phase.batch_tokens
+        schedule = rate_schedule(phase.learning_rate, steps, rate, phase.batch_tokens)
+        rate = schedule.rate(steps - 1)
+        sequences = phase.batch_tokens // phase.sequence_tokens
+        sizes = (index, phase.name, first_step, steps, phase.sequence_tokens, sequences)
+        phases.append(PhasePlan(*sizes, {}, {}, {}, training.seed, (), schedule, phase.whole_documents))
+        first_step += steps
+    return Curriculum(tuple(phases))
+
+
+def setting_lines(training: Training) -> dict[str, str]:
+    """Return the settings by their path, such as `curriculum.broad.tokens`."""
+    lines = dict[str, str]()
+
+    def add(path: str, value: Json) -> None:
+        if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+            value = {str(each["name"]): each for each in value if isinstance(each, dict)}
+        if isinstance(value, dict) and value:
+            for key, each in value.items():
+                add(f"{path}.{key}" if path else key, each)
+        else:
+            lines[path] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    add("", training.model_dump(mode="json"))
+    return lines
+
+
+def record_end(folder: Path, end: End) -> None:
+    """Append a line to `ends.jsonl`: how the last start ended. A start without a line was killed."""
+    line = {"start": len(_lines(folder / STARTS)), "time": datetime.now(UTC).isoformat(timespec="seconds"), "end": end}
+    with (folder / ENDS).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def is_locked(folder: Path) -> bool:
+    """Return True while `trainer fit` holds the folder."""
+    if not (folder / ".lock").exists():
+        return False
+    lock = FileLock(folder / ".lock", "check its permissions")
+    try:
+        if not lock.acquire():
+            return True
+    except CorpusError:  # a folder of somebody else: nothing can be said
+        return False
+    lock.release()
+    return False
+
+
+def _starts(folder: Path) -> tuple[RunStart, ...]:
+    ends = {line.get("start"): line for line in _lines(folder / ENDS)}
+    lines, running = _lines(folder / STARTS), is_locked(folder)
+    found = []
+    for number, line in enumerate(lines, 1):
+        end = ends.get(number, {})
+        unknown = "running" if running and number == len(lines) else "killed"
+        found.append(
+            RunStart(
+                time=str(line.get("time", "")),
+                step=int(str(line.get("step", 0))),
+                origin=str(line["from"]) if "from" in line else None,
+                host=str(line.get("host", "")),
+                processes=int(str(line.get("processes", 1))),
+                precision=str(line.get("precision", "")),
+                end=unknown if running and number == len(lines) else str(end.get("end", unknown)),
+                end_time=str(end["time"]) if "time" in end else None,
+            )
+        )
+    return tuple(found)
+
+
+def _lines(path: Path) -> Sequence[dict[str, Json]]:
+    """Return the objects of a file of JSON lines; none without it. A line that a kill left incomplete is skipped."""
+    found = []
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
