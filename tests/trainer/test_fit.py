@@ -291,8 +291,8 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_files_of_a_run_folder(phase_1: Path) -> None:
     run = Path(json.loads(phase_1.read_text())["out"])
     left = {path.name for path in run.iterdir()} - {".lock"}
-    assert left == {"train.json", "starts.jsonl", "metrics.jsonl", "evaluations.jsonl", "samples.json", "checkpoints",
-                    "report.html"}  # fmt: skip
+    assert left == {"train.json", "starts.jsonl", "ends.jsonl", "metrics.jsonl", "evaluations.jsonl", "samples.json",
+                    "checkpoints", "report.html"}  # fmt: skip
     assert json.loads((run / "starts.jsonl").read_text().splitlines()[0])["versions"]["torch"] == torch.__version__
     row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["tokens"] == 256 * PHASE_1 and row["learning_rate"] == 1e-2 and row["mfu"] is None
@@ -336,7 +336,7 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.inspect.eval_run.write_run_page", full)
+    monkeypatch.setattr("trainer.inspect.run_page.write_run_page", full)
     run = fit_here(write_config(tmp_path), "1")
     assert metrics_fields(run, "step")[-1] == (PHASE_1,)
     assert "the page could not be written: OSError" in capfd.readouterr().err
