@@ -32,8 +32,8 @@ from trainer.inspect.console import RunConsole
 from trainer.inspect.eval_run import RunEvaluator, evaluation_label, print_evaluations
 from trainer.inspect.evaluate import EvaluationStopped
 from trainer.inspect.metrics import copy_rows
+from trainer.inspect.recorded_run import record_end
 from trainer.inspect.run_page import FILE_NAME as PAGE
-from trainer.inspect.run_record import record_end
 from trainer.inspect.step_recorder import StepRecorder
 from trainer.inspect.trace import documents_of
 

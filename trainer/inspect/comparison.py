@@ -13,8 +13,8 @@ from corpus.errors import InputError
 from corpus.store.products import write_text
 from trainer.data.curriculum import Curriculum
 from trainer.inspect import run_charts as charts
+from trainer.inspect.recorded_run import find_run, setting_lines
 from trainer.inspect.run_page import RunReport, read_report, write_run_page
-from trainer.inspect.run_record import find_run, setting_lines
 
 FILE_NAME = "comparison.html"
 MAX_RUNS = len(SERIES)  # as many as there are colors

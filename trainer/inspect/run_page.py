@@ -26,7 +26,7 @@ from trainer.inspect import run_charts as charts
 from trainer.inspect.baselines import Baselines, load_baselines, saved_baselines
 from trainer.inspect.eval_table import evaluation_table, score_lines
 from trainer.inspect.metrics import EvaluationRow, StepRow, evaluations_file, metrics_file
-from trainer.inspect.run_record import RunRecord, read_record, setting_lines
+from trainer.inspect.recorded_run import RecordedRun, read_record, setting_lines
 
 FILE_NAME, SAMPLES = "report.html", "samples.json"
 MAX_POINTS, MAX_SMALL_POINTS = 1500, 200  # per curve, and per curve of a small chart
@@ -82,7 +82,7 @@ class RunReport:
     evaluations: Sequence[EvaluationRow]
     baselines: Baselines
     samples: Sequence[tuple[str, str]]  # prompt, and text generated after it
-    record: RunRecord | None = None  # None: starts and settings are not shown
+    record: RecordedRun | None = None  # None: starts and settings are not shown
 
     @property
     def axis(self) -> charts.TokenAxis:

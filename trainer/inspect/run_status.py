@@ -9,9 +9,9 @@ from pathlib import Path
 
 from corpus.display.terminal import plain_console, print_line
 from corpus.units import human_count, human_seconds
-from trainer.engine.checkpoint_state import CHECKPOINTS, checkpoints_by_step
+from trainer.engine.checkpoint import CHECKPOINTS, checkpoints_by_step
 from trainer.inspect.metrics import evaluations_file, metrics_file
-from trainer.inspect.run_record import find_run, read_record
+from trainer.inspect.recorded_run import find_run, read_record
 
 RECENT_STEPS = 21  # loss and speed are those of so many last steps
 

@@ -21,9 +21,9 @@ from trainer.data.learning_rate import RateSchedule
 from trainer.inspect.baselines import UNIGRAM, XZ, Baselines, SourceBaseline
 from trainer.inspect.comparison import show_report
 from trainer.inspect.metrics import EvaluationRow, StepRow, evaluations_file, metrics_file
+from trainer.inspect.recorded_run import record_end
 from trainer.inspect.run_charts import LOSS_COLORS, RATE_COLOR, SCORE_COLORS, curve, smoothed
 from trainer.inspect.run_page import MAX_POINTS, MAX_SMALL_POINTS, RunReport, StepColumns, write_page, write_run_page
-from trainer.inspect.run_record import record_end
 from trainer.inspect.run_status import status_of
 
 HOSTILE = "</script><script>window.pwned=1</script><!--'&\u2028.[x]"

@@ -15,8 +15,7 @@ from corpus.store.lock import FileLock
 from trainer.config import Training, find_config, read_training
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import rate_schedule
-from trainer.engine.branch import STARTS
-from trainer.engine.run_setup import SETTINGS
+from trainer.engine.run_setup import SETTINGS, STARTS
 
 ENDS = "ends.jsonl"
 
@@ -24,7 +23,7 @@ End = Literal["done", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunStart:
+class RecordedStart:
     """A start of `trainer fit`, and how it ended."""
 
     time: str  # ISO 8601, UTC
@@ -38,12 +37,12 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
+class RecordedRun:
     """Contents of a run folder."""
 
     folder: Path
     training: Training
-    starts: tuple[RunStart, ...]
+    starts: tuple[RecordedStart, ...]
 
     @property
     def curriculum(self) -> Curriculum:
@@ -72,14 +71,14 @@ def find_run(run: Path | None) -> Path:
     return folder
 
 
-def read_record(folder: Path) -> RunRecord:
+def read_record(folder: Path) -> RecordedRun:
     """Read a run folder. Raises InputError if its settings are missing or not valid."""
     try:
         training = Training.model_validate_json((folder / SETTINGS).read_bytes())
     except (OSError, ValidationError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{folder / SETTINGS}: cannot be read: {problem}; name a folder of `trainer fit`") from None
-    return RunRecord(folder, training, _starts(folder))
+    return RecordedRun(folder, training, _starts(folder))
 
 
 def curriculum_of(training: Training) -> Curriculum:
@@ -134,7 +133,7 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def _starts(folder: Path) -> tuple[RunStart, ...]:
+def _starts(folder: Path) -> tuple[RecordedStart, ...]:
     ends = {line.get("start"): line for line in _lines(folder / ENDS)}
     lines, running = _lines(folder / STARTS), is_locked(folder)
     found = []
@@ -142,7 +141,7 @@ def _starts(folder: Path) -> tuple[RunStart, ...]:
         end = ends.get(number, {})
         unknown = "running" if running and number == len(lines) else "killed"
         found.append(
-            RunStart(
+            RecordedStart(
                 time=str(line.get("time", "")),
                 step=int(str(line.get("step", 0))),
                 origin=str(line["from"]) if "from" in line else None,
