@@ -161,7 +161,12 @@ def nanogpt(case: StepCase, distributed: Distributed, folder: Path) -> Callable[
     with distributed.device:
         model = module.GPT(settings)
     compiled = torch.compile(model)
-    return _step(case, distributed, model, lambda tokens_BW: compiled(tokens_BW[:, :-1], tokens_BW[:, 1:])[1])
+
+    def loss(tokens_BW: Tensor) -> Tensor:
+        found: Tensor = compiled(tokens_BW[:, :-1].contiguous(), tokens_BW[:, 1:].contiguous())[1]
+        return found
+
+    return _step(case, distributed, model, loss)
 
 
 def _of_logits(model: Callable[[Tensor], Tensor]) -> Loss:
