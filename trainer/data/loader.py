@@ -9,9 +9,11 @@ targets, E tokens that are EOS, F first tokens of segments.
 """
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.errors import InputError
+from corpus.errors import CorpusError, InputError
 from corpus.store.token_shards import Tokens, token_dtype
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
@@ -30,6 +32,7 @@ from trainer.errors import TrainerError
 IGNORED = -100  # target without loss; the default of torch's cross-entropy
 BLOCK_SEQUENCES, BLOCK_TOKENS = 512, 1 << 20  # at most so many are read together
 PREFETCHED_BLOCKS = 3
+SLOW_TOKENS_PER_S = 2e7  # tokens in memory are read at ten times this rate, those on a disk page by page at a tenth
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,27 @@ class Batches:
         steps = (step for step in range(first, stop) if not self.phase.skips(step))  # lazy: there may be billions
         block_rows = min(BLOCK_SEQUENCES, BLOCK_TOKENS // self.phase.sequence_tokens)
         block_steps = max(1, block_rows // self._rows)
-        blocks = (self._read(group) for group in iter(lambda: list(islice(steps, block_steps)), []))
+        blocks = self._blocks(iter(lambda: list(islice(steps, block_steps)), []))
         for block in _prefetched(blocks) if prefetch else blocks:
             yield from self._batches(block)
+
+    def _blocks(self, groups: Iterator[list[int]]) -> Iterator[_StepBlock]:
+        """Read the steps of each group. Once that is slow, the disk reads the next group's pages meanwhile.
+
+        It is asked for the pages of this group too: those that it has read already cost nothing.
+        """
+        following, is_slow = next(groups, []), False
+        while following:
+            steps, following = following, next(groups, [])
+            if is_slow:
+                source_R, turn_R = self._turns([*steps, *following])
+                with suppress(CorpusError):  # raised again when the group is read
+                    for number, name in enumerate(self._names):
+                        self.streams[name].will_need(turn_R[source_R == number])
+            start_s = time.perf_counter()
+            block = self._read(steps)
+            is_slow |= block.tokens_RW.size < SLOW_TOKENS_PER_S * (time.perf_counter() - start_s)
+            yield block
 
     def rows(self, step: int) -> Iterator[tuple[int, str, int]]:
         """Yield (row in the whole batch, source, number in its order) of this process's rows."""

@@ -3,6 +3,8 @@
 Legend: N sequences, W = T + 1 tokens of one, S seams.
 """
 
+import ctypes
+import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -20,6 +22,8 @@ from trainer.data.reading_order import ReadingOrder
 from trainer.errors import TrainerError
 
 MAX_MAPS = 512
+_LIBC = ctypes.CDLL(None)
+_WILL_NEED = 3  # MADV_WILLNEED, the same number on Linux, macOS and the BSDs
 
 Shard = TypeVar("Shard", TokenShardFile, TokenShard)
 
@@ -94,6 +98,18 @@ class SourceStream:
         row_S, column_S = np.array(seams, np.int64).reshape(-1, 2).T
         return tokens_NW, row_S, column_S
 
+    def will_need(self, sequences_N: NDArray[np.int64]) -> None:
+        """Ask the system to read the sequences from the disk, without waiting for them."""
+        first_N, second_N = self.order.locate(sequences_N)
+        width = self.order.sequence_tokens + 1
+        for row, offset in enumerate(self.order.offsets(first_N, second_N).tolist()):
+            runs = [(offset, offset + width)]
+            if offset < 0:
+                runs = [(run.start, run.stop) for run in self.order.runs(int(first_N[row]), int(second_N[row]))]
+            for start, stop in runs:
+                for file, first, last in shard_slices(self.source.train, self._shard_ends, start, stop):
+                    _advise(self._tokens(file)[first:last])
+
     def slices(self, sequence: int) -> Iterator[tuple[int, ShardSlice[TokenShardFile]]]:
         """Locate the tokens of one sequence in the shards: yield the first column of each slice, and the slice."""
         (first,), (second,) = self.order.locate(np.array([sequence]))
@@ -120,6 +136,13 @@ class SourceStream:
                 "run `corpus verify` on the build"
             )
         return tokens_N
+
+
+def _advise(tokens_N: Tokens) -> None:
+    """Advise the kernel that mapped tokens will be needed. Where there is no such call, nothing happens."""
+    if madvise := getattr(_LIBC, "madvise", None):
+        start = tokens_N.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(tokens_N.ctypes.data + tokens_N.nbytes - start), _WILL_NEED)
 
 
 def _open_checked(file: TokenShardFile) -> TokenShard:

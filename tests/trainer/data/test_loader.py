@@ -3,6 +3,8 @@
 Legend: B sequences, T sequence_tokens.
 """
 
+import ctypes
+import mmap
 import sys
 import threading
 from collections import Counter
@@ -32,7 +34,7 @@ from tests.trainer.made_corpus import (
     documents,
     phase_of_steps,
 )
-from trainer.data import loader
+from trainer.data import loader, stream
 from trainer.data.corpora import Corpora
 from trainer.data.curriculum import PhasePlan
 from trainer.data.cursor import WINDOW_CHUNKS
@@ -305,3 +307,38 @@ def test_invalid_steps_and_process_counts_are_rejected() -> None:
                 Batches(corpora, plan)[step]
         with pytest.raises(InputError, match="a batch of 6 sequences is not divisible by 4 processes; change"):
             Batches(corpora, plan, dp_rank=0, dp_world=4)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_tokens_of_the_next_steps_are_asked_for_when_reading_is_slow(whole: bool) -> None:
+    """Fails if other tokens than those of the next block are asked for, or batches differ."""
+    made = {"books": documents([[9, 5, 12, 70], [30, 1, 7, 44]]), "web": documents([[40] * 5])}
+    asked, read = list[set[int]](), list[set[int]]()
+    with (
+        one_phase(made, 6, 10, 2, chunk_tokens=16, whole_documents=whole) as (corpora, plan),
+        patch.object(loader, "BLOCK_SEQUENCES", 2),
+    ):
+        expected = [rows_of(batch) for batch in Batches(corpora, plan).iterate(1)]
+        with (
+            patch.object(loader, "SLOW_TOKENS_PER_S", float("inf")),
+            patch.object(stream, "_advise", lambda tokens_N: asked[-1].update(tokens_N.tolist())),
+        ):
+            for batch in Batches(corpora, plan).iterate(1, prefetch=False):
+                assert rows_of(batch) == expected[batch.step - 1]
+                read.append({token for row in rows_of(batch) for token in [*row.inputs, *row.targets]})
+                asked.append(set())
+    # The first block is read before it is known to be slow.
+    for number, ahead in enumerate(asked[:-1]):
+        assert set[int]().union(*read[number + 1 : number + 3]) - {EOS, IGNORED} <= ahead
+
+
+def test_the_system_takes_the_advice() -> None:
+    """Fails if the address is not that of a page, which the system refuses."""
+    with one_phase({"books": counted([5_000])}, 1, 10, 2) as (corpora, _):
+        tokens_N = stream.ShardMaps().open(corpora.sources["books"].train[0]).tokens_N[777:4_000]
+        with patch.object(stream, "_LIBC") as libc:
+            stream._advise(tokens_N)
+        (start, length, advice), _ = libc.madvise.call_args
+        assert start.value <= tokens_N.ctypes.data < start.value + mmap.PAGESIZE
+        assert start.value + length.value == tokens_N.ctypes.data + tokens_N.nbytes
+        assert ctypes.CDLL(None).madvise(start, length, advice) == 0
