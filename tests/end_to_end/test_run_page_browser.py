@@ -21,7 +21,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 def test_it_draws_without_requests_and_complaints(opened: Opened) -> None:
     assert len(opened.requests) == 1 and opened.messages == []
-    assert set(opened.drawn) == {"loss", "rate", *(f"bits-{n}" for n in range(4)), *(f"source-{n}" for n in range(3))}
+    small = [f"{kind}-{n}" for kind, count in (("bits", 4), ("source", 3), ("measured", 2)) for n in range(count)]
+    assert set(opened.drawn) == {"loss", "rate", *small}
     assert min(opened.drawn.values()) > 2
 
 
