@@ -109,8 +109,12 @@ class TrainingRun:
         if self.distributed.rank:
             yield
             return
-        # Before the first save of a branch, so that the run is known as one if it is ended in between.
-        changed = record_start(self.setup, begin.step, self.distributed.world, self.precision, self.origin)
+        # Before the first save of a branch, so that the run is known as one if it is ended in between. And before the
+        # rows after the checkpoint are dropped, because they tell where a killed start ended.
+        previous_end = self.recorder.last_step
+        changed = record_start(
+            self.setup, begin.step, previous_end, self.distributed.world, self.precision, self.origin
+        )
         if changed:
             self.console.say(f"changed since the last start: {', '.join(changed)}")
         try:

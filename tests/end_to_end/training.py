@@ -44,6 +44,12 @@ def write_config(folder: Path, **changes: object) -> Path:
     return path
 
 
+def changed(config: Path, **settings: object) -> Path:
+    """Change settings of a train.yaml, and return its path."""
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    return config
+
+
 def fit_here(config: Path, phase: str | None = None, branch_from: str | None = None) -> Path:
     """Train in this process on one thread, and return the run folder."""
     import torch

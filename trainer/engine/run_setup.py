@@ -58,8 +58,13 @@ def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
     return locked(folder, "another `trainer fit`", "name another with `out`")
 
 
-def record_start(setup: RunSetup, step: int, world: int, precision: str, origin: BranchOrigin | None) -> list[str]:
-    """Write the settings, and append a line to `starts.jsonl`. Returns the settings that differ from the last start."""
+def record_start(
+    setup: RunSetup, step: int, previous_end: int | None, world: int, precision: str, origin: BranchOrigin | None
+) -> list[str]:
+    """Write the settings, and append a line to `starts.jsonl`. Returns the settings that differ from the last start.
+
+    `previous_end` is the last step that the start before has recorded.
+    """
     folder, settings = setup.folder, setup.training.model_dump(mode="json")
     try:
         previous = json.loads((folder / SETTINGS).read_text())
@@ -70,6 +75,7 @@ def record_start(setup: RunSetup, step: int, world: int, precision: str, origin:
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
+        "previous_end": previous_end,
         **({"from": f"{origin.run}@{origin.step}", "fresh_optimizer": origin.fresh_optimizer} if origin else {}),
         "processes": world,
         "precision": precision,

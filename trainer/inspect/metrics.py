@@ -6,6 +6,7 @@ after its checkpoint, and a last line that a kill left incomplete, so each step 
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -18,6 +19,8 @@ from corpus.errors import InputError
 from corpus.settings import Strict
 from corpus.store.products import publish
 from trainer.errors import TrainerError
+
+TAIL_BYTES = 1 << 16  # read first for the last rows of a file
 
 Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(ge=0)]
@@ -129,6 +132,28 @@ class RowFile(Generic[AnyRow]):
         """Yield the rows written so far, none without a file. Raises InputError as `resume` does."""
         return (row for _, row in self._lines())
 
+    def tail(self, count: int) -> list[AnyRow]:
+        """Return the last rows, at most `count`, in a time that does not grow with the file. Raises as `rows` does."""
+        try:
+            return list(deque((row for _, row in self._lines(self._tail_start(count))), maxlen=count))
+        except InputError:
+            return list(deque(self.rows(), maxlen=count))  # raises it with the number of the line
+
+    def _tail_start(self, count: int) -> int:
+        """Return the start of a line before which the last `count` rows do not begin."""
+        try:
+            with self.path.open("rb") as file:
+                end, size = file.seek(0, os.SEEK_END), TAIL_BYTES
+                while size < end:
+                    file.seek(end - size)
+                    text = file.read(size)
+                    if text.count(b"\n") > count + 1:  # a last line may be incomplete, the first one here is
+                        return end - size + text.index(b"\n") + 1
+                    size *= 2
+        except FileNotFoundError:
+            pass
+        return 0
+
     def _repair_last_line(self, file: FileIO) -> None:
         """Add a missing line end, or cut off an incomplete row. In place: other processes may have the file open."""
         end = file.seek(0, os.SEEK_END)
@@ -144,13 +169,17 @@ class RowFile(Generic[AnyRow]):
         else:
             file.write(b"\n")
 
-    def _lines(self) -> Iterator[tuple[bytes, AnyRow]]:
-        """Yield each line and its row. An invalid last line without a line end is incomplete, and skipped."""
+    def _lines(self, start: int = 0) -> Iterator[tuple[bytes, AnyRow]]:
+        """Yield each line from byte `start` on, and its row.
+
+        An invalid last line without a line end is incomplete, and skipped.
+        """
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
             return
         with file:
+            file.seek(start)
             for number, line in enumerate(file, 1):
                 try:
                     yield line.rstrip(b"\n"), self._row_type.model_validate_json(line)

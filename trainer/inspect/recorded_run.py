@@ -16,6 +16,7 @@ from trainer.config import Training, find_config, read_training
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import rate_schedule
 from trainer.engine.run_setup import SETTINGS, STARTS
+from trainer.inspect.metrics import metrics_file
 
 ENDS = "ends.jsonl"
 
@@ -28,6 +29,7 @@ class RecordedStart:
 
     time: str  # ISO 8601, UTC
     step: int  # resumed from
+    last_step: int | None  # recorded before it ended; None if unknown
     origin: str | None  # checkpoint of another run, of a branch
     host: str
     processes: int
@@ -136,14 +138,18 @@ def is_locked(folder: Path) -> bool:
 def _starts(folder: Path) -> tuple[RecordedStart, ...]:
     ends = {line.get("start"): line for line in _lines(folder / ENDS)}
     lines, running = _lines(folder / STARTS), is_locked(folder)
+    last = next((row.step for row in metrics_file(folder).tail(1)), None)
+    # Rows after a checkpoint are dropped on resuming, so each start tells where the one before ended.
+    last_steps = [line.get("previous_end") for line in lines[1:]] + [last]
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, (line, last_step) in enumerate(zip(lines, last_steps, strict=False), 1):
         end = ends.get(number, {})
         unknown = "running" if running and number == len(lines) else "killed"
         found.append(
             RecordedStart(
                 time=str(line.get("time", "")),
                 step=int(str(line.get("step", 0))),
+                last_step=last_step if isinstance(last_step, int) else None,
                 origin=str(line["from"]) if "from" in line else None,
                 host=str(line.get("host", "")),
                 processes=int(str(line.get("processes", 1))),

@@ -109,12 +109,13 @@ class RunReport:
     def start_table(self) -> DataTable:
         """Starts of the run, and how each ended."""
         starts = self.record.starts if self.record else ()
-        columns = ["started", "after step", "ended", "at", "processes", "precision", "host"]
+        columns = ["started", "after step", "end", "last step", "ended", "processes", "precision", "host"]
         rows: list[DataRow] = [
             [
                 start.time,
                 f"{start.step:,}" + (f" of {start.origin}" if start.origin else ""),
                 start.end,
+                "–" if start.last_step is None else f"{start.last_step:,}",
                 start.end_time or "–",
                 start.processes,
                 start.precision,
@@ -122,7 +123,7 @@ class RunReport:
             ]
             for start in starts
         ]
-        return DataTable("Starts", columns, rows, text=(0, 1, 2, 3, 5, 6))
+        return DataTable("Starts", columns, rows, text=(0, 1, 2, 3, 4, 6, 7))
 
     @property
     def setting_table(self) -> DataTable:

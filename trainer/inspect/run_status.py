@@ -3,7 +3,6 @@
 import json
 import statistics
 import time
-from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +56,8 @@ class RunStatus:
             lines.append(f"last evaluation: {self.evaluated}, {self.bits_per_byte:.4f} bits per byte")
         lines.append(f"started {self.starts} time{'s' if self.starts != 1 else ''}, killed {self.kills}")
         if self.state != "running" and self.step < self.steps:
-            lines.append("to continue: the command that started it")
+            command = "trainer fit, without --phase" if self.state == "done" else "the command that started it"
+            lines.append(f"to continue: {command}")
         return [*lines, f"curves: trainer report {self.run}"]
 
 
@@ -76,12 +76,12 @@ def status_of(folder: Path) -> RunStatus:
     """Read the status of a run from its folder. Raises InputError if a file in there is damaged."""
     record = read_record(folder)
     curriculum, start = record.curriculum, record.starts[-1]
-    rows = deque(metrics_file(folder).rows(), maxlen=RECENT_STEPS)
+    rows = metrics_file(folder).tail(RECENT_STEPS)
     last = rows[-1] if rows else None
     speed = statistics.median(row.tokens_per_s for row in rows) if rows else None
     planned, done = curriculum.tokens(curriculum.steps), last.tokens if last else 0
     checkpoint_step, checkpoint = next(reversed(checkpoints_by_step(folder / CHECKPOINTS).items()), (None, None))
-    evaluation = next(iter(deque(evaluations_file(folder).rows(), maxlen=1)), None)
+    evaluation = next(iter(evaluations_file(folder).tail(1)), None)
     return RunStatus(
         run=str(folder),
         state=start.end,

@@ -29,6 +29,11 @@ class StepRecorder:
         self.board: TensorBoard | None = None
         self._next_page_s = time.monotonic() + PAGE_EVERY_S
 
+    @property
+    def last_step(self) -> int | None:
+        """Last step in the run folder; None if there is none."""
+        return next((row.step for row in self.metrics.tail(1)), None)
+
     def resume(self, step: int) -> list[int]:
         """Drop the rows after `step`: those steps will be taken again. Return the steps of the others."""
         if self.setup.training.tensorboard:

@@ -71,6 +71,30 @@ def test_resuming_from_the_beginning_drops_everything(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
+@given(st.integers(0, 12), st.integers(1, 14), st.integers(0, 30), st.integers(1, 3000))
+def test_the_last_rows_are_those_at_the_end_of_all(
+    tmp_path_factory: pytest.TempPathFactory, steps: int, count: int, cut: int, block: int
+) -> None:
+    """Fails if a line begins within what is read, or if one that is incomplete counts."""
+    file = written(tmp_path_factory.mktemp("run"), steps)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole[: max(0, len(whole) - cut)])
+    expected = list(file.rows())[-count:]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("trainer.inspect.metrics.TAIL_BYTES", block)
+        patched.setattr(RowFile, "rows", None)  # not read as a whole
+        assert file.tail(count) == expected
+
+
+def test_a_damaged_line_among_the_last_is_named_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.inspect.metrics.TAIL_BYTES", 500)
+    path = written(tmp_path, 9).path
+    lines = path.read_bytes().splitlines(True)
+    path.write_bytes(b"".join([*lines[:8], b"{}\n", lines[8]]))
+    with pytest.raises(InputError, match="line 9 is not a row of metrics"):
+        metrics_file(tmp_path).tail(2)
+
+
 @given(cut=st.integers(min_value=0), step=st.integers(0, 6))
 def test_only_an_incomplete_last_line_is_dropped(tmp_path_factory: pytest.TempPathFactory, cut: int, step: int) -> None:
     folder = tmp_path_factory.mktemp("run")
