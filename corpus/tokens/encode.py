@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from corpus.errors import CorpusError, InputError
 from corpus.store.token_shards import Tokens, token_dtype
+from corpus.tokens.fast_bpe import fast_bpe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 REVISION = 1  # raise whenever a text gives other ids
-LIBRARIES = ("tokenizers",)
+LIBRARIES = ("gigatoken", "tokenizers")
 EOS_NAMES = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<｜end▁of▁sentence｜>")
 MAX_FILE_BYTES = 200_000_000
 
@@ -52,6 +53,7 @@ class Encoder:
         self.eos, self.eos_id = self._find_eos(eos)
         self.dtype = token_dtype(self.vocabulary)
         self._refuse_special_text()
+        self._fast = fast_bpe(raw, self._reference_ids)
 
     def encode(self, texts: Iterable[str]) -> list[Tokens]:
         """Return the ids of each text, EOS last. Texts must not have lone surrogates; text read from UTF-8 has none."""
@@ -87,14 +89,18 @@ class Encoder:
             size += len(piece)
         yield from zip(self._ids(batch), last, strict=True)
 
-    def _ids(self, batch: list[str]) -> list[NDArray[np.uint32]]:
+    def _ids(self, batch: Sequence[str]) -> list[NDArray[np.uint32]]:
         try:
-            encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            return self._fast.encode(batch) if self._fast else self._reference_ids(batch)
         except BaseException as error:
-            # A panic of the library is a BaseException whose class cannot be imported.
+            # A panic of either library is a BaseException whose class cannot be imported.
             if isinstance(error, Exception) or type(error).__name__ != "PanicException":
                 raise
             raise CorpusError(f"{self._path}: this tokenizer failed on a text: {error}") from None
+
+    def _reference_ids(self, batch: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """Return the ids by `tokenizers`, which reads every tokenizer.json."""
+        encodings = self._tokenizer.encode_batch_fast(list(batch), add_special_tokens=False)
         return [np.array(encoding.ids, np.uint32) for encoding in encodings]
 
     def _special_tokens(self) -> dict[str, int]:
@@ -115,7 +121,7 @@ class Encoder:
         special = {self.eos: self.eos_id, **self._special_tokens()}
         unknown = getattr(self._tokenizer.model, "unk_token", None)
         names = sorted(special)
-        for name, ids in zip(names, self._ids([f"a {name} b{name}" for name in names]), strict=True):
+        for name, ids in zip(names, self._reference_ids([f"a {name} b{name}" for name in names]), strict=True):
             tokens = {other for other in names if special[other] in ids.tolist()} - {unknown}
             if tokens:
                 raise InputError(

@@ -1,7 +1,9 @@
 """tokenize: encode text shards to token runs, each in the order of a keyed hash of the id."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 from corpus import document
@@ -21,6 +23,12 @@ from pipelines.stages.tokenizer import TokenizerStage
 
 BATCH_DOCUMENTS = 64
 CHECKED_EVERY = 100  # one document in so many is decoded and compared
+
+
+@lru_cache(maxsize=1)
+def _encoder(path: Path, eos: str | None) -> Encoder:
+    """Load the tokenizer once for all tasks of this process. Another one has another path: the job's fingerprint."""
+    return Encoder(path, eos)
 
 
 class TokenizeFacts(Strict):
@@ -56,7 +64,7 @@ class TokenizeStage(Stage):
 
     def work(self, task: Task) -> None:
         tokenizer, path = self.input(TokenizerStage), task.input(self.input(TextStage)).text[task.index]
-        encoder = Encoder(tokenizer.path(task.input(tokenizer)), self.recipe.tokenizer.eos)
+        encoder = _encoder(tokenizer.path(task.input(tokenizer)), self.recipe.tokenizer.eos)
         run = RunWriter(RunHeader(self.source_name, encoder.sha256, encoder.vocabulary, self.recipe.seed))
         counts: dict[Split, list[int]] = {"train": [0, 0, 0], "holdout": [0, 0, 0]}
         done = changed = 0
