@@ -9,7 +9,7 @@ Measuring takes linear time and memory: about 15 bytes a character for prose, an
 
 from corpus.quality.catalog import declared_signals
 
-REVISION = 1  # raise whenever a count changes for any text
+REVISION = 2  # raise whenever a count changes for any text
 
 NGRAM_SIGNALS = (
     # The most frequent run of n words, at each of its occurrences.
@@ -39,6 +39,8 @@ SIGNALS = (  # the columns of a shard, in order
     "non_symbol_word_characters",
     "alphabetic_words",  # that have a letter
     "stop_words",  # different ones of: the be to of and that have with
+    "replacement_characters",  # U+FFFD: bytes that did not decode
+    "mojibake",  # characters that may be UTF-8 read as windows-1252: Ã©, â€™; text such as É… and voilà » counts too
     *NGRAM_SIGNALS,
     *declared_signals("SIGNALS"),
 )
@@ -49,6 +51,7 @@ CARRIER_SIGNALS = (  # a count, or 0 or 1; null if the source does not look for 
     "generated",  # code written by a program that says so
     "minified",
     "vendored",  # third-party code in a repository
+    "mended_mojibake",  # characters of UTF-8 read as Latin-1 or windows-1252 that were read again
     "missing_inputs",  # files that a LaTeX submission inputs and lacks
     *declared_signals("CARRIER_SIGNALS"),
 )

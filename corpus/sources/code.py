@@ -220,4 +220,4 @@ def _add_statement(stated: dict[str, tuple[int, str]], name: str, kind: str, con
         stated[folder] = rank, license
 
 
-READER = Reader(CodeSettings, read, never_cut, document, revision=8, libraries=("zstandard", "license-expression"))
+READER = Reader(CodeSettings, read, never_cut, document, revision=9, libraries=("zstandard", "license-expression"))

@@ -5,7 +5,8 @@ Documents are `response` records of status 200 with HTML content, and `resource`
 
 Reasons of skipped records: padding (a member without a record), the record types warcinfo request metadata revisit
 conversion response resource continuation other_type, then not_http redirect not_200 not_html not_text opt_out
-truncated_payload (marked so by the crawler) empty too_large content_encoding (an unknown one).
+truncated_payload (marked so by the crawler) empty too_large content_encoding (an unknown one) binary (an image, a PDF,
+an archive, served as HTML).
 
 Reasons of failures, one span per record: bad_http (its head is not HTTP), bad_content_encoding, no_uri. One span per
 damaged stretch: not_warc (at the beginning of a file), unsupported_compression (`.warc.zst`), bad_header, bad_length
@@ -23,6 +24,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from corpus import units
 from corpus.document import NO_SIGNALS, Document, Failed, Record, Skipped, Span, UnreadableError
 from corpus.errors import InputError
+from corpus.extract.charsets import is_binary
+from corpus.extract.mojibake import mend
 from corpus.extract.page_claims import claims, header_robots
 from corpus.fetch import client
 from corpus.fetch.access import Access
@@ -219,6 +222,8 @@ def _page(
         return Failed(0, 0, error.reason)
     if not content.strip():
         return Skipped(0, 0, "empty")
+    if not selection.text and is_binary(content):
+        return Skipped(0, 0, "binary")
     identity = f"{url} {date}"
     return Record(0, 0, identity, content, charset, url, _iso_date(date), language=language, signals=signals)
 
@@ -234,12 +239,14 @@ def _iso_date(date: str) -> str | None:
 def document(record: Record, settings: CommonCrawlSettings) -> Document:
     """Return the page's text, license and robots signals, or the text of a WET record. Raises UnreadableError."""
     if settings.files == "wet":
-        return record.document(record.content.decode("utf-8", "replace"))
+        text, mended = mend(record.content.decode("utf-8", "replace"))
+        return record.document(text, signals={"mended_mojibake": mended})
     from corpus.extract.html import html_text
 
     page = html_text(record.content, record.charset, main_content=settings.extract == "main_content")
+    text, mended = mend(page)
     stated = claims(record.content, record.signals)
-    return record.document(page, license=stated.license, signals=stated.signals)
+    return record.document(text, license=stated.license, signals={**stated.signals, "mended_mojibake": mended})
 
 
 READER = Reader(
@@ -247,7 +254,7 @@ READER = Reader(
     read=read,
     cuts=cuts,
     document=document,
-    revision=5,
+    revision=6,
     libraries=("fastwarc", "resiliparse", "warcio"),
     listing=listing,
     select=select,

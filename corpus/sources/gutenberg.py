@@ -117,4 +117,4 @@ def _charset(content: bytes, claimed: str | None) -> str:
     return next((name for name in ("utf-8", known, "cp1252") if name and decodes(content, name)), "iso8859-1")
 
 
-READER = Reader(GutenbergSettings, read, cuts, document, revision=3, libraries=("pyarrow",))
+READER = Reader(GutenbergSettings, read, cuts, document, revision=4, libraries=("pyarrow",))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from corpus.document import Document, Failed, Record, Skipped, Span
-from corpus.extract.charsets import marked_charset
+from corpus.extract.charsets import is_binary, marked_charset
+from corpus.extract.mojibake import mend
 from corpus.fetch.package_index import member_of
 from corpus.sources.base import Reader, SourceSettings, never_cut
 
@@ -36,7 +37,7 @@ def _outcome(path: Path, size: int, settings: PypiSettings) -> Span:
         return Skipped(0, size, "too_large")
     content = path.read_bytes()
     charset = marked_charset(content)
-    if charset is None and b"\0" in content:
+    if charset is None and (b"\0" in content or (settings.format == "html" and is_binary(content))):
         return Skipped(0, size, "binary")
     if settings.format == "text" or charset is not None:
         try:
@@ -55,8 +56,9 @@ def document(record: Record, settings: PypiSettings) -> Document:
     if settings.format == "html":
         from corpus.extract.html import html_text
 
-        return record.document(html_text(record.content, record.charset, settings.main_content))
+        text, mended = mend(html_text(record.content, record.charset, settings.main_content))
+        return record.document(text, signals={"mended_mojibake": mended})
     return record.document(record.content.decode(record.charset or "utf-8"))
 
 
-READER = Reader(PypiSettings, read, never_cut, document, revision=2, libraries=("resiliparse",))
+READER = Reader(PypiSettings, read, never_cut, document, revision=3, libraries=("resiliparse",))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from corpus.compiled import as_int64, cached_jit, jit_no_alloc
 from corpus.quality.kernels import character_flags as c
 from corpus.quality.kernels.character_flags import Flags, character_flags
+from corpus.quality.kernels.damage import count_damage
 from corpus.quality.kernels.line_counts import SignalRecord, count_lines, split_at_feeds, stripped
 from corpus.quality.kernels.repetition import count_ngrams, duplicates, number
 from corpus.quality.kernels.spans import Codes, Numbers, Spans
@@ -41,6 +42,7 @@ def _measure(
     signals.characters = len(codes)
     # Lines and paragraphs, and how many of them are repeated.
     count_lines(codes, flags, signals)
+    count_damage(codes, signals)
     spans = split_at_feeds(codes, as_int64(0), len(codes), as_int64(1))
     signals.filled_lines = len(spans)
     signals.duplicate_lines, signals.duplicate_line_characters = duplicates(codes, spans, salt)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.document import UnreadableError
-from corpus.extract.html import decode, html_text
+from corpus.extract.charsets import decode
+from corpus.extract.html import html_text
 from corpus.extract.page_cost import MAX_ATTRIBUTES, MAX_DEPTH, too_complex
 
 PAGE = """<!DOCTYPE html><html><head><title>The title</title><style>p {color: red}</style>

@@ -13,6 +13,8 @@ from corpus.quality.kernels.character_flags import _PUNCTUATION, _QUOTES, CURREN
 from corpus.quality.kernels.exceptions import CODES, SPLITS, STARTS, UNIT
 from corpus.quality.signals import SIGNALS
 
+_NEXT = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+MOJIBAKE = standard.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 
 
@@ -108,6 +110,7 @@ def measure(text: str) -> dict[str, int]:
         counts += [len(pieces), len(again), sum(map(len, again))]
     counts += [len(cut), len(plain), sum(map(len, plain))]
     counts += [sum(any(map(str.isalpha, word)) for word in cut), len(STOP_WORDS & set(cut))]
+    counts += [text.count("\ufffd"), len(MOJIBAKE.findall(text))]
     counts += [_top(cut, n) for n in (2, 3, 4)] + [_duplicate(cut, n) for n in range(5, 11)]
     return dict(zip(SIGNALS, counts, strict=True))
 

@@ -61,7 +61,7 @@ loud.RULES, loud.SIGNALS, loud.CARRIER_SIGNALS = (), ("exclamation_marks",), ("s
 modules = catalog._modules()
 catalog._modules = lambda: {**modules, "loud": loud}
 from corpus.quality import signals
-print(signals.SIGNALS[28:], signals.CARRIER_SIGNALS[5:])
+print(signals.SIGNALS[30:], signals.CARRIER_SIGNALS[6:])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "('duplicate_10_gram_characters', 'exclamation_marks') ('missing_inputs', 'shouting')"

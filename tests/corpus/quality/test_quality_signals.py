@@ -15,7 +15,7 @@ from corpus.quality.signals import REVISION, SIGNALS
 from tests.corpus.quality import slow_signals
 
 SHARP = "'\"’.,:;!?-–—/+*^=<>~#@$%&()[]…·²°§|_\\\n\r\t \xa0\u2028\x1c"
-LETTERS = "abeCUSkmnstAÉßжЖ中あअ🙂☃"
+LETTERS = "abeCUSkmnstAÉßжЖ中あअ🙂☃Ââ€™\ufffd"
 runs = st.text(st.sampled_from(SHARP + LETTERS + "0159"), max_size=12)
 known = st.sampled_from(
     [*sorted(slow_signals.STOP_WORDS), *slow_signals.CUT, *slow_signals.UNITS, "5km", "a.b@c.org/x", "..."]
@@ -65,6 +65,20 @@ def test_empty_text_counts_nothing() -> None:
     assert measure("") == dict.fromkeys(SIGNALS, 0)
 
 
+@pytest.mark.parametrize(
+    ("text", "replacements", "mojibake"),
+    [
+        ("a\ufffd\ufffd, Ã© and â€™", 2, 2),
+        ("ðŸ˜€, Ð\x90, É…, voilà\xa0»", 0, 4),
+        ("été, São, â€", 0, 0),
+        ("ÃÂ©Â", 0, 1),
+    ],
+)
+def test_damage_of_encodings_is_counted(text: str, replacements: int, mojibake: int) -> None:
+    found = measure(text)
+    assert (found["replacement_characters"], found["mojibake"]) == (replacements, mojibake)
+
+
 @given(st.text(st.characters(), max_size=100))
 def test_any_text_is_measured(text: str) -> None:
     assert measure(text)["characters"] == len(text)
@@ -86,7 +100,7 @@ def test_hostile_repetition_is_measured_in_linear_time(run: str) -> None:
 
 
 # Raised together with corpus.quality.signals.REVISION.
-EXPECTED = {1: "bd333d119b55ae41986c3732b7d9b075442f9ff02f10f6f1e395129c4159f5b0"}
+EXPECTED = {2: "cfdbb7fcbebad5ef5ed2c70cdcf15dfc127576482d63af943d9fbbd349b940f3"}
 
 
 OPENING = "the mill grinds slowly but it grinds exceeding small and that is why we wait"

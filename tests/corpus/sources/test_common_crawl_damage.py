@@ -151,6 +151,9 @@ def test_records_behind_each_real_defect_are_read(data: Path, tmp_path: Path, co
         (b"20240506070809 a.example 1.2.3.4", "skipped(not_http)"),
         (http(b"<p>x").rstrip(b"<p>x").rstrip(b"\r\n"), "skipped(empty)"),
         (http(b"<p>x", headers=["Content-Encoding: compress"]), "skipped(content_encoding)"),
+        (http(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "skipped(binary)"),
+        (http(b"%PDF-1.7\n1 0 obj"), "skipped(binary)"),
+        (http(gzip.compress(b"<p>x")), "skipped(binary)"),  # that no header names
         (http(b"<p>x" * 60), "skipped(too_large)"),
         (http(gzip.compress(b"<p>" + bytes(1000)), headers=["Content-Encoding: gzip"]), "skipped(too_large)"),
         (b"HTTP/1.1 OK\r\n\r\n<p>x", "failed(bad_http)"),

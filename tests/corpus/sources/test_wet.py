@@ -36,7 +36,17 @@ def test_a_real_wet_file_gives_its_text_unchanged(data: Path) -> None:
         and len(page.content) == 4456
         and made.text.startswith("Escopete - Biquipedia, a enciclopedia libre\nIr al contenido\n")
     )
-    assert dict(made.signals) == {} and made.license is None  # nothing is left of the page that could say
+    assert dict(made.signals) == {"mended_mojibake": 0}  # nothing is left of the page that could say more
+    assert made.license is None
+
+
+def test_mojibake_of_the_crawler_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(packed("gz", [conversion("Itâ€™s a cafÃ©".encode())]))
+    (page,) = found(path, WET)
+    assert isinstance(page, Record)
+    made = common_crawl.document(page, WET)
+    assert made.text == "It’s a café" and dict(made.signals) == {"mended_mojibake": 2}
 
 
 def test_wet_and_warc_records_are_not_both_read(data: Path) -> None:
