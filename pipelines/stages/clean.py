@@ -92,7 +92,7 @@ class CleanStage(DocumentStage):
             **versions(sorted({*reader.libraries, "numba", "pyarrow"})),
         }
         if self.source.identify_language:
-            keys |= {"language": language.REVISION, **versions(["fasttext-wheel"])}
+            keys["language"] = language.REVISION
         if self.source.steps:
             keys["steps"] = {"chain": datatrove_chain.REVISION, **step_versions(load(self.source.steps))}
         return keys
