@@ -104,7 +104,7 @@ def passed(encode: Encode, pages: Sequence[str]) -> float:
 
 def compared(encoder: Encoder, all_texts: Iterator[str]) -> dict[str, int]:
     """Return numbers of texts, bytes and tokens, and of texts whose ids differ."""
-    counts = {"texts": 0, "bytes": 0, "tokens": 0, "different": 0, "left_to_tokenizers": 0}
+    counts = {"texts": 0, "bytes": 0, "tokens": 0, "different": 0}
     for text in all_texts:
         (ids,) = encoder.encode([text])
         others = np.concatenate(encoder._reference_ids([piece for piece, _ in cut(text)]))

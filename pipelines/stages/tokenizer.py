@@ -13,6 +13,7 @@ from corpus.store.corpus_manifest import Eos, TokenizerEntry
 from corpus.store.products import sha256_file
 from corpus.tokens import encode, train_bpe
 from corpus.tokens.encode import Encoder
+from corpus.tokens.train_bpe import Sized
 from pipelines.engine.job import Task, versions
 from pipelines.engine.job_output import JobOutput
 from pipelines.input_account import nothing_kept
@@ -36,6 +37,7 @@ class _TextSize(NamedTuple):
     id: str
     split: str
     text_bytes: int
+    language: str | None
 
 
 class _IdAndText(NamedTuple):
@@ -113,10 +115,14 @@ class TokenizerStage(Stage):
         """Yield the texts of the chosen training documents."""
         tables = {job.source_name: task.input(job).text for job in self.inputs_of(TextStage)}
         sizes = {
-            source: [(row.id, row.text_bytes) for row in table.rows(_TextSize) if row.split == "train"]
+            source: [
+                Sized(row.id, row.text_bytes, row.language or "und")
+                for row in table.rows(_TextSize)
+                if row.split == "train"
+            ]
             for source, table in tables.items()
         }
-        chosen = train_bpe.sample(sizes, self.shares, self._training.sample_bytes, self.recipe.seed)
+        chosen = train_bpe.sample(sizes, self.shares, self._training, self.recipe.seed)
         for source, table in tables.items():
             wanted = set(chosen[source])
             for row in table.rows(_IdAndText):

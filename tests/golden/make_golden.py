@@ -17,7 +17,7 @@ from corpus.tokens.merge import EVERYTHING, merge, threshold
 from corpus.tokens.run_set import RunSet
 from corpus.tokens.runs import RunHeader, RunWriter
 from corpus.tokens.token_quotas import Mix, partition_keys, quotas
-from corpus.tokens.train_bpe import Train, sample, train
+from corpus.tokens.train_bpe import Sized, Train, sample, train
 
 FOLDER = Path(__file__).parent / "corpus"
 SEED = 7
@@ -111,11 +111,13 @@ def main(folder: Path) -> None:
     for old in (folder / "shards").iterdir():
         old.unlink()
     texts = {name: content for source in SHARES for name, content, _ in documents(source)}
-    sizes = {source: [(name, len(content.encode())) for name, content, _ in documents(source)] for source in SHARES}
-    chosen = sample(sizes, SHARES, 30_000, SEED)
-    (folder / "tokenizer.json").write_bytes(
-        train([texts[each] for ids in chosen.values() for each in ids], Train(vocabulary=384))
-    )
+    sizes = {
+        source: [Sized(name, len(content.encode()), language) for name, content, language in documents(source)]
+        for source in SHARES
+    }
+    settings = Train(vocabulary=384, sample_bytes=30_000, reserved_tokens=False)
+    chosen = sample(sizes, SHARES, settings, SEED)
+    (folder / "tokenizer.json").write_bytes(train([texts[each] for ids in chosen.values() for each in ids], settings))
     encoder = Encoder(folder / "tokenizer.json")
     with tempfile.TemporaryDirectory() as temporary:
         runs = {source: tokenize(source, encoder, Path(temporary)) for source in SHARES}

@@ -121,7 +121,7 @@ def test_settings_code_and_tokenizers(found: BuildDiff, builds: tuple[Path, Path
         (path,) = folder.glob("jobs/tokenizer-*/tokenizer.json")
         vocabularies.append(set(json.loads(path.read_text())["model"]["vocab"]))
     assert found.tokenizer.shared == len(vocabularies[0] & vocabularies[1])
-    assert (found.tokenizer.vocabulary_a, found.tokenizer.vocabulary_b) == (400, 380)
+    assert (found.tokenizer.vocabulary_a, found.tokenizer.vocabulary_b) == (528, 508)
 
 
 def test_rules_of_a_source_that_one_build_lacks_did_not_change(
