@@ -39,7 +39,7 @@ from torch.nn import functional
 from trainer.config import OptimizerSettings
 from trainer.data.loader import Batch, segments
 from trainer.engine.distributed import Distributed, chosen_precision, compile_blocks, shard, start
-from trainer.engine.optimizer import clip, make_optimizer, set_rate
+from trainer.engine.optimizer import make_optimizer, set_rate
 from trainer.engine.step import TrainStep
 from trainer.model.cost import flops_per_token, peak_flops
 from trainer.model.llama.model import LlamaModel
@@ -191,7 +191,7 @@ def _step(case: StepCase, distributed: Distributed, model: nn.Module, loss: Loss
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             found = loss(tokens_BW)
         found.backward()  # type: ignore[no-untyped-call]
-        clip(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(found.detach())
@@ -230,14 +230,14 @@ def measure(case: StepCase, distributed: Distributed, options: argparse.Namespac
         steps[who]()
         memory = torch.cuda.max_memory_allocated() - before if on_gpu else 0
         results[who] = {"device_memory_bytes": float(memory), "first_step_s": first_s}
-    # Rounds, in turning order.
-    times: dict[str, list[float]] = {who: [] for who in steps}
+    # Rounds, in which all take a step in turns: a machine's speed may change from second to second.
+    times: dict[str, list[float]] = {who: [0.0] * options.rounds for who in steps}
     for number in range(options.rounds):
-        for who in list(steps) if number % 2 else reversed(steps):
-            start_s = time.perf_counter()
-            for _ in range(options.steps):
+        for turn in range(options.steps):
+            for who in list(steps) if turn % 2 else reversed(steps):
+                start_s = time.perf_counter()
                 steps[who]()  # reads the loss, so the device has finished
-            times[who].append(time.perf_counter() - start_s)
+                times[who][number] += time.perf_counter() - start_s
     for who, seconds in times.items():
         tokens = options.steps * case.sequences * case.sequence_tokens
         results[who]["tokens_per_s"] = tokens / statistics.median(seconds)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -45,9 +46,9 @@ def gradients(config: LlamaConfig, flex: bool, compiled: bool, precision: torch.
     tokens_BT = torch.randint(0, config.vocab_size, (4, 257), generator=draw)
     segments_BT = (torch.rand(4, 256, generator=draw) < 0.02).cumsum(1)
     tokens_BT, segments_BT = tokens_BT.cuda(), segments_BT.cuda()
-    mask = block_mask if flex else dense_mask
+    mask = block_mask if flex else partial(dense_mask, dtype=precision)
     with (
-        patch.object(llama, "document_mask", lambda segments_BT, _: mask(segments_BT)),
+        patch.object(llama, "document_mask", lambda segments_BT, *_: mask(segments_BT)),
         torch.autocast("cuda", precision, enabled=precision != torch.float32),
     ):
         losses = model(tokens_BT[:, :-1], segments_BT, tokens_BT[:, 1:])

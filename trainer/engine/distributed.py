@@ -163,10 +163,11 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compile each block, and the loss, at their first run. Parameter names do not change. Call this before `shard`.
+    """Compile each block, the last norm and the loss, at their first run. Parameter names do not change.
 
-    Each shape gets its own graph, which all blocks share. By default, the second shape would be compiled for all
-    shapes, and results would then depend on the shapes seen before: a resumed run would not be bit for bit the same.
+    Call this before `shard`. Each shape gets its own graph, which all blocks share. By default, the second shape would
+    be compiled for all shapes, and results would then depend on the shapes seen before: a resumed run would not be bit
+    for bit the same.
     """
     import torch._dynamo.config as compiler  # the compiler takes seconds to import
 
@@ -174,6 +175,7 @@ def compile_blocks(model: nn.Module) -> None:
     for block in model.get_submodule("blocks").children():
         block.compile(dynamic=False)
     if isinstance(model, Transformer):
+        model.norm.compile(dynamic=False)
         model.compiled = True
 
 

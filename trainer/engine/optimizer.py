@@ -1,6 +1,5 @@
 """AdamW: parameter groups, learning rate and gradient clipping."""
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -49,8 +48,13 @@ def clip(parameters: Iterable[Tensor], max_norm: float | None) -> float:
 
     With None, only measure. If the norm is not finite, the scaled gradients are useless: check it before stepping.
     """
-    norm = nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
+    whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    # Torch multiplies by max_norm / (norm + 1e-6), or by 1 if that is more.
+    if max_norm is not None and not whole + 1e-6 <= max_norm:
+        nn.utils.clip_grads_with_norm_(with_gradient, max_norm, norm)
+    return float(whole)
 
 
 def _can_fuse(parameters: list[nn.Parameter]) -> bool:

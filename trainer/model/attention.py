@@ -31,7 +31,7 @@ class DocumentLengths:
         self.lengths = lengths
 
 
-# Dense: bool [B, 1, T, S], True where attended; None: causal.
+# Dense: numbers [B, 1, T, S] to be added to scores, 0 where attended and minus infinity elsewhere; None: causal.
 Mask = Tensor | BlockMask | DocumentLengths | None
 
 
@@ -73,10 +73,11 @@ def rotate(x_BHTE: Tensor, angles: RotaryAngles) -> Tensor:
     return torch.cat(rotated, dim=-1).to(x_BHTE.dtype)
 
 
-def document_mask(segments_BT: Tensor, compiled: bool = False) -> Mask:
+def document_mask(segments_BT: Tensor, like: Tensor, compiled: bool = False) -> Mask:
     """Return the mask under which a token attends to itself and to earlier tokens of its segment.
 
-    `compiled` blocks take no `DocumentLengths`, because they would be compiled for each.
+    A dense one has the type in which attention to vectors `like` these is computed. `compiled` blocks take no
+    `DocumentLengths`, because they would be compiled for each.
     """
     if segments_BT.is_cuda:
         return block_mask(segments_BT)
@@ -84,7 +85,10 @@ def document_mask(segments_BT: Tensor, compiled: bool = False) -> Mask:
         lengths = document_lengths(segments_BT)
         if segments_BT.numel() >= MIN_MEAN_TOKENS * sum(map(len, lengths.lengths)):
             return lengths
-    return dense_mask(segments_BT)
+    kind = like.device.type
+    cast = like.dtype == torch.float32 and torch.is_autocast_enabled(kind)  # float64 is never cast
+    mask = _compiled(dense_mask) if compiled else dense_mask
+    return mask(segments_BT, torch.get_autocast_dtype(kind) if cast else like.dtype)
 
 
 def document_lengths(segments_BT: Tensor) -> DocumentLengths:
@@ -94,10 +98,15 @@ def document_lengths(segments_BT: Tensor) -> DocumentLengths:
     )
 
 
-def dense_mask(segments_BT: Tensor) -> Tensor:
-    """Return the document mask as bool [B, 1, T, S]."""
+def dense_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the document mask as numbers [B, 1, T, S] to be added to scores.
+
+    Of a mask of booleans, the kernel would make these numbers in each block, and keep them for the backward pass.
+    """
     same_B1TS = segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
-    return same_B1TS.tril()
+    return torch.zeros(same_B1TS.shape, dtype=dtype, device=segments_BT.device).masked_fill_(
+        same_B1TS.tril_().logical_not_(), -torch.inf
+    )
 
 
 def block_mask(segments_BT: Tensor) -> BlockMask:

@@ -20,6 +20,7 @@ from trainer.model.memory import chunk_tokens
 IGNORED_TARGET = -100  # without a loss; torch's default
 Cap = Callable[[Tensor], Tensor]  # of logits, element by element
 _Chunk = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, tuple[Tensor, Tensor] | None]]
+_Scaled = Callable[[Tensor, Tensor, torch.dtype], Tensor]
 _compiled = cache(partial(torch.compile, dynamic=False))  # on first use: the compiler takes seconds to import
 
 
@@ -44,7 +45,8 @@ def head_losses(
     gradients = torch.is_grad_enabled() and (x_BTD.requires_grad or weight_VD.requires_grad)
     tokens = tokens or chunk_tokens(len(weight_VD))
     chunk = _compiled(_chunk) if compiled else _chunk
-    arguments = (x_BTD.flatten(0, -2), weight_VD, targets_BT.flatten(), partial(chunk, cap, gradients), tokens)
+    scaled = _compiled(_scaled) if compiled else _scaled
+    arguments = (x_BTD.flatten(0, -2), weight_VD, targets_BT.flatten(), partial(chunk, cap, gradients), scaled, tokens)
     total, each_N = _HeadLosses.apply(*arguments)  # type: ignore[no-untyped-call]
     return Losses(total, each_N.view(targets_BT.shape))
 
@@ -54,7 +56,13 @@ class _HeadLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: _Chunk, tokens: int
+        ctx: FunctionCtx,
+        x_ND: Tensor,
+        weight_VD: Tensor,
+        targets_N: Tensor,
+        chunk: _Chunk,
+        scaled: _Scaled,
+        tokens: int,
     ) -> tuple[Tensor, Tensor]:
         kind = x_ND.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
@@ -76,7 +84,8 @@ class _HeadLosses(torch.autograd.Function):
                     weight_gradient_VD = gradients[1].to(torch.promote_types(dtype, torch.float32))
                 del gradients  # as large as the weight: before the next chunk has its own
         if weight_gradient_VD is not None:
-            ctx.save_for_backward(torch.cat(x_gradients), weight_gradient_VD.to(weight_VD.dtype))
+            ctx.save_for_backward(torch.cat(x_gradients), weight_gradient_VD)
+            ctx.scaled, ctx.dtype = scaled, weight_VD.dtype  # type: ignore[attr-defined]
         each_N = torch.cat(losses)
         ctx.mark_non_differentiable(each_N)
         return each_N.sum(), each_N
@@ -86,7 +95,13 @@ class _HeadLosses(torch.autograd.Function):
     def backward(ctx: FunctionCtx, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x_gradient_ND, weight_gradient_VD = ctx.saved_tensors  # type: ignore[attr-defined]
         # In place: nothing else reads them, and a second backward pass is not supported.
-        return x_gradient_ND.mul_(scale), weight_gradient_VD.mul_(scale), None, None, None
+        scaled_VD = ctx.scaled(weight_gradient_VD, scale, ctx.dtype)  # type: ignore[attr-defined]
+        return x_gradient_ND.mul_(scale), scaled_VD, None, None, None, None
+
+
+def _scaled(gradient_VD: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a gradient times `scale`: the same tensor, or one of another type."""
+    return gradient_VD.to(dtype).mul_(scale)
 
 
 def _chunk(

@@ -85,10 +85,10 @@ def device_memory(
     shard, tokens = ceil(parameters.total / how.devices), micro_batch_sequences * sequence_tokens
     block = parameters.blocks // config.num_hidden_layers
     head = config.vocab_size * config.hidden_size
-    # Each block keeps its input, all of its activations, or a part of them. A dense mask is kept as numbers.
+    # Each block keeps its input, all of its activations, or a part of them. All share a dense mask.
     dense = how.on_cpu and masks_densely(sequence_tokens, how.compiled)
     mask_bytes = types.element_bytes * sequence_tokens if dense else 0
-    whole = config.activation_bytes_per_token(types) + mask_bytes
+    whole = config.activation_bytes_per_token(types)
     recomputing = types.stream_bytes * config.hidden_size
     if how.recompute == "operations":
         recomputing = config.product_bytes_per_token(types)
@@ -97,7 +97,11 @@ def device_memory(
     norm = stream * 2 + (0 if types.fused_norms else 4 * config.hidden_size)  # the last one
     # At the loss: everything is kept.
     loss = tokens * stream + _loss_bytes(config, how, tokens)
-    at_loss = (_weights_bytes(how, block, head, config.num_hidden_layers), tokens * (sum(kept) + norm), loss)
+    at_loss = (
+        _weights_bytes(how, block, head, config.num_hidden_layers),
+        tokens * (sum(kept) + norm + mask_bytes),
+        loss,
+    )
     # In the backward pass of a block: what earlier blocks keep, all of its own, and their gradients.
     most, deepest = max(
         (before + whole - own, number) for number, (before, own) in enumerate(zip(accumulate(kept), kept, strict=True))
@@ -109,7 +113,7 @@ def device_memory(
     own = whole - kept[deepest]
     at_block = (
         _weights_bytes(how, block, head, weighing),
-        tokens * (most - own + norm),
+        tokens * (most - own + norm + mask_bytes),
         tokens * own + gradients,
     )
     gathered, activations, working = max(at_loss, at_block, key=sum)

@@ -51,9 +51,9 @@ def segments_of(*rows: list[int]) -> Tensor:
 @pytest.mark.parametrize("masked", [True, False])
 def test_attention_and_its_gradients_equal_softmax_written_out(heads: int, kv_heads: int, masked: bool) -> None:
     segments_BT = segments_of([3, 1, 5], [9]) if masked else segments_of([9], [9])
-    mask: Mask = document_mask(segments_BT) if masked else None
-    attended_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & torch.ones(9, 9, dtype=torch.bool).tril()
     parts = [made(2, count, 9, 8, seed=count + place) for place, count in enumerate((heads, kv_heads, kv_heads))]
+    mask: Mask = document_mask(segments_BT, like=parts[0]) if masked else None
+    attended_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & torch.ones(9, 9, dtype=torch.bool).tril()
     weights = made(2, heads, 9, 8, seed=99)
     results = []
     for compute, how in ((attend, mask), (softmax_attention, attended_BTS)):
@@ -76,7 +76,8 @@ def test_both_kernels_give_the_same_result(heads: int, kv_heads: int, lengths: t
     blocks = block_mask(segments_BT)
     assert isinstance(blocks, BlockMask)
     flexed = attend(q_BHTE, k_BKTE, v_BKTE, blocks)
-    torch.testing.assert_close(flexed, attend(q_BHTE, k_BKTE, v_BKTE, dense_mask(segments_BT)), rtol=0, atol=1e-12)
+    dense = attend(q_BHTE, k_BKTE, v_BKTE, dense_mask(segments_BT, torch.float64))
+    torch.testing.assert_close(flexed, dense, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
@@ -84,7 +85,7 @@ def test_document_by_document_gives_the_same_result_and_gradients(heads: int, kv
     segments_BT = segments_of([30, 1, 169], [200])
     weights = made(2, heads, 200, 8, seed=99)
     results = []
-    for mask in (dense_mask(segments_BT), document_lengths(segments_BT)):
+    for mask in (dense_mask(segments_BT, torch.float64), document_lengths(segments_BT)):
         leaves = [
             made(2, count, 200, 8, seed=n).requires_grad_() for n, count in enumerate((heads, kv_heads, kv_heads))
         ]
@@ -96,19 +97,29 @@ def test_document_by_document_gives_the_same_result_and_gradients(heads: int, kv
 
 
 def test_long_sequences_of_long_documents_are_attended_to_by_document() -> None:
-    mask = document_mask(segments_of([2000, 48], [2048]))
+    like = torch.empty(0)
+    mask = document_mask(segments_of([2000, 48], [2048]), like)
     assert isinstance(mask, DocumentLengths) and mask.lengths == [[2000, 48], [2048]]
     for lengths, compiled in (([100, 1947], False), ([16] * 128, False), ([2048], True)):
-        assert isinstance(document_mask(segments_of(lengths), compiled), Tensor)
+        assert isinstance(document_mask(segments_of(lengths), like, compiled), Tensor)
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7).map(sorted), min_size=1, max_size=3))
 def test_a_token_attends_to_its_segment_up_to_itself(rows: list[list[int]]) -> None:
-    mask_B1TS = document_mask(torch.tensor(rows, dtype=torch.int32))
+    mask_B1TS = document_mask(torch.tensor(rows, dtype=torch.int32), like=torch.empty(0))
     assert isinstance(mask_B1TS, Tensor)
     for row, segments in enumerate(rows):
         expected = [[key <= query and segments[key] == segments[query] for key in range(7)] for query in range(7)]
-        assert mask_B1TS[row, 0].tolist() == expected
+        assert (mask_B1TS[row, 0] == 0).tolist() == expected
+        assert (mask_B1TS[row, 0] == -torch.inf).tolist() == [[not attended for attended in keys] for keys in expected]
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_mask_has_the_type_that_is_computed_with(autocast: bool) -> None:
+    """Blocks then keep it as it is, once for all of them."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mask = document_mask(segments_of([3, 1]), like=torch.empty(0))
+    assert isinstance(mask, Tensor) and mask.dtype == (torch.bfloat16 if autocast else torch.float32)
 
 
 @given(st.integers(0, 100_000), st.sampled_from([10_000.0, 500_000.0]))

@@ -29,7 +29,7 @@ class LlamaModel(Transformer):
     def hidden(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Tensor:
         x_BTD: Tensor = self.embedding(tokens_BT)
         # All blocks share one mask and one table of angles.
-        mask = None if segments_BT is None else document_mask(segments_BT, self.compiled)
+        mask = None if segments_BT is None else document_mask(segments_BT, x_BTD, self.compiled)
         angles = rotary_angles(tokens_BT.shape[1], self.config.head_dim, self.config.rope_theta, like=x_BTD)
         for block in self.blocks:
             x_BTD = block(x_BTD, angles, mask)
