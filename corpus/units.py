@@ -11,15 +11,21 @@ _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, 
 _QUANTITY = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
 
 
-def quantity(value: int | str) -> int:
+def quantity(value: float | str) -> int:
     """Parse `64MB`, `1.5 GiB`, `20M` or `4096` to an integer. Raises InputError on anything else."""
+    if isinstance(value, float) and value.is_integer():  # such as 2e9
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
+        raise InputError(
+            f"expected a number with an optional k, M, G, T, Ki, Mi, Gi or Ti, such as 64MB or 256Ki; found {value!r}"
+        )
     if isinstance(value, int) and value >= 0:
         return value
     match = _QUANTITY.fullmatch(str(value))
     if match is None:
-        raise InputError(f"expected a number with an optional k, M, G or T, such as 64MB; found {value!r}")
+        raise InputError(
+            f"expected a number with an optional k, M, G, T, Ki, Mi, Gi or Ti, such as 64MB or 256Ki; found {value!r}"
+        )
     return round(Fraction(match[1].replace("_", "")) * _SUFFIX[(match[2] or "").lower()])
 
 

@@ -28,7 +28,7 @@ def _span(value: float | str) -> float:
         value = int(value)  # as the settings of a run are written
     for parse in (units.share, units.quantity):
         with suppress(InputError):
-            return float(parse(value))  # type: ignore[arg-type]
+            return float(parse(value))
     raise ValueError(f"expected a share of the phase such as 2%, or tokens such as 100M; found {value!r}")
 
 

@@ -116,7 +116,7 @@ class TrainingRun:
             self.setup, begin.step, previous_end, self.distributed.world, self.precision, self.origin
         )
         if changed:
-            self.console.say(f"changed since the last start: {', '.join(changed)}")
+            self.console.say(f"changed since the last start: {'; '.join(changed)}")
         try:
             yield
         except BaseException as error:
@@ -204,7 +204,7 @@ class TrainingRun:
             if self.distributed.rank == 0:
                 self.console.step(self.recorder.record(phase, done, agreed, result, now_s - step_start_s))
             self.distributed.expect_exchange(within_s=now_s - step_start_s)  # the first step may compile
-            step_start_s = now_s
+            step_start_s = time.perf_counter()  # the page may have been written
             # The end of the phase is saved and evaluated below.
             if done < phase.last_step and (agreed.save or self.saves.due(previous, done)):
                 self._save(step, phase, done)

@@ -133,7 +133,8 @@ def test_mistakes_of_assignments_name_them() -> None:
         validate(Outer, override(override(document, ["size=2", *wrong]), ["name=b"]))
     assert str(error.value).splitlines() == [
         "f: 5 mistakes",
-        "  --set size=lots: `size`: expected a number with an optional k, M, G or T, such as 64MB; found 'lots'",
+        "  --set size=lots: `size`: expected a number with an optional k, M, G, T, Ki, Mi, Gi or Ti, such as "
+        "64MB or 256Ki; found 'lots'",
         "  --set part=2: `part`: expected a share between 0 and 1, or a percentage such as 1%; found 2",
         "  --set inner.kind=7: `inner.kind`: input should be 'thin' or 'thick'; found 7",
         '  --set many.0.depth=x: `many.0.depth`: input should be a valid integer; found "x"',

@@ -165,6 +165,7 @@ MISTAKES = {
     "corpora": ("line 3: `corpora`: ", {"l3": "corpora: {}\nx:"}),
     "version": ("line 1: `format_version`: input should be 1; found 2", {"l1": "format_version: 2"}),
     "model": ("line 5: `model.num_hidden_layers` is required", {"l6": "rms_norm_eps: 1e-6"}),
+    "layers": ("line 6: `model.num_hidden_layers`: input should be less than", {"l6": "num_hidden_layers: 100000000"}),
     "empty": ("line 2: `out` is empty; name a folder, or remove it", {"l2": 'out: " "\nname: small'}),
 }  # fmt: skip
 

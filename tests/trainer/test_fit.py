@@ -49,6 +49,24 @@ def test_a_finished_phase_is_not_trained_again(tmp_path: Path, capfd: pytest.Cap
     assert "broad: done" in capfd.readouterr().err
 
 
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    """Else its measurements would be dropped without a word."""
+    config = write_config(tmp_path)
+    run = fit_here(config, "1")
+    before = (run / "metrics.jsonl").read_bytes()
+    (run / "checkpoints").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        InputError, match=r"there is no checkpoint, but this run has saved some: bring that folder back"
+    ):
+        fit_here(config, "1")
+    assert (run / "metrics.jsonl").read_bytes() == before
+    (tmp_path / "elsewhere").rename(run / "checkpoints")
+    saved = max((run / "checkpoints").glob("step-*"))
+    saved.rename(saved.with_name("step-00000099"))
+    with pytest.raises(InputError, match=r"step-00000099: damaged checkpoint: its state is of step"):
+        fit_here(config, "1")
+
+
 def test_phase_1_is_not_trained_again_once_phase_2_began(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path)
     run = fit_until_killed(config, "step:19")

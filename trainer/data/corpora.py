@@ -88,6 +88,24 @@ class OpenCorpus:
         hashed = json.dumps([chunk_tokens, self.manifest.tokenizer.sha256, shards])
         return hashlib.sha256(hashed.encode()).hexdigest()
 
+    def shard_problems(self) -> list[str]:
+        """Return a line if shards are missing or not of their size, which a phase would find out only at its start."""
+        sizes = {
+            shard.file: (
+                path.stat().st_size if (path := self.path.parent / shard.file).is_file() else None,
+                shard.file_bytes,
+            )
+            for source in self.manifest.sources
+            for shard in source.shards
+        }
+        wrong = [file for file, (found, expected) in sorted(sizes.items()) if found != expected]
+        if not wrong:
+            return []
+        found, expected = sizes[wrong[0]]
+        problem = "is missing" if found is None else f"has {found:,} bytes, not {expected:,}"
+        more = f" ({len(wrong) - 1} more of its shards are damaged)" if len(wrong) > 1 else ""
+        return [f"{wrong[0]} {problem}{more}; `corpus verify {self.path.parent}` checks all; build it again"]
+
     def shards(self, source: SourceEntry, split: Split) -> tuple[TokenShardFile, ...]:
         """Return the shards of a source and split that hold tokens."""
         return tuple(
@@ -110,7 +128,7 @@ class Corpora:
 def open_corpora(folders: Mapping[str, str]) -> Corpora:
     """Open the corpora in the folders (or manifest files) given by name.
 
-    Raises InputError that lists every manifest that cannot be read, and corpora whose tokenizers differ.
+    Raises InputError that lists every manifest that cannot be read, shards that are missing, and different tokenizers.
     """
     corpora: dict[str, OpenCorpus] = {}
     problems = []
@@ -119,6 +137,8 @@ def open_corpora(folders: Mapping[str, str]) -> Corpora:
             corpora[name] = OpenCorpus(locate(Path(path)), open_manifest(Path(path)))
         except InputError as error:
             problems.append(f"corpus `{name}`: {error}; build it with `corpus build`, or name another in `corpora`")
+            continue
+        problems += [f"corpus `{name}`: {problem}" for problem in corpora[name].shard_problems()]
     if problems:
         raise InputError("\n".join(problems))
     # Token ids of all corpora must mean the same: compare each tokenizer with the first.

@@ -69,7 +69,7 @@ class PhasePlan:
         return {name: cursor.tokens_read for name, cursor in self.cursors(step).items()}
 
     def skips(self, step: int) -> bool:
-        """True if the step is skipped: nothing is read or trained."""
+        """True if the step is skipped: no update is made, and its data counts as read."""
         return any(step in steps for steps in self.skip)
 
 
@@ -172,7 +172,7 @@ def _orders(
     if documents_packed > LONG_PACKING and os.environ.get("RANK", "0") == "0":
         print_line(
             plain_console(stderr=True),
-            f"phase `{phase.name}`: packing some {human_count(documents_packed)} documents, 2 to 4 min for 100 M",
+            f"phase `{phase.name}`: packing some {human_count(documents_packed)} documents, 3 to 4 min for 100 M",
         )
     return orders
 
@@ -219,7 +219,7 @@ def _skip_problems(plan: PhasePlan) -> list[str]:
     inside, problems = range(plan.first_step, plan.last_step + 1), []
     for steps in plan.skip:
         if steps.start not in inside or steps.stop - 1 not in inside:
-            text = f"step {steps.start}" if len(steps) == 1 else f"steps {steps.start}-{steps.stop - 1}"
+            text = f"step {steps.start}" if steps.stop - steps.start == 1 else f"steps {steps.start}-{steps.stop - 1}"
             problems.append(f"skip: {text}: this phase has steps {inside.start} to {inside.stop - 1}")
     return problems
 
@@ -232,11 +232,11 @@ def _epoch_problems(phase: PhaseSettings, plan: PhasePlan) -> list[str]:
         held = order.layout.tokens
         allowed = int(held * phase.max_epochs)
         if after[name] > allowed:
-            fitting = max(0, allowed - before[name]) / max(1, after[name] - before[name])
+            fitting = max(0, allowed - before[name])
             problems.append(
                 f"source `{name}` holds {human_count(held)} training tokens; by the end of this phase "
                 f"{human_count(after[name])} would be read, {after[name] / held:.4g} epochs, and max_epochs is "
                 f"{phase.max_epochs:g}; build a larger corpus, raise max_epochs, or reduce this phase's tokens or the "
-                f"source's share to {fitting:.1%}"
+                f"source's share, so that the phase reads at most {human_count(fitting)} of it"
             )
     return problems

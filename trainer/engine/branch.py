@@ -5,14 +5,13 @@ those of a run that was planned this way from the start. The branch saves the ch
 first step, and resumes from there without the other run. Ended before, it begins again as its last start says.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import InputError
 from trainer.engine.checkpoint import CHECKPOINTS, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, read_state
-from trainer.engine.run_setup import STARTS
+from trainer.engine.run_setup import STARTS, recorded_lines
 
 RUNS = Path("runs")  # where run folders are by default
 
@@ -55,10 +54,10 @@ class Branch:
 def branch_of_last_start(folder: Path) -> Branch | None:
     """Return the branch as which the run in `folder`, which has no checkpoint, was last started; None if as none."""
     try:
-        last = json.loads((folder / STARTS).read_text().splitlines()[-1])
-        run, _, step = last["from"].rpartition("@")
+        last = recorded_lines(folder / STARTS)[-1]
+        run, _, step = str(last["from"]).rpartition("@")
         return Branch(Path(run), int(step), bool(last.get("fresh_optimizer")), of_last_start=True)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError):
         return None
 
 

@@ -1,5 +1,6 @@
 """state.json of a checkpoint: the position of the run. Strictly validated, and read without torch."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from trainer.data.cursor import Cursor
 
 FORMAT_VERSION = 1
 STATE_FILE = "state.json"
+STEP_OF_NAME = re.compile(r"step-([0-9]{8,15})(?:-[0-9]{1,9})?", re.ASCII)  # of a checkpoint's folder
 MAX_STATE_BYTES = 64_000_000
 REMEDY = "remove it to continue from the one before it"
 
@@ -92,4 +94,8 @@ def read_state(path: Path) -> CheckpointState:
 def parse_state(path: Path) -> CheckpointState:
     """Read the state of the checkpoint at `path` without checking its files. Raises InputError as `read_state` does."""
     file, what = path / STATE_FILE, "a checkpoint's state"
-    return read_versioned(CheckpointState, file, what, REMEDY, version=FORMAT_VERSION, max_bytes=MAX_STATE_BYTES)
+    state = read_versioned(CheckpointState, file, what, REMEDY, version=FORMAT_VERSION, max_bytes=MAX_STATE_BYTES)
+    named = STEP_OF_NAME.fullmatch(path.name)
+    if named and int(named[1]) != state.step:
+        raise InputError(f"{path}: damaged checkpoint: its state is of step {state.step}; {REMEDY}")
+    return state

@@ -15,7 +15,7 @@ from trainer.engine.checkpoint import CHECKPOINTS, Checkpoints, find_checkpoint
 from trainer.engine.checkpoint_state import BranchOrigin, CheckpointState, CorpusState, read_state
 from trainer.engine.distributed import Distributed, Precision, chosen_precision, compile_blocks, shard
 from trainer.engine.recompute import recompute_blocks
-from trainer.engine.run_setup import RunSetup
+from trainer.engine.run_setup import ENDS, STARTS, RunSetup, recorded_lines
 from trainer.engine.start_notes import option_to_end, start_notes
 from trainer.model.transformer import Transformer, build_transformer, initialize
 
@@ -55,6 +55,8 @@ def find_start(
         branch = None
     elif state is None and (branch := branch or branch_of_last_start(setup.folder)):
         latest, state = branch.open()
+    if state is None:
+        _refuse_lost_checkpoints(setup.folder)
     phases, next_phase = setup.curriculum.phases, 0
     notes: tuple[str, ...] = ()
     if latest is not None and state is not None:
@@ -84,6 +86,16 @@ def find_start(
             )
         )
     return RunStart(latest, state, (only,) if only.index == next_phase else (), branch, notes)
+
+
+def _refuse_lost_checkpoints(folder: Path) -> None:
+    """Raise InputError if the run has saved checkpoints that are gone: its rows would be dropped with them."""
+    resumed = any(line.get("step") for line in recorded_lines(folder / STARTS) if "from" not in line)
+    if resumed or any(line.get("end") in ("done", "stopped") for line in recorded_lines(folder / ENDS)):
+        raise InputError(
+            f"{folder / CHECKPOINTS}: there is no checkpoint, but this run has saved some: bring that folder back, or "
+            f"remove {folder} or choose another `out` to train from the start"
+        )
 
 
 def build_model(setup: RunSetup, distributed: Distributed, precision: Precision, initial: bool) -> Transformer:
@@ -213,8 +225,8 @@ def _phase_problems(setup: RunSetup, state: CheckpointState, other_corpus: bool)
     phase = setup.curriculum.phases[state.phase]
     current, saved = batch_settings(phase), dict(state.phase_settings)
     rename = _renaming(setup, state)
-    if isinstance(saved["shares"], dict):
-        saved["shares"] = {rename(name): share for name, share in saved["shares"].items()}
+    if isinstance(shares := saved.get("shares"), dict):
+        saved["shares"] = {rename(name): share for name, share in shares.items()}
     current["tokens"] = saved["tokens"] = None  # no batch depends on it
     if other_corpus:
         current["shares"] = saved["shares"] = None  # by default they follow from the corpora

@@ -12,8 +12,9 @@ from corpus.display.page import SERIES, render
 from corpus.errors import InputError
 from corpus.store.products import write_text
 from trainer.data.curriculum import Curriculum
+from trainer.engine.run_setup import setting_lines
 from trainer.inspect import run_charts as charts
-from trainer.inspect.recorded_run import find_run, setting_lines
+from trainer.inspect.recorded_run import find_run
 from trainer.inspect.run_page import RunReport, read_report, write_run_page
 
 FILE_NAME = "comparison.html"
@@ -49,7 +50,7 @@ def show_report(runs: Sequence[Path], out: Path | None) -> None:
 def write_comparison(folders: Sequence[Path], out: Path) -> Path:
     """Write one page of several runs; return its path. Raises InputError."""
     if len(folders) > MAX_RUNS:
-        raise InputError(f"{len(folders)} runs: a page shows at most {MAX_RUNS}")
+        raise InputError(f"{len(folders)} runs: a page shows at most {MAX_RUNS}; name fewer")
     names = _distinct_names(folders)
     runs = [
         NamedRun(name, color, read_report(folder)) for name, color, folder in zip(names, SERIES, folders, strict=False)
@@ -101,7 +102,9 @@ def score_table(runs: Sequence[NamedRun]) -> DataTable:
 
 def difference_table(runs: Sequence[NamedRun]) -> DataTable:
     """Tabulate the settings in which the runs differ."""
-    settings = [setting_lines(run.report.record.training) if run.report.record else {} for run in runs]
+    settings = [
+        setting_lines(run.report.record.training.model_dump(mode="json")) if run.report.record else {} for run in runs
+    ]
     rows: list[DataRow] = []
     for name in dict.fromkeys(name for lines in settings for name in lines):
         values = [lines.get(name, "–") for lines in settings]

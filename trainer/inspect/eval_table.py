@@ -83,7 +83,11 @@ def _note(evaluations: Sequence[EvaluationRow], baselines: Baselines, starred: b
     lengths = sorted({row.sequence_tokens for row in evaluations})
     sentences = [f"Windows of {' and '.join(map(str, lengths))} tokens that do not overlap."] if lengths else []
     limits = [row.tokens_per_source for row in evaluations if row.tokens_per_source is not None]
-    sentences += [f"Only the first documents of a holdout, up to {max(limits):,} tokens."] if limits else []
+    sentences += (
+        [f"Only the first documents of a holdout: up to {max(limits):,} tokens, and at least one document."]
+        if limits
+        else []
+    )
     sentences += [f"{BETTER} better than a unigram model of the source's training split."] if starred else []
     for name, source in baselines.sources.items():
         sentences += [f"No xz of {printable(name)}: {source.xz_missing}."] if source.xz_missing else []

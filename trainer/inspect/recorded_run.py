@@ -1,7 +1,5 @@
 """A run as its folder records it: settings, phases, starts and ends. It is read without its corpora."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +13,8 @@ from corpus.store.lock import FileLock
 from trainer.config import Training, find_config, read_training
 from trainer.data.curriculum import Curriculum, PhasePlan
 from trainer.data.learning_rate import rate_schedule
-from trainer.engine.run_setup import SETTINGS, STARTS
+from trainer.engine.run_setup import ENDS, SETTINGS, STARTS, append_line, recorded_lines
 from trainer.inspect.metrics import metrics_file
-
-ENDS = "ends.jsonl"
 
 End = Literal["done", "stopped", "failed"]
 
@@ -74,13 +70,15 @@ def find_run(run: Path | None) -> Path:
 
 
 def read_record(folder: Path) -> RecordedRun:
-    """Read a run folder. Raises InputError if its settings are missing or not valid."""
+    """Read a run folder. Raises InputError if its settings are missing or not valid, or no start is recorded."""
     try:
         training = Training.model_validate_json((folder / SETTINGS).read_bytes())
     except (OSError, ValidationError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{folder / SETTINGS}: cannot be read: {problem}; name a folder of `trainer fit`") from None
-    return RecordedRun(folder, training, _starts(folder))
+    if not (starts := _starts(folder)):
+        raise InputError(f"{folder / STARTS}: no start is recorded here; name a folder of `trainer fit`")
+    return RecordedRun(folder, training, starts)
 
 
 def curriculum_of(training: Training) -> Curriculum:
@@ -97,28 +95,14 @@ def curriculum_of(training: Training) -> Curriculum:
     return Curriculum(tuple(phases))
 
 
-def setting_lines(training: Training) -> dict[str, str]:
-    """Return the settings by their path, such as `curriculum.broad.tokens`."""
-    lines = dict[str, str]()
-
-    def add(path: str, value: Json) -> None:
-        if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
-            value = {str(each["name"]): each for each in value if isinstance(each, dict)}
-        if isinstance(value, dict) and value:
-            for key, each in value.items():
-                add(f"{path}.{key}" if path else key, each)
-        else:
-            lines[path] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-    add("", training.model_dump(mode="json"))
-    return lines
-
-
 def record_end(folder: Path, end: End) -> None:
     """Append a line to `ends.jsonl`: how the last start ended. A start without a line was killed."""
-    line = {"start": len(_lines(folder / STARTS)), "time": datetime.now(UTC).isoformat(timespec="seconds"), "end": end}
-    with (folder / ENDS).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    line = {
+        "start": len(recorded_lines(folder / STARTS)),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "end": end,
+    }
+    append_line(folder / ENDS, line)
 
 
 def is_locked(folder: Path) -> bool:
@@ -136,8 +120,8 @@ def is_locked(folder: Path) -> bool:
 
 
 def _starts(folder: Path) -> tuple[RecordedStart, ...]:
-    ends = {line.get("start"): line for line in _lines(folder / ENDS)}
-    lines, running = _lines(folder / STARTS), is_locked(folder)
+    ends = {line.get("start"): line for line in recorded_lines(folder / ENDS)}
+    lines, running = recorded_lines(folder / STARTS), is_locked(folder)
     last = next((row.step for row in metrics_file(folder).tail(1)), None)
     # Rows after a checkpoint are dropped on resuming, so each start tells where the one before ended.
     last_steps = [line.get("previous_end") for line in lines[1:]] + [last]
@@ -148,11 +132,11 @@ def _starts(folder: Path) -> tuple[RecordedStart, ...]:
         found.append(
             RecordedStart(
                 time=str(line.get("time", "")),
-                step=int(str(line.get("step", 0))),
+                step=_whole(line.get("step"), 0),
                 last_step=last_step if isinstance(last_step, int) else None,
                 origin=str(line["from"]) if "from" in line else None,
                 host=str(line.get("host", "")),
-                processes=int(str(line.get("processes", 1))),
+                processes=_whole(line.get("processes"), 1),
                 precision=str(line.get("precision", "")),
                 end=unknown if running and number == len(lines) else str(end.get("end", unknown)),
                 end_time=str(end["time"]) if "time" in end else None,
@@ -161,18 +145,5 @@ def _starts(folder: Path) -> tuple[RecordedStart, ...]:
     return tuple(found)
 
 
-def _lines(path: Path) -> Sequence[dict[str, Json]]:
-    """Return the objects of a file of JSON lines; none without it. A line that a kill left incomplete is skipped."""
-    found = []
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+def _whole(value: Json, default: int) -> int:
+    return value if isinstance(value, int) else default

@@ -21,12 +21,12 @@ from corpus.display.page import render
 from corpus.store.products import write_text
 from corpus.units import human_count, human_seconds
 from trainer.data.curriculum import Curriculum
-from trainer.engine.run_setup import RunSetup
+from trainer.engine.run_setup import RunSetup, setting_lines
 from trainer.inspect import run_charts as charts
 from trainer.inspect.baselines import Baselines, load_baselines, saved_baselines
 from trainer.inspect.eval_table import evaluation_table, score_lines
 from trainer.inspect.metrics import EvaluationRow, StepRow, evaluations_file, metrics_file
-from trainer.inspect.recorded_run import RecordedRun, read_record, setting_lines
+from trainer.inspect.recorded_run import RecordedRun, read_record
 
 FILE_NAME, SAMPLES = "report.html", "samples.json"
 MAX_POINTS, MAX_SMALL_POINTS = 1500, 200  # per curve, and per curve of a small chart
@@ -128,7 +128,7 @@ class RunReport:
     @property
     def setting_table(self) -> DataTable:
         """Settings of the last start."""
-        rows = list(setting_lines(self.record.training).items()) if self.record else []
+        rows = list(setting_lines(self.record.training.model_dump(mode="json")).items()) if self.record else []
         return DataTable("Settings", ["setting", "value"], rows, text=(0, 1))
 
     @property

@@ -19,6 +19,7 @@ import trainer.model
 from corpus.settings import Strict, nearest
 
 DEFAULT_FAMILY = "llama"
+MAX_LAYERS = 10_000  # memory is estimated layer by layer
 Positive = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(strict=False)]  # accepts 1 as well as 1.0
 
@@ -128,7 +129,7 @@ class ModelSettings(Strict):
     CONFIG: ClassVar[type[ModelConfig]]
 
     family: str = DEFAULT_FAMILY
-    num_hidden_layers: Positive
+    num_hidden_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
     hidden_size: Positive
     num_attention_heads: Positive
     num_key_value_heads: Positive | None = None  # null: num_attention_heads

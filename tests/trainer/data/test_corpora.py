@@ -97,6 +97,17 @@ def test_every_corpus_that_cannot_be_opened_is_reported(web: Path, tmp_path: Pat
     assert all("build it with `corpus build`, or name another in `corpora`" in line for line in told)
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_damaged_shards_are_found_when_a_corpus_is_opened(web: Path, damage: str) -> None:
+    """Else a phase finds out at its first step, after the phases before it."""
+    first, second = sorted(web.rglob("*.arrow"))[:2]
+    second.unlink()
+    first.unlink() if damage == "missing" else first.write_bytes(first.read_bytes()[:-1])
+    problem = "is missing" if damage == "missing" else "bytes, not"
+    with pytest.raises(InputError, match=rf"(?s)corpus `main`: .*{problem}.*1 more of its shards are damaged.*verify"):
+        opened(web)
+
+
 def opened(folder: Path) -> OpenCorpus:
     return open_corpora({"main": str(folder)}).manifests["main"]
 

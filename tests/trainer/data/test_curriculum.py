@@ -206,7 +206,7 @@ def test_every_problem_is_reported_with_its_numbers(corpora: Corpora) -> None:
         "phase `two`: skip: steps 20-21: this phase has steps 11 to 20",
         "phase `two`: source `books` holds 1,000 training tokens; by the end of this phase 1,200 would be read, 1.2 "
         "epochs, and max_epochs is 1; build a larger corpus, raise max_epochs, or reduce this phase's tokens or "
-        "the source's share to 83.3%",
+        "the source's share, so that the phase reads at most 1,000 of it",
         "phase `three`: learning_rate: the previous phase ends at a rate of 0.001, and this one starts at 0.002; "
         "remove `peak` to join them, add a `warmup`, or set `jump: true`",
     ]
@@ -243,6 +243,11 @@ def test_max_epochs_can_be_a_fraction_and_reached_exactly(corpora: Corpora) -> N
 def test_skipped_steps(corpora: Corpora) -> None:
     plan = curriculum(corpora, phase_of_steps(9, 8, 4, skip=[3, "5-6"])).phases[0]
     assert [step for step in range(1, 10) if plan.skips(step)] == [3, 5, 6]
+
+
+def test_a_range_of_steps_to_skip_may_be_longer_than_memory(corpora: Corpora) -> None:
+    (problem,) = told(corpora, phase_of_steps(9, 8, 4, "one", skip=[f"3-{10**20}"]))
+    assert problem.endswith(f"steps 3-{10**20}: this phase has steps 1 to 9")
 
 
 def test_epochs_beyond_the_limit_are_refused_without_packing(corpora: Corpora) -> None:

@@ -126,8 +126,9 @@ def two_builds(other: Made, **settings: object) -> Iterator[tuple[SourceStream, 
         folder = write(Path(temporary) / "ours", {"books": counted([64])})
         theirs = write(Path(temporary) / "theirs", {"books": other}, **settings)  # type: ignore[arg-type]
         shard = "shards/books-train-000.arrow"
+        corpora = open_corpora({"main": str(folder)})  # which compares sizes
         (theirs / shard).replace(folder / shard)
-        yield stream_of(open_corpora({"main": str(folder)})), folder / shard
+        yield stream_of(corpora), folder / shard
 
 
 def test_a_shard_of_another_tokenizer_is_rejected() -> None:

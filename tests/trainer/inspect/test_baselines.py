@@ -185,7 +185,7 @@ def test_the_table_marks_scores_below_the_unigram() -> None:
     assert "* better" not in evaluation_table(evaluations[:1], MEASURED).note
     assert "No xz of web: a document decodes" in found.note and "thin" in found.note and "up to" not in found.note
     limited = [row.model_copy(update={"tokens_per_source": 20_000}) for row in evaluations]
-    assert "Only the first documents of a holdout, up to 20,000 tokens." in evaluation_table(limited, MEASURED).note
+    assert "of a holdout: up to 20,000 tokens, and at least one document." in evaluation_table(limited, MEASURED).note
 
 
 def test_a_source_missing_from_an_evaluation_is_a_dash() -> None:

@@ -12,6 +12,7 @@ import pytest
 from corpus.errors import InputError
 from tests.trainer.inspect.test_run_page import HOSTILE, STEP_TOKENS, charts, evaluation, steps
 from trainer.config import Training
+from trainer.engine.run_setup import append_line
 from trainer.inspect.comparison import show_report
 from trainer.inspect.metrics import evaluations_file, metrics_file
 from trainer.inspect.recorded_run import read_record, record_end
@@ -62,6 +63,23 @@ def test_a_page_is_written_without_the_corpus(tmp_path: Path) -> None:
     for text in ("gradient norm before clipping", "curriculum.curated.batch_tokens", "killed", "stopped"):
         assert text in markup
     assert "after broad" not in markup and "step 5" in markup and "<script" not in markup
+
+
+def test_torn_and_odd_lines_of_starts_are_survived(tmp_path: Path) -> None:
+    """Fails if a line that a kill left incomplete takes the next start with it, or shifts the ends."""
+    folder = made_run(tmp_path / "run")
+    with (folder / "starts.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\n{"step": null, "processes": "two"}\n{"time": "T", "st')
+    append_line(folder / "starts.jsonl", {"time": "T", "step": 5, "previous_end": 7})
+    record_end(folder, "done")
+    starts = read_record(folder).starts
+    assert [(start.end, start.step, start.processes) for start in starts] == [
+        ("killed", 0, 2), ("stopped", 3, 2), ("killed", 0, 1), ("done", 5, 1),
+    ]  # fmt: skip
+    assert status_of(folder).state == "done"
+    (folder / "starts.jsonl").write_text("")
+    with pytest.raises(InputError, match="no start is recorded"):
+        status_of(folder)
 
 
 def test_the_status_of_a_run(tmp_path: Path) -> None:
