@@ -41,6 +41,7 @@ def test_utf8_that_was_misread_is_mended_and_counted(text: str, mended: int, enc
         "voilà »\xa0: là\xa0», voilà\xa0»",
         "È» É– Ü“",
         "Ð¡ and é",  # perhaps С, but the line has other letters too
+        "Ð¡Ð¢Ð¿ and é",
         "Мельница",
         "東京",
     ],
