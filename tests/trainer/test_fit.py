@@ -25,7 +25,7 @@ from tests.end_to_end.training import (
 )
 from tests.small_build import copy_build
 from trainer.data.loader import Batch
-from trainer.engine.run_setup import read_setup
+from trainer.engine.run_setup import read_setup, record_start
 from trainer.engine.step import NotFinite, StepAgreement, TrainStep
 from trainer.errors import Stopped, TrainerError
 from trainer.inspect.console import RunConsole
@@ -186,6 +186,25 @@ def test_files_of_a_run_folder(phase_1: Path) -> None:
     row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["tokens"] == 256 * PHASE_1 and row["learning_rate"] == 1e-2 and row["mfu"] is None
     assert set(row["epochs"]) == {"books", "code", "web"}
+
+
+def test_a_start_names_changed_settings_and_phases_by_their_path(tmp_path: Path) -> None:
+    setup = read_setup(write_config(tmp_path))
+    setup.folder.mkdir(parents=True)
+    assert record_start(setup, 0, None, 1, "fp32", None) == []
+    before = json.loads((setup.folder / "train.json").read_text())
+    before["seed"] += 1
+    before["curriculum"][0]["tokens"] = 7
+    before["curriculum"][1]["name"] = "former"
+    del before["evaluate"]["sequence_tokens"]  # as a release without it would write them
+    (setup.folder / "train.json").write_text(json.dumps(before))
+    (broad, curated) = setup.training.curriculum
+    assert record_start(setup, 0, None, 1, "fp32", None) == [
+        f"curriculum.{broad.name}.tokens: 7 -> {broad.tokens}",
+        f"seed: {before['seed']} -> {setup.training.seed}",
+        f"curriculum.{curated.name}: added",
+        "curriculum.former: removed",
+    ]
 
 
 def test_a_checkpoint_has_the_planned_size(phase_1: Path) -> None:

@@ -131,10 +131,19 @@ def setting_lines(settings: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _changes(previous: Mapping[str, Json], settings: Mapping[str, Json]) -> list[str]:
-    """Return the settings with another value than before, such as `seed: 1 -> 2`."""
+    """Return the settings with another value than before, such as `seed: 1 -> 2`, and phases that came or went.
+
+    Other paths that only one of them has are settings of another release.
+    """
     before, now = setting_lines(previous), setting_lines(settings)
+    phases_before, phases_now = (
+        {".".join(path.split(".")[:2]) for path in lines if path.startswith("curriculum.")} for lines in (before, now)
+    )
+    values = (path for path in sorted(now) if before.get(path, now[path]) != now[path])
     return [
-        f"{path}: {before[path]} -> {now[path]}" for path in sorted(now) if before.get(path, now[path]) != now[path]
+        *(f"{path}: {before[path]} -> {now[path]}" for path in values),
+        *(f"{phase}: added" for phase in sorted(phases_now - phases_before)),
+        *(f"{phase}: removed" for phase in sorted(phases_before - phases_now)),
     ]
 
 
