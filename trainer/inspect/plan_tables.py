@@ -199,7 +199,7 @@ def _memory(plan: TrainingPlan) -> DataTable:
 def _totals(plan: TrainingPlan) -> dict[str, str]:
     compared = "over" if plan.tokens_per_parameter >= CHINCHILLA_TOKENS else "under"
     peak = f"{plan.accelerator}: {plan.peak_flops / 1e12:,.4g} TFLOP/s dense bf16"
-    devices = f"{plan.devices} {plan.accelerator}; `cluster` names others"
+    devices = f"{plan.devices} {plan.accelerator}; set `cluster` for other devices"
     totals = {
         "tokens": f"{plan.tokens:,}",
         "per parameter": f"{plan.tokens_per_parameter:.1f} tokens, {compared} Chinchilla's {CHINCHILLA_TOKENS}",

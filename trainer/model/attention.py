@@ -76,7 +76,7 @@ def rotate(x_BHTE: Tensor, angles: RotaryAngles) -> Tensor:
 def document_mask(segments_BT: Tensor, like: Tensor, compiled: bool = False) -> Mask:
     """Return the mask under which a token attends to itself and to earlier tokens of its segment.
 
-    A dense one has the type in which attention to vectors `like` these is computed. `compiled` blocks take no
+    A dense mask has the type that attention computes in, for vectors `like` these. `compiled` blocks take no
     `DocumentLengths`, because they would be compiled for each.
     """
     if segments_BT.is_cuda:
@@ -101,7 +101,7 @@ def document_lengths(segments_BT: Tensor) -> DocumentLengths:
 def dense_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the document mask as numbers [B, 1, T, S] to be added to scores.
 
-    Of a mask of booleans, the kernel would make these numbers in each block, and keep them for the backward pass.
+    Given booleans, the kernel would make such numbers in each block, and keep them for the backward pass.
     """
     same_B1TS = segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
     return torch.zeros(same_B1TS.shape, dtype=dtype, device=segments_BT.device).masked_fill_(
